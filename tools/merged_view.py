@@ -10,23 +10,27 @@ are joined at run time only. In the merged view all portions are neighbours, as 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VIEW = ROOT / "build" / "merged"
 
 
-def build(view: Path = VIEW, root: Path = ROOT) -> Path:
-    """Make the view anew and return its folder."""
-    if view.exists():
-        shutil.rmtree(view)
+def build(view: Path | None = None, root: Path = ROOT) -> Path:
+    """Bring the view up to date and return its folder. Links that are right are left alone: a checker may be at work."""
+    view = view or root / "build" / "merged"
     namespace = view / "plait"
-    namespace.mkdir(parents=True)
-    for portion in sorted(root.glob("packages/*/src/plait/*")):
-        if portion.name != "__pycache__":
-            target = namespace / portion.name
-            target.symlink_to(os.path.relpath(portion, namespace))
+    namespace.mkdir(parents=True, exist_ok=True)
+    wanted = {
+        portion.name: os.path.relpath(portion, namespace)
+        for portion in sorted(root.glob("packages/*/src/plait/*"))
+        if portion.name != "__pycache__"
+    }
+    for link in namespace.iterdir():
+        if not link.is_symlink() or os.readlink(link) != wanted.get(link.name):
+            link.unlink()
+    for name, target in wanted.items():
+        if not (namespace / name).is_symlink():
+            (namespace / name).symlink_to(target)
     return view
 
 

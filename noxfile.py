@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""The repository's sessions. `python3 tools/run.py --list` shows them; tools/run.py needs nothing but Python.
+
+Everything is tested as wheels built from this tree. Each package gets an environment of its own per Python, holding the
+package, its declared siblings and its test group, and nothing else: an undeclared dependency is an ImportError there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import tally
+import vendored as vendoring
+import wheelhouse
+import workspace
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = False  # also where CI=true would turn it on: missing is skipped, and said
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "layers", "types", "house", "tests"]
+os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
+os.environ.setdefault("UV_PYTHON_PREFERENCE", "only-system")
+
+KNOWN = workspace.make_findable(ROOT / ".tools" / "bin")
+PACKAGES = {package.name: package for package in workspace.packages()}
+PYTHONS = [*workspace.SUPPORTED, *(name for name in workspace.ALSO if name in KNOWN)]
+TOOLS_PYTHON = "{}.{}".format(*sys.version_info)
+PINS = {name: f"tools/requirements-{name}.txt" for name in ("tests", "checks", "wheels", "tox", "release")}
+DIST = ROOT / "dist"
+SIBLINGS = DIST / "siblings.txt"
+INTEGRATION = ROOT / "tests-integration"
+
+reports = tally.Tally(ROOT / "build" / "reports")
+atexit.register(reports.close)
+
+
+@contextmanager
+def timed(session: nox.Session, what: str) -> Iterator[None]:
+    """Log how long a step took."""
+    begun = time.monotonic()
+    yield
+    session.log(f"{what}: {time.monotonic() - begun:.1f} s")
+
+
+def matrix(*pieces: str) -> list[object]:
+    """Every piece on every Python, Python by Python."""
+    return [nox.param(python, piece, id=piece) for python in PYTHONS for piece in pieces]
+
+
+def pytest(session: nox.Session, name: str, *args: str, env: dict[str, str] | None = None) -> None:
+    """Run pytest with a report that the closing line adds up."""
+    report = reports.announce(name)
+    with timed(session, f"pytest, {name}"):
+        session.run(
+            *("python", "-m", "pytest", "-q", f"--junitxml={report}", *args, *session.posargs),
+            env=env,
+        )
+
+
+def install_for_tests(session: nox.Session, package: workspace.Package) -> None:
+    """The package's own wheel with exactly what it declares, and its test group."""
+    session.install(
+        *("-c", str(SIBLINGS), "-c", PINS["tests"]),
+        *("--group", f"{package.folder.relative_to(ROOT)}/pyproject.toml:test"),
+        package.name,
+    )
+
+
+def check_siblings(session: nox.Session, package: workspace.Package) -> None:
+    """Fail unless the environment holds the declared siblings, and those they declare, and nothing else of ours."""
+    wanted = sorted(workspace.closure(package, PACKAGES))
+    script = (
+        "import importlib.metadata as m; "
+        "print(*sorted(n for d in m.distributions() if (n := d.metadata['Name']).startswith('plait-')))"
+    )
+    have = str(session.run("python", "-I", "-c", script, silent=True, log=False)).split()
+    if have != wanted:
+        session.error(f"{package.name} came with {have}, but it declares {wanted}")
+    session.log(f"{package.name} came with {', '.join(set(have) - {package.name}) or 'nothing else'}, as declared")
+
+
+@nox.session(python=False)
+def demo(session: nox.Session) -> None:
+    """The source census: all seven packages at work, from their wheels (arguments after `--` are the demo's)."""
+    demo_folder = ROOT / ".nox" / "demo"
+    python = wheelhouse.environment(demo_folder, sys.executable)
+    wheelhouse.build(ROOT, DIST, log=session.log)
+    wheelhouse.install(python, ["-c", str(SIBLINGS), *PACKAGES])
+    # The demo ends its own processes on Ctrl-C; nox must not be faster than that.
+    session.run(
+        *(str(python), str(ROOT / "tools" / "demo.py"), *session.posargs),
+        external=True,
+        interrupt_timeout=10,
+        terminate_timeout=5,
+    )
+
+
+@nox.session(reuse_venv=True)
+def wheels(session: nox.Session) -> None:
+    """Build sdist, then wheel from the sdist, of every package into dist/, and install each wheel alone."""
+    with timed(session, "wheelhouse"):
+        wheelhouse.build(ROOT, DIST, log=session.log)
+    python = KNOWN.get(TOOLS_PYTHON, sys.executable)
+    with timed(session, "each wheel alone"):
+        for package in PACKAGES.values():
+            with tempfile.TemporaryDirectory() as folder:
+                wanted = sorted(workspace.closure(package, PACKAGES))
+                have = wheelhouse.install_alone(package, DIST, Path(folder), python)
+                if have != wanted:
+                    session.error(f"{package.name} alone pulled in {have}; it declares {wanted}")
+                session.log(f"{package.name} imports, with {', '.join(set(have) - {package.name}) or 'nothing else'}")
+
+
+@nox.session(name="tests")
+@nox.parametrize("python,piece", [*matrix(*PACKAGES, "integration"), nox.param(TOOLS_PYTHON, "tools", id="tools")])
+def tests(session: nox.Session, piece: str) -> None:
+    """Each package's tests against wheels of this tree on each Python, then tests-integration."""
+    name = f"{piece} on {session.python}"
+    reports.announce(name)
+    wheelhouse.build(ROOT, DIST, log=session.log)
+    if piece in PACKAGES:
+        package = PACKAGES[piece]
+        install_for_tests(session, package)
+        check_siblings(session, package)
+        session.chdir(package.folder)
+        pytest(session, name)
+        return
+    about_tools = sorted(INTEGRATION.glob("test_tools_*.py"))
+    files = about_tools if piece == "tools" else sorted(set(INTEGRATION.glob("test_*.py")) - set(about_tools))
+    if not files:
+        reports.withdraw(name)
+        session.skip(f"tests-integration has no tests for {piece}")
+    first = next(iter(PACKAGES.values()))
+    group = ("--group", f"{first.folder.relative_to(ROOT)}/pyproject.toml:test")
+    if piece == "tools":
+        session.install("-c", PINS["tests"], "-r", PINS["checks"], *group)
+    else:
+        session.install("-c", str(SIBLINGS), "-c", PINS["tests"], *group, *PACKAGES)
+    pytest(session, name, "-c", str(INTEGRATION / "pytest.ini"), *(str(f) for f in files))
+
+
+@nox.session(name="tox", reuse_venv=True)
+@nox.parametrize("piece", [nox.param(name, id=name) for name in PACKAGES])
+def tox(session: nox.Session, piece: str) -> None:
+    """Each package's own tox, from its unpacked sdist elsewhere, lowest siblings included."""
+    package = PACKAGES[piece]
+    wheelhouse.build(ROOT, DIST, log=session.log)
+    session.install("-r", PINS["tox"])
+    with tempfile.TemporaryDirectory(prefix="plait-tox-") as folder:
+        unpacked = wheelhouse.unpack_sdist(package, DIST, Path(folder))
+        session.chdir(unpacked)
+        with timed(session, f"tox of {piece}"):
+            constraints = " ".join([os.environ.get("UV_CONSTRAINT", ""), SIBLINGS.as_uri().removeprefix("file://")])
+            session.run("tox", "run", *session.posargs, env={"UV_CONSTRAINT": constraints.strip()})
+
+
+@nox.session(name="vendored")
+@nox.parametrize("python,piece", matrix(*PACKAGES))
+def vendored(session: nox.Session, piece: str) -> None:
+    """Each package's tests against its copy in app/_vendor, beside another installed version of all seven."""
+    package = PACKAGES[piece]
+    name = f"{piece} vendored on {session.python}"
+    reports.announce(name)
+    wheelhouse.build(ROOT, DIST, log=session.log)
+    other = vendoring.other_version(ROOT, ROOT / "build" / "other-version", log=session.log)
+    session.install(
+        *("-c", str(other / "siblings.txt"), "-c", PINS["tests"]),
+        *("--group", f"{package.folder.relative_to(ROOT)}/pyproject.toml:test"),
+        *PACKAGES,
+    )
+    with tempfile.TemporaryDirectory(prefix="plait-vendored-") as folder:
+        stage = vendoring.prepare(package, PACKAGES, Path(folder), DIST, Path(session.virtualenv.location))
+        session.chdir(stage)
+        pytest(session, name, "-p", "vendored_guard")
+
+
+@nox.session(reuse_venv=True)
+def layers(session: nox.Session) -> None:
+    """Imports point downwards (import-linter), only to declared siblings, only at public names."""
+    session.install("-r", PINS["checks"])
+    session.run("python", "tools/layers.py", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def types(session: nox.Session) -> None:
+    """mypy --strict and pyright over the merged view of all packages."""
+    session.install("-r", PINS["checks"])
+    session.run("python", "tools/merged_view.py", silent=True)
+    with timed(session, "mypy"):
+        session.run("mypy", "--config-file", "tools/mypy.ini", "build/merged/plait", *session.posargs)
+    with timed(session, "pyright"):
+        session.run("pyright", "-p", "tools/pyrightconfig.json")
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """ruff: rules, then format (arguments after `--` replace the paths)."""
+    session.install("-r", PINS["checks"])
+    paths = session.posargs or ["packages", "tools", "tests-integration", "noxfile.py"]
+    session.run("ruff", "check", "--config", "tools/ruff.toml", *paths)
+    session.run("ruff", "format", "--check", "--config", "tools/ruff.toml", *paths)
+
+
+@nox.session(reuse_venv=True)
+def house(session: nox.Session) -> None:
+    """The rules of the house that a program can check, in the tree, its wheels and its sdists."""
+    wheelhouse.build(ROOT, DIST, log=session.log)
+    session.install("-r", PINS["wheels"])
+    session.run("python", "tools/house.py", *session.posargs)
+
+
+@nox.session(python=False)
+def clean(session: nox.Session) -> None:
+    """Remove what sessions leave behind: build/, dist/, .nox/ and caches (not .tools/, which runs this)."""
+    for name in ("build", "dist", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
