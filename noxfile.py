@@ -29,7 +29,9 @@ import workspace
 
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
-nox.options.error_on_missing_interpreters = False  # also where CI=true would turn it on: missing is skipped, and said
+nox.options.error_on_missing_interpreters = (
+    False  # also where CI=true would turn it on: missing is skipped, and said
+)
 nox.options.download_python = "never"
 nox.options.sessions = ["lint", "layers", "types", "house", "tests"]
 os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
@@ -90,7 +92,9 @@ def check_siblings(session: nox.Session, package: workspace.Package) -> None:
     have = str(session.run("python", "-I", "-c", script, silent=True, log=False)).split()
     if have != wanted:
         session.error(f"{package.name} came with {have}, but it declares {wanted}")
-    session.log(f"{package.name} came with {', '.join(set(have) - {package.name}) or 'nothing else'}, as declared")
+    session.log(
+        f"{package.name} came with {', '.join(set(have) - {package.name}) or 'nothing else'}, as declared"
+    )
 
 
 @nox.session(python=False)
@@ -122,11 +126,15 @@ def wheels(session: nox.Session) -> None:
                 have = wheelhouse.install_alone(package, DIST, Path(folder), python)
                 if have != wanted:
                     session.error(f"{package.name} alone pulled in {have}; it declares {wanted}")
-                session.log(f"{package.name} imports, with {', '.join(set(have) - {package.name}) or 'nothing else'}")
+                session.log(
+                    f"{package.name} imports, with {', '.join(set(have) - {package.name}) or 'nothing else'}"
+                )
 
 
 @nox.session(name="tests")
-@nox.parametrize("python,piece", [*matrix(*PACKAGES, "integration"), nox.param(TOOLS_PYTHON, "tools", id="tools")])
+@nox.parametrize(
+    "python,piece", [*matrix(*PACKAGES, "integration"), nox.param(TOOLS_PYTHON, "tools", id="tools")]
+)
 def tests(session: nox.Session, piece: str) -> None:
     """Each package's tests against wheels of this tree on each Python, then tests-integration."""
     name = f"{piece} on {session.python}"
@@ -164,7 +172,9 @@ def tox(session: nox.Session, piece: str) -> None:
         unpacked = wheelhouse.unpack_sdist(package, DIST, Path(folder))
         session.chdir(unpacked)
         with timed(session, f"tox of {piece}"):
-            constraints = " ".join([os.environ.get("UV_CONSTRAINT", ""), SIBLINGS.as_uri().removeprefix("file://")])
+            constraints = " ".join(
+                [os.environ.get("UV_CONSTRAINT", ""), SIBLINGS.as_uri().removeprefix("file://")]
+            )
             session.run("tox", "run", *session.posargs, env={"UV_CONSTRAINT": constraints.strip()})
 
 
@@ -226,5 +236,13 @@ def house(session: nox.Session) -> None:
 @nox.session(python=False)
 def clean(session: nox.Session) -> None:
     """Remove what sessions leave behind: build/, dist/, .nox/ and caches (not .tools/, which runs this)."""
-    for name in ("build", "dist", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache"):
+    for name in (
+        "build",
+        "dist",
+        ".nox",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        ".import_linter_cache",
+    ):
         shutil.rmtree(ROOT / name, ignore_errors=True)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Checks how packages reach each other.
 
-    - Imports point downwards, never up or sideways: import-linter, over the merged view (tools/importlinter.ini).
-    - A package imports a sibling only if its pyproject.toml declares it, and declares a sibling only if it imports it.
-    - What it takes from a sibling is public: a module without an underscore below the portion, a name in its `__all__`.
+- Imports point downwards, never up or sideways: import-linter, over the merged view (tools/importlinter.ini).
+- A package imports a sibling only if its pyproject.toml declares it, and declares a sibling only if it imports it.
+- What it takes from a sibling is public: a module without an underscore below the portion, a name in its `__all__`.
 
-    python tools/layers.py [ROOT]
+python tools/layers.py [ROOT]
 """
 
 from __future__ import annotations
@@ -93,7 +93,11 @@ def _attributes(module: Module, item: Import, surface: dict[str, Module]) -> Ite
         return
     allowed = set(source.public_names(surface[target]) or ()) | {"__name__", "__file__"}
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == item.bound:
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == item.bound
+        ):
             if node.attr not in allowed and f"{target}.{node.attr}" not in surface:
                 yield node.lineno, f"{item.bound}.{node.attr} is not in __all__ of {target}"
 
@@ -118,7 +122,9 @@ def import_linter(root: Path) -> list[str]:
 def main(words: list[str]) -> int:
     root = Path(words[0]).resolve() if words else workspace.ROOT
     problems = siblings(root) + import_linter(root)
-    print(*problems, sep="\n") if problems else print("layers: imports point down, to declared siblings, at public names")
+    print(*problems, sep="\n") if problems else print(
+        "layers: imports point down, to declared siblings, at public names"
+    )
     return bool(problems)
 
 

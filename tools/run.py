@@ -72,7 +72,9 @@ def hold_lock() -> None:
 
 def pip_settings(python: str) -> dict[str, str]:
     """What pip would use, by long option name; a variable wins over a file, `install` over `global`."""
-    listed = subprocess.run([python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    )
     rows: dict[str, dict[str, str]] = {}
     for line in listed.stdout.splitlines():
         key, _, value = line.partition("=")
@@ -110,16 +112,29 @@ def make_environment(place: Path, pins: str) -> None:
         shutil.rmtree(place, ignore_errors=True)
     else:
         said = "\n  ".join(tried)
-        sys.exit(f"tools/run.py: {base} can make no environment; install its venv package or virtualenv\n  {said}")
+        sys.exit(
+            f"tools/run.py: {base} can make no environment; install its venv package or virtualenv\n  {said}"
+        )
     env = dict(os.environ)
     for variable, theirs in (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("UV_INDEX", "PIP_EXTRA_INDEX_URL")):
         value = env.get(variable) or env.get(OLDER_NAME[variable])
         if value:
             env.setdefault(theirs, value)
-    command = [str(python_of(place)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(PINS)]
+    command = [
+        str(python_of(place)),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-r",
+        str(PINS),
+    ]
     done_pip = subprocess.run(command, env=env, check=False)
     if done_pip.returncode:
-        sys.exit(f"tools/run.py: pip could not install {PINS.relative_to(ROOT)} (exit {done_pip.returncode}), see above")
+        sys.exit(
+            f"tools/run.py: pip could not install {PINS.relative_to(ROOT)} (exit {done_pip.returncode}), see above"
+        )
     (place / "complete").write_text(pins)
 
 
@@ -155,7 +170,9 @@ def main(words: list[str]) -> int:
         print(__doc__)
         words = ["--list"]
     if sys.version_info < (3, 10):
-        sys.exit(f"tools/run.py: needs Python 3.10 or newer, this is {sys.version.split()[0]} ({sys.executable})")
+        sys.exit(
+            f"tools/run.py: needs Python 3.10 or newer, this is {sys.version.split()[0]} ({sys.executable})"
+        )
     hold_lock()
     place = environment()
     python = str(python_of(place))

@@ -130,7 +130,9 @@ def public_names(module: Module) -> list[str] | None:
             names, value = [], node.value
         elif isinstance(node, (ast.AnnAssign, ast.AugAssign)) and ast.unparse(node.target) == "__all__":
             names, value = names or [], node.value
-        elif isinstance(node, ast.Expr) and ast.unparse(node).startswith(("__all__.extend(", "__all__.append(")):
+        elif isinstance(node, ast.Expr) and ast.unparse(node).startswith(
+            ("__all__.extend(", "__all__.append(")
+        ):
             call = node.value
             value = call.args[0] if isinstance(call, ast.Call) else None
         if value is not None and names is not None:
@@ -141,5 +143,7 @@ def public_names(module: Module) -> list[str] | None:
 def docstrings(tree: ast.Module) -> set[int]:
     """ids of the constants that are docstrings (or other strings that stand alone as a statement)."""
     return {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }

@@ -60,7 +60,16 @@ def build(root: Path, out: Path, *, log: Callable[[str], object] = print) -> Non
         for package in folders:
             # No isolation: the backend is pinned and installed once, not fetched and unpacked seven times. The wheel
             # is built from the sdist, not from the tree: what the sdist lacks, the wheel lacks too.
-            run_uv("build", "--quiet", "--no-build-isolation", "--python", backend, "--out-dir", out, package.folder)
+            run_uv(
+                "build",
+                "--quiet",
+                "--no-build-isolation",
+                "--python",
+                backend,
+                "--out-dir",
+                out,
+                package.folder,
+            )
         lines = [f"{p.name} @ {wheel_of(p, out).as_uri()}\n" for p in folders]
         (out / "siblings.txt").write_text("".join(lines))
         stamp.write_text(identity)
@@ -79,7 +88,9 @@ def sdist_of(package: Package, out: Path) -> Path:
 def _only(out: Path, pattern: str) -> Path:
     found = sorted(out.glob(pattern))
     if len(found) != 1:
-        sys.exit(f"expected one {pattern} in {out}, found {[p.name for p in found]}; remove the folder and build anew")
+        sys.exit(
+            f"expected one {pattern} in {out}, found {[p.name for p in found]}; remove the folder and build anew"
+        )
     return found[0]
 
 

@@ -147,7 +147,9 @@ def find_sources(folder: str) -> tuple[list[Source], list[Skipped]]:
         skipped.append(Skipped(printable(os.path.relpath(error.filename, folder)), f"folder {why(error)}"))
 
     for here, folders, files in os.walk(folder, onerror=complain):
-        folders[:] = sorted(name for name in folders if name not in ("site-packages", "dist-packages", "__pycache__"))
+        folders[:] = sorted(
+            name for name in folders if name not in ("site-packages", "dist-packages", "__pycache__")
+        )
         for name in sorted([*files, *folders]):
             if not name.endswith(".py"):
                 continue

@@ -56,13 +56,27 @@ if TYPE_CHECKING:
 
     from .measure import Record, Source
 
-__all__ = ["Interrupted", "Interruptions", "Outcome", "RunFailed", "Settings", "measure_concurrently"]
+__all__ = [
+    "Ended",
+    "Interrupted",
+    "Interruptions",
+    "Outcome",
+    "RunFailed",
+    "Settings",
+    "measure_concurrently",
+]
 
 #: A run that was stopped and has not ended after this many seconds is abandoned, by name.
 STOP_WITHIN = 1.5
 
 
-class Interrupted(Exception):
+class Ended(Exception):
+    """The run ended early. *stuck* names what would not end with it: nothing, unless something is badly wrong."""
+
+    stuck: Sequence[str] = ()
+
+
+class Interrupted(Ended):
     """A signal asked the run to end."""
 
     def __init__(self, signum: int) -> None:
@@ -70,7 +84,7 @@ class Interrupted(Exception):
         self.signum = signum
 
 
-class RunFailed(Exception):
+class RunFailed(Ended):
     """Some part of the run failed, and took the others with it. The cause is chained."""
 
 
@@ -165,14 +179,20 @@ class _Run:
         largest_first = sorted(sources, key=lambda source: source.size, reverse=True)
         # Three batches a worker keep it busy while its results travel.
         self._stages = [
-            self._stage("parse", self._parsers, parse_batch, batches(largest_first, 16, 100_000), settings.processes),
+            self._stage(
+                "parse", self._parsers, parse_batch, batches(largest_first, 16, 100_000), settings.processes
+            ),
             self._stage("hash", self._hashers, digest_batch, batches(sources, 32, 500_000), settings.hashers),
-            self._stage("gzip", self._gzips, self._gzip.compress_batch, batches(sources, 8, 500_000), settings.gzips),
+            self._stage(
+                "gzip", self._gzips, self._gzip.compress_batch, batches(sources, 8, 500_000), settings.gzips
+            ),
         ]
         self._writer = Writer(database, sources, self._results, self.verdicts.put)
         self._progress = Progress(best_display(len(sources)), self._snapshot, self.verdicts.put)
 
-    def _stage(self, name: str, pool: Any, function: Any, work: Iterator[list[Source]], workers: int) -> Stage:
+    def _stage(
+        self, name: str, pool: Any, function: Any, work: Iterator[list[Source]], workers: int
+    ) -> Stage:
         return Stage(name, pool, function, work, 3 * workers, self._results, self.verdicts.put)
 
     def _snapshot(self) -> Snapshot:
@@ -202,7 +222,7 @@ class _Run:
     def _await_verdict(self) -> None:
         verdict = self.verdicts.get()
         if isinstance(verdict, Failed):
-            if isinstance(verdict.error, (Interrupted, BrokenPipeError)):
+            if isinstance(verdict.error, Interrupted):
                 raise verdict.error
             raise RunFailed(f"{verdict.name}: {verdict.error}") from verdict.error
 
@@ -231,11 +251,13 @@ class _Run:
         ]
 
 
-def measure_concurrently(sources: Sequence[Source], settings: Settings, interruptions: Interruptions) -> Outcome:
+def measure_concurrently(
+    sources: Sequence[Source], settings: Settings, interruptions: Interruptions
+) -> Outcome:
     """Measure every file, on all seven packages at once.
 
     Raises `Interrupted` after a signal and `RunFailed` when a worker, a gzip, the writer or the display failed; in
-    either case everything that was started has ended, or is named in the notes of the error (`stuck`).
+    either case everything that was started has ended, or is named in the error's `stuck`.
     """
     with tempfile.TemporaryDirectory(prefix="census-") as folder:
         database = os.path.join(folder, "census.sqlite")
@@ -244,7 +266,9 @@ def measure_concurrently(sources: Sequence[Source], settings: Settings, interrup
             with interruptions.told_to(run.verdicts):
                 run.go()
         except BaseException as error:
-            error.stuck = run.stop()  # type: ignore[attr-defined]
+            stuck = run.stop()
+            if isinstance(error, Ended):
+                error.stuck = stuck
             raise
         seconds = (time.monotonic_ns() - run.started) / 1e9
         stuck = run.stop()

@@ -103,7 +103,9 @@ def best_display(files: int) -> Display:
 class Progress(Thread):
     """Runs the scheduler that shows *snapshot()* every `display.interval` seconds until `stop`."""
 
-    def __init__(self, display: Display, snapshot: Callable[[], Snapshot], report: Callable[[Failed], None]) -> None:
+    def __init__(
+        self, display: Display, snapshot: Callable[[], Snapshot], report: Callable[[Failed], None]
+    ) -> None:
         super().__init__(name="progress")
         self._display = display
         self._snapshot = snapshot

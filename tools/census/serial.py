@@ -24,7 +24,9 @@ def _start(argv: Sequence[str], stdin: int, stdout: int) -> int:
             (os.POSIX_SPAWN_DUP2, stdout, 1),
             (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
         ]
-        return os.posix_spawn(argv[0], list(argv), os.environ, file_actions=actions, setsigmask=[signal.SIGINT])
+        return os.posix_spawn(
+            argv[0], list(argv), os.environ, file_actions=actions, setsigmask=[signal.SIGINT]
+        )
     pid = os.fork()  # PyPy has no posix_spawn
     if pid == 0:
         try:

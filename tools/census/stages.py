@@ -27,7 +27,17 @@ from plait.threading import Lock, Thread
 
 from .measure import GZIP_ARGUMENTS, Compressed, Digest, Parsed, Source, digest, open_source, parse, why
 
-__all__ = ["Failed", "Finished", "GzipChildren", "Part", "Span", "Stage", "batches", "digest_batch", "enter_worker"]
+__all__ = [
+    "Failed",
+    "Finished",
+    "GzipChildren",
+    "Part",
+    "Span",
+    "Stage",
+    "batches",
+    "digest_batch",
+    "enter_worker",
+]
 
 
 class Span(NamedTuple):
@@ -100,7 +110,11 @@ def parse_batch(batch: Sequence[Source]) -> list[Part]:
         result = parse(source)
         with _parsed.get_lock():
             _parsed.value += 1
-        parts.append(Part(source.number, result, Span("parse", os.getpid(), started, time.monotonic_ns(), source.number)))
+        parts.append(
+            Part(
+                source.number, result, Span("parse", os.getpid(), started, time.monotonic_ns(), source.number)
+            )
+        )
     return parts
 
 

@@ -92,7 +92,9 @@ class Writer(Thread):
             for _ in range(COMMIT_EVERY):
                 changed = connection.execute(UPDATES[type(part.result)], (*part.result, part.number)).rowcount
                 if changed != 1:
-                    raise RuntimeError(f"{part.span.stage} delivered file number {part.number} twice, or none such")
+                    raise RuntimeError(
+                        f"{part.span.stage} delivered file number {part.number} twice, or none such"
+                    )
                 spans.append(part.span)
                 self.stored += 1
                 if not self._results.qsize():
