@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Feeding a child and reading it out at the same time, without either side waiting for the other."""
+
+# One Exchange belongs to one Popen and lives through all its communicate() calls, because a call that timed out must
+# lose nothing: what was read stays in `_pieces`, what was written is remembered in `_sent`.
+#
+# The loop sleeps in poll() on the streams and on the child's pidfd. The pidfd is there for one case only: the child was
+# killed through our own Popen, but somebody it had started still holds the other end of a pipe. End of file would then
+# come when that stranger ends, perhaps never. So once a child that we killed has ended, the rest of the output is given
+# DRAIN_SECONDS to arrive, and what has arrived is the answer. In every other case end of file decides, as documented.
+#
+# Our ends of the pipes are ours alone (close-on-exec, no copy in the child), therefore O_NONBLOCK on the input pipe
+# disturbs nobody, and lets one write() hand over as much as the pipe has room for, up to a megabyte, rather than the
+# PIPE_BUF bytes that are safe to write to a blocking pipe after poll(). It is taken back at the end of each call, since
+# after a time-out the stream may be the caller's again.
+#
+# Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit per user.
+
+from __future__ import annotations
+
+import os
+import select
+from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._handle import ProcessHandle
+
+__all__ = ["DRAIN_SECONDS", "Exchange"]
+
+#: How long after the end of a child that we killed its output may keep us. A guess: long enough for what is already in
+#: the pipes of a busy machine, short enough for whoever set a time limit.
+DRAIN_SECONDS = 0.25
+
+_ONE_WRITE = 1 << 20
+_ONE_READ = 1 << 16
+_WIDE_PIPE = 1 << 18
+_WIDE_READ = 1 << 18
+_LONGEST_POLL_MS = 86_400_000
+# Without a pidfd the end of a killed child has to be looked for.
+_LOOK_EVERY_MS = 20
+
+
+def _widen(fd: int) -> None:
+    import fcntl
+
+    command = getattr(fcntl, "F_SETPIPE_SZ", 1031 if os.uname().sysname == "Linux" else None)
+    if command is not None:
+        try:
+            fcntl.fcntl(fd, command, _WIDE_PIPE)
+        except OSError:
+            pass  # the user's share of pipe memory is used up: the usual size works as well, only slower
+
+
+class Exchange:
+    """What is still to be written to a child, and what was read from it."""
+
+    __slots__ = ("_input", "_pieces", "_sent", "_sources", "_stdin")
+
+    def __init__(self, stdin: Any, sources: tuple[Any, ...], data: memoryview | None) -> None:
+        self._stdin = stdin
+        self._sources = [stream for stream in sources if stream is not None and not stream.closed]
+        self._pieces: dict[int, list[bytes]] = {id(stream): [] for stream in self._sources}
+        self._input = data
+        self._sent = 0
+
+    def output_of(self, stream: Any) -> bytes | None:
+        """What *stream* has given so far; None if it is not read here."""
+        pieces = self._pieces.get(id(stream))
+        if pieces is None:
+            return None
+        if len(pieces) > 1:
+            pieces[:] = [b"".join(pieces)]
+        return pieces[0] if pieces else b""
+
+    def pump(self, deadline: float | None, handle: ProcessHandle) -> bool:
+        """Write and read until both are done; False if *deadline* came first."""
+        poller = select.poll()
+        streams: dict[int, Any] = {}
+        for stream in self._sources:
+            if not stream.closed:
+                self._salvage(stream)
+                streams[stream.fileno()] = stream
+                poller.register(stream, select.POLLIN | select.POLLPRI)
+        sink = -1
+        if self._stdin is not None and not self._stdin.closed:
+            if self._input is None or self._sent >= len(self._input):
+                self._close_stdin()
+            else:
+                sink = self._stdin.fileno()
+                os.set_blocking(sink, False)
+                poller.register(sink, select.POLLOUT)
+                if len(self._input) - self._sent > _ONE_READ:
+                    _widen(sink)
+        bell = handle.borrow_descriptor()
+        try:
+            if bell >= 0 and handle.returncode is None:
+                poller.register(bell, select.POLLIN)
+            return self._loop(poller, streams, sink, bell, deadline, handle)
+        finally:
+            handle.return_descriptor()
+            if sink >= 0 and not self._stdin.closed:
+                os.set_blocking(sink, True)
+
+    def _loop(
+        self, poller: Any, streams: dict[int, Any], sink: int, bell: int, deadline: float | None, handle: ProcessHandle
+    ) -> bool:
+        wide: set[int] = set()
+        drained_at: float | None = None
+        while streams or sink >= 0:
+            pause: float | None = None
+            if drained_at is None and handle.kill_sent and (bell < 0 or handle.returncode is not None):
+                if handle.poll() is not None:
+                    drained_at = monotonic() + DRAIN_SECONDS
+                else:
+                    pause = _LOOK_EVERY_MS
+            for limit in (deadline, drained_at):
+                if limit is not None:
+                    left = (limit - monotonic()) * 1000.0
+                    pause = left if pause is None or left < pause else pause
+            if pause is None or pause > _LONGEST_POLL_MS:
+                pause = None if pause is None else _LONGEST_POLL_MS
+            ready = poller.poll(pause if pause is None or pause > 0 else 0)
+            for fd, event in ready:
+                if fd == sink:
+                    sink = self._write(poller, sink)
+                elif fd == bell:
+                    poller.unregister(bell)
+                    handle.poll()
+                else:
+                    piece = os.read(fd, _WIDE_READ if fd in wide else _ONE_READ)
+                    if not piece:
+                        poller.unregister(fd)
+                        streams.pop(fd).close()
+                        continue
+                    self._pieces[id(streams[fd])].append(piece)
+                    if len(piece) == _ONE_READ and fd not in wide:
+                        wide.add(fd)
+                        _widen(fd)
+            if not ready or pause is not None and pause <= 0:
+                now = monotonic()
+                if drained_at is not None and now >= drained_at:
+                    self._give_up(streams)
+                    return True
+                if deadline is not None and now >= deadline:
+                    return not (streams or sink >= 0)
+        return True
+
+    def _write(self, poller: Any, sink: int) -> int:
+        """Write what fits; the descriptor, or -1 when there is no more to write."""
+        assert self._input is not None
+        try:
+            self._sent += os.write(sink, self._input[self._sent : self._sent + _ONE_WRITE])
+        except BlockingIOError:
+            return sink
+        except BrokenPipeError:
+            self._sent = len(self._input)  # the child does not want the rest: documented to be ignored
+        if self._sent < len(self._input):
+            return sink
+        poller.unregister(sink)
+        self._close_stdin()
+        return -1
+
+    def _close_stdin(self) -> None:
+        try:
+            self._stdin.close()
+        except BrokenPipeError:
+            pass  # what the caller had written before was not wanted either
+
+    def _give_up(self, streams: dict[int, Any]) -> None:
+        for stream in streams.values():
+            stream.close()
+        streams.clear()
+        if self._stdin is not None:
+            self._close_stdin()
+
+    def _salvage(self, stream: Any) -> None:
+        """Take what an earlier read of the caller's has left in a binary stream's buffer."""
+        if hasattr(stream, "peek"):
+            fd = stream.fileno()
+            os.set_blocking(fd, False)
+            try:
+                left = stream.peek()
+                if left:
+                    self._pieces[id(stream)].append(stream.read1(len(left)))
+            finally:
+                os.set_blocking(fd, True)

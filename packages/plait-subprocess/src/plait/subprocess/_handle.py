@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: MIT
+"""Waiting for one child process."""
+
+# A ProcessHandle is the only place in this package that asks the kernel about a child.
+#
+# The question of a child's end has three traps: the status can be taken only once; a pid is given to somebody else as
+# soon as the status was taken; and whoever runs between "the kernel handed out the status" and "we wrote it down"
+# (another thread, a signal handler of this thread) sees neither a child nor a status.
+#
+# Guarantees
+#   - Only our own pid is ever waited for, never "any child": nobody else's status is taken.
+#   - The order is peek, write down, take. Peeking (waitid with WNOWAIT) leaves the status where it is, so any number of
+#     threads and any signal handler may peek at the same time and all write down the same number. Only then is the
+#     zombie released. So "no such child" together with an empty `returncode` has one meaning: a stranger took the
+#     status (os.wait(), SIGCHLD ignored). The standard library calls that returncode 0, and so do we; `status_lost`
+#     tells the two apart.
+#   - A wait sleeps in the kernel until the child ends or the time is up: poll() on a pidfd, or waitid().
+#   - A signal goes through the pidfd, which means this process and never one that inherited its number.
+#   - The pidfd is opened when the handle is made, while the pid cannot mean anyone else, and is closed as soon as the
+#     child was taken, when nobody sleeps on it any more and nobody was given its number by fileno().
+#
+# Without pidfd (other kernels, PyPy, out of descriptors) the same order holds with waitid(P_PID); timed waits then look
+# again after 0.5, 1, 2 ... at most 20 ms. Without waitid the status is taken by waitpid inside one C call that also
+# stores it (list.extend over map), so that no signal handler can run in between, and a lock keeps other threads out.
+#
+# The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It is held
+# around calls that do not sleep only. It needs no reset after fork: a handle belongs to the process that made it, and
+# in a child of that process every method refuses before it touches the lock.
+
+from __future__ import annotations
+
+import os
+from time import monotonic, sleep
+
+from .._thread import RLock, fork_generation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["ProcessHandle"]
+
+# poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs nothing.
+_LONGEST_POLL = 86400.0
+_FIRST_PAUSE = 0.0005
+_LONGEST_PAUSE = 0.02
+_SIGKILL = 9
+
+_pidfd_open: Any = getattr(os, "pidfd_open", None)
+_waitid: Any = getattr(os, "waitid", None)
+_P_PIDFD: Any = getattr(os, "P_PIDFD", None)
+_PEEK: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOWAIT", 0)
+_WNOHANG: int = getattr(os, "WNOHANG", 1)
+
+_pidfd_works: bool | None = None
+
+
+def _probe_pidfd() -> bool:
+    """Whether this kernel opens pidfds and waits for them. Asked once, about ourselves."""
+    global _pidfd_works
+    if _pidfd_works is None:
+        _pidfd_works = False
+        if _pidfd_open is not None and _waitid is not None and _P_PIDFD is not None:
+            try:
+                fd = _pidfd_open(os.getpid())
+            except OSError:
+                return False
+            try:
+                _waitid(_P_PIDFD, fd, _PEEK | _WNOHANG)
+            except ChildProcessError:
+                _pidfd_works = True  # it understood the question: we are not our own child
+            except OSError:
+                pass  # Linux 5.3 opens a pidfd but cannot wait for it
+            finally:
+                os.close(fd)
+    return _pidfd_works
+
+
+class ProcessHandle:
+    """A direct child of this process, to be waited for and signalled.
+
+    Make it right after the child was started, before anything can take its status. Any number of threads may use one
+    handle at the same time, and signal handlers too. `returncode` is `None` until `poll` or `wait` has seen the end,
+    then the exit status, or -N if signal N ended the child. In a forked copy of this process every method that would
+    have to ask the kernel raises RuntimeError: there the process is not a child.
+
+    The standard library has no such class.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_fd",
+        "_generation",
+        "_given_out",
+        "_lock",
+        "_taken",
+        "_users",
+        "kill_sent",
+        "pid",
+        "returncode",
+        "status_lost",
+    )
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        #: True if somebody else took the child's status, so that `returncode` is 0 for want of anything better.
+        self.status_lost = False
+        #: True once SIGKILL was sent through this handle.
+        self.kill_sent = False
+        self._lock = RLock()
+        self._generation = fork_generation()
+        self._users = 0  # threads that may be asleep on _fd
+        self._given_out = False
+        self._taken: list[tuple[int, int]] = []  # (pid, status) as waitpid gave it
+        self._fd = -1
+        if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
+            try:
+                self._fd = _pidfd_open(pid)
+            except OSError:
+                pass  # out of descriptors, or the child is gone already: the pid has to do
+
+    def __repr__(self) -> str:
+        state = "running" if self.returncode is None else f"returncode={self.returncode}"
+        return f"<{type(self).__name__} pid={self.pid} {state}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            os.close(self._fd)
+
+    @property
+    def is_own_child(self) -> bool:
+        """Whether the calling process is the one that made this handle."""
+        return self._generation == fork_generation()
+
+    def poll(self) -> int | None:
+        """Look once, without blocking: the return code, or None while the child runs."""
+        if self.returncode is None:
+            self._refuse_in_forked_copy()
+            with self._lock:
+                self._look()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Block until the child has ended and return its return code.
+
+        Raises the built-in TimeoutError when *timeout* seconds have passed; any size will do, `inf` included. Several
+        threads may wait at once; all are woken. Waiting again returns the same code.
+        """
+        if self.returncode is not None:
+            return self.returncode
+        if timeout is None:
+            while (code := self._sleep_and_look(None)) is None:
+                pass
+            return code
+        deadline = monotonic() + timeout
+        code = self.poll()
+        while code is None:
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise TimeoutError(f"process {self.pid} is still running after {timeout} seconds")
+            code = self._sleep_and_look(remaining)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal to the child; do nothing if it has ended.
+
+        Never reaches another process that was given the same number later.
+        """
+        if self.poll() is not None:
+            return
+        with self._lock:
+            if self.returncode is not None:
+                return
+            if sig == _SIGKILL:
+                self.kill_sent = True
+            try:
+                if self._fd >= 0:
+                    import signal
+
+                    signal.pidfd_send_signal(self._fd, sig)
+                else:
+                    # Only we can take its status, and not while we hold the lock: the number is still the child's.
+                    os.kill(self.pid, sig)
+            except ProcessLookupError:
+                pass  # it ended in this moment
+
+    def fileno(self) -> int:
+        """A descriptor that polls and selects readable once the child has ended. It is the handle's: do not close it.
+
+        It stays open until `close`. Raises io.UnsupportedOperation where the kernel has no pidfd.
+        """
+        with self._lock:
+            if self._fd < 0:
+                if self.returncode is None or not _pidfd_works:
+                    import io
+
+                    raise io.UnsupportedOperation(f"{self!r} has no descriptor; use wait(timeout)")
+                # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as readable.
+                self._fd, other = os.pipe()
+                os.close(other)
+            self._given_out = True
+            return self._fd
+
+    def close(self) -> None:
+        """Give the descriptor back. Neither ends the child nor waits for it; the other methods still work."""
+        with self._lock:
+            self._given_out = False
+            if not self._users and self._fd >= 0:
+                fd, self._fd = self._fd, -1
+                os.close(fd)
+
+    def _refuse_in_forked_copy(self) -> None:
+        if self._generation != fork_generation():
+            raise RuntimeError(
+                f"{self!r} was started by the process that this one was forked from; only that process can wait for it"
+            )
+
+    def borrow_descriptor(self) -> int:
+        """The pidfd, or -1, kept open until `return_descriptor`: for those who sleep on it among other things."""
+        with self._lock:
+            self._users += 1
+            return self._fd
+
+    def return_descriptor(self) -> None:
+        """The counterpart of `borrow_descriptor`."""
+        with self._lock:
+            self._users -= 1
+            self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self.returncode is not None and not self._users and not self._given_out and self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def _look(self) -> None:
+        """With the lock held: peek, write down, take."""
+        if self.returncode is not None:
+            return
+        if _waitid is None:
+            self._take_at_once()
+            return
+        kind, number = (_P_PIDFD, self._fd) if self._fd >= 0 else (os.P_PID, self.pid)
+        try:
+            found = _waitid(kind, number, _PEEK | _WNOHANG)
+            if found is None:
+                return
+            ended_by_exit = found.si_code == os.CLD_EXITED
+            self.returncode = found.si_status if ended_by_exit else -found.si_status
+            _waitid(kind, number, os.WEXITED | _WNOHANG)
+        except ChildProcessError:
+            # A signal handler of this thread may have gone through the whole sequence meanwhile; else it was a stranger.
+            if self.returncode is None:
+                self._status_was_taken()
+        self._close_if_unused()
+
+    def _take_at_once(self) -> None:
+        try:
+            self._taken.extend(map(os.waitpid, (self.pid,), (_WNOHANG,)))
+        except ChildProcessError:
+            pass
+        for pid, status in self._taken:
+            if pid == self.pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+                return
+        if not self._taken:
+            self._status_was_taken()
+        self._taken.clear()
+
+    def _status_was_taken(self) -> None:
+        self.status_lost = True
+        self.returncode = 0
+
+    def _sleep_and_look(self, timeout: float | None) -> int | None:
+        """Sleep until the child has ended, or *timeout*, or for no reason; then look."""
+        self._refuse_in_forked_copy()
+        fd = self.borrow_descriptor()
+        try:
+            if self.returncode is not None:
+                return self.returncode
+            if timeout is None and _waitid is not None:
+                try:
+                    if fd >= 0:
+                        _waitid(_P_PIDFD, fd, _PEEK)
+                    else:
+                        _waitid(os.P_PID, self.pid, _PEEK)
+                except ChildProcessError:
+                    pass  # taken meanwhile; _look finds out by whom
+            elif fd >= 0 and timeout is not None:
+                import select
+
+                bell = select.poll()
+                bell.register(fd, select.POLLIN)
+                bell.poll(min(timeout, _LONGEST_POLL) * 1000.0)
+            else:
+                self._look_again_and_again(timeout)
+            with self._lock:
+                self._look()
+        finally:
+            self.return_descriptor()
+        return self.returncode
+
+    def _look_again_and_again(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else monotonic() + timeout
+        pause = _FIRST_PAUSE
+        while self.poll() is None:
+            if deadline is not None:
+                remaining = deadline - monotonic()
+                if remaining <= 0:
+                    return
+                pause = min(pause, remaining)
+            sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)

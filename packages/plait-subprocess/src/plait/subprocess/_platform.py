@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: MIT
+"""Starting one child process: the interpreter's private call where it has a known shape, public calls elsewhere."""
+
+# What a start has to get right, and who sees to it
+#
+#   Descriptors. Every descriptor of ours is born close-on-exec (PEP 446), so a start in another thread cannot carry it
+#   away: exec closes it. With close_fds=True the child also closes what the program made inheritable. The child's own
+#   ends are never among 0, 1 and 2 unless they are where they belong: `_lifted` moves them up first, so that no
+#   dup2() can overwrite a source that is still needed. A bare os.fork() in another thread (no exec) would keep copies:
+#   of the error pipe, and we would wait for its end of file for as long as that process lives; of the child's ends,
+#   and the reader would. So everything between pipe() and close() is listed in `in_flight`, and every forked copy of
+#   this process closes what is listed.
+#
+#   Errors before exec. Nothing can be raised in a process that is about to become another program. The child writes
+#   down what failed, at which step, into a pipe that exec closes: an empty pipe means success. The parent takes the
+#   failed child's status itself and raises what the child could not.
+#
+#   vfork. With vfork the child runs in our memory while the calling thread stands still: no page tables are copied
+#   (0.7 ms however big the parent) but nothing may run there except system calls, and no signal handler either.
+#   `_posixsubprocess.fork_exec` blocks all signals around it and does everything in C; it falls back to fork where
+#   vfork cannot serve (a preexec_fn, a change of user). It is private, and its arguments have changed four times.
+#
+#   Signals. What the interpreter ignores for its own sake (SIGPIPE, SIGXFZ, SIGXFSZ) would be ignored by the child
+#   too; restore_signals puts the default back. Handlers do not survive exec. The signal mask does, on purpose.
+#
+# Three starters, one contract (`StartRequest` in, pid out, OSError or SubprocessError raised):
+#
+#   "fork_exec"    `_posixsubprocess.fork_exec` with 17, 21, 23 or 22 positional arguments. Which of them it takes is
+#                  found by asking (`_find_shape`), on the first start, never by looking at a version number.
+#   "posix_spawn"  os.posix_spawn, when the request can be expressed in it.
+#   "fork"         os.fork and os.execve, with all signals blocked from before the fork until just before exec and only
+#                  prepared system calls in between. Slow in a big process, and the interpreter may warn about forking
+#                  with threads; but made of nothing except documented calls.
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from .._thread import register_after_fork
+from ._results import SubprocessError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+__all__ = ["StartRequest", "in_flight", "start"]
+
+_SIGNALS_TO_RESTORE = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
+# The child's message is one short line; pipes hold more, and it is written at once.
+_LONGEST_REPORT = 4096
+_FAILED_BEFORE_EXEC = 255
+
+#: Descriptors that a forked copy of this process must not keep; see above.
+in_flight: set[int] = set()
+
+
+class _ForkGuard:
+    """Something for the after-fork callback to be attached to."""
+
+
+def _close_in_flight(_guard: object) -> None:
+    while in_flight:
+        try:
+            os.close(in_flight.pop())
+        except OSError:
+            pass  # closed between the fork and its removal from the set: what we wanted
+
+
+_fork_guard = _ForkGuard()
+register_after_fork(_fork_guard, _close_in_flight)
+
+
+class StartRequest:
+    """Everything a starter needs to know, already checked and encoded."""
+
+    __slots__ = (
+        "argv",
+        "close_fds",
+        "cwd",
+        "env",
+        "executables",
+        "gid",
+        "groups",
+        "keep",
+        "new_session",
+        "pgid",
+        "preexec_fn",
+        "program",
+        "restore_signals",
+        "stderr",
+        "stdin",
+        "stdout",
+        "uid",
+        "umask",
+    )
+
+    argv: Sequence[Any]
+    executables: Sequence[bytes]  # to be tried in this order
+    program: Any  # as the caller wrote it, for the error
+    cwd: Any
+    env: list[bytes] | None  # b"NAME=value"; None for ours
+    stdin: int
+    stdout: int
+    stderr: int  # what becomes 0, 1, 2 in the child; -1: leave it
+    close_fds: bool
+    keep: Iterable[int]
+    restore_signals: bool
+    new_session: bool
+    pgid: int  # -1: leave it
+    gid: int | None
+    groups: list[int] | None
+    uid: int | None
+    umask: int
+    preexec_fn: Callable[[], object] | None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is asked for that posix_spawn lacks."""
+        return (
+            self.cwd is None
+            and self.preexec_fn is None
+            and self.uid is None
+            and self.gid is None
+            and self.groups is None
+            and self.umask < 0
+        )
+
+
+class _NotExpressible(Exception):
+    """The starter cannot do what was asked; another one must."""
+
+
+# -- what the child reports ------------------------------------------------------------------------------------------
+
+
+def _raise_report(report: bytes, request: StartRequest) -> None:
+    """Raise in the parent what failed in the child: b"KIND:errno in hex:phase"."""
+    kind, _, rest = report.partition(b":")
+    number_text, _, phase_bytes = rest.partition(b":")
+    try:
+        number = int(number_text, 16)
+    except ValueError:
+        raise SubprocessError(f"the child that was to become {request.program!r} failed: {report!r}") from None
+    phase = phase_bytes.decode(errors="replace")
+    if kind != b"OSError":
+        raise SubprocessError(phase or kind.decode(errors="replace"))
+    if not number:
+        raise SubprocessError(f"the child that was to become {request.program!r} failed before exec ({phase})")
+    text = os.strerror(number)
+    step = phase.partition(":")[2]
+    if phase == "noexec" and request.cwd is not None and request.uid is None and request.gid is None:
+        step = "chdir"  # older interpreters name no step; of the rest, hardly anything can fail
+    if step == "chdir":
+        raise OSError(number, text, request.cwd)
+    if phase.startswith("noexec"):
+        raise OSError(number, f"{text} (while preparing to start {request.program!r}{step and ', in ' + step})")
+    raise OSError(number, text, request.program)
+
+
+def _read_to_end(fd: int) -> bytes:
+    report = b""
+    while len(report) < _LONGEST_REPORT and (piece := os.read(fd, _LONGEST_REPORT)):
+        report += piece
+    return report
+
+
+def _await_exec(pid: int, read_end: int, request: StartRequest) -> int:
+    """Wait until the child has become the program; if it could not, take its status and raise."""
+    try:
+        report = _read_to_end(read_end)
+    except BaseException:  # KeyboardInterrupt: nobody else knows of this child yet
+        os.kill(pid, 9)
+        _take_status(pid)
+        raise
+    if report:
+        _take_status(pid)
+        _raise_report(report, request)
+    return pid
+
+
+def _take_status(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # SIGCHLD is ignored in this program: the kernel has taken it
+
+
+def _lifted(fd: int) -> int:
+    """A copy of *fd* above the standard three, closed on exec."""
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def _error_pipe() -> tuple[int, int]:
+    read_end, write_end = os.pipe()
+    if write_end < 3:
+        low, write_end = write_end, _lifted(write_end)
+        os.close(low)
+    return read_end, write_end
+
+
+# -- fork_exec -------------------------------------------------------------------------------------------------------
+
+
+def _arguments(shape: int, request: StartRequest, keep: Sequence[int], read_end: int, write_end: int) -> tuple[Any, ...]:
+    common = (
+        request.argv,
+        request.executables,
+        request.close_fds,
+        tuple(keep),
+        request.cwd,
+        request.env,
+        request.stdin,
+        -1,
+        -1,
+        request.stdout,
+        -1,
+        request.stderr,
+        read_end,
+        write_end,
+        request.restore_signals,
+        request.new_session,
+    )
+    if shape == 17:
+        return (*common, request.preexec_fn)
+    identity = (request.gid, request.groups, request.uid, request.umask, request.preexec_fn)
+    if shape == 21:
+        return common + identity
+    if shape == 22:
+        return (*common, request.pgid, *identity)
+    return (*common, request.pgid, *identity, True)
+
+
+def _forget_own_ends(request: StartRequest) -> None:
+    """Before a fork whose child runs the after-fork callbacks but is ours, and needs these."""
+    in_flight.difference_update((request.stdin, request.stdout, request.stderr))
+
+
+KNOWN_SHAPES = (22, 23, 21, 17)
+
+
+def _find_shape(fork_exec: Callable[..., int]) -> int:
+    """How many arguments this interpreter's fork_exec takes; 0 if it is none that we know.
+
+    The question is a call that every known version refuses before it forks, because a descriptor to keep and the error
+    pipe are out of range: with ValueError, once it has accepted the number and types of the arguments, and with
+    TypeError otherwise. Should a version not mind them, it would be asked to run a program that does not exist.
+    """
+    probe = StartRequest()
+    probe.argv, probe.executables, probe.program = [b""], [b"/dev/null/absent"], ""
+    probe.close_fds, probe.cwd, probe.env = True, None, None
+    probe.stdin = probe.stdout = probe.stderr = -1
+    probe.restore_signals, probe.new_session, probe.pgid = False, False, -1
+    probe.gid = probe.groups = probe.uid = probe.preexec_fn = None
+    probe.umask = -1
+    for shape in KNOWN_SHAPES:
+        try:
+            pid = fork_exec(*_arguments(shape, probe, (-1,), -1, 0))
+        except ValueError:
+            return shape
+        except Exception:
+            continue
+        _take_status(pid)
+        return 0
+    return 0
+
+
+def _start_by_fork_exec(request: StartRequest) -> int:
+    shape = _shape()
+    if not shape or (request.pgid >= 0 and shape < 22):
+        raise _NotExpressible
+    if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
+        raise _NotExpressible
+    read_end, write_end = _error_pipe()
+    try:
+        try:
+            if request.preexec_fn is None:
+                in_flight.update((read_end, write_end))
+            else:
+                _forget_own_ends(request)
+            keep = sorted({write_end, *request.keep})
+            pid = _fork_exec(*_arguments(shape, request, keep, read_end, write_end))
+        finally:
+            in_flight.discard(write_end)
+            os.close(write_end)
+        return _await_exec(pid, read_end, request)
+    finally:
+        in_flight.discard(read_end)
+        os.close(read_end)
+
+
+_fork_exec: Any = None
+_known_shape: int | None = None
+
+
+def _shape() -> int:
+    global _fork_exec, _known_shape
+    if _known_shape is None:
+        try:
+            from _posixsubprocess import fork_exec  # type: ignore[attr-defined,unused-ignore]
+        except ImportError:
+            _known_shape = 0
+        else:
+            _fork_exec = fork_exec
+            _known_shape = _find_shape(fork_exec)
+    return _known_shape
+
+
+# -- posix_spawn -----------------------------------------------------------------------------------------------------
+
+
+def _start_by_posix_spawn(request: StartRequest) -> int:
+    spawn: Any = getattr(os, "posix_spawn", None)
+    close_from: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
+    if spawn is None or not request.is_plain:
+        raise _NotExpressible
+    keep = tuple(request.keep)
+    if request.close_fds and (keep or close_from is None):
+        raise _NotExpressible
+    actions: list[tuple[Any, ...]] = [
+        (os.POSIX_SPAWN_DUP2, source, target)
+        for target, source in enumerate((request.stdin, request.stdout, request.stderr))
+        if source >= 0
+    ]
+    if request.close_fds:
+        actions.append((close_from, 3))
+    options: dict[str, Any] = {"file_actions": actions}
+    if request.new_session:
+        options["setsid"] = True
+    if request.pgid >= 0:
+        options["setpgroup"] = request.pgid
+    if request.restore_signals:
+        import signal
+
+        names = [name for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
+        options["setsigdef"] = [getattr(signal, name) for name in names]
+    env: Any = os.environ
+    if request.env is not None:
+        env = dict(line.split(b"=", 1) for line in request.env)
+    refused: OSError | None = None
+    for path in request.executables:
+        try:
+            return spawn(path, request.argv, env, **options)  # type: ignore[no-any-return]
+        except NotImplementedError:
+            raise _NotExpressible from None  # no setsid in this C library
+        except OSError as problem:
+            if refused is None or refused.errno in (errno.ENOENT, errno.ENOTDIR):
+                refused = problem
+    number = refused.errno if refused is not None and refused.errno is not None else errno.ENOENT
+    raise OSError(number, os.strerror(number), request.program)
+
+
+# -- fork and exec ---------------------------------------------------------------------------------------------------
+
+
+def _start_by_fork(request: StartRequest) -> int:
+    import signal
+
+    if not hasattr(os, "fork"):
+        raise OSError(errno.ENOSYS, "this platform cannot start processes", request.program)
+    restored = [getattr(signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
+    everything = signal.valid_signals()
+    env: Any = os.environ
+    if request.env is not None:
+        env = dict(line.split(b"=", 1) for line in request.env)
+    read_end, write_end = _error_pipe()
+    _forget_own_ends(request)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    try:
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(request, env, write_end, restored, before)
+        finally:
+            os.close(write_end)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return _await_exec(pid, read_end, request)
+    finally:
+        os.close(read_end)
+
+
+def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any], mask: Any) -> None:
+    """In the forked child: become the program, or report why not. Never returns."""
+    phase = b"noexec"
+    try:
+        import signal  # loaded by the parent; this is a look into sys.modules
+
+        for target, source in enumerate((request.stdin, request.stdout, request.stderr)):
+            if source == target:
+                os.set_inheritable(source, True)
+            elif source >= 0:
+                os.dup2(source, target)
+        if request.cwd is not None:
+            phase = b"noexec:chdir"
+            os.chdir(request.cwd)
+            phase = b"noexec"
+        if request.umask >= 0:
+            os.umask(request.umask)
+        # A signal that was held back would run the parent's Python handler here as soon as it is let through.
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        if request.restore_signals:
+            for number in restored:
+                signal.signal(number, signal.SIG_DFL)
+        if request.new_session:
+            phase = b"noexec:setsid"
+            os.setsid()
+        if request.pgid >= 0:
+            phase = b"noexec:setpgid"
+            os.setpgid(0, request.pgid)
+        if request.groups is not None:
+            phase = b"noexec:setgroups"
+            os.setgroups(request.groups)
+        if request.gid is not None:
+            phase = b"noexec:setregid"
+            os.setregid(request.gid, request.gid)
+        if request.uid is not None:
+            phase = b"noexec:setreuid"
+            os.setreuid(request.uid, request.uid)
+        if request.preexec_fn is not None:
+            phase = b"preexec_fn"
+            request.preexec_fn()
+        phase = b"noexec:close"
+        for fd in request.keep:
+            os.set_inheritable(fd, True)
+        if request.close_fds:
+            _close_all_but({write_end, *request.keep})
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        phase = b""
+        refused = errno.ENOENT
+        for path in request.executables:
+            try:
+                os.execve(path, request.argv, env)
+            except OSError as problem:
+                if refused in (errno.ENOENT, errno.ENOTDIR) and problem.errno is not None:
+                    refused = problem.errno
+        os.write(write_end, b"OSError:%x:" % refused)
+    except OSError as problem:
+        if phase == b"preexec_fn":
+            os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
+        else:
+            os.write(write_end, b"OSError:%x:%s" % (problem.errno or 0, phase))
+    except BaseException:
+        if phase == b"preexec_fn":
+            os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
+        else:
+            os.write(write_end, b"OSError:0:" + phase)
+    finally:
+        os._exit(_FAILED_BEFORE_EXEC)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    listing = next((path for path in ("/proc/self/fd", "/dev/fd") if os.path.isdir(path)), None)
+    if listing is not None:
+        for name in os.listdir(listing):
+            fd = int(name)
+            if fd > 2 and fd not in kept:
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass  # the listing's own descriptor
+        return
+    low = 3
+    for fd in (*sorted(fd for fd in kept if fd > 2), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(low, fd)
+        low = fd + 1
+
+
+# -- the choice ------------------------------------------------------------------------------------------------------
+
+STARTERS: dict[str, Callable[[StartRequest], int]] = {
+    "fork_exec": _start_by_fork_exec,
+    "posix_spawn": _start_by_posix_spawn,
+    "fork": _start_by_fork,
+}
+
+#: The starters in use, in the order in which they are asked; the tests shorten it.
+order = list(STARTERS)
+
+
+def start(request: StartRequest) -> int:
+    """Start the child and return its pid, once it has become the program that was asked for.
+
+    Blocks until exec has happened or failed. Raises OSError with the name of the program, or of the directory if it was
+    `cwd` that could not be entered; SubprocessError if a preexec_fn raised.
+    """
+    lifted: list[int] = []
+    try:
+        for name, target in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+            source = getattr(request, name)
+            if 0 <= source < 3 and source != target:
+                lifted.append(_lifted(source))
+                setattr(request, name, lifted[-1])
+        for name in order:
+            try:
+                return STARTERS[name](request)
+            except _NotExpressible:
+                continue
+    finally:
+        for fd in lifted:
+            os.close(fd)
+    raise OSError(errno.ENOSYS, "no way to start this process is available here", request.program)

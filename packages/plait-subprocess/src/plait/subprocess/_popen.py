@@ -1,0 +1,444 @@
+# SPDX-License-Identifier: MIT
+"""One child process, its pipes, and its end."""
+
+# Who owns what
+#
+#   A Popen owns its ends of the pipes, as file objects, and one ProcessHandle. The other ends exist only from pipe() to
+#   the moment the child has them; they are closed here whatever happens.
+#
+#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `_abandoned`. Nobody
+#   sleeps on those; each later start looks at them once. So zombies never pile up, and nothing runs in the background.
+#
+# Signal handlers and finalisers may call any method: there is no lock in this class. What two calls could disturb for
+# each other (the status of the child) is in ProcessHandle, which is made for it. communicate() is for one thread at a
+# time, as documented.
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from time import monotonic
+
+from . import _platform
+from ._handle import ProcessHandle
+from ._results import SubprocessError, TimeoutExpired
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import IO, Any
+
+    from ._exchange import Exchange
+
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Popen"]
+
+PIPE = -1
+STDOUT = -2
+DEVNULL = -3
+
+#: After Ctrl-C the child, which the terminal has interrupted too, gets this long to end before we go on.
+_INTERRUPT_GRACE = 0.25
+
+_abandoned: list[ProcessHandle] = []
+
+
+def _reap_abandoned() -> None:
+    for handle in tuple(_abandoned):
+        if not handle.is_own_child or handle.poll() is not None:
+            try:
+                _abandoned.remove(handle)
+            except ValueError:
+                pass  # another thread was faster
+
+
+class _Ends:
+    """The descriptors of one start: three for the child, three for us (-1: none), and which to close."""
+
+    __slots__ = ("child", "mine", "theirs")
+
+    def __init__(self) -> None:
+        self.child = [-1, -1, -1]  # what the child will have as 0, 1, 2
+        self.mine = [-1, -1, -1]
+        self.theirs: list[int] = []  # opened for the child; to be closed when it has them
+
+    def plan(self, number: int, wanted: Any) -> None:
+        """Decide what the child's descriptor *number* will be."""
+        if wanted is None:
+            return
+        if wanted == PIPE:
+            read_end, write_end = os.pipe()
+            self.mine[number], given = (write_end, read_end) if number == 0 else (read_end, write_end)
+            self.theirs.append(given)
+            _platform.in_flight.add(given)
+        elif wanted == DEVNULL:
+            given = os.open(os.devnull, os.O_RDWR)
+            self.theirs.append(given)
+        elif wanted == STDOUT:
+            if number != 2:
+                raise ValueError("STDOUT can only be given for stderr: it means 'the same as stdout'")
+            given = self.child[1] if self.child[1] >= 0 else 1
+        elif isinstance(wanted, int):
+            given = wanted
+            if given < 0:
+                raise ValueError(f"{wanted} is neither a file descriptor nor PIPE, STDOUT or DEVNULL")
+        else:
+            given = wanted.fileno()
+        self.child[number] = given
+
+    def close_theirs(self) -> None:
+        while self.theirs:
+            fd = self.theirs.pop()
+            _platform.in_flight.discard(fd)
+            os.close(fd)
+
+    def close_mine(self) -> None:
+        for number, fd in enumerate(self.mine):
+            if fd >= 0:
+                self.mine[number] = -1
+                os.close(fd)
+
+
+def _encoded_environment(env: Mapping[Any, Any]) -> list[bytes]:
+    lines = []
+    for name, value in env.items():
+        encoded = os.fsencode(name)
+        if b"=" in encoded:
+            raise ValueError(f"the environment variable name {name!r} contains '='")
+        lines.append(encoded + b"=" + os.fsencode(value))
+    return lines
+
+
+def _argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
+    if isinstance(args, (str, bytes)):
+        argv: list[Any] = [args]
+    elif isinstance(args, os.PathLike):
+        if shell:
+            raise TypeError("with shell=True, args is a command line for the shell, not a path")
+        argv = [args]
+    else:
+        argv = list(args)
+    if shell:
+        argv = [executable or "/bin/sh", "-c", *argv]
+    return argv
+
+
+def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
+    """Where the program may be, in the order in which to try."""
+    name = os.fsencode(program)
+    if b"/" in name:
+        return [name]
+    return [os.path.join(os.fsencode(folder), name) for folder in os.get_exec_path(env)]
+
+
+class Popen:
+    """Start a child process and talk to it.
+
+    Returns when the child has become the program; what went wrong before is raised here (FileNotFoundError names the
+    program, or the directory *cwd*). Parameters, attributes and methods are those of the standard class.
+
+    Any thread may call any method; only `communicate` is for one thread at a time. Methods may be called from signal
+    handlers. A forked copy of this process cannot wait for the child or signal it: there these methods raise RuntimeError.
+
+    Differs from the standard class: timed waits sleep until the child ends rather than looking every now and then; a
+    signal never reaches a process that inherited the number; after `kill`, `communicate` does not wait for processes that
+    the child had started (see there).
+    """
+
+    def __init__(
+        self,
+        args: Any,
+        bufsize: int = -1,
+        executable: Any = None,
+        stdin: Any = None,
+        stdout: Any = None,
+        stderr: Any = None,
+        preexec_fn: Callable[[], object] | None = None,
+        close_fds: bool = True,
+        shell: bool = False,
+        cwd: Any = None,
+        env: Mapping[Any, Any] | None = None,
+        universal_newlines: bool | None = None,
+        startupinfo: Any = None,
+        creationflags: int = 0,
+        restore_signals: bool = True,
+        start_new_session: bool = False,
+        pass_fds: Iterable[int] = (),
+        *,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Iterable[str | int] | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        text: bool | None = None,
+        umask: int = -1,
+        pipesize: int = -1,
+        process_group: int | None = None,
+    ) -> None:
+        self._handle: ProcessHandle | None = None
+        if _abandoned:
+            _reap_abandoned()
+        if bufsize is None:
+            bufsize = -1
+        for name, value in (("bufsize", bufsize), ("pipesize", pipesize)):
+            if not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, not {value!r}")
+        if startupinfo is not None or creationflags != 0:
+            raise ValueError("startupinfo and creationflags mean something on Windows only; leave them out here")
+        if text is not None and universal_newlines is not None and bool(universal_newlines) != bool(text):
+            raise SubprocessError("text and universal_newlines mean the same but were given different values; pass one")
+
+        self.args = args
+        self.stdin: IO[Any] | None = None
+        self.stdout: IO[Any] | None = None
+        self.stderr: IO[Any] | None = None
+        self.pid: int
+        self.returncode: int | None = None
+        self.encoding, self.errors, self.pipesize = encoding, errors, pipesize
+        self.text_mode = bool(encoding or errors or text or universal_newlines)
+        self._exchange: Exchange | None = None
+        self._grace_given = False
+
+        keep = tuple(pass_fds)
+        if keep and not close_fds:
+            import warnings
+
+            warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, stacklevel=2)
+            close_fds = True
+        request = _platform.StartRequest()
+        request.argv = _argument_list(args, shell, executable)
+        program = executable if executable is not None else request.argv[0]
+        sys.audit("subprocess.Popen", program, request.argv, cwd, env)
+        request.program, request.executables = program, _candidates(program, env)
+        request.cwd, request.env = cwd, None if env is None else _encoded_environment(env)
+        request.close_fds, request.keep = bool(close_fds), keep
+        request.restore_signals, request.new_session = bool(restore_signals), bool(start_new_session)
+        request.pgid = -1 if process_group is None else process_group
+        request.preexec_fn, request.umask = preexec_fn, umask
+        request.uid = request.gid = request.groups = None
+        if user is not None or group is not None or extra_groups is not None:
+            from ._identity import resolve
+
+            request.uid, request.gid, request.groups = resolve(user, group, extra_groups)
+
+        ends = _Ends()
+        try:
+            for number, wanted in enumerate((stdin, stdout, stderr)):
+                ends.plan(number, wanted)
+            if pipesize > 0:
+                self._size_pipes(ends.mine, pipesize)
+            request.stdin, request.stdout, request.stderr = ends.child
+            self.pid = _platform.start(request)
+            self._handle = ProcessHandle(self.pid)
+            ends.close_theirs()
+            self._open_streams(ends.mine, bufsize)
+        except BaseException:
+            ends.close_mine()
+            raise
+        finally:
+            ends.close_theirs()
+
+    __class_getitem__ = classmethod(type(list[int]))
+
+    @staticmethod
+    def _size_pipes(fds: list[int], size: int) -> None:
+        import fcntl
+
+        command = getattr(fcntl, "F_SETPIPE_SZ", None)
+        for fd in fds:
+            if fd >= 0 and command is not None:
+                fcntl.fcntl(fd, command, size)
+
+    def _open_streams(self, fds: list[int], bufsize: int) -> None:
+        line_buffered = bufsize == 1
+        if line_buffered and not self.text_mode:
+            import warnings
+
+            warnings.warn("bufsize=1 means lines, which only text mode has; using the default size", RuntimeWarning, 3)
+        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or line_buffered else bufsize
+        streams: list[Any] = [None, None, None]
+        for number, fd in enumerate(fds):
+            if fd < 0:
+                continue
+            stream: Any = io.FileIO(fd, "w" if number == 0 else "r")
+            fds[number] = -1  # the stream's from here on
+            if size:
+                stream = io.BufferedWriter(stream, size) if number == 0 else io.BufferedReader(stream, size)
+            if self.text_mode:
+                stream = io.TextIOWrapper(
+                    stream, self.encoding, self.errors, line_buffering=line_buffered, write_through=number == 0
+                )
+            streams[number] = stream
+        self.stdin, self.stdout, self.stderr = streams
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} pid={getattr(self, 'pid', None)} returncode={self.returncode} args={self.args!r}>"
+
+    @property
+    def universal_newlines(self) -> bool:
+        """The older name of `text_mode`."""
+        return self.text_mode
+
+    @universal_newlines.setter
+    def universal_newlines(self, value: bool) -> None:
+        self.text_mode = bool(value)
+
+    # -- the child's end ---------------------------------------------------------------------------------------------
+
+    def poll(self) -> int | None:
+        """Look whether the child has ended, without blocking; its return code, or None."""
+        if self.returncode is None and self._handle is not None:
+            self.returncode = self._handle.poll()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Block until the child has ended and return its code; raise `TimeoutExpired` after *timeout* seconds.
+
+        Any number of threads may wait. A child that writes to a PIPE which nobody reads will not end: use `communicate`.
+        On KeyboardInterrupt the child, which the terminal interrupted as well, has a quarter of a second to end, once.
+
+        Differs from the standard method: the thread sleeps until the child ends (pidfd) instead of looking at it
+        periodically, and any *timeout* will do, `inf` included.
+        """
+        if self.returncode is not None:
+            return self.returncode
+        handle = self._handle
+        assert handle is not None
+        try:
+            self.returncode = handle.wait(timeout)
+        except TimeoutError:
+            assert timeout is not None
+            raise TimeoutExpired(self.args, timeout) from None
+        except KeyboardInterrupt:
+            self._give_grace(timeout)
+            raise
+        return self.returncode
+
+    def _give_grace(self, timeout: float | None = None) -> None:
+        """After Ctrl-C: the child got it as well and may be about to end."""
+        if self._grace_given or self._handle is None:
+            return
+        self._grace_given = True
+        try:
+            self.returncode = self._handle.wait(_INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE))
+        except TimeoutError:
+            pass  # the caller decides what becomes of it
+
+    def send_signal(self, sig: int) -> None:
+        """Send signal *sig* to the child; do nothing if it has ended. Never reaches a process with a recycled pid."""
+        if self.returncode is None and self._handle is not None:
+            self._handle.send_signal(sig)
+            self.returncode = self._handle.returncode
+
+    def terminate(self) -> None:
+        """Ask the child to end (SIGTERM)."""
+        self.send_signal(15)
+
+    def kill(self) -> None:
+        """End the child (SIGKILL). Processes that it had started live on."""
+        self.send_signal(9)
+
+    # -- its input and output ----------------------------------------------------------------------------------------
+
+    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+        """Write *input*, read stdout and stderr to their ends, wait for the child; return what was read.
+
+        What is not a PIPE gives None. *input* is `str` in text mode, otherwise any bytes-like object. A child that stops
+        reading its input is no error. Raises `TimeoutExpired` after *timeout* seconds with the output so far; the child
+        runs on, and a further call, without *input*, continues and loses nothing.
+
+        Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second beyond the
+        child's end, should a process that the child had started still hold them; then they are closed, and what had come
+        is returned. The time-out carries `str` in text mode. What was left in the buffer of a binary stream by an earlier
+        read is part of the result.
+        """
+        if self._exchange is not None and input:
+            raise ValueError("cannot send input after communication has started: the first call's input is still used")
+        deadline = None if timeout is None else monotonic() + timeout
+        try:
+            return self._communicate(input, timeout, deadline)
+        except KeyboardInterrupt:
+            self._give_grace(timeout)
+            raise
+
+    def _communicate(self, input: Any, timeout: float | None, deadline: float | None) -> tuple[Any, Any]:
+        streams = (self.stdout, self.stderr)
+        handle = self._handle
+        assert handle is not None
+        read = [stream for stream in streams if stream is not None]
+        if self._exchange is None:
+            if not read and self.stdin is None:
+                self.wait(timeout)
+                return None, None
+            if len(read) == 1 and self.stdin is None and timeout is None and not handle.kill_sent and not read[0].closed:
+                text = read[0].read()
+                read[0].close()
+                self.wait()
+                return (text, None) if read[0] is self.stdout else (None, text)
+            from ._exchange import Exchange
+
+            self._exchange = Exchange(self.stdin, streams, self._input_bytes(input))
+            if self.stdin is not None and not self.stdin.closed:
+                try:
+                    self.stdin.flush()
+                except BrokenPipeError:
+                    pass  # not wanted; documented to be ignored
+        done = self._exchange.pump(deadline, handle)
+        if done:
+            try:
+                self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
+            except TimeoutExpired:
+                done = False
+        outputs = [self._as_promised(stream, self._exchange, final=done) for stream in streams]
+        if not done:
+            assert timeout is not None
+            raise TimeoutExpired(self.args, timeout, *outputs)
+        return outputs[0], outputs[1]
+
+    def _input_bytes(self, input: Any) -> memoryview | None:
+        if input is None or self.stdin is None:
+            return None
+        if self.text_mode:
+            stdin: Any = self.stdin
+            input = input.encode(stdin.encoding, stdin.errors)
+        view = memoryview(input)
+        return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+
+    def _as_promised(self, stream: Any, exchange: Exchange, final: bool) -> Any:
+        data = exchange.output_of(stream)
+        if data is None or not self.text_mode:
+            return data
+        if final:
+            text = data.decode(stream.encoding, stream.errors)
+        else:
+            import codecs  # a character may have come by half
+
+            text = codecs.getincrementaldecoder(stream.encoding)(stream.errors).decode(data)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    # -- with, and the end of this object ----------------------------------------------------------------------------
+
+    def __enter__(self) -> Popen:
+        return self
+
+    def __exit__(self, exc_type: Any, value: Any, traceback: Any) -> None:
+        """Close the pipes, then wait for the child. After Ctrl-C it is not waited for beyond its moment of grace."""
+        try:
+            for stream in (self.stdout, self.stderr, self.stdin):
+                if stream is not None:
+                    stream.close()
+        finally:
+            if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+                self._give_grace()
+            else:
+                self.wait()
+
+    def __del__(self) -> None:
+        handle: ProcessHandle | None = getattr(self, "_handle", None)
+        if handle is None or self.returncode is not None or not handle.is_own_child:
+            return
+        import warnings
+
+        warnings.warn(f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2)
+        if handle.poll() is None:
+            _abandoned.append(handle)
