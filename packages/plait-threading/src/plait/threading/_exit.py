@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+#
+# The end of the process: tell the pools to stop, then wait for the threads.
+#
+# Rules
+#   - Every non-daemon thread is joined before the interpreter is taken down, whichever modules were imported.
+#   - Before that, the callbacks of `register_atexit` run, last-registered first: a pool whose workers wait for work
+#     has to tell them to go home before anybody waits for them.
+#   - One failing callback is reported and does not keep the others from running.
+#   - A callback may register another, a thread may start another: it goes on until there are none left.
+#   - It happens once per process. A forked child starts with a fresh slate, and with no callbacks but those that the
+#     parent had registered: they belong to objects that the child has, too.
+#
+# Where it is called from. If the standard `threading` is loaded, the interpreter calls its shutdown before it calls any
+# `atexit` callback, and that shutdown can be asked to call us first. Otherwise `atexit` is the first step there is; it
+# runs callbacks last-registered first, so we register at the first start() or register_atexit(), not at import. Both are
+# registered when both exist; whoever comes second finds nothing to do. The standard module may be imported at any time,
+# hence the look at every start().
+#
+# Why the interpreter's own joining (`start_joinable_thread(daemon=False)`) is not used: it happens inside the standard
+# module's shutdown if that module happens to be loaded *by then*. Threads that wait for a callback of ours, to be
+# called after it, would never be told, and the process would never end.
+
+from __future__ import annotations
+
+import atexit
+from typing import Any, Callable
+
+from .._thread import get_ident, register_after_fork, report_unraisable
+from . import _standard
+from ._registry import alive, here, snapshot
+
+Hook = Callable[..., object]
+
+
+class _ExitState:
+    """What is registered, and how far the end has come."""
+
+    def __init__(self) -> None:
+        self.hooks: list[tuple[Hook, tuple[Any, ...], dict[str, Any]]] = []
+        self.by_atexit = False
+        self.by_standard = False
+        self.running_in = 0
+        self.ended: list[Callable[[], object]] = []
+
+
+_state = _ExitState()
+
+
+def _fresh_slate(state: _ExitState) -> None:
+    state.running_in = 0
+
+
+register_after_fork(_state, _fresh_slate)
+
+
+def arm() -> None:
+    """Make sure that the end of the interpreter is noticed, at the earliest step that can be had now."""
+    if not _state.by_atexit:
+        _state.by_atexit = True
+        atexit.register(finish)
+    if not _state.by_standard and _standard.loaded() is not None:
+        _state.by_standard = _standard.at_shutdown(finish)
+
+
+def register_atexit(func: Hook, /, *args: Any, **kwargs: Any) -> None:
+    """Call ``func(*args, **kwargs)`` at interpreter exit, before non-daemon threads are joined.
+
+    Callbacks run once, in the thread that ends the process, last-registered first; an exception in one is reported to
+    `sys.unraisablehook` and the next one runs. Threads may still be started from them. With the standard `threading`
+    loaded this is before all `atexit` callbacks, otherwise it is one of them. Never blocks; safe in any thread.
+    """
+    if not callable(func):
+        raise TypeError(f"register_atexit() needs a callable, not {func!r}")
+    _state.hooks.append((func, args, kwargs))
+    arm()
+
+
+def unregister_atexit(func: Hook) -> None:
+    """Forget every registration of *func* by `register_atexit`. Unknown functions are ignored."""
+    for entry in [*_state.hooks]:
+        if entry[0] == func:
+            try:
+                _state.hooks.remove(entry)
+            except ValueError:  # called, or removed, meanwhile
+                continue
+
+
+def finish() -> None:
+    """Run the callbacks and join the threads; what the interpreter calls."""
+    if _state.running_in == get_ident():
+        return
+    _state.running_in = get_ident()
+    try:
+        for signal_end in [*_state.ended]:
+            signal_end()
+        while True:
+            _run_hooks()
+            thread = _next_to_join()
+            if thread is None:
+                return
+            thread.join()
+    finally:
+        _state.running_in = 0
+
+
+def _run_hooks() -> None:
+    while _state.hooks:
+        try:
+            func, args, kwargs = _state.hooks.pop()
+        except IndexError:  # another thread took it
+            return
+        try:
+            func(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - reported; the others must run
+            report_unraisable(error, "Exception ignored in exit callback", func)
+
+
+def _next_to_join() -> Any:
+    me = getattr(here, "thread", None)
+    for thread in snapshot():
+        if thread is not me and not thread._daemon and thread._joined_at_exit:
+            if thread.is_alive():
+                return thread
+            alive.pop(id(thread), None)
+    return None
+
+
+def run_exit_hooks() -> None:
+    """Do now what is done at interpreter exit: callbacks, then join every non-daemon thread.
+
+    For a process that will be ended by `os._exit`, such as the child of a fork, which skips the interpreter's own exit.
+    Also lets the standard `threading`, if it is loaded, join its threads. Blocks until they have ended. A second call
+    finds nothing left to do; after `os.fork()` the child can call it again.
+    """
+    finish()
+    _standard.shut_down()
