@@ -234,7 +234,7 @@ def house(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
-def clean(session: nox.Session) -> None:
+def clean(_session: nox.Session) -> None:
     """Remove what sessions leave behind: build/, dist/, .nox/ and caches (not .tools/, which runs this)."""
     for name in (
         "build",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from workspace import NAMESPACE, Package
@@ -14,7 +14,7 @@ from workspace import NAMESPACE, Package
 
 @dataclass(frozen=True)
 class Import:
-    """One imported thing: `from ..threading import Condition` is ("plait.threading", "Condition", written "..threading")."""
+    """One imported thing: `from ..threading import Condition` is ("plait.threading", "Condition", relative)."""
 
     module: str  # absolute, our own relative ones resolved from where the file stands
     name: str | None  # the imported name, None for `import x`
@@ -40,8 +40,8 @@ class Module:
         return not any(part.startswith("_") for part in self.name.split(".")[2:])
 
 
-@lru_cache(maxsize=None)
-def parse(path: Path, stamp: int) -> tuple[str, ast.Module]:
+@cache
+def parse(path: Path, _stamp: int) -> tuple[str, ast.Module]:
     text = path.read_text(encoding="utf-8")
     return text, ast.parse(text, str(path))
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Stages a package as `app._vendor.plait.x`, beside another installed version of all seven, with its tests.
 
-The stage is what an application would have: `app/_vendor/` filled by an installer's --target. It reaches the environment
-through a .pth file, so that children started with -I find it too. The tests are a copy in which every import of ours was
-rewritten; modules are not aliased, so that what is pickled, spawned or started with -c really has the vendored name.
+The stage is what an application would have: `app/_vendor/` filled by an installer's --target. It reaches the
+environment through a .pth file, so that children started with -I find it too. The tests are a copy in which every
+import of ours was rewritten; modules are not aliased, so that what is pickled, spawned or started with -c really has
+the vendored name.
 """
 
 from __future__ import annotations

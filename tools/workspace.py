@@ -128,9 +128,8 @@ def _describe(command: str) -> tuple[str, tuple[int, ...], str] | None:
 
 def _pyenv_roots() -> list[Path]:
     roots = [os.environ.get("PYENV_ROOT"), str(Path.home() / ".pyenv")]
-    for shim in os.environ.get("PATH", "").split(os.pathsep):
-        if shim.endswith("shims"):
-            roots.append(str(Path(shim).parent))
+    on_path = os.environ.get("PATH", "").split(os.pathsep)
+    roots += [str(Path(folder).parent) for folder in on_path if folder.endswith("shims")]
     return [p for p in dict.fromkeys(Path(r) for r in roots if r) if (p / "versions").is_dir()]
 
 
