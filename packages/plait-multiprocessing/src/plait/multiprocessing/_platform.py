@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+# Every question about what this interpreter and kernel can do is asked here, once, by trying it.
+#
+# The one private module this package touches is `_socket`, the C half of `socket`: the pure half costs several
+# milliseconds of imports (selectors, enum) that a queue has no use for. Without `_socket` we take `socket` itself.
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+__all__ = ["anonymous_file", "can_fork", "own_pidfd", "seqpacket", "socket_module"]
+
+_sockets: ModuleType | None = None
+
+
+def can_fork() -> bool:
+    """Whether this platform has `os.fork` (an Emscripten or WASI build may not)."""
+    return hasattr(os, "fork")
+
+
+def own_pidfd() -> int | None:
+    """A descriptor that selects readable once the calling process has ended; None where there is no such thing."""
+    opener = getattr(os, "pidfd_open", None)
+    if opener is None:
+        return None
+    try:
+        return int(opener(os.getpid()))
+    except OSError:  # an old kernel, or a sandbox that refuses the call
+        return None
+
+
+def anonymous_file(purpose: str) -> int:
+    """A new file without a name, readable by this user alone, that lives as long as a descriptor of it does."""
+    maker = getattr(os, "memfd_create", None)
+    if maker is not None:
+        try:
+            return int(maker(purpose))
+        except OSError:
+            pass  # refused by a sandbox: an unlinked file does as well
+    import tempfile
+
+    fd, path = tempfile.mkstemp(prefix=purpose)
+    os.unlink(path)
+    return fd
+
+
+def socket_module() -> ModuleType:
+    """The module with `socket`, `socketpair` and the constants; imported on first use."""
+    global _sockets
+    if _sockets is None:
+        try:
+            import _socket as found
+
+            found.socketpair  # noqa: B018 - the probe
+        except (ImportError, AttributeError):
+            import socket as found  # type: ignore[no-redef]
+        _sockets = found
+    return _sockets
+
+
+def seqpacket() -> int | None:
+    """The socket type that keeps packets whole and ends with EOF; None where AF_UNIX has none."""
+    kind = getattr(socket_module(), "SOCK_SEQPACKET", None)
+    return None if kind is None else int(kind)
