@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+"""Queues that hand work from thread to thread.
+
+    >>> from plait.queue import Queue
+    >>> q = Queue(maxsize=2)
+    >>> q.put("job")
+    >>> q.get()
+    'job'
+    >>> q.task_done()
+    >>> q.join()
+
+The names, signatures and documented behaviour are those of the newest Python's `queue`, `shutdown` included, on every
+supported Python. Beyond it: an operation may be interrupted by a signal handler, a finaliser or a garbage collector
+callback that uses the same queue; a getter that is interrupted after an item was meant for it puts the item back; a
+child made by `os.fork()` can use the queue whatever the parent's threads were doing.
+"""
+
+from __future__ import annotations
+
+from ._fifo import Full, Queue, ShutDown
+from ._platform import Empty
+from ._version import __version__
+
+try:
+    from ._platform import SimpleQueue
+except ImportError:  # PyPy has none in C
+    from ._simple import SimpleQueue  # type: ignore[assignment]
+
+__all__ = ["Empty", "Full", "Queue", "ShutDown", "SimpleQueue", "__version__"]

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""The Conditions `not_empty`, `not_full` and `all_tasks_done`, for code that waits on or notifies them itself."""
+
+from __future__ import annotations
+
+from weakref import ref
+
+from ..threading import Condition
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._fifo import Queue
+
+__all__ = ["Doorbell"]
+
+
+class Doorbell(Condition):
+    """A Condition over a queue's mutex whose notify() also serves the queue's own waiting calls.
+
+    Those do not wait in the Condition, so that the queue need not have one; but whoever changes a queue by hand
+    and then notifies, as with the standard module, expects them to look again.
+    """
+
+    def __init__(self, queue: Queue[Any]) -> None:
+        super().__init__(queue.mutex)
+        self._queue = ref(queue)
+
+    def notify(self, n: int = 1) -> None:
+        """Wake at most *n* threads that wait in this Condition, and every waiting call of the queue that can be served now."""
+        super().notify(n)
+        self._settle()
+
+    def notify_all(self) -> None:
+        """Wake all threads that wait in this Condition, and every waiting call of the queue that can be served now."""
+        super().notify_all()
+        self._settle()
+
+    def ring(self) -> None:
+        """The queue's own notify()."""
+        Condition.notify(self)
+
+    def ring_all(self) -> None:
+        """The queue's own notify_all()."""
+        Condition.notify_all(self)
+
+    def _settle(self) -> None:
+        queue = self._queue()
+        if queue is not None:
+            queue._settle()

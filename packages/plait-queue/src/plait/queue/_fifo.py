@@ -1,0 +1,592 @@
+# SPDX-License-Identifier: MIT
+# The queue: one owner-aware lock, one deque, and three lines of waiting calls.
+#
+# Always true when the mutex is free
+#   - nobody waits in vain: no getter waits while there is stock, no putter while there is room, no joiner while every task
+#     is done, and nobody but joiners after shutdown. `_settle` makes this true; every change of the state ends with it.
+#   - each line is served longest-waiting first (a call nested in a blocked call of the same thread goes before it, because
+#     the outer one cannot go on before the inner one does).
+#   - `unfinished_tasks` is the number of items put less the number of `task_done` calls, whatever happens to the items.
+#
+# Who wakes whom
+#   A putter puts its item into the stock, then `_settle` carries items from the stock into the boxes of waiting getters and
+#   rings them; a getter that was rung has its item already and needs no lock. In the same way a getter makes room and
+#   `_settle` carries the items of waiting putters into the stock. Nobody is woken who would find nothing.
+#
+# What if it is interrupted here (see _waiting.py for where "here" can be)
+#   - by a nested operation: the mutex lets the same thread in again. Each step (count, append, take, leave a line) is
+#     one call into C, no value read before a step is written back after it, and what was found true before a step is either
+#     looked at again behind it or harmless when stale (nested puts may overfill a bounded queue by the depth of nesting).
+#     A nested call that has to wait lets go of the mutex at all its levels; what other threads do meanwhile is, for the
+#     interrupted operation, no different from nested operations.
+#   - by an exception out of a handler, while waiting: the call leaves its line. If an item had been carried into its box, the
+#     item goes to `_returned`, from which getters are served before the stock, in the order in which the items were taken.
+#   - by an exception out of a handler, elsewhere: whatever was done stays done, and `_settle` runs before the exception goes on.
+#     A put() or get() that ends so has happened or not, never half. On CPython 3.11 and newer this is exact; before, and on
+#     PyPy, one or two bytecodes remain in which an exception loses what the stack holds.
+#
+# What if it is forked here
+#   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread itself
+#   holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment.
+#
+# Subclasses and meddlers
+#   `_init/_put/_get/_qsize` are honoured where a class overrides them; then items pass through them (in the thread that
+#   happens to settle). `queue` may be read, changed or replaced under `mutex`. The three Conditions of the standard module
+#   exist from the moment somebody asks for one; their notify() settles the queue too, so `q.queue.clear();
+#   q.not_full.notify_all()` wakes our putters, and a user waiting in `q.not_empty.wait()` is notified by our put().
+#   All of this takes the long way round (`_odd`); a queue nobody meddled with never sees it.
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from types import GenericAlias
+
+from .._thread import RLock, get_ident, register_after_fork, reset_lock
+from ._platform import Empty
+from ._waiting import Tally, Waiter, move, steps_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Generic, TypeVar
+
+    from ._doorbell import Doorbell
+
+    T = TypeVar("T")
+
+    class Of(Generic[T]):
+        pass
+else:
+
+    class Of:
+        __slots__ = ()
+        __class_getitem__ = classmethod(GenericAlias)
+
+
+__all__ = ["Full", "Queue", "ShutDown"]
+
+
+_NOTHING = object()  # no item: every value can be one
+
+
+class Full(Exception):
+    """No room to put the item, and the caller did not want to wait, or not any longer."""
+
+    __module__ = __package__
+
+
+class ShutDown(Exception):  # noqa: N818
+    """The queue takes no more items; or it gives no more, for it is empty."""
+
+    __module__ = __package__
+
+
+class Queue(Of["T"]):
+    """A first-in first-out queue for any number of threads.
+
+    *maxsize* bounds how many items may wait in it; zero or less means any number.
+
+    Safe to use from other threads, from signal handlers, finalisers and garbage collector callbacks even while the same
+    thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are served in the
+    order in which they came.
+
+    Differs from the standard `queue.Queue` in those guarantees; in that `mutex` is an `RLock`; and in that `not_empty`,
+    `not_full` and `all_tasks_done` are made when they are first looked at. A put() that interrupts another put() of
+    the same thread may exceed *maxsize* by one.
+    """
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self.maxsize = maxsize
+        self.is_shutdown = False
+        self.mutex = RLock()
+        self._getters: deque[Waiter] = deque()
+        self._putters: deque[Waiter] = deque()
+        self._joiners: deque[Waiter] = deque()
+        self._returned: deque[tuple[float, T]] = deque()  # sorted; given back by interrupted getters
+        self._doorbells: dict[str, Doorbell] = {}
+        self._parked: deque[T] = deque()  # put while a hook of a subclass was running in the same thread
+        self._in_hook = False
+        self._put_tally = Tally()
+        self._done_tally = Tally()
+        self._puts = self._put_tally.steps
+        self._carried = Tally()
+        self._hooked = any(getattr(type(self), hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize"))
+        self._odd = self._hooked  # true for good once the short ways do not do
+        self._init(maxsize)
+        register_after_fork(self, _drop_the_dead)
+
+    # -- what users call -------------------------------------------------------------------------------------------
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Put *item* into the queue.
+
+        Waits while the queue is full: as long as it takes, or *timeout* seconds, or not at all if *block* is false; then
+        raises `Full`. Raises `ShutDown` as soon as the queue is shut down, also if it was waiting. A negative *timeout* is a
+        `ValueError`, unless there is no reason ever to wait.
+
+        If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
+        """
+        try:
+            with self.mutex:
+                room = self.maxsize
+                if not self._odd and (room <= 0 or (timeout is None and len(self._stock) < room)):
+                    if not self.is_shutdown:
+                        for _ in self._puts:
+                            break
+                        self._stock.append(item)
+                        if self._getters:
+                            self._settle()
+                        return
+        except BaseException:
+            self._resettle()
+            raise
+        self._put_slowly(item, block, timeout)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take the item that has been in the queue longest.
+
+        Waits while the queue is empty: as long as it takes, or *timeout* seconds, or not at all if *block* is false; then
+        raises `Empty`. Raises `ShutDown` once the queue is shut down and empty, also if it was waiting. A negative *timeout*
+        is a `ValueError` if *block* is true.
+
+        If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
+        """
+        if timeout is not None and block and timeout < 0:
+            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        item: Any = _NOTHING
+        try:
+            with self.mutex:
+                if self._stock and not self._odd and not self._returned:
+                    for item in self._takes:
+                        break
+                    if self._putters:
+                        self._settle()
+                    return item  # type: ignore[no-any-return]
+        except IndexError:
+            pass  # a nested get() was faster
+        except BaseException:
+            self._resettle(item)
+            raise
+        return self._get_slowly(block, timeout)
+
+    def put_nowait(self, item: T) -> None:
+        """Put *item* into the queue if there is room at this moment, else raise `Full`: `put(item, block=False)`."""
+        self.put(item, False)
+
+    def get_nowait(self) -> T:
+        """Take an item if there is one at this moment, else raise `Empty`: `get(block=False)`."""
+        return self.get(False)
+
+    def qsize(self) -> int:
+        """How many items are in the queue at this moment; another thread may change it at the next."""
+        with self.mutex:
+            return self._level()
+
+    def empty(self) -> bool:
+        """Whether the queue is empty at this moment. Even so, a get() behind it may find an item."""
+        with self.mutex:
+            return not self._level()
+
+    def full(self) -> bool:
+        """Whether the queue has *maxsize* items at this moment. Even so, a put() behind it may find room."""
+        with self.mutex:
+            return 0 < self.maxsize <= self._level()
+
+    def task_done(self) -> None:
+        """Say that one item taken from the queue has been worked on; `join` waits for as many of these as there were puts.
+
+        Wakes every `join` when it is the last. Raises `ValueError` if called more often than items were put.
+        """
+        with self.mutex:
+            try:
+                for _ in self._done_tally.steps:
+                    break
+                left = self._put_tally.shown[0] - self._done_tally.shown[0]
+                if left <= 0:
+                    self._last_task_done(left)
+            except ValueError:
+                raise
+            except BaseException:
+                self._settle()
+                raise
+
+    def join(self) -> None:
+        """Wait until `task_done` has been called for every item ever put.
+
+        Woken by the last `task_done`, by a `shutdown(immediate=True)` that leaves no task, or by
+        `all_tasks_done.notify_all()` after somebody set `unfinished_tasks` to 0. Waits without limit; for a limit,
+        wait on `all_tasks_done`.
+        """
+        if self.unfinished_tasks:
+            waiter = Waiter()
+            try:
+                with self.mutex:
+                    self._joiners.append(waiter)
+                    self._settle()
+                waiter.sleep(self.mutex, None)
+            except BaseException:
+                with self.mutex:
+                    _strike(self._joiners, waiter)
+                    self._settle()
+                raise
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Refuse new items; wake everyone who waits in put() or get().
+
+        Waiting putters see `ShutDown` at once; getters take what is left, and see it then. With *immediate* what is left is
+        dropped, each item counted as done, so that `join` waits only for the items that were taken already. Calling it
+        twice is harmless.
+        """
+        with self.mutex:
+            self.is_shutdown = True
+            try:
+                if immediate:
+                    dropped = Waiter()
+                    while self._level() and self._fill(dropped):
+                        dropped.box.clear()
+                        if self.unfinished_tasks > 0:
+                            for _ in self._done_tally.steps:
+                                break
+            finally:
+                self._settle()
+                for doorbell in tuple(self._doorbells.values()):
+                    doorbell.ring_all()
+
+    __class_getitem__ = classmethod(GenericAlias)
+
+    # -- what meddlers look at -------------------------------------------------------------------------------------
+
+    @property
+    def queue(self) -> Any:
+        """The container of the waiting items, a deque unless `_init` made another. Hold `mutex` while touching it.
+
+        Items that interrupted getters gave back are not in it; they are taken first.
+        """
+        return self._stock
+
+    @queue.setter
+    def queue(self, container: Any) -> None:
+        self._stock = container
+        take = getattr(container, "popleft", None)
+        if take is None:
+            self._odd = self._hooked = True
+        else:
+            self._takes: Iterator[Any] = steps_of(take)
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many items were put and not yet declared done. After setting it to 0, notify `all_tasks_done`."""
+        return self._put_tally.shown[0] - self._done_tally.shown[0]
+
+    @unfinished_tasks.setter
+    def unfinished_tasks(self, number: int) -> None:
+        with self.mutex:
+            self._put_tally = Tally(self._done_tally.shown[0] + number)
+            self._puts = self._put_tally.steps
+
+    @property
+    def not_empty(self) -> Doorbell:
+        """A Condition over `mutex` that is notified once for each item put. Notify it after adding to `queue` by hand."""
+        return self._doorbell("not_empty")
+
+    @property
+    def not_full(self) -> Doorbell:
+        """A Condition over `mutex` that is notified once for each item taken. Notify it after removing from `queue` by hand."""
+        return self._doorbell("not_full")
+
+    @property
+    def all_tasks_done(self) -> Doorbell:
+        """A Condition over `mutex` that is notified when `unfinished_tasks` becomes 0."""
+        return self._doorbell("all_tasks_done")
+
+    # -- what subclasses override; called with the mutex held ---------------------------------------------------------
+
+    def _init(self, maxsize: int) -> None:  # noqa: ARG002
+        self.queue = deque()
+
+    def _qsize(self) -> int:
+        return len(self._stock)
+
+    def _put(self, item: T) -> None:
+        self._stock.append(item)
+
+    def _get(self) -> T:
+        return self._stock.popleft()  # type: ignore[no-any-return]
+
+    # -- the long ways ---------------------------------------------------------------------------------------------
+
+    def _put_slowly(self, item: T, block: bool, timeout: float | None) -> None:
+        if timeout is not None and block and timeout < 0 < self.maxsize:
+            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        deadline = None if timeout is None else monotonic() + timeout
+        waiter = Waiter(item)
+        try:
+            with self.mutex:
+                if self.is_shutdown:
+                    raise ShutDown(f"{self!r} was shut down: it takes no more items")
+                if not self._putters and self._has_room():
+                    self._store(item)
+                    return
+                if not block or timeout == 0:
+                    raise Full(f"{self!r} is full: it holds {self._level()} items")
+                self._enlist(self._putters, waiter)
+                self._settle()
+            waiter.sleep(self.mutex, None if deadline is None else max(0.0, deadline - monotonic()))
+            with self.mutex:
+                # Looked at under the mutex: we may have been admitted between the end of our patience and now.
+                if waiter.verdict is not None:
+                    raise waiter.verdict
+                if waiter.box:
+                    raise Full(f"{self!r} had no room within {timeout} s")
+        except BaseException:
+            waiter.gone = True
+            with self.mutex:
+                _strike(self._putters, waiter)
+                self._settle()
+            raise
+
+    def _get_slowly(self, block: bool, timeout: float | None) -> T:
+        deadline = None if timeout is None else monotonic() + timeout
+        waiter = Waiter()
+        try:
+            with self.mutex:
+                if self._putters:
+                    self._settle()  # somebody emptied `queue` by hand
+                if self._level() and not self._getters:
+                    self._fill(waiter)
+                    self._settle()
+                elif self.is_shutdown:
+                    raise ShutDown(f"{self!r} was shut down and is empty")
+                elif not block or timeout == 0:
+                    raise Empty("the queue is empty")
+                else:
+                    self._enlist(self._getters, waiter)
+                    self._settle()
+            if not waiter.box:
+                waiter.sleep(self.mutex, None if deadline is None else max(0.0, deadline - monotonic()))
+                if not waiter.box:
+                    with self.mutex:
+                        if waiter.verdict is not None:
+                            raise waiter.verdict
+                        if not waiter.box:
+                            raise Empty(f"{self!r} had no item within {timeout} s")
+            return waiter.box[-1]  # type: ignore[no-any-return]
+        except BaseException:
+            waiter.gone = True
+            with self.mutex:
+                _strike(self._getters, waiter)
+                if waiter.box:
+                    self._give_back(waiter.ticket, waiter.box[-1])
+                self._settle()
+            raise
+
+    def _resettle(self, item: Any = _NOTHING) -> None:
+        """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
+        with self.mutex:
+            if item is not _NOTHING:
+                # Behind whatever was carried to a waiting getter before, ahead of what will be carried from now on.
+                self._give_back(self._carried.shown[0] + 0.5, item)
+            self._settle()
+
+    def _give_back(self, ticket: float, item: T) -> None:
+        earlier = sum(1 for other, _ in self._returned if other < ticket)
+        self._returned.insert(earlier, (ticket, item))
+
+    def _level(self) -> int:
+        in_stock = self._qsize() if self._hooked else len(self._stock)
+        return in_stock + len(self._returned) + len(self._parked)
+
+    def _has_room(self) -> bool:
+        return self.maxsize <= 0 or self._level() < self.maxsize
+
+    def _enlist(self, line: deque[Waiter], waiter: Waiter) -> None:
+        # Ahead of a waiting call of the same thread: that one was interrupted by us, and waits for us.
+        for place, other in enumerate(tuple(line)):
+            if other.thread == waiter.thread:
+                line.insert(place, waiter)
+                return
+        line.append(waiter)
+
+    def _settle(self) -> None:
+        """Carry items between stock and waiting calls until nobody waits in vain. The mutex is held."""
+        progress = True
+        while progress:
+            progress = False
+            if self._putters:
+                if self.is_shutdown:
+                    progress = self._send_away(self._putters)
+                elif self._has_room():
+                    progress = self._serve_first(self._putters, self._admit)
+            if self._getters:
+                if self._level():
+                    progress = self._serve_first(self._getters, self._fill)
+                elif self.is_shutdown:
+                    progress = self._send_away(self._getters)
+        while self._joiners and self.unfinished_tasks <= 0:
+            joiner = self._joiners[0]
+            joiner.ring()
+            _strike(self._joiners, joiner)
+
+    def _send_away(self, line: deque[Waiter]) -> bool:
+        for waiter in tuple(line):
+            waiter.verdict = ShutDown(f"{self!r} was shut down while a put() or get() waited")
+            waiter.ring()
+            _strike(line, waiter)
+        return True
+
+    def _serve_first(self, line: deque[Waiter], serve: Callable[[Waiter], bool]) -> bool:
+        """Serve and wake the call that waits longest. False if there was nothing to serve it with after all."""
+        try:
+            waiter = line[0]
+        except IndexError:
+            return False
+        try:
+            if _strike(line, waiter) and not serve(waiter):
+                _reinstate(line, waiter)
+                return False
+        except BaseException as problem:
+            if not waiter.served():
+                if not (self._hooked and isinstance(problem, Exception)):
+                    _reinstate(line, waiter)
+                    raise
+                # A subclass's _put or _get failed: that is for the caller whom it served, not for us.
+                waiter.verdict = problem
+            waiter.ring()
+            if not isinstance(problem, Exception):
+                raise
+        waiter.ring()
+        return True
+
+    def _admit(self, waiter: Waiter) -> bool:
+        """Carry the item of a waiting putter into the stock, and count it."""
+        if self._hooked:
+            emptied = steps_of(waiter.box.pop)
+            self._store(waiter.box[-1])
+            for _ in emptied:
+                break
+        else:
+            # Counted and carried in one piece.
+            for _ in zip(self._puts, move(waiter.box.pop, self._stock.append)):
+                break
+            self._announce("not_empty")
+        return True
+
+    def _store(self, item: T) -> None:
+        """Put an item into the stock and count it. Through the hook of a subclass, but never through two at a time."""
+        for _ in self._puts:
+            break
+        if not self._hooked:
+            self._stock.append(item)
+        elif self._in_hook:
+            # We interrupted the hook in its work (say, a heap half sifted). It will find the item when it is done.
+            self._parked.append(item)
+        else:
+            self._in_hook = True
+            try:
+                self._put(item)
+            except Exception:
+                for _ in self._done_tally.steps:  # not put after all
+                    break
+                raise
+            finally:
+                self._in_hook = False
+            self._unpark()
+        self._announce("not_empty")
+        if self._getters or self._putters:
+            self._settle()
+
+    def _unpark(self) -> None:
+        while self._parked:
+            self._in_hook = True
+            try:
+                self._put(self._parked.popleft())
+            finally:
+                self._in_hook = False
+
+    def _fill(self, waiter: Waiter) -> bool:
+        """Carry the next item into the box of a getter. False if there is none."""
+        try:
+            if self._returned:
+                for entry in steps_of(self._returned.popleft):
+                    waiter.ticket = entry[0]
+                    waiter.box.append(entry[1])
+                    break
+            else:
+                for _ in self._carried.steps:
+                    break
+                waiter.ticket = self._carried.shown[0]
+                if not self._hooked:
+                    for _ in map(waiter.box.append, self._takes):
+                        break
+                elif self._in_hook and self._parked:
+                    for _ in move(self._parked.popleft, waiter.box.append):
+                        break
+                else:
+                    self._take_through_hook(waiter)
+        except IndexError:
+            if self._hooked:
+                raise
+            return False  # a nested get() was faster
+        self._announce("not_full")
+        return True
+
+    def _take_through_hook(self, waiter: Waiter) -> None:
+        outer, self._in_hook = self._in_hook, True
+        try:
+            waiter.box.append(self._get())
+        finally:
+            self._in_hook = outer
+        if not outer:
+            self._unpark()
+
+    def _last_task_done(self, left: int) -> None:
+        if left < 0:
+            for _ in self._puts:  # takes back what task_done counted
+                break
+            raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
+        self._settle()
+        doorbell = self._doorbells.get("all_tasks_done")
+        if doorbell is not None:
+            doorbell.ring_all()
+
+    def _announce(self, name: str) -> None:
+        doorbell = self._doorbells.get(name)
+        if doorbell is not None:
+            doorbell.ring()
+
+    def _doorbell(self, name: str) -> Doorbell:
+        doorbell = self._doorbells.get(name)
+        if doorbell is None:
+            from ._doorbell import Doorbell  # only for those who ask: a Condition costs an import
+
+            with self.mutex:
+                self._odd = True
+                doorbell = self._doorbells.setdefault(name, Doorbell(self))
+        return doorbell
+
+
+def _strike(line: deque[Waiter], waiter: Waiter) -> bool:
+    """Take a call out of a line; false if it was not in it."""
+    try:
+        line.remove(waiter)
+    except ValueError:
+        return False
+    return True
+
+
+def _reinstate(line: deque[Waiter], waiter: Waiter) -> None:
+    if not waiter.gone and waiter not in line:
+        line.appendleft(waiter)
+
+
+def _drop_the_dead(queue: Queue[Any]) -> None:
+    """In the child of a fork: free the mutex, and forget the calls of threads that do not exist here."""
+    if not queue.mutex._is_owned():
+        reset_lock(queue.mutex)
+        queue._in_hook = False
+    me = get_ident()
+    for line in (queue._getters, queue._putters, queue._joiners):
+        living = [waiter for waiter in tuple(line) if waiter.thread == me]
+        line.clear()
+        line.extend(living)
