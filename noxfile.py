@@ -40,7 +40,8 @@ os.environ.setdefault("UV_PYTHON_PREFERENCE", "only-system")
 KNOWN = workspace.make_findable(ROOT / ".tools" / "bin")
 PACKAGES = {package.name: package for package in workspace.packages()}
 PYTHONS = [*workspace.SUPPORTED, *(name for name in workspace.ALSO if name in KNOWN)]
-TOOLS_PYTHON = "{}.{}".format(*sys.version_info)
+_own = "{}.{}".format(*sys.version_info)
+TOOLS_PYTHON = _own if _own in KNOWN else next(iter(KNOWN), _own)
 PINS = {name: f"tools/requirements-{name}.txt" for name in ("tests", "checks", "wheels", "tox", "release")}
 DIST = ROOT / "dist"
 SIBLINGS = DIST / "siblings.txt"
@@ -56,11 +57,6 @@ def timed(session: nox.Session, what: str) -> Iterator[None]:
     begun = time.monotonic()
     yield
     session.log(f"{what}: {time.monotonic() - begun:.1f} s")
-
-
-def matrix(*pieces: str) -> list[object]:
-    """Every piece on every Python, Python by Python."""
-    return [nox.param(python, piece, id=piece) for python in PYTHONS for piece in pieces]
 
 
 def pytest(session: nox.Session, name: str, *args: str, env: dict[str, str] | None = None) -> None:
@@ -131,10 +127,8 @@ def wheels(session: nox.Session) -> None:
                 )
 
 
-@nox.session(name="tests")
-@nox.parametrize(
-    "python,piece", [*matrix(*PACKAGES, "integration"), nox.param(TOOLS_PYTHON, "tools", id="tools")]
-)
+@nox.session(python=PYTHONS)
+@nox.parametrize("piece", [nox.param(name, id=name) for name in (*PACKAGES, "integration")])
 def tests(session: nox.Session, piece: str) -> None:
     """Each package's tests against wheels of this tree on each Python, then tests-integration."""
     name = f"{piece} on {session.python}"
@@ -147,21 +141,21 @@ def tests(session: nox.Session, piece: str) -> None:
         session.chdir(package.folder)
         pytest(session, name)
         return
-    about_tools = sorted(INTEGRATION.glob("test_tools_*.py"))
-    files = about_tools if piece == "tools" else sorted(set(INTEGRATION.glob("test_*.py")) - set(about_tools))
+    # The tools run on one Python only, the one that runs this; so do their tests, which need all the checkers.
+    with_tools = session.python == TOOLS_PYTHON
+    files = sorted(
+        f for f in INTEGRATION.glob("test_*.py") if with_tools or not f.name.startswith("test_tools_")
+    )
     if not files:
         reports.withdraw(name)
-        session.skip(f"tests-integration has no tests for {piece}")
-    first = next(iter(PACKAGES.values()))
-    group = ("--group", f"{first.folder.relative_to(ROOT)}/pyproject.toml:test")
-    if piece == "tools":
-        session.install("-c", PINS["tests"], "-r", PINS["checks"], *group)
-    else:
-        session.install("-c", str(SIBLINGS), "-c", PINS["tests"], *group, *PACKAGES)
+        session.skip("tests-integration has no tests for this Python")
+    group = f"{next(iter(PACKAGES.values())).folder.relative_to(ROOT)}/pyproject.toml:test"
+    checkers = ("-r", PINS["checks"], "-r", PINS["wheels"]) if with_tools else ()
+    session.install("-c", str(SIBLINGS), "-c", PINS["tests"], "--group", group, *checkers, *PACKAGES)
     pytest(session, name, "-c", str(INTEGRATION / "pytest.ini"), *(str(f) for f in files))
 
 
-@nox.session(name="tox", reuse_venv=True)
+@nox.session(reuse_venv=True)
 @nox.parametrize("piece", [nox.param(name, id=name) for name in PACKAGES])
 def tox(session: nox.Session, piece: str) -> None:
     """Each package's own tox, from its unpacked sdist elsewhere, lowest siblings included."""
@@ -178,8 +172,8 @@ def tox(session: nox.Session, piece: str) -> None:
             session.run("tox", "run", *session.posargs, env={"UV_CONSTRAINT": constraints.strip()})
 
 
-@nox.session(name="vendored")
-@nox.parametrize("python,piece", matrix(*PACKAGES))
+@nox.session(python=PYTHONS)
+@nox.parametrize("piece", [nox.param(name, id=name) for name in PACKAGES])
 def vendored(session: nox.Session, piece: str) -> None:
     """Each package's tests against its copy in app/_vendor, beside another installed version of all seven."""
     package = PACKAGES[piece]

@@ -140,11 +140,9 @@ def no_own_name_in_strings(root: Path) -> list[str]:
     for _, module, where in each_module(root):
         prose = source.docstrings(module.tree)
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
-                if re.search(rf"\b{NAMESPACE}\b", node.value):
-                    problems.append(
-                        f"{where}:{node.lineno}: spells {node.value[:40]!r}; derive it from __package__"
-                    )
+            text = node.value if isinstance(node, ast.Constant) and id(node) not in prose else None
+            if isinstance(text, str) and re.search(rf"\b{NAMESPACE}\b", text):
+                problems.append(f"{where}:{node.lineno}: spells {text[:40]!r}; derive it from __package__")
     return problems
 
 
@@ -249,7 +247,7 @@ def python_name(python: str) -> str:
 def dependencies_are_used(root: Path) -> list[str]:
     """Nothing but siblings is ever declared (that those match the imports is the business of `layers`)."""
     return [
-        f"{package.folder.relative_to(root)}/pyproject.toml: declares {requirement!r}; plait stands on nothing but itself"
+        f"{package.folder.relative_to(root)}/pyproject.toml: declares {requirement!r}, which is not one of ours"
         for package in workspace.packages(root)
         for requirement in package.requirements
         if workspace.requirement_name(requirement) not in package.siblings

@@ -85,21 +85,14 @@ def _not_public(item: Import, target: str, surface: dict[str, Module]) -> Iterat
 
 def _attributes(module: Module, item: Import, surface: dict[str, Module]) -> Iterator[tuple[int, str]]:
     """What is read off a whole imported module: `from .. import queue as q`, then `q._secret`."""
-    whole = item.name is None or item.module != _target(item) or f"{item.module}.{item.name}" in surface
-    if not (whole and item.relative and item.bound and _target(item) in surface):
+    target = f"{item.module}.{item.name}"
+    if target not in surface or not item.bound:
         return
-    target = _target(item) if item.module != _target(item) else f"{item.module}.{item.name}"
-    if target not in surface:
-        return
-    allowed = set(source.public_names(surface[target]) or ()) | {"__name__", "__file__"}
+    allowed = {*(source.public_names(surface[target]) or ()), "__name__", "__file__"}
     for node in ast.walk(module.tree):
-        if (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == item.bound
-        ):
-            if node.attr not in allowed and f"{target}.{node.attr}" not in surface:
-                yield node.lineno, f"{item.bound}.{node.attr} is not in __all__ of {target}"
+        read = isinstance(node, ast.Attribute) and ast.unparse(node.value) == item.bound
+        if read and node.attr not in allowed and f"{target}.{node.attr}" not in surface:
+            yield node.lineno, f"{item.bound}.{node.attr} is not in __all__ of {target}"
 
 
 def import_linter(root: Path) -> list[str]:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def build(view: Path | None = None, root: Path = ROOT) -> Path:
-    """Bring the view up to date and return its folder. Links that are right are left alone: a checker may be at work."""
+    """Bring the view up to date and return its folder. Right links are left alone: a checker may be at work."""
     view = view or root / "build" / "merged"
     namespace = view / "plait"
     namespace.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,9 @@
 It makes an environment with nox and uv (pinned in tools/requirements-run.txt) under .tools/, once, and becomes nox in
 it: exit code and Ctrl-C are nox's own.
 
-    - One run at a time: sessions share environments and the wheelhouse, so a second run waits for the first, and says so.
-      The lock belongs to the process, so the kernel drops it however the process ends.
-    - An environment counts only when its stamp was written, which is the last step; whatever else is found is made anew.
+    - One run at a time: sessions share environments and the wheelhouse, so a second run waits for the first, and
+      says so. The lock belongs to the process, so the kernel drops it however the process ends.
+    - An environment counts only when its stamp was written, which is the last step; what else is found is made anew.
     - Where pip is told which index, certificate or constraint to use (its files or PIP_*), uv is told the same.
 """
 
