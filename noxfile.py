@@ -69,6 +69,21 @@ def pytest(session: nox.Session, name: str, *args: str, env: dict[str, str] | No
         )
 
 
+@contextmanager
+def told(session: nox.Session) -> Iterator[None]:
+    """Turn a failed step of the wheelhouse into the session's own error, without a traceback of ours."""
+    try:
+        yield
+    except wheelhouse.WheelhouseError as error:
+        session.error(str(error))
+
+
+def build(session: nox.Session) -> None:
+    """Fill dist/ from this tree; once per run, and not at all while the tree is the same."""
+    with told(session):
+        wheelhouse.build(ROOT, DIST, log=session.log)
+
+
 def install_for_tests(session: nox.Session, package: workspace.Package) -> None:
     """The package's own wheel with exactly what it declares, and its test group."""
     session.install(
@@ -97,9 +112,10 @@ def check_siblings(session: nox.Session, package: workspace.Package) -> None:
 def demo(session: nox.Session) -> None:
     """The source census: all seven packages at work, from their wheels (arguments after `--` are the demo's)."""
     demo_folder = ROOT / ".nox" / "demo"
-    python = wheelhouse.environment(demo_folder, sys.executable)
-    wheelhouse.build(ROOT, DIST, log=session.log)
-    wheelhouse.install(python, ["-c", str(SIBLINGS), *PACKAGES])
+    build(session)
+    with told(session):
+        python = wheelhouse.environment(demo_folder, sys.executable)
+        wheelhouse.install(python, ["-c", str(SIBLINGS), *PACKAGES])
     # The demo ends its own processes on Ctrl-C; nox must not be faster than that.
     session.run(
         *(str(python), str(ROOT / "tools" / "demo.py"), *session.posargs),
@@ -113,9 +129,9 @@ def demo(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """Build sdist, then wheel from the sdist, of every package into dist/, and install each wheel alone."""
     with timed(session, "wheelhouse"):
-        wheelhouse.build(ROOT, DIST, log=session.log)
+        build(session)
     python = KNOWN.get(TOOLS_PYTHON, sys.executable)
-    with timed(session, "each wheel alone"):
+    with timed(session, "each wheel alone"), told(session):
         for package in PACKAGES.values():
             with tempfile.TemporaryDirectory() as folder:
                 wanted = sorted(workspace.closure(package, PACKAGES))
@@ -133,7 +149,7 @@ def tests(session: nox.Session, piece: str) -> None:
     """Each package's tests against wheels of this tree on each Python, then tests-integration."""
     name = f"{piece} on {session.python}"
     reports.announce(name)
-    wheelhouse.build(ROOT, DIST, log=session.log)
+    build(session)
     if piece in PACKAGES:
         package = PACKAGES[piece]
         install_for_tests(session, package)
@@ -160,7 +176,7 @@ def tests(session: nox.Session, piece: str) -> None:
 def tox(session: nox.Session, piece: str) -> None:
     """Each package's own tox, from its unpacked sdist elsewhere, lowest siblings included."""
     package = PACKAGES[piece]
-    wheelhouse.build(ROOT, DIST, log=session.log)
+    build(session)
     session.install("-r", PINS["tox"])
     with tempfile.TemporaryDirectory(prefix="plait-tox-") as folder:
         unpacked = wheelhouse.unpack_sdist(package, DIST, Path(folder))
@@ -179,15 +195,19 @@ def vendored(session: nox.Session, piece: str) -> None:
     package = PACKAGES[piece]
     name = f"{piece} vendored on {session.python}"
     reports.announce(name)
-    wheelhouse.build(ROOT, DIST, log=session.log)
-    other = vendoring.other_version(ROOT, ROOT / "build" / "other-version", log=session.log)
+    build(session)
+    with told(session):
+        other = vendoring.other_version(ROOT, ROOT / "build" / "other-version", log=session.log)
     session.install(
         *("-c", str(other / "siblings.txt"), "-c", PINS["tests"]),
         *("--group", f"{package.folder.relative_to(ROOT)}/pyproject.toml:test"),
         *PACKAGES,
     )
     with tempfile.TemporaryDirectory(prefix="plait-vendored-") as folder:
-        stage = vendoring.prepare(package, PACKAGES, Path(folder), DIST, Path(session.virtualenv.location))
+        with told(session):
+            stage = vendoring.prepare(
+                package, PACKAGES, Path(folder), DIST, Path(session.virtualenv.location)
+            )
         session.chdir(stage)
         pytest(session, name, "-p", "vendored_guard")
 
@@ -222,7 +242,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def house(session: nox.Session) -> None:
     """The rules of the house that a program can check, in the tree, its wheels and its sdists."""
-    wheelhouse.build(ROOT, DIST, log=session.log)
+    build(session)
     session.install("-r", PINS["wheels"])
     session.run("python", "tools/house.py", *session.posargs)
 

@@ -25,24 +25,28 @@ BACKEND = workspace.ROOT / ".nox" / "build-backend"
 _built: dict[Path, bool] = {}
 
 
+class WheelhouseError(Exception):
+    """A step failed; the message holds the command and what it said."""
+
+
 def run_uv(*args: str | Path, cwd: Path | None = None) -> None:
-    """Run uv quietly; what it said is part of the error when it fails."""
+    """Run uv; what it said is told only when it fails."""
     command = [uv.find_uv_bin(), *map(str, args)]
     done = subprocess.run(
         command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     if done.returncode:
-        sys.exit(f"{' '.join(command)} failed (exit {done.returncode}):\n{done.stdout}")
+        raise WheelhouseError(f"uv {' '.join(command[1:])} failed (exit {done.returncode}):\n{done.stdout}")
 
 
 def environment(place: Path, python: str) -> Path:
     """A new, empty environment; returns its python."""
-    run_uv("venv", "--quiet", "--clear", "--python", python, place)
+    run_uv("venv", "--clear", "--python", python, place)
     return place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def install(python: Path, args: Sequence[str]) -> None:
-    run_uv("pip", "install", "--quiet", "--python", python, *args)
+    run_uv("pip", "install", "--python", python, *args)
 
 
 def build(root: Path, out: Path, *, log: Callable[[str], object] = print) -> None:
@@ -62,7 +66,6 @@ def build(root: Path, out: Path, *, log: Callable[[str], object] = print) -> Non
             # is built from the sdist, not from the tree: what the sdist lacks, the wheel lacks too.
             run_uv(
                 "build",
-                "--quiet",
                 "--no-build-isolation",
                 "--python",
                 backend,
@@ -88,7 +91,7 @@ def sdist_of(package: Package, out: Path) -> Path:
 def _only(out: Path, pattern: str) -> Path:
     found = sorted(out.glob(pattern))
     if len(found) != 1:
-        sys.exit(
+        raise WheelhouseError(
             f"expected one {pattern} in {out}, found {[p.name for p in found]}; remove the folder and build anew"
         )
     return found[0]
@@ -115,5 +118,5 @@ def install_alone(package: Package, out: Path, place: Path, python: str) -> list
     )
     done = subprocess.run([str(inside), "-I", "-c", script], capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{package.name}, installed alone, does not import:\n{done.stderr}")
+        raise WheelhouseError(f"{package.name}, installed alone, does not import:\n{done.stderr}")
     return done.stdout.split()
