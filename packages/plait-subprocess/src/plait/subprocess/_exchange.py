@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Feeding a child and reading it out at the same time, without either side waiting for the other."""
 
-# One Exchange belongs to one Popen and lives through all its communicate() calls, because a call that timed out must
-# lose nothing: what was read stays in `_pieces`, what was written is remembered in `_sent`.
+# One Exchange belongs to one Popen and lives through all its communicate() calls, because a call that timed
+# out must lose nothing: what was read stays in `_pieces`, what was written is remembered in `_sent`.
 #
-# The loop sleeps in poll() on the streams and on the child's pidfd. The pidfd is there for one case only: the child was
-# killed through our own Popen, but somebody it had started still holds the other end of a pipe. End of file would then
-# come when that stranger ends, perhaps never. So once a child that we killed has ended, the rest of the output is given
-# DRAIN_SECONDS to arrive, and what has arrived is the answer. In every other case end of file decides, as documented.
+# The loop sleeps in poll() on the streams and on the child's pidfd. The pidfd is there for one case only: the
+# child was killed through our own Popen, but somebody it had started still holds the other end of a pipe. End
+# of file would then come when that stranger ends, perhaps never. So once a child that we killed has ended,
+# the rest of the output is given DRAIN_SECONDS to arrive, and what has arrived is the answer. In every other
+# case end of file decides, as documented.
 #
-# Our ends of the pipes are ours alone (close-on-exec, no copy in the child), therefore O_NONBLOCK on the input pipe
-# disturbs nobody, and lets one write() hand over as much as the pipe has room for, up to a megabyte, rather than the
-# PIPE_BUF bytes that are safe to write to a blocking pipe after poll(). It is taken back at the end of each call, since
-# after a time-out the stream may be the caller's again.
+# Our ends of the pipes are ours alone (close-on-exec, no copy in the child), therefore O_NONBLOCK on the
+# input pipe disturbs nobody, and lets one write() hand over as much as the pipe has room for, up to a
+# megabyte, rather than the PIPE_BUF bytes that are safe to write to a blocking pipe after poll(). It is taken
+# back at the end of each call, since after a time-out the stream may be the caller's again.
 #
-# Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit per user.
+# Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit
+# per user.
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DRAIN_SECONDS", "Exchange"]
 
-#: How long after the end of a child that we killed its output may keep us. A guess: long enough for what is already in
-#: the pipes of a busy machine, short enough for whoever set a time limit.
+#: How long after the end of a child that we killed its output may keep us. A guess: long enough for what is
+#: already in the pipes of a busy machine, short enough for whoever set a time limit.
 DRAIN_SECONDS = 0.25
 
 _ONE_WRITE = 1 << 20
@@ -105,7 +107,13 @@ class Exchange:
                 os.set_blocking(sink, True)
 
     def _loop(
-        self, poller: Any, streams: dict[int, Any], sink: int, bell: int, deadline: float | None, handle: ProcessHandle
+        self,
+        poller: Any,
+        streams: dict[int, Any],
+        sink: int,
+        bell: int,
+        deadline: float | None,
+        handle: ProcessHandle,
     ) -> bool:
         wide: set[int] = set()
         drained_at: float | None = None
@@ -123,7 +131,7 @@ class Exchange:
             if pause is None or pause > _LONGEST_POLL_MS:
                 pause = None if pause is None else _LONGEST_POLL_MS
             ready = poller.poll(pause if pause is None or pause > 0 else 0)
-            for fd, event in ready:
+            for fd, _event in ready:
                 if fd == sink:
                     sink = self._write(poller, sink)
                 elif fd == bell:
@@ -139,7 +147,7 @@ class Exchange:
                     if len(piece) == _ONE_READ and fd not in wide:
                         wide.add(fd)
                         _widen(fd)
-            if not ready or pause is not None and pause <= 0:
+            if not ready or (pause is not None and pause <= 0):
                 now = monotonic()
                 if drained_at is not None and now >= drained_at:
                     self._give_up(streams)

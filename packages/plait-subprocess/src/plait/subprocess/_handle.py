@@ -3,29 +3,31 @@
 
 # A ProcessHandle is the only place in this package that asks the kernel about a child.
 #
-# The question of a child's end has three traps: the status can be taken only once; a pid is given to somebody else as
-# soon as the status was taken; and whoever runs between "the kernel handed out the status" and "we wrote it down"
-# (another thread, a signal handler of this thread) sees neither a child nor a status.
+# The question of a child's end has three traps: the status can be taken only once; a pid is given to somebody
+# else as soon as the status was taken; and whoever runs between "the kernel handed out the status" and "we
+# wrote it down" (another thread, a signal handler of this thread) sees neither a child nor a status.
 #
 # Guarantees
 #   - Only our own pid is ever waited for, never "any child": nobody else's status is taken.
-#   - The order is peek, write down, take. Peeking (waitid with WNOWAIT) leaves the status where it is, so any number of
-#     threads and any signal handler may peek at the same time and all write down the same number. Only then is the
-#     zombie released. So "no such child" together with an empty `returncode` has one meaning: a stranger took the
-#     status (os.wait(), SIGCHLD ignored). The standard library calls that returncode 0, and so do we; `status_lost`
-#     tells the two apart.
+#   - The order is peek, write down, take. Peeking (waitid with WNOWAIT) leaves the status where it is, so any
+#     number of threads and any signal handler may peek at the same time and all write down the same number.
+#     Only then is the zombie released. So "no such child" together with an empty `returncode` has one
+#     meaning: a stranger took the status (os.wait(), SIGCHLD ignored). The standard library calls that
+#     returncode 0, and so do we; `status_lost` tells the two apart.
 #   - A wait sleeps in the kernel until the child ends or the time is up: poll() on a pidfd, or waitid().
 #   - A signal goes through the pidfd, which means this process and never one that inherited its number.
-#   - The pidfd is opened when the handle is made, while the pid cannot mean anyone else, and is closed as soon as the
-#     child was taken, when nobody sleeps on it any more and nobody was given its number by fileno().
+#   - The pidfd is opened when the handle is made, while the pid cannot mean anyone else, and is closed as
+#     soon as the child was taken, when nobody sleeps on it any more and nobody was given its number by
+#     fileno().
 #
-# Without pidfd (other kernels, PyPy, out of descriptors) the same order holds with waitid(P_PID); timed waits then look
-# again after 0.5, 1, 2 ... at most 20 ms. Without waitid the status is taken by waitpid inside one C call that also
-# stores it (list.extend over map), so that no signal handler can run in between, and a lock keeps other threads out.
+# Without pidfd (other kernels, PyPy, out of descriptors) the same order holds with waitid(P_PID); timed waits
+# then look again after 0.5, 1, 2 ... at most 20 ms. Without waitid the status is taken by waitpid inside one
+# C call that also stores it (list.extend over map), so that no signal handler can run in between, and a lock
+# keeps other threads out.
 #
-# The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It is held
-# around calls that do not sleep only. It needs no reset after fork: a handle belongs to the process that made it, and
-# in a child of that process every method refuses before it touches the lock.
+# The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It
+# is held around calls that do not sleep only. It needs no reset after fork: a handle belongs to the process
+# that made it, and in a child of that process every method refuses before it touches the lock.
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessHandle"]
 
-# poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs nothing.
+# poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
+# nothing.
 _LONGEST_POLL = 86400.0
 _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.02
@@ -79,10 +82,11 @@ def _probe_pidfd() -> bool:
 class ProcessHandle:
     """A direct child of this process, to be waited for and signalled.
 
-    Make it right after the child was started, before anything can take its status. Any number of threads may use one
-    handle at the same time, and signal handlers too. `returncode` is `None` until `poll` or `wait` has seen the end,
-    then the exit status, or -N if signal N ended the child. In a forked copy of this process every method that would
-    have to ask the kernel raises RuntimeError: there the process is not a child.
+    Make it right after the child was started, before anything can take its status. Any number of threads may
+    use one handle at the same time, and signal handlers too. `returncode` is `None` until `poll` or `wait`
+    has seen the end, then the exit status, or -N if signal N ended the child. In a forked copy of this
+    process every method that would have to ask the kernel raises RuntimeError: there the process is not a
+    child.
 
     The standard library has no such class.
     """
@@ -104,7 +108,8 @@ class ProcessHandle:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        #: True if somebody else took the child's status, so that `returncode` is 0 for want of anything better.
+        #: True if somebody else took the child's status, so that `returncode` is 0 for want of anything
+        #: better.
         self.status_lost = False
         #: True once SIGKILL was sent through this handle.
         self.kill_sent = False
@@ -144,8 +149,8 @@ class ProcessHandle:
     def wait(self, timeout: float | None = None) -> int:
         """Block until the child has ended and return its return code.
 
-        Raises the built-in TimeoutError when *timeout* seconds have passed; any size will do, `inf` included. Several
-        threads may wait at once; all are woken. Waiting again returns the same code.
+        Raises the built-in TimeoutError when *timeout* seconds have passed; any size will do, `inf` included.
+        Several threads may wait at once; all are woken. Waiting again returns the same code.
         """
         if self.returncode is not None:
             return self.returncode
@@ -180,23 +185,27 @@ class ProcessHandle:
 
                     signal.pidfd_send_signal(self._fd, sig)
                 else:
-                    # Only we can take its status, and not while we hold the lock: the number is still the child's.
+                    # Only we can take its status, and not while we hold the lock: the number is still the
+                    # child's.
                     os.kill(self.pid, sig)
             except ProcessLookupError:
                 pass  # it ended in this moment
 
     def fileno(self) -> int:
-        """A descriptor that polls and selects readable once the child has ended. It is the handle's: do not close it.
+        """A descriptor that polls and selects readable once the child has ended. It is the handle's: do not
+        close it.
 
         It stays open until `close`. Raises io.UnsupportedOperation where the kernel has no pidfd.
         """
+        self._refuse_in_forked_copy()
         with self._lock:
             if self._fd < 0:
                 if self.returncode is None or not _pidfd_works:
                     import io
 
                     raise io.UnsupportedOperation(f"{self!r} has no descriptor; use wait(timeout)")
-                # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as readable.
+                # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as
+                # readable.
                 self._fd, other = os.pipe()
                 os.close(other)
             self._given_out = True
@@ -204,6 +213,13 @@ class ProcessHandle:
 
     def close(self) -> None:
         """Give the descriptor back. Neither ends the child nor waits for it; the other methods still work."""
+        if (
+            not self.is_own_child
+        ):  # a copy of the descriptor, and of a lock that may be held by a thread of the parent
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+            return
         with self._lock:
             self._given_out = False
             if not self._users and self._fd >= 0:
@@ -213,11 +229,11 @@ class ProcessHandle:
     def _refuse_in_forked_copy(self) -> None:
         if self._generation != fork_generation():
             raise RuntimeError(
-                f"{self!r} was started by the process that this one was forked from; only that process can wait for it"
+                f"{self!r} was started by the process that this one was forked from; only there can it be waited for"
             )
 
     def borrow_descriptor(self) -> int:
-        """The pidfd, or -1, kept open until `return_descriptor`: for those who sleep on it among other things."""
+        """The pidfd, or -1, kept open until `return_descriptor`: for who sleeps on it among other things."""
         with self._lock:
             self._users += 1
             return self._fd
@@ -249,7 +265,8 @@ class ProcessHandle:
             self.returncode = found.si_status if ended_by_exit else -found.si_status
             _waitid(kind, number, os.WEXITED | _WNOHANG)
         except ChildProcessError:
-            # A signal handler of this thread may have gone through the whole sequence meanwhile; else it was a stranger.
+            # A signal handler of this thread may have gone through the whole sequence meanwhile; else it was
+            # a stranger.
             if self.returncode is None:
                 self._status_was_taken()
         self._close_if_unused()

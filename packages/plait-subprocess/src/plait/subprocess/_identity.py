@@ -25,7 +25,7 @@ def _group_number(group: str | int) -> int:
 def resolve(
     user: str | int | None, group: str | int | None, extra_groups: Iterable[str | int] | None
 ) -> tuple[int | None, int | None, list[int] | None]:
-    """The numbers of a user, a group and further groups; None stays None. Raises KeyError for an unknown name."""
+    """The numbers of a user, a group and further groups; None stays None. KeyError for an unknown name."""
     uid: int | None
     if isinstance(user, str):
         import pwd
@@ -39,5 +39,7 @@ def resolve(
         raise TypeError(f"a user is a name or a number, not {user!r}")
     gid = None if group is None else _group_number(group)
     if isinstance(extra_groups, str):
-        raise ValueError("extra_groups is a list of names or numbers, not one string")
+        raise ValueError(  # noqa: TRY004 - what the standard class raises
+            "extra_groups is a list of names or numbers, not one string"
+        )
     return uid, gid, None if extra_groups is None else [_group_number(one) for one in extra_groups]

@@ -1,42 +1,44 @@
 # SPDX-License-Identifier: MIT
-"""Starting one child process: the interpreter's private call where it has a known shape, public calls elsewhere."""
+"""Starting one child: by the interpreter's private call where its shape is known, else by public calls."""
 
 # What a start has to get right, and who sees to it
 #
-#   Descriptors. Every descriptor of ours is born close-on-exec (PEP 446), so a start in another thread cannot carry it
-#   away: exec closes it. With close_fds=True the child also closes what the program made inheritable. The child's own
-#   ends are never among 0, 1 and 2 unless they are where they belong: `_lifted` moves them up first, so that no
-#   dup2() can overwrite a source that is still needed. A bare os.fork() in another thread (no exec) would keep copies:
-#   of the error pipe, and we would wait for its end of file for as long as that process lives; of the child's ends,
-#   and the reader would. So everything between pipe() and close() is listed in `in_flight`, and every forked copy of
-#   this process closes what is listed.
+#   Descriptors. Every descriptor of ours is born close-on-exec (PEP 446), so a start in another thread cannot
+#   carry it away: exec closes it. With close_fds=True the child also closes what the program made
+#   inheritable. The child's own ends are never among 0, 1 and 2 unless they are where they belong: `_lifted`
+#   moves them up first, so that no dup2() can overwrite a source that is still needed. A bare os.fork() in
+#   another thread (no exec) would keep copies: of the error pipe, and we would wait for its end of file for
+#   as long as that process lives; of the child's ends, and the reader would. So everything between pipe() and
+#   close() is listed in `in_flight`, and every forked copy of this process closes what is listed.
 #
-#   Errors before exec. Nothing can be raised in a process that is about to become another program. The child writes
-#   down what failed, at which step, into a pipe that exec closes: an empty pipe means success. The parent takes the
-#   failed child's status itself and raises what the child could not.
+#   Errors before exec. Nothing can be raised in a process that is about to become another program. The child
+#   writes down what failed, at which step, into a pipe that exec closes: an empty pipe means success. The
+#   parent takes the failed child's status itself and raises what the child could not.
 #
-#   vfork. With vfork the child runs in our memory while the calling thread stands still: no page tables are copied
-#   (0.7 ms however big the parent) but nothing may run there except system calls, and no signal handler either.
-#   `_posixsubprocess.fork_exec` blocks all signals around it and does everything in C; it falls back to fork where
-#   vfork cannot serve (a preexec_fn, a change of user). It is private, and its arguments have changed four times.
+#   vfork. With vfork the child runs in our memory while the calling thread stands still: no page tables are
+#   copied, however big the parent, but nothing may run there except system calls, and no signal
+#   handler either. `_posixsubprocess.fork_exec` blocks all signals around it and does everything in C; it
+#   falls back to fork where vfork cannot serve (a preexec_fn, a change of user). It is private, and its
+#   arguments have changed four times.
 #
-#   Signals. What the interpreter ignores for its own sake (SIGPIPE, SIGXFZ, SIGXFSZ) would be ignored by the child
-#   too; restore_signals puts the default back. Handlers do not survive exec. The signal mask does, on purpose.
+#   Signals. What the interpreter ignores for its own sake (SIGPIPE, SIGXFZ, SIGXFSZ) would be ignored by the
+#   child too; restore_signals puts the default back. Handlers do not survive exec. The signal mask does, on
+#   purpose.
 #
 # Three starters, one contract (`StartRequest` in, pid out, OSError or SubprocessError raised):
 #
-#   "fork_exec"    `_posixsubprocess.fork_exec` with 17, 21, 23 or 22 positional arguments. Which of them it takes is
-#                  found by asking (`_find_shape`), on the first start, never by looking at a version number.
+#   "fork_exec"    `_posixsubprocess.fork_exec` with 17, 21, 23 or 22 positional arguments. Which of them it
+#                  takes is found by asking (`_find_shape`), on the first start, never by looking at a version
+#                  number.
 #   "posix_spawn"  os.posix_spawn, when the request can be expressed in it.
-#   "fork"         os.fork and os.execve, with all signals blocked from before the fork until just before exec and only
-#                  prepared system calls in between. Slow in a big process, and the interpreter may warn about forking
-#                  with threads; but made of nothing except documented calls.
+#   "fork"         os.fork and os.execve, with all signals blocked from before the fork until just before exec
+#                  and only prepared system calls in between. Slow in a big process, and the interpreter may
+#                  warn about forking with threads; but made of nothing except documented calls.
 
 from __future__ import annotations
 
 import errno
 import os
-import sys
 
 from .._thread import register_after_fork
 from ._results import SubprocessError
@@ -52,6 +54,8 @@ _SIGNALS_TO_RESTORE = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
 # The child's message is one short line; pipes hold more, and it is written at once.
 _LONGEST_REPORT = 4096
 _FAILED_BEFORE_EXEC = 255
+# The fork starter's child says first who it is.
+_PID_WIDTH = 20
 
 #: Descriptors that a forked copy of this process must not keep; see above.
 in_flight: set[int] = set()
@@ -97,7 +101,7 @@ class StartRequest:
         "umask",
     )
 
-    argv: Sequence[Any]
+    argv: list[Any]
     executables: Sequence[bytes]  # to be tried in this order
     program: Any  # as the caller wrote it, for the error
     cwd: Any
@@ -133,7 +137,7 @@ class _NotExpressible(Exception):
     """The starter cannot do what was asked; another one must."""
 
 
-# -- what the child reports ------------------------------------------------------------------------------------------
+# -- what the child reports ----------------------------------------------------------------------------------
 
 
 def _raise_report(report: bytes, request: StartRequest) -> None:
@@ -143,12 +147,16 @@ def _raise_report(report: bytes, request: StartRequest) -> None:
     try:
         number = int(number_text, 16)
     except ValueError:
-        raise SubprocessError(f"the child that was to become {request.program!r} failed: {report!r}") from None
+        raise SubprocessError(
+            f"the child that was to become {request.program!r} failed: {report!r}"
+        ) from None
     phase = phase_bytes.decode(errors="replace")
     if kind != b"OSError":
         raise SubprocessError(phase or kind.decode(errors="replace"))
     if not number:
-        raise SubprocessError(f"the child that was to become {request.program!r} failed before exec ({phase})")
+        raise SubprocessError(
+            f"the child that was to become {request.program!r} failed before exec ({phase})"
+        )
     text = os.strerror(number)
     step = phase.partition(":")[2]
     if phase == "noexec" and request.cwd is not None and request.uid is None and request.gid is None:
@@ -156,7 +164,9 @@ def _raise_report(report: bytes, request: StartRequest) -> None:
     if step == "chdir":
         raise OSError(number, text, request.cwd)
     if phase.startswith("noexec"):
-        raise OSError(number, f"{text} (while preparing to start {request.program!r}{step and ', in ' + step})")
+        raise OSError(
+            number, f"{text} (while preparing to start {request.program!r}{step and ', in ' + step})"
+        )
     raise OSError(number, text, request.program)
 
 
@@ -203,10 +213,12 @@ def _error_pipe() -> tuple[int, int]:
     return read_end, write_end
 
 
-# -- fork_exec -------------------------------------------------------------------------------------------------------
+# -- fork_exec -----------------------------------------------------------------------------------------------
 
 
-def _arguments(shape: int, request: StartRequest, keep: Sequence[int], read_end: int, write_end: int) -> tuple[Any, ...]:
+def _arguments(
+    shape: int, request: StartRequest, keep: Sequence[int], read_end: int, write_end: int
+) -> tuple[Any, ...]:
     common = (
         request.argv,
         request.executables,
@@ -246,9 +258,10 @@ KNOWN_SHAPES = (22, 23, 21, 17)
 def _find_shape(fork_exec: Callable[..., int]) -> int:
     """How many arguments this interpreter's fork_exec takes; 0 if it is none that we know.
 
-    The question is a call that every known version refuses before it forks, because a descriptor to keep and the error
-    pipe are out of range: with ValueError, once it has accepted the number and types of the arguments, and with
-    TypeError otherwise. Should a version not mind them, it would be asked to run a program that does not exist.
+    The question is a call that every known version refuses before it forks, because a descriptor to keep and
+    the error pipe are out of range: with ValueError, once it has accepted the number and types of the
+    arguments, and with TypeError otherwise. Should a version not mind them, it would be asked to run a
+    program that does not exist.
     """
     probe = StartRequest()
     probe.argv, probe.executables, probe.program = [b""], [b"/dev/null/absent"], ""
@@ -262,7 +275,7 @@ def _find_shape(fork_exec: Callable[..., int]) -> int:
             pid = fork_exec(*_arguments(shape, probe, (-1,), -1, 0))
         except ValueError:
             return shape
-        except Exception:
+        except Exception:  # noqa: BLE001, S112 - whatever it says, it is not this shape
             continue
         _take_status(pid)
         return 0
@@ -310,7 +323,7 @@ def _shape() -> int:
     return _known_shape
 
 
-# -- posix_spawn -----------------------------------------------------------------------------------------------------
+# -- posix_spawn ---------------------------------------------------------------------------------------------
 
 
 def _start_by_posix_spawn(request: StartRequest) -> int:
@@ -354,7 +367,7 @@ def _start_by_posix_spawn(request: StartRequest) -> int:
     raise OSError(number, os.strerror(number), request.program)
 
 
-# -- fork and exec ---------------------------------------------------------------------------------------------------
+# -- fork and exec -------------------------------------------------------------------------------------------
 
 
 def _start_by_fork(request: StartRequest) -> int:
@@ -368,17 +381,25 @@ def _start_by_fork(request: StartRequest) -> int:
     if request.env is not None:
         env = dict(line.split(b"=", 1) for line in request.env)
     read_end, write_end = _error_pipe()
+    for text in (*request.argv, *request.executables, *(request.env or ()), request.cwd or b""):
+        if b"\0" in os.fsencode(text):  # exec would stop there, and say so only in the child
+            raise ValueError(f"embedded null byte in {text!r}")
     _forget_own_ends(request)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
     try:
         try:
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except Warning:
+                # The program turns warnings into errors, and some interpreters warn about fork in the parent when
+                # the child is there already. What it warns of is what this function takes care of.
+                pid = -1
             if pid == 0:
                 _become(request, env, write_end, restored, before)
         finally:
             os.close(write_end)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return _await_exec(pid, read_end, request)
+        return _await_exec(int(os.read(read_end, _PID_WIDTH)), read_end, request)
     finally:
         os.close(read_end)
 
@@ -387,6 +408,7 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
     """In the forked child: become the program, or report why not. Never returns."""
     phase = b"noexec"
     try:
+        os.write(write_end, b"%*d" % (_PID_WIDTH, os.getpid()))
         import signal  # loaded by the parent; this is a look into sys.modules
 
         for target, source in enumerate((request.stdin, request.stdout, request.stderr)):
@@ -445,7 +467,7 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
             os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
         else:
             os.write(write_end, b"OSError:%x:%s" % (problem.errno or 0, phase))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - nothing may leave this frame: it is a copy of the caller's
         if phase == b"preexec_fn":
             os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
         else:
@@ -471,7 +493,7 @@ def _close_all_but(kept: set[int]) -> None:
         low = fd + 1
 
 
-# -- the choice ------------------------------------------------------------------------------------------------------
+# -- the choice ----------------------------------------------------------------------------------------------
 
 STARTERS: dict[str, Callable[[StartRequest], int]] = {
     "fork_exec": _start_by_fork_exec,
@@ -486,8 +508,8 @@ order = list(STARTERS)
 def start(request: StartRequest) -> int:
     """Start the child and return its pid, once it has become the program that was asked for.
 
-    Blocks until exec has happened or failed. Raises OSError with the name of the program, or of the directory if it was
-    `cwd` that could not be entered; SubprocessError if a preexec_fn raised.
+    Blocks until exec has happened or failed. Raises OSError with the name of the program, or of the directory
+    if it was `cwd` that could not be entered; SubprocessError if a preexec_fn raised.
     """
     lifted: list[int] = []
     try:

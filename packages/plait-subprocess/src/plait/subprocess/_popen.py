@@ -3,15 +3,16 @@
 
 # Who owns what
 #
-#   A Popen owns its ends of the pipes, as file objects, and one ProcessHandle. The other ends exist only from pipe() to
-#   the moment the child has them; they are closed here whatever happens.
+#   A Popen owns its ends of the pipes, as file objects, and one ProcessHandle. The other ends exist only from
+#   pipe() to the moment the child has them; they are closed here whatever happens.
 #
-#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `_abandoned`. Nobody
-#   sleeps on those; each later start looks at them once. So zombies never pile up, and nothing runs in the background.
+#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `_abandoned`.
+#   Nobody sleeps on those; each later start looks at them once. So zombies never pile up, and nothing runs in
+#   the background.
 #
-# Signal handlers and finalisers may call any method: there is no lock in this class. What two calls could disturb for
-# each other (the status of the child) is in ProcessHandle, which is made for it. communicate() is for one thread at a
-# time, as documented.
+# Signal handlers and finalisers may call any method: there is no lock in this class. What two calls could
+# disturb for each other (the status of the child) is in ProcessHandle, which is made for it. communicate() is
+# for one thread at a time, as documented.
 
 from __future__ import annotations
 
@@ -22,12 +23,15 @@ from time import monotonic
 
 from . import _platform
 from ._handle import ProcessHandle
-from ._results import SubprocessError, TimeoutExpired
+from ._results import SubprocessError, TimeoutExpired, subscript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
     from typing import IO, Any
+
+    from typing_extensions import Self
 
     from ._exchange import Exchange
 
@@ -99,6 +103,12 @@ class _Ends:
                 os.close(fd)
 
 
+def _integer(name: str, value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    return value
+
+
 def _encoded_environment(env: Mapping[Any, Any]) -> list[bytes]:
     lines = []
     for name, value in env.items():
@@ -134,21 +144,23 @@ def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
 class Popen:
     """Start a child process and talk to it.
 
-    Returns when the child has become the program; what went wrong before is raised here (FileNotFoundError names the
-    program, or the directory *cwd*). Parameters, attributes and methods are those of the standard class.
+    Returns when the child has become the program; what went wrong before is raised here (FileNotFoundError
+    names the program, or the directory *cwd*). Parameters, attributes and methods are those of the standard
+    class.
 
-    Any thread may call any method; only `communicate` is for one thread at a time. Methods may be called from signal
-    handlers. A forked copy of this process cannot wait for the child or signal it: there these methods raise RuntimeError.
+    Any thread may call any method; only `communicate` is for one thread at a time. Methods may be called from
+    signal handlers. A forked copy of this process cannot wait for the child or signal it: there these methods
+    raise RuntimeError.
 
-    Differs from the standard class: timed waits sleep until the child ends rather than looking every now and then; a
-    signal never reaches a process that inherited the number; after `kill`, `communicate` does not wait for processes that
-    the child had started (see there).
+    Differs from the standard class: timed waits sleep until the child ends rather than looking every now and
+    then; a signal never reaches a process that inherited the number; after `kill`, `communicate` does not
+    wait for processes that the child had started (see there).
     """
 
     def __init__(
         self,
         args: Any,
-        bufsize: int = -1,
+        bufsize: int | None = -1,
         executable: Any = None,
         stdin: Any = None,
         stdout: Any = None,
@@ -178,15 +190,16 @@ class Popen:
         self._handle: ProcessHandle | None = None
         if _abandoned:
             _reap_abandoned()
-        if bufsize is None:
-            bufsize = -1
-        for name, value in (("bufsize", bufsize), ("pipesize", pipesize)):
-            if not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, not {value!r}")
+        bufsize = _integer("bufsize", -1 if bufsize is None else bufsize)
+        pipesize = _integer("pipesize", pipesize)
         if startupinfo is not None or creationflags != 0:
-            raise ValueError("startupinfo and creationflags mean something on Windows only; leave them out here")
+            raise ValueError(
+                "startupinfo and creationflags mean something on Windows only; leave them out here"
+            )
         if text is not None and universal_newlines is not None and bool(universal_newlines) != bool(text):
-            raise SubprocessError("text and universal_newlines mean the same but were given different values; pass one")
+            raise SubprocessError(
+                "text and universal_newlines mean the same but were given different values; pass one"
+            )
 
         self.args = args
         self.stdin: IO[Any] | None = None
@@ -238,7 +251,7 @@ class Popen:
         finally:
             ends.close_theirs()
 
-    __class_getitem__ = classmethod(type(list[int]))
+    __class_getitem__ = subscript
 
     @staticmethod
     def _size_pipes(fds: list[int], size: int) -> None:
@@ -254,7 +267,9 @@ class Popen:
         if line_buffered and not self.text_mode:
             import warnings
 
-            warnings.warn("bufsize=1 means lines, which only text mode has; using the default size", RuntimeWarning, 3)
+            warnings.warn(
+                "bufsize=1 means lines, which only text mode has; using the default size", RuntimeWarning, 3
+            )
         size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or line_buffered else bufsize
         streams: list[Any] = [None, None, None]
         for number, fd in enumerate(fds):
@@ -266,13 +281,18 @@ class Popen:
                 stream = io.BufferedWriter(stream, size) if number == 0 else io.BufferedReader(stream, size)
             if self.text_mode:
                 stream = io.TextIOWrapper(
-                    stream, self.encoding, self.errors, line_buffering=line_buffered, write_through=number == 0
+                    stream,
+                    self.encoding,
+                    self.errors,
+                    line_buffering=line_buffered,
+                    write_through=number == 0,
                 )
             streams[number] = stream
         self.stdin, self.stdout, self.stderr = streams
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} pid={getattr(self, 'pid', None)} returncode={self.returncode} args={self.args!r}>"
+        pid = getattr(self, "pid", None)
+        return f"<{type(self).__name__} pid={pid} returncode={self.returncode} args={self.args!r}>"
 
     @property
     def universal_newlines(self) -> bool:
@@ -283,7 +303,7 @@ class Popen:
     def universal_newlines(self, value: bool) -> None:
         self.text_mode = bool(value)
 
-    # -- the child's end ---------------------------------------------------------------------------------------------
+    # -- the child's end -------------------------------------------------------------------------------------
 
     def poll(self) -> int | None:
         """Look whether the child has ended, without blocking; its return code, or None."""
@@ -292,13 +312,15 @@ class Popen:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Block until the child has ended and return its code; raise `TimeoutExpired` after *timeout* seconds.
+        """Block until the child has ended and return its code; raise `TimeoutExpired` after *timeout*
+        seconds.
 
-        Any number of threads may wait. A child that writes to a PIPE which nobody reads will not end: use `communicate`.
-        On KeyboardInterrupt the child, which the terminal interrupted as well, has a quarter of a second to end, once.
+        Any number of threads may wait. A child that writes to a PIPE which nobody reads will not end: use
+        `communicate`. On KeyboardInterrupt the child, which the terminal interrupted as well, has a quarter
+        of a second to end, once.
 
-        Differs from the standard method: the thread sleeps until the child ends (pidfd) instead of looking at it
-        periodically, and any *timeout* will do, `inf` included.
+        Differs from the standard method: the thread sleeps until the child ends (pidfd) instead of looking at
+        it periodically, and any *timeout* will do, `inf` included.
         """
         if self.returncode is not None:
             return self.returncode
@@ -320,12 +342,14 @@ class Popen:
             return
         self._grace_given = True
         try:
-            self.returncode = self._handle.wait(_INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE))
+            self.returncode = self._handle.wait(
+                _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
+            )
         except TimeoutError:
             pass  # the caller decides what becomes of it
 
     def send_signal(self, sig: int) -> None:
-        """Send signal *sig* to the child; do nothing if it has ended. Never reaches a process with a recycled pid."""
+        """Send signal *sig* to the child, never to another process with its pid; do nothing if it has ended."""
         if self.returncode is None and self._handle is not None:
             self._handle.send_signal(sig)
             self.returncode = self._handle.returncode
@@ -338,22 +362,24 @@ class Popen:
         """End the child (SIGKILL). Processes that it had started live on."""
         self.send_signal(9)
 
-    # -- its input and output ----------------------------------------------------------------------------------------
+    # -- its input and output --------------------------------------------------------------------------------
 
-    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:  # noqa: A002
         """Write *input*, read stdout and stderr to their ends, wait for the child; return what was read.
 
-        What is not a PIPE gives None. *input* is `str` in text mode, otherwise any bytes-like object. A child that stops
-        reading its input is no error. Raises `TimeoutExpired` after *timeout* seconds with the output so far; the child
-        runs on, and a further call, without *input*, continues and loses nothing.
+        What is not a PIPE gives None. *input* is `str` in text mode, otherwise any bytes-like object. A child
+        that stops reading its input is no error. Raises `TimeoutExpired` after *timeout* seconds with the
+        output so far; the child runs on, and a further call, without *input*, continues and loses nothing.
 
-        Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second beyond the
-        child's end, should a process that the child had started still hold them; then they are closed, and what had come
-        is returned. The time-out carries `str` in text mode. What was left in the buffer of a binary stream by an earlier
-        read is part of the result.
+        Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
+        beyond the child's end, should a process that the child had started still hold them; then they are
+        closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
+        buffer of a binary stream by an earlier read is part of the result.
         """
         if self._exchange is not None and input:
-            raise ValueError("cannot send input after communication has started: the first call's input is still used")
+            raise ValueError(
+                "cannot send input after communication has started: the first call's input is still used"
+            )
         deadline = None if timeout is None else monotonic() + timeout
         try:
             return self._communicate(input, timeout, deadline)
@@ -361,7 +387,7 @@ class Popen:
             self._give_grace(timeout)
             raise
 
-    def _communicate(self, input: Any, timeout: float | None, deadline: float | None) -> tuple[Any, Any]:
+    def _communicate(self, given: Any, timeout: float | None, deadline: float | None) -> tuple[Any, Any]:
         streams = (self.stdout, self.stderr)
         handle = self._handle
         assert handle is not None
@@ -370,14 +396,20 @@ class Popen:
             if not read and self.stdin is None:
                 self.wait(timeout)
                 return None, None
-            if len(read) == 1 and self.stdin is None and timeout is None and not handle.kill_sent and not read[0].closed:
+            if (
+                len(read) == 1
+                and self.stdin is None
+                and timeout is None
+                and not handle.kill_sent
+                and not read[0].closed
+            ):
                 text = read[0].read()
                 read[0].close()
                 self.wait()
                 return (text, None) if read[0] is self.stdout else (None, text)
             from ._exchange import Exchange
 
-            self._exchange = Exchange(self.stdin, streams, self._input_bytes(input))
+            self._exchange = Exchange(self.stdin, streams, self._input_bytes(given))
             if self.stdin is not None and not self.stdin.closed:
                 try:
                     self.stdin.flush()
@@ -395,13 +427,15 @@ class Popen:
             raise TimeoutExpired(self.args, timeout, *outputs)
         return outputs[0], outputs[1]
 
-    def _input_bytes(self, input: Any) -> memoryview | None:
-        if input is None or self.stdin is None:
+    def _input_bytes(self, given: Any) -> memoryview | None:
+        if given is None or self.stdin is None:
             return None
         if self.text_mode:
+            if not isinstance(given, str):
+                raise TypeError(f"in text mode the input is a str, not {type(given).__name__}")
             stdin: Any = self.stdin
-            input = input.encode(stdin.encoding, stdin.errors)
-        view = memoryview(input)
+            given = given.encode(stdin.encoding, stdin.errors)
+        view = memoryview(given)
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 
     def _as_promised(self, stream: Any, exchange: Exchange, final: bool) -> Any:
@@ -416,12 +450,17 @@ class Popen:
             text = codecs.getincrementaldecoder(stream.encoding)(stream.errors).decode(data)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
-    # -- with, and the end of this object ----------------------------------------------------------------------------
+    # -- with, and the end of this object --------------------------------------------------------------------
 
-    def __enter__(self) -> Popen:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, exc_type: Any, value: Any, traceback: Any) -> None:
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Close the pipes, then wait for the child. After Ctrl-C it is not waited for beyond its moment of grace."""
         try:
             for stream in (self.stdout, self.stderr, self.stdin):

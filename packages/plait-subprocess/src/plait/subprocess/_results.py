@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["CalledProcessError", "CompletedProcess", "SubprocessError", "TimeoutExpired"]
 
 # `type(list[int])` is types.GenericAlias, without importing `types`.
-_subscript = classmethod(type(list[int]))
+subscript: Any = classmethod(type(list[int]))
 
 
 def _how_it_ended(returncode: int) -> str:
@@ -65,8 +65,9 @@ class CalledProcessError(_OutputError):
 class TimeoutExpired(_OutputError):
     """The child was not done in time.
 
-    `timeout` is what the caller had allowed. Where output was captured, `output` (also `stdout`) and `stderr` hold
-    what had come so far: `str` in text mode, `bytes` otherwise, and empty rather than `None` if nothing had come.
+    `timeout` is what the caller had allowed. Where output was captured, `output` (also `stdout`) and `stderr`
+    hold what had come so far: `str` in text mode, `bytes` otherwise, and empty rather than `None` if nothing
+    had come.
 
     Differs from the standard module, where they are `bytes` even in text mode and `None` when empty.
     """
@@ -94,11 +95,13 @@ class CompletedProcess:
         self.stdout = stdout
         self.stderr = stderr
 
-    __class_getitem__ = _subscript
+    __class_getitem__ = subscript
 
     def __repr__(self) -> str:
         shown = [f"args={self.args!r}", f"returncode={self.returncode!r}"]
-        shown += [f"{name}={value!r}" for name in ("stdout", "stderr") if (value := getattr(self, name)) is not None]
+        shown += [
+            f"{name}={value!r}" for name in ("stdout", "stderr") if (value := getattr(self, name)) is not None
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def check_returncode(self) -> None:

@@ -15,7 +15,7 @@ __all__ = ["call", "check_call", "check_output", "run"]
 
 def run(
     *popenargs: Any,
-    input: Any = None,
+    input: Any = None,  # noqa: A002
     capture_output: bool = False,
     timeout: float | None = None,
     check: bool = False,
@@ -23,12 +23,13 @@ def run(
 ) -> CompletedProcess:
     """Run a command to its end and return a `CompletedProcess`. Further arguments are those of `Popen`.
 
-    *input* is written to the command's standard input; *capture_output* collects stdout and stderr. With *check* a status
-    other than 0 raises `CalledProcessError`. After *timeout* seconds the child is killed and `TimeoutExpired` raised; any
-    other exception, such as KeyboardInterrupt, kills it too. When `run` has returned or raised, the child is gone.
+    *input* is written to the command's standard input; *capture_output* collects stdout and stderr. With
+    *check* a status other than 0 raises `CalledProcessError`. After *timeout* seconds the child is killed and
+    `TimeoutExpired` raised; any other exception, such as KeyboardInterrupt, kills it too. When `run` has
+    returned or raised, the child is gone.
 
-    Differs from the standard function: after a time-out it returns within a fraction of a second even if a process
-    that the command has started holds on to the pipes, and the exception has the output up to then.
+    Differs from the standard function: after a time-out it returns within a fraction of a second even if a
+    process that the command has started holds on to the pipes, and the exception has the output up to then.
     """
     if input is not None:
         if kwargs.get("stdin") is not None:
@@ -36,7 +37,9 @@ def run(
         kwargs["stdin"] = PIPE
     if capture_output:
         if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
-            raise ValueError("capture_output sets stdout and stderr: leave them out, or leave capture_output out")
+            raise ValueError(
+                "capture_output sets stdout and stderr: leave them out, or leave capture_output out"
+            )
         kwargs["stdout"] = kwargs["stderr"] = PIPE
     with Popen(*popenargs, **kwargs) as process:
         try:
@@ -76,13 +79,16 @@ def check_call(*popenargs: Any, **kwargs: Any) -> int:
 
 
 def check_output(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -> Any:
-    """Run a command and return what it wrote to its standard output; `CalledProcessError` unless its status is 0.
+    """Run a command and return what it wrote to its standard output; `CalledProcessError` unless its status
+    is 0.
 
     `input=None` means empty input here, as in the standard function; leave *input* out to inherit ours.
     """
     for name in ("stdout", "check"):
         if name in kwargs:
-            raise ValueError(f"{name} is what check_output decides; use run(..., {name}=...) to decide it yourself")
+            raise ValueError(
+                f"{name} is what check_output decides; use run(..., {name}=...) to decide it yourself"
+            )
     if "input" in kwargs and kwargs["input"] is None:
         wants_text = any(kwargs.get(name) for name in ("text", "encoding", "errors", "universal_newlines"))
         kwargs["input"] = "" if wants_text else b""

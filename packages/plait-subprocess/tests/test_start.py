@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: MIT
+"""What becomes of the arguments of Popen in the child, whichever way it is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, SubprocessError, _platform, run
+
+# The "fork" starter forks while pytest-timeout's thread runs; newer interpreters warn about that.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+PYTHON = [sys.executable, "-I", "-S", "-c"]
+OPEN_DESCRIPTORS = (
+    "import os, json\n"
+    "listed = [int(name) for name in os.listdir('/proc/self/fd')]\n"
+    "def is_open(fd):\n"
+    "    try: os.fstat(fd)\n"
+    "    except OSError: return False\n"
+    "    return True\n"
+    "print(json.dumps(sorted(fd for fd in listed if is_open(fd))))\n"
+)
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+
+
+@pytest.fixture(params=["fork_exec", "posix_spawn+fork", "fork"], autouse=True)
+def starter(request, monkeypatch):
+    """Every test runs with the private call and with public calls alone."""
+    names = request.param.split("+")
+    monkeypatch.setattr(_platform, "order", names)
+    if names == ["fork_exec"] and not _platform._shape():
+        pytest.skip("this interpreter has no fork_exec that we know")
+    return request.param
+
+
+def descriptors_of_child(**options):
+    return json.loads(run([*PYTHON, OPEN_DESCRIPTORS], stdout=PIPE, check=True, **options).stdout)
+
+
+def test_arguments_arrive_unchanged():
+    args = ["", "a b", "ü\udcff", "'\"\\", "\n"]
+    out = run(
+        [*PYTHON, "import sys, os; sys.stdout.buffer.write(b'|'.join(map(os.fsencode, sys.argv[1:])))", *args], stdout=PIPE
+    ).stdout
+    assert out == b"|".join(map(os.fsencode, args))
+
+
+def test_a_string_is_the_name_of_a_program():
+    assert run("true").returncode == 0
+    with pytest.raises(FileNotFoundError):
+        run("true --with-an-option")
+
+
+def test_a_path_is_the_name_of_a_program():
+    assert run(Path("/bin/sh"), stdin=DEVNULL).returncode == 0
+
+
+def test_bytes_and_paths_may_be_arguments():
+    assert run([b"/bin/echo", Path("/x"), "y"], stdout=PIPE).stdout == b"/x y\n"
+
+
+def test_shell_runs_a_command_line():
+    assert run("echo $((1 + 2)) | tr 3 4; exit 5", shell=True, stdout=PIPE).stdout == b"4\n"
+
+
+def test_shell_gives_further_items_to_the_shell():
+    assert run(["echo $0 $1", "a", "b"], shell=True, stdout=PIPE).stdout == b"a b\n"
+
+
+def test_shell_refuses_a_path():
+    with pytest.raises(TypeError):
+        run(Path("/bin/true"), shell=True)
+
+
+def test_executable_replaces_the_program_but_not_its_name():
+    out = run(["nobody", "-c", "echo $0"], executable="/bin/sh", stdout=PIPE).stdout
+    assert out == b"nobody\n"
+
+
+def test_executable_replaces_the_shell(tmp_path):
+    shell = tmp_path / "shell"
+    shell.write_text('#!/bin/sh\necho "mine: $2"\n')
+    shell.chmod(0o755)
+    assert run("xyz", shell=True, executable=str(shell), stdout=PIPE).stdout == b"mine: xyz\n"
+
+
+def test_cwd_is_entered_before_the_program_is_looked_up(tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\npwd -P\n")
+    program.chmod(0o755)
+    assert run(["./program"], cwd=tmp_path, stdout=PIPE).stdout == os.fsencode(tmp_path.resolve()) + b"\n"
+
+
+def test_env_replaces_the_environment():
+    out = run([*PYTHON, "import os; print(sorted(os.environ))"], env={"ONLY": "this"}, stdout=PIPE).stdout
+    assert b"ONLY" in out
+    assert b"HOME" not in out
+
+
+def test_env_decides_where_a_program_is_found(tmp_path):
+    program = tmp_path / "only-here"
+    program.write_text("#!/bin/sh\necho found\n")
+    program.chmod(0o755)
+    assert run(["only-here"], env={"PATH": f"/nowhere:{tmp_path}"}, stdout=PIPE).stdout == b"found\n"
+    with pytest.raises(FileNotFoundError):
+        run(["only-here"])
+
+
+def test_env_refuses_a_name_with_an_equals_sign():
+    with pytest.raises(ValueError, match="A=B"):
+        run(["true"], env={"A=B": "c"})
+
+
+def test_null_characters_are_refused():
+    with pytest.raises(ValueError, match="null"):
+        run(["true", "a\0b"])
+
+
+@pytest.mark.parametrize("which", ["stdin", "stdout", "stderr"])
+def test_devnull_swallows_and_gives_nothing(which):
+    code = {"stdin": "import sys; sys.exit(len(sys.stdin.read()))", "stdout": "print(1)", "stderr": "import os; os.write(2, b'x')"}
+    assert run([*PYTHON, code[which]], **{which: DEVNULL}).returncode == 0
+
+
+def test_a_file_object_or_its_number_can_be_a_stream():
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as other:
+        file.write(b"abc")
+        file.seek(0)
+        run(["cat"], stdin=file, stdout=other.fileno())
+        other.seek(0)
+        assert other.read() == b"abc"
+
+
+def test_stderr_can_go_where_stdout_goes():
+    out = run("echo one; echo two >&2", shell=True, stdout=PIPE, stderr=STDOUT).stdout
+    assert out == b"one\ntwo\n"
+
+
+def test_stdout_and_stderr_can_be_exchanged():
+    code = (
+        "import importlib, sys\n"
+        "piece, order = importlib.import_module(sys.argv[1]), sys.argv[2].split('+')\n"
+        "importlib.import_module(sys.argv[1] + '._platform').order[:] = order\n"
+        "piece.run('echo out; echo err >&2', shell=True, stdout=2, stderr=1)\n"
+    )
+    package = run.__module__.rpartition(".")[0]
+    result = run(
+        [sys.executable, "-c", code, package, "+".join(_platform.order)],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (result.stdout, result.stderr) == (b"err\n", b"out\n")
+
+
+@needs_proc
+def test_children_work_when_the_standard_descriptors_are_closed():
+    code = (
+        "import importlib, os, sys\n"
+        "piece, order = importlib.import_module(sys.argv[1]), sys.argv[2].split('+')\n"
+        "importlib.import_module(sys.argv[1] + '._platform').order[:] = order\n"
+        "keep = os.dup(1)\n"
+        "for fd in (0, 1, 2): os.close(fd)\n"
+        "p = piece.run(['sh', '-c', 'cat; echo err >&2'], input=b'in', capture_output=True)\n"
+        "os.write(keep, repr((p.stdout, p.stderr, p.returncode)).encode())\n"
+    )
+    package = run.__module__.rpartition(".")[0]
+    result = run(
+        [sys.executable, "-c", code, package, "+".join(_platform.order)],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert result.stdout == b"(b'in', b'err\\n', 0)", result
+
+
+@needs_proc
+def test_close_fds_closes_what_was_made_inheritable():
+    fd = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(fd, True)
+    try:
+        assert fd not in descriptors_of_child()
+        assert fd in descriptors_of_child(close_fds=False)
+    finally:
+        os.close(fd)
+
+
+@needs_proc
+def test_pass_fds_hands_over_exactly_these():
+    fds = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
+    try:
+        assert descriptors_of_child(pass_fds=(fds[2], fds[0])) == sorted([0, 1, 2, fds[0], fds[2]])
+    finally:
+        for fd in fds:
+            os.close(fd)
+    with pytest.warns(RuntimeWarning, match="pass_fds"):
+        run(["true"], pass_fds=[2], close_fds=False)
+
+
+@needs_proc
+def test_no_descriptor_leaks_into_children_started_by_20_threads_at_once():
+    # close_fds=False leans on close-on-exec alone; what whoever started the tests left inheritable goes through.
+    inherited = run(["ls", "/proc/self/fd"], stdout=PIPE, close_fds=False).stdout.split()
+    expected = {True: {(b"0", b"1", b"2", b"3")}, False: {tuple(inherited)}}  # 3 is what ls reads the directory with
+    found = {True: [], False: []}
+    barrier = threading.Barrier(20)
+    errors = []
+
+    def work():
+        barrier.wait()
+        try:
+            for close_fds in (True, False, True, False):
+                result = run(["ls", "/proc/self/fd"], input=b"x", capture_output=True, close_fds=close_fds)
+                found[close_fds].append(tuple(result.stdout.split()))
+        except BaseException as problem:
+            errors.append(problem)
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    threads = [threading.Thread(target=work) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(found[True]) == len(found[False]) == 40
+    assert {key: set(names) for key, names in found.items()} == expected
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_restore_signals_makes_sigpipe_deadly_again():
+    code = "import signal; print(signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN)"
+    # A fresh interpreter ignores SIGPIPE itself, so ask the kernel what it was started with.
+    ask = ["grep", "SigIgn", "/proc/self/status"]
+    restored = int(run(ask, stdout=PIPE).stdout.split()[1], 16)
+    inherited = int(run(ask, stdout=PIPE, restore_signals=False).stdout.split()[1], 16)
+    bit = 1 << (signal.SIGPIPE - 1)
+    assert not restored & bit
+    assert inherited & bit
+    assert run([*PYTHON, code], stdout=PIPE).stdout == b"True\n"
+
+
+def test_the_signal_mask_is_passed_on():
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        line = run(["grep", "SigBlk", "/proc/self/status"], stdout=PIPE).stdout
+        assert int(line.split()[1], 16) == 1 << (signal.SIGUSR1 - 1)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == old | {signal.SIGUSR1}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+def test_start_new_session_leaves_ours():
+    out = run([*PYTHON, "import os; print(os.getsid(0) == os.getpid())"], stdout=PIPE, start_new_session=True).stdout
+    assert out == b"True\n"
+
+
+def test_process_group_is_set():
+    out = run([*PYTHON, "import os; print(os.getpgid(0) == os.getpid())"], stdout=PIPE, process_group=0).stdout
+    assert out == b"True\n"
+
+
+def test_umask_is_set():
+    assert run("umask", shell=True, umask=0o027, stdout=PIPE).stdout == b"0027\n"
+
+
+def test_preexec_fn_runs_in_the_child():
+    out = run([*PYTHON, "import os; print(os.getpgid(0) == os.getpid())"], stdout=PIPE, preexec_fn=os.setpgrp).stdout
+    assert out == b"True\n"
+    with pytest.raises(SubprocessError, match="preexec_fn"):
+        run(["true"], preexec_fn=lambda: 1 / 0)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become someone else")
+def test_user_and_groups_are_set():
+    code = "import os; print(os.getuid(), os.getgid(), os.getgroups())"
+    out = run(["id", "-u"], user=65534, group=65534, extra_groups=[65534], stdout=PIPE).stdout
+    assert out == b"65534\n"
+    assert code
+
+
+def test_unknown_users_are_refused_before_anything_starts():
+    with pytest.raises(KeyError):
+        run(["true"], user="no such user here")
+    with pytest.raises(ValueError, match="negative"):
+        run(["true"], group=-5)
+
+
+def test_a_missing_program_is_named():
+    with pytest.raises(FileNotFoundError) as caught:
+        run(["no-such-program", "x"])
+    assert caught.value.filename == "no-such-program"
+
+
+def test_a_missing_directory_is_named_rather_than_the_program():
+    with pytest.raises(FileNotFoundError) as caught:
+        run(["true"], cwd="/no/such/directory")
+    assert caught.value.filename == "/no/such/directory"
+
+
+def test_a_file_that_cannot_be_run_is_named(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("x")
+    with pytest.raises(PermissionError) as caught:
+        run([str(plain)])
+    assert caught.value.filename == str(plain)
+    plain.chmod(0o755)
+    with pytest.raises(OSError, match="format") as caught:
+        run([str(plain)])
+
+
+def test_a_failed_start_leaves_neither_zombie_nor_descriptor():
+    before = sorted(os.listdir("/dev/fd"))
+    for _ in range(5):
+        with pytest.raises(FileNotFoundError):
+            Popen(["no-such-program"], stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    assert sorted(os.listdir("/dev/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"stdin": STDOUT}, ValueError),
+        ({"stdout": STDOUT}, ValueError),
+        ({"stdout": -9}, ValueError),
+        ({"bufsize": "x"}, TypeError),
+        ({"pipesize": "x"}, TypeError),
+        ({"text": True, "universal_newlines": False}, SubprocessError),
+        ({"startupinfo": object()}, ValueError),
+        ({"creationflags": 1}, ValueError),
+        ({"stdout": "name"}, AttributeError),
+    ],
+)
+def test_misuse_is_refused_without_a_leak(options, error):
+    before = sorted(os.listdir("/dev/fd"))
+    with pytest.raises(error):
+        Popen(["true"], **{"stdin": PIPE, **options})
+    assert sorted(os.listdir("/dev/fd")) == before
+
+
+def test_a_process_forked_during_a_start_keeps_none_of_its_pipes():
+    # As multiprocessing's fork does in another thread: the copy must not hold the child's end open.
+    read_end, write_end = os.pipe()
+    _platform.in_flight.add(write_end)
+    go_read, go_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(go_write)
+        os.read(go_read, 1)  # until the parent is done
+        os._exit(0)
+    try:
+        _platform.in_flight.discard(write_end)
+        os.close(write_end)
+        assert os.read(read_end, 1) == b""
+    finally:
+        os.close(read_end)
+        os.close(go_write)
+        os.close(go_read)
+        os.waitpid(pid, 0)
