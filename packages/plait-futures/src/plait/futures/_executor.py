@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""What all executors have in common."""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from weakref import ref
+
+from ._future import Future
+from ._standard import also_standard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Any, ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+
+def check_buffersize(buffersize: int | None) -> None:
+    if buffersize is None:
+        return
+    if not isinstance(buffersize, int):
+        raise TypeError(f"buffersize must be an integer or None, not {buffersize!r}")
+    if buffersize < 1:
+        raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
+
+
+class Executor:
+    """Runs calls elsewhere and hands out futures. The base of the pools, and of executors of your own.
+
+    A subclass needs `submit`, and `shutdown` if there is something to stop; `map` and `with` are built on those.
+    Leaving the `with` block calls `shutdown(wait=True)`.
+    """
+
+    _standard_name = "Executor"
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __class__(self) -> type:
+            """The class as `isinstance` may ask for it: also the standard one, once that is loaded."""
+            return also_standard(type(self), type(self)._standard_name)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have fn(*args, **kwargs) run; return its future. Raises RuntimeError after `shutdown`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to submit")
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,  # noqa: ARG002 - for pools of processes
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Like the built-in map, with the calls running in the executor; return an iterator over their results.
+
+        Results come in the order of the inputs. What a call raised is raised at its place, and ends the iterator.
+        The *iterables* are consumed and all calls submitted at once; with *buffersize*, only so many calls are ahead
+        of the results taken, and the inputs are consumed as needed (they may be endless).
+
+        A result that is not there *timeout* seconds after the call of `map` raises TimeoutError. When the iterator
+        ends early (error, timeout, `close()`, or dropped after its first use) the calls that have not started are
+        cancelled. *chunksize* is for pools of processes.
+        """
+        check_buffersize(buffersize)
+        end = None if timeout is None else monotonic() + timeout
+        calls = zip(*iterables)
+        ahead: deque[Future[T]] = deque()
+        for arguments in calls:
+            ahead.append(self.submit(fn, *arguments))
+            if len(ahead) == buffersize:
+                break
+        # The iterator alone must not keep a forgotten pool alive.
+        source = None if buffersize is None else (ref(self), fn, calls)
+        return in_order(ahead, end, source)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls, and free what the executor holds once the accepted ones are done."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> bool | None:
+        self.shutdown(wait=True)
+        return None
+
+
+def in_order(ahead: deque[Future[Any]], end: float | None, source: Any) -> Iterator[Any]:
+    """The results of the futures in *ahead*, each let go as it is yielded, refilled from *source*."""
+    try:
+        while ahead:
+            if end is None:
+                ahead[0].result()
+            else:
+                ahead[0].result(end - monotonic())
+            if source is not None:
+                executor = source[0]()
+                if executor is not None:
+                    for arguments in source[2]:
+                        ahead.append(executor.submit(source[1], *arguments))
+                        break
+                del executor
+            yield ahead.popleft().result()
+    finally:
+        for future in ahead:
+            future.cancel()
