@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+# The agenda: which events are pending, and which of them is next.
+#
+# Theory
+#   `pending` (a dict, sequence number -> event) is the truth. An event is pending while it is in there, and whoever pops it out of
+#   there, to run it or to cancel it, is the only one who does. Single dict operations: no lock, no matter which thread or
+#   signal handler they come from.
+#
+#   Everything else is an index that may lag behind the truth and is corrected when it is read:
+#     `_arrivals`  events entered since somebody last looked, unordered;
+#     `_ordered`   a list sorted backwards, the next event last: many arrivals at a time go here by one sort, which
+#                  Python's merge sort does in nearly linear time, since most of it is in order already;
+#     `_heap`      few arrivals at a time go here.
+#   Events that are not pending any more are dropped from the index when they come to the front, or all at once when they
+#   outnumber the others.
+#
+# Interruptions
+#   `add` and `take` are safe anywhere. `first` rearranges the index under an owner-aware lock. If it is interrupted by a nested
+#   `first` (a scheduler run from a signal handler, or from the comparison of some exotic time), that one must not touch the
+#   half-done index and finds the smallest pending event by looking at all. If an exception out of a handler ends it, or a fork
+#   in another thread freezes it half-done, the index is built anew from the truth the next time.
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+from .._thread import RLock, register_after_fork, reset_lock
+from ._event import Event
+
+__all__ = ["Agenda"]
+
+# A guess, a little above where heap pushes begin to cost more than a sort. Correctness does not depend on it.
+MANY = 24
+
+
+class Agenda:
+    """The pending events of one scheduler."""
+
+    __slots__ = ("__weakref__", "_arrivals", "_heap", "_lock", "_ordered", "_rearranging", "pending")
+
+    def __init__(self) -> None:
+        self.pending: dict[int, Event] = {}
+        self._arrivals: dict[int, Event] = {}
+        self._ordered: list[Event] = []
+        self._heap: list[Event] = []
+        self._rearranging = False
+        self._lock = RLock()
+        register_after_fork(self, _free)
+
+    def add(self, event: Event) -> None:
+        """Make an event pending. O(1)."""
+        self.pending[event.sequence] = event
+        self._arrivals[event.sequence] = event
+
+    def take(self, event: Event) -> bool:
+        """Make an event not pending. O(1). False if it was not pending: it is for the caller to run only if true."""
+        if self.pending.pop(event.sequence, None) is None:
+            return False
+        self._arrivals.pop(event.sequence, None)
+        return True
+
+    def forget(self) -> None:
+        """Drop what the index holds of cancelled events if that is most of it, so that it keeps nothing alive for long."""
+        if len(self._ordered) + len(self._heap) > 2 * len(self.pending) + MANY and self._lock.acquire(blocking=False):
+            try:
+                if not self._rearranging:
+                    self.first()
+            finally:
+                self._lock.release()
+
+    def first(self) -> Event | None:
+        """The pending event that is next, or None. It stays pending. O(log n), or less, averaged over all events."""
+        with self._lock:
+            if self._rearranging:
+                return min(self.pending.copy().values(), default=None)
+            self._rearranging = True
+            try:
+                if self._arrivals:
+                    self._take_in()
+                elif len(self._ordered) > 2 * len(self.pending) + MANY:
+                    self._rebuild()
+                event = self._front()
+                if event is None and self.pending:
+                    # An interruption came between the two steps of add(), or in the middle of _take_in().
+                    self._rebuild()
+                    event = self._front()
+            except BaseException:
+                self._ordered = []
+                self._heap = []
+                self._arrivals = self.pending.copy()
+                raise
+            finally:
+                self._rearranging = False
+            return event
+
+    def _front(self) -> Event | None:
+        ordered, heap, pending = self._ordered, self._heap, self.pending
+        while ordered and ordered[-1].sequence not in pending:
+            ordered.pop()
+        while heap and heap[0].sequence not in pending:
+            heappop(heap)
+        if heap and (not ordered or heap[0] < ordered[-1]):
+            return heap[0]
+        return ordered[-1] if ordered else None
+
+    def _take_in(self) -> None:
+        if len(self._ordered) + len(self._heap) > 2 * len(self.pending) + MANY:
+            self._rebuild()
+            return
+        arrived = []
+        while self._arrivals:
+            try:
+                arrived.append(self._arrivals.popitem()[1])
+            except KeyError:
+                break  # cancelled just now
+        if len(arrived) <= MANY + len(self._ordered) // 8:
+            for event in arrived:
+                heappush(self._heap, event)
+        else:
+            arrived.reverse()
+            arrived += self._heap
+            self._heap = []
+            self._ordered += arrived
+            self._ordered.sort(reverse=True)
+
+    def _rebuild(self) -> None:
+        # In this order: an event that arrives meanwhile is in the arrivals, or in the copy, or in both. Twice does no harm,
+        # for it is pending once.
+        self._arrivals.clear()
+        ordered = list(self.pending.copy().values())
+        ordered.sort(reverse=True)
+        self._ordered = ordered
+        self._heap = []
+
+
+def _free(agenda: Agenda) -> None:
+    """In the child of a fork: the thread that held the lock is not here, unless it is this one."""
+    if not agenda._lock._is_owned():
+        reset_lock(agenda._lock)
+        if agenda._rearranging:
+            agenda._rebuild()
+            agenda._rearranging = False

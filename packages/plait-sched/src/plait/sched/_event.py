@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""What a scheduler hands out for each call that it is to make."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NamedTuple
+
+    class Event(NamedTuple):
+        """A call to make: `action(*argument, **kwargs)` at *time*.
+
+        Events compare like tuples: by *time*, then *priority* (lower first), then *sequence*, which counts the events of a
+        scheduler in the order in which they were entered and so leaves no ties.
+        """
+
+        time: Any
+        priority: Any
+        sequence: int
+        action: Callable[..., Any]
+        argument: Sequence[Any]
+        kwargs: Mapping[str, Any]
+else:
+    # The same class without importing `typing`, which would cost more than all the rest.
+    from collections import namedtuple
+
+    Event = namedtuple("Event", ("time", "priority", "sequence", "action", "argument", "kwargs"), module=__package__)
+    Event.__doc__ = """A call to make: `action(*argument, **kwargs)` at *time*.
+
+    Events compare like tuples: by *time*, then *priority* (lower first), then *sequence*, which counts the events of a
+    scheduler in the order in which they were entered and so leaves no ties.
+    """
+
+__all__ = ["Event"]
