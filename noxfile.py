@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -76,6 +77,19 @@ def told(session: nox.Session) -> Iterator[None]:
         yield
     except wheelhouse.WheelhouseError as error:
         session.error(str(error))
+
+
+def run_all(session: nox.Session, *commands: list[str]) -> None:
+    """Run every command, then fail if any did: one run tells everything."""
+    failed = []
+    for command in commands:
+        try:
+            with timed(session, command[0]):
+                session.run(*command)
+        except CommandFailed:
+            failed.append(" ".join(command[:2]))
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
 
 
 def build(session: nox.Session) -> None:
@@ -224,10 +238,11 @@ def types(session: nox.Session) -> None:
     """mypy --strict and pyright over the merged view of all packages."""
     session.install("-r", PINS["checks"])
     session.run("python", "tools/merged_view.py", silent=True)
-    with timed(session, "mypy"):
-        session.run("mypy", "--config-file", "tools/mypy.ini", "build/merged/plait", *session.posargs)
-    with timed(session, "pyright"):
-        session.run("pyright", "-p", "tools/pyrightconfig.json")
+    run_all(
+        session,
+        ["mypy", "--config-file", "tools/mypy.ini", "build/merged/plait", *session.posargs],
+        ["pyright", "-p", "tools/pyrightconfig.json"],
+    )
 
 
 @nox.session(reuse_venv=True)
@@ -235,8 +250,11 @@ def lint(session: nox.Session) -> None:
     """ruff: rules, then format (arguments after `--` replace the paths)."""
     session.install("-r", PINS["checks"])
     paths = session.posargs or ["packages", "tools", "tests-integration", "noxfile.py"]
-    session.run("ruff", "check", "--config", "tools/ruff.toml", *paths)
-    session.run("ruff", "format", "--check", "--config", "tools/ruff.toml", *paths)
+    run_all(
+        session,
+        ["ruff", "check", "--output-format=concise", "--config", "tools/ruff.toml", *paths],
+        ["ruff", "format", "--check", "--config", "tools/ruff.toml", *paths],
+    )
 
 
 @nox.session(reuse_venv=True)

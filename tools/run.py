@@ -130,10 +130,12 @@ def make_environment(place: Path, pins: str) -> None:
         "-r",
         str(PINS),
     ]
-    done_pip = subprocess.run(command, env=env, check=False)
-    if done_pip.returncode:
+    installed = subprocess.run(
+        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    if installed.returncode:
         sys.exit(
-            f"tools/run.py: pip could not install {PINS.relative_to(ROOT)} (exit {done_pip.returncode}), see above"
+            f"{installed.stdout}\ntools/run.py: pip could not install {PINS.relative_to(ROOT)}, see above"
         )
     (place / "complete").write_text(pins)
 
