@@ -421,7 +421,7 @@ class Popen:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
             except TimeoutExpired:
                 done = False
-        outputs = [self._as_promised(stream, self._exchange, final=done) for stream in streams]
+        outputs = [self._as_promised(stream, self._exchange, done and not handle.kill_sent) for stream in streams]
         if not done:
             assert timeout is not None
             raise TimeoutExpired(self.args, timeout, *outputs)
@@ -438,11 +438,11 @@ class Popen:
         view = memoryview(given)
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 
-    def _as_promised(self, stream: Any, exchange: Exchange, final: bool) -> Any:
+    def _as_promised(self, stream: Any, exchange: Exchange, complete: bool) -> Any:
         data = exchange.output_of(stream)
         if data is None or not self.text_mode:
             return data
-        if final:
+        if complete:
             text = data.decode(stream.encoding, stream.errors)
         else:
             import codecs  # a character may have come by half
@@ -476,8 +476,10 @@ class Popen:
         handle: ProcessHandle | None = getattr(self, "_handle", None)
         if handle is None or self.returncode is not None or not handle.is_own_child:
             return
-        import warnings
+        if handle.returncode is None:
+            import warnings
 
-        warnings.warn(f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2)
-        if handle.poll() is None:
-            _abandoned.append(handle)
+            # Looked at before the warning, which may be an error in this program, or take its time.
+            if handle.poll() is None:
+                _abandoned.append(handle)
+            warnings.warn(f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2)

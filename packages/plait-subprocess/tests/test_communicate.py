@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""Feeding a child and reading it out at the same time."""
+
+from __future__ import annotations
+
+import array
+import os
+import sys
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired, run
+
+PYTHON = [sys.executable, "-I", "-S", "-c"]
+BIG = bytes(range(256)) * 12_000  # 3 MB: more than any pipe holds
+
+
+@pytest.mark.parametrize("bufsize", [-1, 0, 1 << 16])
+def test_full_pipes_in_both_directions_do_not_block(bufsize):
+    with Popen(["cat"], stdin=PIPE, stdout=PIPE, bufsize=bufsize) as process:
+        assert process.communicate(BIG) == (BIG, None)
+
+
+def test_three_full_pipes_do_not_block():
+    code = (
+        "import os, sys, threading\n"
+        "def pour(fd, data):\n"
+        "    while data: data = data[os.write(fd, data):]\n"
+        "threads = [threading.Thread(target=pour, args=(fd, bytes([fd]) * 1_000_000)) for fd in (1, 2)]\n"
+        "[thread.start() for thread in threads]\n"
+        "data = sys.stdin.buffer.read()\n"
+        "[thread.join() for thread in threads]\n"
+        "sys.exit(len(data) % 200)\n"
+    )
+    result = run([*PYTHON, code], input=b"x" * 1_000_150, capture_output=True)
+    assert result.returncode == 1_000_150 % 200
+    assert result.stdout == b"\1" * 1_000_000
+    assert result.stderr == b"\2" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"abc" * 100_000, bytearray(b"abc"), memoryview(b"abcdef")[::2], array.array("i", range(50_000)), b""],
+    ids=["bytes", "bytearray", "strided memoryview", "array", "empty"],
+)
+def test_input_may_be_anything_with_bytes_in_it(data):
+    assert run(["cat"], input=data, stdout=PIPE).stdout == bytes(memoryview(data).tobytes())
+
+
+def test_text_goes_in_and_comes_out_in_the_given_encoding():
+    assert run(["cat"], input="żółw\n", stdout=PIPE, encoding="iso-8859-2").stdout == "żółw\n"
+    assert run(["printf", r"\377"], stdout=PIPE, encoding="ascii", errors="backslashreplace").stdout == "\\xff"
+    assert run(["cat"], input="x", stdout=PIPE, universal_newlines=True).stdout == "x"
+
+
+@pytest.mark.parametrize("options", [{"stderr": None}, {"stderr": PIPE}, {"timeout": 10}])
+def test_text_mode_makes_all_line_ends_one(options):
+    assert run(["printf", r"a\r\nb\rc\n"], stdout=PIPE, text=True, **options).stdout == "a\nb\nc\n"
+
+
+def test_wrong_kinds_of_input_are_refused():
+    for given_input, options in (("x", {}), (b"x", {"text": True})):
+        with pytest.raises(TypeError):
+            run(["cat"], input=given_input, stdout=PIPE, **options)
+
+
+def test_a_child_that_does_not_want_its_input_is_no_error():
+    assert run(["true"], input=BIG).returncode == 0
+    assert run("exec <&-; echo done", shell=True, input=BIG, stdout=PIPE).stdout == b"done\n"
+    process = Popen(["true"], stdin=PIPE)
+    process.stdin.write(b"left in the buffer")
+    process.wait()
+    assert process.communicate() == (None, None)
+
+
+def test_what_is_not_a_pipe_is_none():
+    process = Popen(["echo"], stdout=DEVNULL, stderr=PIPE)
+    assert process.communicate() == (None, b"")
+    assert process.stderr.closed
+    assert Popen(["true"]).communicate() == (None, None)
+    assert run("echo x >&2", shell=True, stdout=PIPE, stderr=STDOUT).stdout == b"x\n"
+
+
+def test_a_timeout_carries_what_had_come_and_a_retry_loses_nothing():
+    command = "trap 'echo three; exit 4' TERM; echo one; echo two >&2; while :; do sleep 0.01; done"
+    with Popen(command, shell=True, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        for _ in range(2):
+            with pytest.raises(TimeoutExpired) as caught:
+                process.communicate(timeout=0.2)
+            assert (caught.value.stdout, caught.value.stderr) == (b"one\n", b"two\n")
+        process.terminate()
+        assert process.communicate(timeout=10) == (b"one\nthree\n", b"two\n")
+        assert process.returncode == 4
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_input_and_output_survive_any_number_of_timeouts(text):
+    # Reads slowly, so that most of the input is still with us when the time is up.
+    code = (
+        "import os, time\n"
+        "while True:\n"
+        "    data = os.read(0, 300_000)\n"
+        "    if not data: break\n"
+        "    os.write(1, data); time.sleep(0.02)\n"
+    )
+    data = BIG.hex() if text else BIG
+    with Popen([*PYTHON, code], stdin=PIPE, stdout=PIPE, text=text) as process:
+        lengths = []
+        given_input = data
+        while True:
+            try:
+                out, _ = process.communicate(given_input, timeout=0.05)
+                break
+            except TimeoutExpired as expired:
+                given_input = None
+                lengths.append(len(expired.stdout))
+                assert data.startswith(expired.stdout)
+                assert len(lengths) < 500
+        assert out == data
+        assert len(lengths) >= 2
+        assert lengths == sorted(lengths)
+
+
+def test_the_timeout_counts_while_the_child_has_closed_its_output():
+    began = time.monotonic()
+    with pytest.raises(TimeoutExpired) as caught:
+        run("exec >&- 2>&-; exec sleep 60", shell=True, capture_output=True, timeout=0.2)
+    assert time.monotonic() - began < 2
+    assert (caught.value.stdout, caught.value.stderr) == (b"", b"")
+
+
+def test_text_of_a_timeout_ends_before_half_a_character():
+    command = r"printf 'a\303\251\303'; exec sleep 60"
+    with pytest.raises(TimeoutExpired) as caught:
+        run(command, shell=True, stdout=PIPE, timeout=0.3, encoding="utf-8")
+    assert caught.value.stdout == "aé"
+
+
+def test_text_of_a_timeout_is_text_even_if_empty():
+    with pytest.raises(TimeoutExpired) as caught:
+        run(["sleep", "60"], capture_output=True, timeout=0.05, text=True)
+    assert (caught.value.stdout, caught.value.stderr) == ("", "")
+    with pytest.raises(TimeoutExpired) as caught:
+        run(["sleep", "60"], stdout=PIPE, timeout=0.05)
+    assert (caught.value.stdout, caught.value.stderr) == (b"", None)
+
+
+GRANDCHILD = "echo said; sleep 30 & echo $!; wait"
+
+
+def _end(pid_line):
+    try:
+        os.kill(int(pid_line), 9)
+    except ProcessLookupError:
+        pass
+
+
+def test_run_returns_soon_after_its_timeout_although_a_grandchild_holds_the_pipe():
+    began = time.monotonic()
+    with pytest.raises(TimeoutExpired) as caught:
+        run(GRANDCHILD, shell=True, capture_output=True, timeout=0.3, text=True)
+    took = time.monotonic() - began
+    said, pid = caught.value.stdout.split()
+    _end(pid)
+    assert said == "said"
+    assert caught.value.stderr == ""
+    assert 0.3 <= took < 0.8
+
+
+@pytest.mark.parametrize("stderr", [None, PIPE])
+def test_communicate_after_kill_does_not_wait_for_a_grandchild(stderr):
+    process = Popen(GRANDCHILD, shell=True, stdout=PIPE, stderr=stderr)
+    first = process.stdout.readline()
+    second = process.stdout.readline()
+    process.kill()
+    began = time.monotonic()
+    assert process.communicate()[0] == b""
+    assert time.monotonic() - began < 0.5
+    assert process.returncode == -9
+    assert first == b"said\n"
+    _end(second)
+
+
+def test_a_kill_from_another_thread_ends_communicate():
+    process = Popen(GRANDCHILD, shell=True, stdout=PIPE, stderr=PIPE)
+    threading.Timer(0.2, process.kill).start()
+    began = time.monotonic()
+    out, _ = process.communicate()
+    assert time.monotonic() - began < 1.5
+    assert out.startswith(b"said\n")
+    _end(out.split()[1])
+
+
+def test_communicate_waits_for_a_grandchild_that_writes_on_after_its_parents_end():
+    # Documented: reads until end of file. Only a kill of ours changes that.
+    assert run("(sleep 0.4; echo late) & echo early", shell=True, capture_output=True).stdout == b"early\nlate\n"
+
+
+def test_what_an_earlier_read_left_in_the_buffer_is_not_lost():
+    with Popen("echo one; echo two; echo three >&2", shell=True, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdout.readline() == b"one\n"
+        process.wait()
+        assert process.communicate() == (b"two\n", b"three\n")
+
+
+def test_streams_are_what_bufsize_and_text_say():
+    kinds = {}
+    for bufsize in (-1, 0, 1):
+        for text in (False, True):
+            if bufsize == 1 and not text:
+                continue
+            with Popen(["cat"], stdin=PIPE, stdout=PIPE, bufsize=bufsize, text=text) as process:
+                kinds[bufsize, text] = (type(process.stdin).__name__, type(process.stdout).__name__)
+                process.communicate()
+    assert kinds == {
+        (-1, False): ("BufferedWriter", "BufferedReader"),
+        (-1, True): ("TextIOWrapper", "TextIOWrapper"),
+        (0, False): ("FileIO", "FileIO"),
+        (0, True): ("TextIOWrapper", "TextIOWrapper"),
+        (1, True): ("TextIOWrapper", "TextIOWrapper"),
+    }
+
+
+def test_lines_pass_at_once_in_line_buffered_text_mode():
+    with Popen(["cat"], stdin=PIPE, stdout=PIPE, bufsize=1, text=True) as process:
+        for line in ("one\n", "two\n"):
+            process.stdin.write(line)
+            assert process.stdout.readline() == line
+        process.communicate()
+    with pytest.warns(RuntimeWarning, match="bufsize=1"), Popen(["true"], stdout=PIPE, bufsize=1) as process:
+        pass
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    data=st.binary(max_size=300_000),
+    bufsize=st.sampled_from([-1, 0, 5]),
+    timeout=st.sampled_from([None, 30]),
+    stderr=st.sampled_from([None, PIPE]),
+)
+def test_cat_gives_back_what_it_got(data, bufsize, timeout, stderr):
+    with Popen(["cat"], stdin=PIPE, stdout=PIPE, stderr=stderr, bufsize=bufsize) as process:
+        out, err = process.communicate(data, timeout)
+    assert out == data
+    assert err == (None if stderr is None else b"")

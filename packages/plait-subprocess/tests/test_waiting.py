@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: MIT
+"""Waiting for a child's end and sending it signals, with a pidfd and without."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import io
+import math
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+from plait.subprocess import PIPE, Popen, ProcessHandle, TimeoutExpired, run
+
+handle_module = importlib.import_module(ProcessHandle.__module__)
+popen_module = importlib.import_module(Popen.__module__)
+PACKAGE = Popen.__module__.rpartition(".")[0]
+PYTHON = [sys.executable, "-I", "-S", "-c"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+def has_pidfd():
+    return handle_module._probe_pidfd()
+
+
+@pytest.fixture(params=["pidfd", "waitid", "waitpid"], autouse=True)
+def kernel(request, monkeypatch):
+    """Every test runs with what the kernel offers and with less."""
+    if request.param == "pidfd":
+        if not has_pidfd():
+            pytest.skip("no pidfd here")
+    else:
+        monkeypatch.setattr(handle_module, "_pidfd_works", False)
+    if request.param == "waitpid":
+        monkeypatch.setattr(handle_module, "_waitid", None)
+    elif not hasattr(os, "waitid"):
+        pytest.skip("no waitid here")
+    return request.param
+
+
+def start(command, **options):
+    return Popen(command, shell=isinstance(command, str), **options)
+
+
+def script(code, *arguments, timeout=20.0, **options):
+    """Run *code* in a fresh interpreter that can import what we can."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return run([sys.executable, "-c", code, PACKAGE, *arguments], timeout=timeout, env=env, text=True, **options)
+
+
+def test_poll_is_none_until_the_child_has_ended():
+    with start(["cat"], stdin=PIPE) as process:
+        assert process.poll() is None
+        assert process.returncode is None
+        process.stdin.close()
+        assert process.wait() == 0
+        assert process.poll() == process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 255])
+def test_wait_gives_the_exit_status(number):
+    assert start(f"exit {number}").wait() == number
+    assert start(f"exit {number}").wait(10) == number
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGUSR1", "SIGABRT"])
+def test_wait_gives_a_signal_as_a_negative_number(name):
+    number = getattr(signal, name)
+    process = start(["sleep", "60"])
+    process.send_signal(number)
+    assert process.wait(10) == -number
+
+
+def test_kill_and_terminate_end_the_child():
+    for end, number in ((Popen.kill, 9), (Popen.terminate, 15)):
+        process = start(["sleep", "60"])
+        end(process)
+        assert process.wait(10) == -number
+
+
+def test_signals_to_an_ended_child_are_ignored():
+    process = start(["true"])
+    process.wait()
+    process.kill()
+    process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
+def test_a_signal_that_does_not_exist_is_an_error():
+    process = start(["cat"], stdin=PIPE)
+    with process, pytest.raises(OSError, match="Invalid"):
+        process.send_signal(999)
+
+
+def test_wait_times_out_and_may_be_repeated():
+    with start(["cat"], stdin=PIPE) as process:
+        for timeout in (0.05, 0, -3):
+            began = time.monotonic()
+            with pytest.raises(TimeoutExpired) as caught:
+                process.wait(timeout)
+            assert time.monotonic() - began < 0.5
+            assert caught.value.timeout == timeout
+            assert caught.value.cmd == ["cat"]
+        process.stdin.close()
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e10, 1e300, 2**40])
+def test_wait_takes_any_timeout(timeout):
+    assert start(["true"]).wait(timeout=timeout) == 0
+    assert start("sleep 0.05; exit 3").wait(timeout=timeout) == 3
+
+
+def test_wait_wakes_up_at_once_and_without_polling(kernel):
+    if kernel != "pidfd":
+        pytest.skip("that is what the pidfd is for")
+    late = []
+    for _ in range(9):
+        # The child tells when it ends: a clock that all processes share.
+        process = start([*PYTHON, "import time; time.sleep(0.06); print(time.monotonic())"], stdout=PIPE)
+        process.wait(30)
+        late.append(time.monotonic() - float(process.stdout.read()))
+        process.stdout.close()
+    # From print to the end of an interpreter takes a while itself; compare with a wait without a time limit.
+    bare = []
+    for _ in range(9):
+        process = start([*PYTHON, "import time; time.sleep(0.06); print(time.monotonic())"], stdout=PIPE)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        bare.append(time.monotonic() - float(process.stdout.read()))
+        process.stdout.close()
+        process.wait()
+    assert min(late) - min(bare) < 0.005
+    used = time.process_time()
+    with start(["sleep", "1"]) as process:
+        process.wait(30)
+    assert time.process_time() - used < 0.01
+
+
+def test_several_threads_may_wait_at_once():
+    process = start(["cat"], stdin=PIPE)
+    codes = []
+    ready = threading.Barrier(9)
+
+    def work(timeout):
+        ready.wait()
+        codes.append(process.wait(timeout))
+
+    threads = [threading.Thread(target=work, args=(timeout,)) for timeout in [None, 20] * 4]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    process.kill()
+    for thread in threads:
+        thread.join(20)
+    assert codes == [-9] * 8
+    process.stdin.close()
+
+
+def test_the_status_of_other_children_is_not_taken():
+    stranger = os.fork()
+    if stranger == 0:
+        os._exit(7)
+    for _ in range(3):
+        assert run(["true"]).returncode == 0
+    process = start(["false"])
+    assert process.wait() == 1
+    assert os.waitstatus_to_exitcode(os.waitpid(stranger, 0)[1]) == 7
+
+
+@pytest.mark.parametrize("timeout", [None, 5])
+def test_a_child_reaped_by_someone_else_counts_as_0(timeout):
+    handle = ProcessHandle(os.posix_spawn("/bin/false", ["false"], {}) if hasattr(os, "posix_spawn") else _fork_false())
+    os.waitpid(handle.pid, 0)
+    assert handle.wait(timeout) == 0
+    assert handle.status_lost
+    assert handle.poll() == 0
+    handle.send_signal(9)  # to nobody
+
+
+def _fork_false():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(1)
+    return pid
+
+
+def test_children_that_the_kernel_reaps_are_waited_for():
+    code = (
+        "import importlib, signal, sys, time\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "began = time.monotonic()\n"
+        "p = piece.Popen(['sleep', '0.2']); a = p.wait()\n"
+        "p = piece.Popen(['sleep', '0.2']); b = p.wait(10)\n"
+        "print(a, b, 0.4 <= time.monotonic() - began < 5)\n"
+        "try: piece.run(['no-such-program'])\n"
+        "except FileNotFoundError: print('clear')\n"
+    )
+    assert script(code, stdout=PIPE).stdout == "0 0 True\nclear\n"
+
+
+def test_a_sigchld_handler_may_poll_and_wait():
+    code = (
+        "import importlib, signal, sys\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "live, seen = [], 0\n"
+        "def reap(*_):\n"
+        "    global seen\n"
+        "    for p in list(live):\n"
+        "        p.poll()\n"
+        "        if p.poll() is not None: seen += 1; p.wait(); p.wait(5)\n"
+        "signal.signal(signal.SIGCHLD, reap)\n"
+        "for i in range(60):\n"
+        "    p = piece.Popen(['/bin/sh', '-c', f'exit {i}']); live.append(p)\n"
+        "    code = p.wait() if i % 3 == 0 else p.wait(10) if i % 3 == 1 else p.communicate() and p.returncode\n"
+        "    assert code == i, (code, i)\n"
+        "    live.clear()\n"
+        "print('done')\n"
+    )
+    assert script(code, stdout=PIPE).stdout == "done\n"
+
+
+def test_a_sigchld_handler_that_takes_every_status_does_no_harm():
+    code = (
+        "import importlib, os, signal, sys\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "def reap(*_):\n"
+        "    try:\n"
+        "        while os.waitpid(-1, os.WNOHANG)[0]: pass\n"
+        "    except ChildProcessError: pass\n"
+        "signal.signal(signal.SIGCHLD, reap)\n"
+        "for i in range(30):\n"
+        "    assert piece.run(['false'], timeout=10 if i % 2 else None).returncode in (0, 1)\n"
+        "    assert piece.run(['echo'], capture_output=True).stdout == b'\\n'\n"
+        "print('done')\n"
+    )
+    assert script(code, stdout=PIPE).stdout == "done\n"
+
+
+def test_a_forked_copy_refuses_to_wait_for_the_parents_child():
+    process = start(["cat"], stdin=PIPE)
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        said = []
+        for act in (process.poll, process.wait, lambda: process.wait(1), process.kill, process._handle.fileno):
+            try:
+                act()
+                said.append("nothing")
+            except RuntimeError as error:
+                said.append("refused" if str(process.pid) in str(error) else str(error))
+        del act, process
+        gc.collect()
+        os.write(write_end, " ".join(said).encode())
+        os._exit(0)
+    os.close(write_end)
+    os.waitpid(pid, 0)
+    with open(read_end) as pipe:
+        assert pipe.read() == "refused refused refused refused refused"
+    assert process.poll() is None
+    process.kill()
+    assert process.wait() == -9
+    process.stdin.close()
+
+
+def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
+    process = start(["sleep", "0.2"])
+    pid, ref = process.pid, weakref.ref(process)
+    with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):
+        del process
+        gc.collect()
+    assert ref() is None
+    assert [handle.pid for handle in popen_module._abandoned] == [pid]
+    # Wait for its end without taking the status.
+    if hasattr(os, "waitid"):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    else:
+        time.sleep(0.5)
+    run(["true"])
+    assert popen_module._abandoned == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def test_no_descriptor_stays_behind_once_a_child_was_waited_for():
+    run(["true"])
+    before = sorted(os.listdir("/dev/fd"))
+    processes = [start(["true"]) for _ in range(10)]
+    for index, process in enumerate(processes):
+        process.wait(10 if index % 2 else None)
+    assert sorted(os.listdir("/dev/fd")) == before
+
+
+class TestProcessHandle:
+    def test_it_waits_and_raises_the_builtin_timeout(self):
+        process = start(["cat"], stdin=PIPE)
+        handle = process._handle
+        assert handle.pid == process.pid
+        assert handle.returncode is None
+        with pytest.raises(TimeoutError):
+            handle.wait(0.02)
+        process.stdin.close()
+        assert handle.wait(10) == handle.poll() == handle.returncode == 0
+        assert "returncode=0" in repr(handle)
+        assert process.returncode is None
+        assert process.wait() == 0
+
+    def test_its_descriptor_becomes_readable_at_the_end(self, kernel):
+        process = start(["cat"], stdin=PIPE)
+        handle = process._handle
+        if kernel != "pidfd":
+            with pytest.raises(io.UnsupportedOperation):
+                handle.fileno()
+            process.stdin.close()
+            process.wait()
+            return
+        assert select.select([handle], [], [], 0)[0] == []
+        process.stdin.close()
+        assert select.select([handle], [], [], 10)[0] == [handle]
+        process.wait()
+        assert select.select([handle], [], [], 0)[0] == [handle]
+        handle.close()
+        handle.close()
+        # Asked for again, or for the first time after the end, it is readable too.
+        assert select.select([handle], [], [], 0)[0] == [handle]
+        handle.close()
+
+    def test_it_goes_on_without_its_descriptor_after_close(self):
+        process = start(["sleep", "60"])
+        process._handle.close()
+        assert process.poll() is None
+        with pytest.raises(TimeoutExpired):
+            process.wait(0.02)
+        process.kill()
+        assert process.wait(10) == -9
+
+    def test_it_does_not_signal_a_process_that_inherited_the_number(self, monkeypatch):
+        process = start(["true"])
+        handle = process._handle
+        os.waitpid(process.pid, 0)  # a stranger takes the status; from now on the number is free
+        hits = []
+        monkeypatch.setattr(os, "kill", lambda pid, sig: hits.append(pid))
+        handle.send_signal(signal.SIGTERM)
+        assert hits == []
+        assert handle.status_lost
+        assert process.poll() == 0
+
+
+def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed():
+    code = (
+        "import importlib, os, signal, sys, threading, time\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "for act in ('wait', 'communicate', 'with'):\n"
+        "    p = piece.Popen(['/bin/sh', '-c', 'trap \"sleep 0.1; exit 5\" INT; echo; while :; do sleep 0.01; done'],"
+        " stdout=piece.PIPE)\n"
+        "    p.stdout.readline()\n"
+        "    ctrl_c = threading.Timer(0.2, lambda: (os.kill(p.pid, signal.SIGINT), os.kill(os.getpid(), signal.SIGINT)))\n"
+        "    ctrl_c.start()\n"
+        "    try:\n"
+        "        if act == 'with':\n"
+        "            with p: time.sleep(10)\n"
+        "        else: getattr(p, act)()\n"
+        "    except KeyboardInterrupt: print(act, p.returncode)\n"
+        "    p.stdout.close()\n"
+        "began = time.monotonic()\n"
+        "threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "try: piece.run(['sleep', '60'])\n"
+        "except KeyboardInterrupt: print('run', time.monotonic() - began < 5)\n"
+    )
+    assert script(code, stdout=PIPE).stdout == "wait 5\ncommunicate 5\nwith 5\nrun True\n"
