@@ -193,13 +193,13 @@ def tox(session: nox.Session, piece: str) -> None:
     build(session)
     session.install("-r", PINS["tox"])
     with tempfile.TemporaryDirectory(prefix="plait-tox-") as folder:
-        unpacked = wheelhouse.unpack_sdist(package, DIST, Path(folder))
+        unpacked = wheelhouse.unpack_sdist(package, DIST, Path(folder) / "sdist")
         session.chdir(unpacked)
         with timed(session, f"tox of {piece}"):
-            constraints = " ".join(
-                [os.environ.get("UV_CONSTRAINT", ""), SIBLINGS.as_uri().removeprefix("file://")]
-            )
-            session.run("tox", "run", *session.posargs, env={"UV_CONSTRAINT": constraints.strip()})
+            # UV_CONSTRAINT is a list separated by spaces: the checkout's own path may hold some.
+            here = shutil.copy(SIBLINGS, folder)
+            constraints = f"{os.environ.get('UV_CONSTRAINT', '')} {here}".strip()
+            session.run("tox", "run", *session.posargs, env={"UV_CONSTRAINT": constraints})
 
 
 @nox.session(python=PYTHONS)
