@@ -127,11 +127,13 @@ class Queue(Of["T"]):
 
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
+        if timeout is not None and block and timeout < 0 < self.maxsize:
+            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         try:
             with self.mutex:
-                room = self.maxsize
-                if not self._odd and (room <= 0 or (timeout is None and len(self._stock) < room)):
-                    if not self.is_shutdown:
+                if not self._odd and not self.is_shutdown:
+                    bound = self.maxsize
+                    if bound <= 0 or len(self._stock) < bound:
                         for _ in self._puts:
                             break
                         self._stock.append(item)
@@ -317,8 +319,6 @@ class Queue(Of["T"]):
     # -- the long ways ---------------------------------------------------------------------------------------------
 
     def _put_slowly(self, item: T, block: bool, timeout: float | None) -> None:
-        if timeout is not None and block and timeout < 0 < self.maxsize:
-            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         deadline = None if timeout is None else monotonic() + timeout
         waiter = Waiter(item)
         try:

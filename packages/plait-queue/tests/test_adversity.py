@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: MIT
+"""Signal handlers, finalisers, exceptions out of handlers, fork, and many threads at once: nothing lost, twice, or stuck.
+
+Whatever could hang or hit the test run itself happens in a child process with a deadline.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from plait.queue import Queue
+
+PACKAGE = Queue.__module__.rpartition(".")[0]
+PREAMBLE = """
+import gc, os, random, signal, sys, threading, time
+sys.path[:] = {path!r}
+from importlib import import_module
+package = import_module({package!r})
+Queue, Empty, Full, ShutDown, SimpleQueue = (getattr(package, n) for n in "Queue Empty Full ShutDown SimpleQueue".split())
+Fallback = import_module({package!r} + "._simple").SimpleQueue
+
+def eventually(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.0005)
+"""
+HOOKED = "type('Hooked', (Queue,), {'_put': lambda self, item: self.queue.append(item)})()"
+signals = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals and fork")
+
+
+def in_child(code, deadline=30):
+    preamble = PREAMBLE.format(path=sys.path, package=PACKAGE)
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", preamble + textwrap.dedent(code)],
+        capture_output=True, text=True, timeout=deadline, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@signals
+@pytest.mark.parametrize("make", ["Queue()", "Queue(64)", "Fallback()", HOOKED])
+def test_a_signal_handler_may_use_the_queue_that_it_interrupts(make):
+    in_child(f"""
+    q = {make}
+    numbers, from_handler, taken = iter(range(10**9)), [], []
+    def handler(*_):
+        # May be interrupted by itself.
+        mine = ("handler", next(numbers))
+        try:
+            q.put(mine, block=False)
+            from_handler.append(mine)
+        except Full:
+            pass
+        try:
+            taken.append(q.get(block=False))
+        except Empty:
+            pass
+        q.qsize()
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    stop = time.monotonic() + 1.5
+    n = 0
+    while time.monotonic() < stop or len(from_handler) < 200:
+        q.put(("main", n))
+        n += 1
+        try:
+            taken.append(q.get(block=False))
+        except Empty:
+            pass  # the handler took it
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    while not q.empty():
+        taken.append(q.get())
+    # A nested get() may note its item in `taken` before the interrupted one does: compare as sets.
+    assert sorted(taken) == sorted([("main", i) for i in range(n)] + from_handler)
+    if hasattr(q, "task_done"):
+        assert q.unfinished_tasks == len(taken), (q.unfinished_tasks, len(taken))
+        for _ in taken:
+            q.task_done()
+        q.join()
+    """)
+
+
+@signals
+def test_a_finaliser_may_use_the_queue_that_it_interrupts():
+    in_child("""
+    q = Queue(5)
+    class Cycle:
+        def __init__(self): self.me = self
+        def __del__(self):
+            global finalised
+            try: q.put("finaliser", block=False)
+            except Full: return
+            finalised += 1
+            q.get(); q.task_done()
+    finalised = 0
+    gc.set_threshold(5, 2, 2)
+    n = 0
+    while finalised < 500:
+        Cycle()
+        q.put([n]); q.get(); q.task_done()
+        n += 1
+    q.join()
+    """)
+
+
+@signals
+def test_a_handler_that_waits_inside_an_operation_does_not_shut_others_out():
+    # The handler runs while its own thread holds the mutex, and waits for an item that another thread has to put.
+    in_child("""
+    q = Queue()
+    got = []
+    signal.signal(signal.SIGALRM, lambda *_: got.append(q.get(timeout=10)))
+    def put():
+        time.sleep(0.1)
+        q.put("x")
+    threading.Thread(target=put).start()
+    with q.mutex:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        eventually(lambda: got)
+    assert got == ["x"]
+    """)
+
+
+@signals
+def test_a_handler_may_serve_the_call_that_it_interrupts():
+    in_child("""
+    q, full = Queue(), Queue(1)
+    full.put(1)
+    def handler(*_):
+        q.put("x")
+        full.get()
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    assert q.get() == "x"
+    full.put("again")
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    full.put(2)
+    assert full.get() == 2
+    """)
+
+
+@signals
+def test_an_interrupted_getter_loses_no_item_and_no_order():
+    # An exception strikes the blocked getter around the time at which items are put, some hundred times.
+    in_child("""
+    class Struck(Exception): pass
+    def strike(*_): raise Struck
+    signal.signal(signal.SIGUSR1, strike)
+    q = Queue()
+    rounds, per_round, pid = 300, 3, os.getpid()
+    start, results = threading.Semaphore(0), []
+    ready = threading.Semaphore(0)
+    def feed():
+        random.seed(7)
+        for r in range(rounds):
+            start.acquire()
+            eventually(lambda: q._getters)
+            first = random.random() < 0.5
+            if first: os.kill(pid, signal.SIGUSR1)
+            for i in range(per_round):
+                q.put(r * per_round + i)
+            if not first: os.kill(pid, signal.SIGUSR1)
+            ready.release()
+    feeder = threading.Thread(target=feed); feeder.start()
+    struck = 0
+    for r in range(rounds):
+        got = []
+        hit = False
+        try:
+            try:
+                start.release()
+                item = q.get()
+                got.append(item)
+            finally:
+                # The signal may still be on its way: wait for it here, out of the way.
+                while not hit and not ready.acquire(timeout=0.001): pass
+        except Struck:
+            struck += 1
+        try:
+            time.sleep(0.002)
+        except Struck:
+            pass
+        try:
+            while True: got.append(q.get(block=False))
+        except Empty: pass
+        while len(got) < per_round:
+            got.append(q.get(timeout=10))
+        assert got == list(range(r * per_round, (r + 1) * per_round)), got
+    feeder.join()
+    assert struck > rounds // 10, struck
+    assert q.unfinished_tasks == rounds * per_round
+    """)
+
+
+@signals
+def test_an_interrupted_putter_puts_its_item_once_or_not_at_all():
+    in_child("""
+    class Struck(Exception): pass
+    def strike(*_): raise Struck
+    signal.signal(signal.SIGUSR1, strike)
+    q = Queue(1)
+    pid, taken, done = os.getpid(), [], []
+    def take():
+        while not done or q.qsize():
+            eventually(lambda: q._putters or done)
+            if random.random() < 0.5: os.kill(pid, signal.SIGUSR1)
+            if random.random() < 0.7:
+                try: taken.append(q.get(timeout=0.01))
+                except Empty: pass
+    thread = threading.Thread(target=take); thread.start()
+    certain, struck = [], 0
+    for n in range(400):
+        try:
+            q.put(n)
+            certain.append(n)
+        except Struck:
+            struck += 1
+    while True:
+        try:
+            done.append(True)
+            thread.join()
+            break
+        except Struck: pass
+    assert struck > 10, struck
+    assert len(set(taken)) == len(taken)
+    assert sorted(taken) == taken
+    assert set(certain) <= set(taken)
+    assert q.unfinished_tasks == len(taken), (q.unfinished_tasks, len(taken))
+    """)
+
+
+@signals
+def test_ctrl_c_ends_a_waiting_get():
+    in_child("""
+    q = Queue()
+    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        q.get()
+    except KeyboardInterrupt:
+        pass
+    assert not q._getters
+    q.put(1)
+    assert q.get() == 1
+    """)
+
+
+@signals
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_can_use_a_queue_whose_mutex_another_thread_held_at_the_fork():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    q = Queue(3)
+    q.put("before")
+    held, release = threading.Event(), threading.Event()
+    def hold():
+        with q.mutex:
+            held.set()
+            release.wait()
+    threading.Thread(target=hold).start()
+    held.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        assert q.get(timeout=5) == "before"
+        q.put("after")
+        assert q.get(timeout=5) == "after"
+        q.task_done(); q.task_done(); q.join()
+        os._exit(7)
+    release.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert q.get() == "before"
+    """)
+
+
+@signals
+def test_a_child_does_not_serve_the_calls_of_threads_that_it_does_not_have():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    q, full = Queue(), Queue(1)
+    full.put("mine")
+    getter = threading.Thread(target=q.get); getter.start()
+    putter = threading.Thread(target=full.put, args=("theirs",)); putter.start()
+    eventually(lambda: q._getters and full._putters)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        q.put("x")
+        assert q.get(timeout=5) == "x"
+        assert full.get(timeout=5) == "mine"
+        assert full.empty()
+        os._exit(7)
+    q.put("for the parent's thread")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    getter.join(10)
+    assert full.get() == "mine"
+    assert full.get(timeout=10) == "theirs"
+    """)
+
+
+@signals
+def test_a_fork_in_a_handler_inside_an_operation_leaves_both_sides_sound():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    q = Queue()
+    children = []
+    def handler(*_):
+        pid = os.fork()
+        if not pid:
+            signal.alarm(10)
+            q.put("child"); assert "child" in [q.get() for _ in range(q.qsize())]
+            os._exit(7)
+        children.append(pid)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.01)
+    while len(children) < 20:
+        q.put(1); q.get()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for pid in children:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    """)
+
+
+@signals
+@pytest.mark.parametrize("bound", [0, 1, 3, 100])
+def test_many_threads_with_timeouts_and_a_handler_move_every_item_once(bound):
+    in_child(f"""
+    q = Queue({bound})
+    producers, consumers, each = 4, 4, 1500
+    taken = [[] for _ in range(consumers)]
+    numbers, from_handler = iter(range(10**9)), []
+    def produce(p):
+        rng = random.Random(p)
+        for n in range(each):
+            while True:
+                try:
+                    q.put((p, n), timeout=rng.choice([None, 0.0001, 0.01]))
+                    break
+                except Full: pass
+    def consume(c):
+        rng = random.Random(-c)
+        while True:
+            try: item = q.get(timeout=rng.choice([None, 0.0001, 0.01]))
+            except Empty: continue
+            except ShutDown: return
+            taken[c].append(item)
+            q.task_done()
+    def handler(*_):
+        mine = ("handler", next(numbers))
+        try:
+            q.put(mine, block=False)
+            from_handler.append(mine)
+        except Full: pass
+    signal.signal(signal.SIGALRM, handler)
+    threads = [threading.Thread(target=produce, args=(p,)) for p in range(producers)]
+    others = [threading.Thread(target=consume, args=(c,)) for c in range(consumers)]
+    for t in threads + others: t.start()
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    for t in threads: t.join(25)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    q.join()
+    q.shutdown()
+    for t in others: t.join(10)
+    everything = [item for one in taken for item in one]
+    expected = [(p, n) for p in range(producers) for n in range(each)] + from_handler
+    assert sorted(everything, key=repr) == sorted(expected, key=repr)
+    for one in taken:
+        for p in range(producers):  # a handler may interrupt itself, which leaves no order between its items
+            mine = [n for q_, n in one if q_ == p]
+            assert mine == sorted(mine)
+    assert not (q._getters or q._putters or q._joiners or q._returned)
+    """)
+
+
+def test_given_back_items_come_first_and_in_the_order_in_which_they_were_taken():
+    q = Queue()
+    q.put("stock")
+    with q.mutex:
+        q._give_back(2, "second")
+        q._give_back(1, "first")
+    assert q.qsize() == 3
+    assert [q.get() for _ in range(3)] == ["first", "second", "stock"]
+
+
+def test_import_works_where_nothing_can_be_started():
+    module = importlib.import_module(PACKAGE)
+    before = threading.active_count()
+    module.Queue()
+    assert threading.active_count() == before
