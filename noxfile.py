@@ -196,8 +196,11 @@ def tox(session: nox.Session, piece: str) -> None:
         unpacked = wheelhouse.unpack_sdist(package, DIST, Path(folder) / "sdist")
         session.chdir(unpacked)
         with timed(session, f"tox of {piece}"):
-            # UV_CONSTRAINT is a list separated by spaces: the checkout's own path may hold some.
-            here = shutil.copy(SIBLINGS, folder)
+            # Without a line for the package itself, which tox builds from the sdist; and in a place of its own,
+            # because UV_CONSTRAINT is a list separated by spaces and the checkout's path may hold some.
+            here = Path(folder) / "siblings.txt"
+            pins = SIBLINGS.read_text().splitlines(keepends=True)
+            here.write_text("".join(line for line in pins if not line.startswith(f"{package.name} @")))
             constraints = f"{os.environ.get('UV_CONSTRAINT', '')} {here}".strip()
             session.run("tox", "run", *session.posargs, env={"UV_CONSTRAINT": constraints})
 

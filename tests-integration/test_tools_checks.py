@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""Each check of the repository goes red on a planted violation, and green on the tree as it is."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+QUEUE = "packages/plait-queue"
+
+
+def tool(name: str) -> ModuleType:
+    """A module of tools/, which is no package: its modules find each other because their folder is on sys.path."""
+    if str(ROOT / "tools") not in sys.path:
+        sys.path.insert(0, str(ROOT / "tools"))
+    return importlib.import_module(name)
+
+
+house = tool("house")
+layers = tool("layers")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what the checks read, which a test may spoil."""
+    copy = tmp_path / "copy of the tree"
+    ignored = shutil.ignore_patterns("__pycache__", ".hypothesis", ".pytest_cache", ".tox", "dist", "build")
+    for name in ("packages", "tools", "tests-integration"):
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    for name in ("noxfile.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+SPDX = "# SPDX-License-Identifier: MIT\n"
+SOURCE = f"{QUEUE}/src/plait/queue"
+INIT = f"{SOURCE}/__init__.py"
+
+# The name of the check, what is planted, and a part of what it has to say.
+PLANTED: list[tuple[str, Callable[[Path], object], str]] = [
+    ("namespace_stays_empty", lambda t: put(t / QUEUE / "src/plait/__init__.py", SPDX), "must not exist"),
+    ("imports_are_our_own", lambda t: append(t / INIT, "\nimport threading\n"), "imports threading"),
+    (
+        "imports_are_our_own",
+        lambda t: append(t / INIT, "\nfrom concurrent.futures import wait\n"),
+        "concurrent",
+    ),
+    ("imports_are_our_own", lambda t: append(t / INIT, "\ndef f():\n    import queue\n"), "imports queue"),
+    (
+        "imports_are_our_own",
+        lambda t: append(t / INIT, "\nimport importlib\nimportlib.import_module('subprocess')\n"),
+        "imports subprocess",
+    ),
+    ("imports_are_our_own", lambda t: append(t / INIT, "\n__import__('sched')\n"), "imports sched"),
+    ("imports_are_our_own", lambda t: append(t / INIT, "\nimport plait.threading\n"), "by its full name"),
+    ("imports_are_our_own", lambda t: append(t / INIT, "\nimport logging\n"), "imports logging"),
+    ("imports_are_our_own", lambda t: append(t / INIT, "\nimport socket\n"), "at import time"),
+    (
+        "imports_are_our_own",
+        lambda t: append(t / INIT, "\nimport _posixsubprocess\n"),
+        "private _posixsubprocess",
+    ),
+    ("imports_are_our_own", lambda t: append(t / INIT, "\nimport importlib.metadata\n"), "metadata"),
+    ("no_own_name_in_strings", lambda t: append(t / INIT, "\nHOME = 'plait.queue'\n"), "derive it"),
+    ("no_own_name_in_strings", lambda t: append(t / INIT, "\nHOME = f'{__name__} of plait'\n"), "derive it"),
+    (
+        "standard_modules_met_in_one_file",
+        lambda t: [
+            put(t / SOURCE / f"_{n}.py", f"{SPDX}import sys\nx = sys.modules.get('threading')\n")
+            for n in "ab"
+        ],
+        "2 files",
+    ),
+    ("licence_lines", lambda t: put(t / SOURCE / "_new.py", "x = 1\n"), "first line"),
+    ("licence_lines", lambda t: put(t / "tools/new.py", "x = 1\n"), "first line"),
+    ("public_modules_say_what_is_public", lambda t: put(t / SOURCE / "extra.py", SPDX), "without __all__"),
+    (
+        "versions_are_literal",
+        lambda t: put(t / SOURCE / "_version.py", f"{SPDX}__version__ = str(1)\n"),
+        "no line like",
+    ),
+    (
+        "importing_is_clean",
+        lambda t: append(t / INIT, "\nimport tempfile, concurrent.futures\n"),
+        "concurrent",
+    ),
+    ("importing_is_clean", lambda t: put(t / SOURCE / "_sick.py", f"{SPDX}1 / 0\n"), "ZeroDivisionError"),
+    (
+        "dependencies_are_used",
+        lambda t: replace(t / QUEUE / "pyproject.toml", "dependencies = [", 'dependencies = ["attrs",'),
+        "not one of ours",
+    ),
+    ("only_the_standard_library", lambda t: append(t / INIT, "\nimport attrs\n"), "attrs"),
+    (
+        "sibling_bounds",
+        lambda t: replace(
+            t / QUEUE / "pyproject.toml", '"plait-thread>=0.1.0,<0.2"', '"plait-thread==0.1.0"'
+        ),
+        "==0.1.0",
+    ),
+    ("top_level_is_fixed", lambda t: put(t / "docs/index.md", "x"), "docs"),
+    ("packages_are_complete", lambda t: (t / QUEUE / "CHANGELOG.md").unlink(), "CHANGELOG.md"),
+    ("packages_are_complete", lambda t: shutil.rmtree(t / QUEUE / "benchmarks"), "benchmarks"),
+    (
+        "nothing_of_this_machine",
+        lambda t: append(t / "README.md", "\nhttps://" + "pypi" + ".org/x\n"),
+        "host",
+    ),
+    ("nothing_of_this_machine", lambda t: append(t / "README.md", "\ncd /ro" + "ot/plait\n"), "path"),
+]
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{path} no longer says {old!r}; plant something else"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("check", "plant", "said"), PLANTED, ids=[f"{n}-{s}" for n, _, s in PLANTED])
+def test_a_planted_violation_turns_the_check_red(
+    tree: Path, check: str, plant: Callable[[Path], object], said: str
+) -> None:
+    before = getattr(house, check)(tree)
+    plant(tree)
+    fresh = [line for line in getattr(house, check)(tree) if line not in before]
+    assert fresh, f"{check} did not notice"
+    assert said in "\n".join(fresh)
+
+
+def test_every_rule_of_the_house_has_a_planted_violation() -> None:
+    archives = {"archives_are_complete"}  # needs built archives: the next tests
+    assert {check.__name__ for check in house.CHECKS} - archives == {name for name, _, _ in PLANTED}
+
+
+def test_a_foreign_file_in_a_wheel_turns_the_house_red(tree: Path) -> None:
+    import zipfile
+
+    (tree / "dist").mkdir()
+    with zipfile.ZipFile(tree / "dist" / "plait_queue-0.1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("plait/__init__.py", "")
+        wheel.writestr("plait/queue/py.typed", "")
+    assert "plait/__init__.py" in house.namespace_stays_empty(tree)[0]
+    assert "outside plait/queue/" in house.archives_are_complete(tree)[0]
+
+
+def test_an_sdist_without_tests_turns_the_house_red(tree: Path) -> None:
+    import tarfile
+
+    (tree / "dist").mkdir()
+    with tarfile.open(tree / "dist" / "plait_queue-0.1.0.tar.gz", "w:gz") as sdist:
+        for name in ("pyproject.toml", "README.md", "src"):
+            sdist.add(tree / QUEUE / name, f"plait_queue-0.1.0/{name}")
+    said = "\n".join(house.archives_are_complete(tree))
+    assert "has no tests" in said
+    assert "has no tox.toml" in said
+
+
+def test_a_name_in_prose_is_no_violation(tree: Path) -> None:
+    before = [check(tree) for check in (house.imports_are_our_own, house.no_own_name_in_strings)]
+    prose = f'{SPDX}"""Like plait.queue; never `import threading`."""\n\n__all__: list[str] = []\n# import queue\n'
+    put(tree / SOURCE / "prose.py", prose)
+    assert [check(tree) for check in (house.imports_are_our_own, house.no_own_name_in_strings)] == before
+
+
+def test_the_house_is_in_order() -> None:
+    assert {check.__name__: problems for check in house.CHECKS if (problems := check(ROOT))} == {}
+
+
+# ------------------------------------------------------------------------------------------------------------ layers
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("from ..sched import scheduler", "does not declare"),
+        ("from ..threading import _secret", "not in __all__"),
+        ("from ..threading._secrets import x", "there is no module"),
+        ("from .._thread._platform import allocate_lock", "private to its package"),
+        ("from .. import threading as t\nt._secret()", "t._secret"),
+        ("from ..nowhere import x", "there is no plait.nowhere"),
+    ],
+)
+def test_reaching_a_sibling_the_wrong_way_turns_layers_red(tree: Path, line: str, said: str) -> None:
+    before = layers.siblings(tree)
+    append(tree / INIT, f"\n{line}\n")
+    fresh = [problem for problem in layers.siblings(tree) if problem not in before]
+    assert said in "\n".join(fresh)
+
+
+def test_a_declared_sibling_that_nothing_imports_turns_layers_red(tree: Path) -> None:
+    config = tree / QUEUE / "pyproject.toml"
+    replace(config, "dependencies = [", 'dependencies = ["plait-subprocess>=0.1.0,<0.2",')
+    assert "declares plait-subprocess, which nothing" in "\n".join(layers.siblings(tree))
+
+
+@pytest.mark.parametrize(
+    ("portion", "line"),
+    [("queue", "from ..sched import scheduler"), ("threading", "def f():\n    from ..futures import Future")],
+    ids=["sideways", "upwards"],
+)
+def test_an_import_that_does_not_point_down_turns_layers_red(tree: Path, portion: str, line: str) -> None:
+    append(tree / f"packages/plait-{portion}/src/plait/{portion}/__init__.py", f"\n{line}\n")
+    said = "\n".join(layers.import_linter(tree))
+    assert "BROKEN" in said
+
+
+def test_the_layers_are_kept() -> None:
+    assert layers.siblings(ROOT) + layers.import_linter(ROOT) == []
+
+
+# --------------------------------------------------------------------------------------------------- types and lint
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name(command[0])
+    return subprocess.run([str(program), *command[1:]], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+MISTYPED = f"{SPDX}from __future__ import annotations\n\n\ndef length(text: str) -> int:\n    return text\n"
+
+
+def test_a_wrong_type_turns_mypy_red(tree: Path) -> None:
+    put(tree / SOURCE / "_mistyped.py", MISTYPED)
+    view = tool("merged_view").build(root=tree)
+    done = run("mypy", "--config-file", "tools/mypy.ini", str(view / "plait/queue/_mistyped.py"), cwd=tree)
+    assert done.returncode == 1
+    assert 'got "str", expected "int"' in done.stdout
+
+
+def test_a_wrong_type_turns_pyright_red(tree: Path) -> None:
+    put(tree / SOURCE / "_mistyped.py", MISTYPED)
+    tool("merged_view").build(root=tree)
+    done = run("pyright", "-p", "tools/pyrightconfig.json", cwd=tree)
+    assert done.returncode == 1
+    assert "_mistyped.py" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (("ruff", "check"), f"{SPDX}import os\n"),
+        (("ruff", "format", "--check"), f"{SPDX}x  =  1\n"),
+    ],
+    ids=["check", "format"],
+)
+def test_a_blemish_turns_ruff_red(tree: Path, command: tuple[str, ...], text: str) -> None:
+    path = tree / SOURCE / "_blemish.py"
+    put(path, text)
+    argv = (*command, "--no-cache", "--config", "tools/ruff.toml", str(path))
+    assert run(*argv, cwd=tree).returncode == 1
+    put(path, SPDX)
+    assert run(*argv, cwd=tree).returncode == 0
