@@ -187,7 +187,9 @@ class _Course:
             handle._ident = get_ident()
             _running[handle._ident] = handle
             if _set_sentinel is not None:
-                handle._sentinel = _set_sentinel()
+                sentinel = _set_sentinel()
+                sentinel.acquire()  # it is the owner's job; PyPy crashes at the end of a thread that did not
+                handle._sentinel = sentinel
             function, self._function = self._function, None
             if function is not None:
                 function()

@@ -8,8 +8,9 @@
 #     has to tell them to go home before anybody waits for them.
 #   - One failing callback is reported and does not keep the others from running.
 #   - A callback may register another, a thread may start another: it goes on until there are none left.
-#   - It happens once per process. A forked child starts with a fresh slate, and with no callbacks but those that the
-#     parent had registered: they belong to objects that the child has, too.
+#   - It happens once per process. A forked child begins anew, with the callbacks that the parent had registered and
+#     not yet called: they belong to objects that the child has, too.
+#   - Someone who interrupts the joining (Ctrl-C) is not made to wait a second time.
 #
 # Where it is called from. If the standard `threading` is loaded, the interpreter calls its shutdown before it calls any
 # `atexit` callback, and that shutdown can be asked to call us first. Otherwise `atexit` is the first step there is; it
@@ -33,82 +34,91 @@ from ._registry import alive, here, snapshot
 Hook = Callable[..., object]
 
 
-class _ExitState:
+class _Ending:
     """What is registered, and how far the end has come."""
 
     def __init__(self) -> None:
         self.hooks: list[tuple[Hook, tuple[Any, ...], dict[str, Any]]] = []
-        self.by_atexit = False
-        self.by_standard = False
-        self.running_in = 0
-        self.ended: list[Callable[[], object]] = []
+        self.known_to_atexit = False
+        self.known_to_standard = False
+        self.runs_in = 0  # identifier of the thread that is busy with it
+        self.given_up = False
+        self.main_thread_ends: Callable[[], object] = bool
 
 
-_state = _ExitState()
+_ending = _Ending()
 
 
-def _fresh_slate(state: _ExitState) -> None:
-    state.running_in = 0
+def _begin_anew(ending: _Ending) -> None:
+    ending.runs_in = 0
+    ending.given_up = False
 
 
-register_after_fork(_state, _fresh_slate)
+register_after_fork(_ending, _begin_anew)
+
+
+def at_end_of_main_thread(func: Callable[[], object]) -> None:
+    """What to call when the main thread has nothing left to do but wait for the others."""
+    _ending.main_thread_ends = func
 
 
 def arm() -> None:
     """Make sure that the end of the interpreter is noticed, at the earliest step that can be had now."""
-    if not _state.by_atexit:
-        _state.by_atexit = True
+    if not _ending.known_to_atexit:
+        _ending.known_to_atexit = True
         atexit.register(finish)
-    if not _state.by_standard and _standard.loaded() is not None:
-        _state.by_standard = _standard.at_shutdown(finish)
+    if not _ending.known_to_standard and _standard.loaded() is not None:
+        _ending.known_to_standard = _standard.at_shutdown(finish)
 
 
 def register_atexit(func: Hook, /, *args: Any, **kwargs: Any) -> None:
     """Call ``func(*args, **kwargs)`` at interpreter exit, before non-daemon threads are joined.
 
     Callbacks run once, in the thread that ends the process, last-registered first; an exception in one is reported to
-    `sys.unraisablehook` and the next one runs. Threads may still be started from them. With the standard `threading`
-    loaded this is before all `atexit` callbacks, otherwise it is one of them. Never blocks; safe in any thread.
+    `sys.unraisablehook` and the next one runs. With the standard `threading` loaded (at the time of the latest
+    `Thread.start()` or call of this) it is before all `atexit` callbacks, otherwise it is one of them. Never blocks; safe
+    in any thread. Not in the standard module.
     """
     if not callable(func):
         raise TypeError(f"register_atexit() needs a callable, not {func!r}")
-    _state.hooks.append((func, args, kwargs))
+    _ending.hooks.append((func, args, kwargs))
     arm()
 
 
 def unregister_atexit(func: Hook) -> None:
     """Forget every registration of *func* by `register_atexit`. Unknown functions are ignored."""
-    for entry in [*_state.hooks]:
+    for entry in [*_ending.hooks]:
         if entry[0] == func:
             try:
-                _state.hooks.remove(entry)
+                _ending.hooks.remove(entry)
             except ValueError:  # called, or removed, meanwhile
                 continue
 
 
 def finish() -> None:
-    """Run the callbacks and join the threads; what the interpreter calls."""
-    if _state.running_in == get_ident():
+    """Run the callbacks and join the threads; this is what the interpreter calls."""
+    me = get_ident()
+    if _ending.runs_in == me or _ending.given_up:
         return
-    _state.running_in = get_ident()
+    _ending.runs_in = me
     try:
-        for signal_end in [*_state.ended]:
-            signal_end()
-        while True:
-            _run_hooks()
-            thread = _next_to_join()
-            if thread is None:
-                return
+        _ending.main_thread_ends()
+        _run_hooks()
+        while (thread := _next_to_join()) is not None:
             thread.join()
+            _run_hooks()
+    except BaseException:
+        _ending.given_up = True
+        raise
     finally:
-        _state.running_in = 0
+        _ending.runs_in = 0
 
 
 def _run_hooks() -> None:
-    while _state.hooks:
+    while True:
         try:
-            func, args, kwargs = _state.hooks.pop()
-        except IndexError:  # another thread took it
+            func, args, kwargs = _ending.hooks.pop()
+        except IndexError:
             return
         try:
             func(*args, **kwargs)
@@ -120,7 +130,8 @@ def _next_to_join() -> Any:
     me = getattr(here, "thread", None)
     for thread in snapshot():
         if thread is not me and not thread._daemon and thread._joined_at_exit:
-            if thread.is_alive():
+            # Not is_alive(): a thread that another thread is just starting counts.
+            if not thread._handle.is_done():
                 return thread
             alive.pop(id(thread), None)
     return None
@@ -131,7 +142,7 @@ def run_exit_hooks() -> None:
 
     For a process that will be ended by `os._exit`, such as the child of a fork, which skips the interpreter's own exit.
     Also lets the standard `threading`, if it is loaded, join its threads. Blocks until they have ended. A second call
-    finds nothing left to do; after `os.fork()` the child can call it again.
+    finds nothing left to do; after `os.fork()` the child can call it again. Not in the standard module.
     """
     finish()
     _standard.shut_down()

@@ -3,22 +3,35 @@
 # Standing beside the interpreter's own `threading`: the one file that looks at it.
 #
 # It is never imported here. If the program (or a library of it: logging, asyncio) has loaded it, it is in
-# `sys.modules`; then three things are done for its users:
+# `sys.modules`, and then three things are done for those who use it:
 #
-#   - inside a plait thread, `threading.current_thread()` answers with the plait thread's name. The plait thread itself
-#     asks the standard module who it is, which makes the module enter a stand-in, and names that. Asking is public API;
-#     putting our own objects into its tables would break with every release. On the way out the stand-in is removed,
-#     because some versions keep it for ever.
-#   - its `settrace`/`setprofile` functions (debuggers, coverage) are installed in plait threads.
-#   - our exit hooks run in its shutdown, which comes before `atexit` callbacks.
+#   - Inside a plait thread its `current_thread()` answers with that thread's name, identifiers and daemon flag, and its
+#     `enumerate()` lists it.
+#   - Functions given to its `settrace` and `setprofile` (debuggers, coverage) are installed in plait threads.
+#   - Our exit hooks run at the start of its shutdown, which comes before `atexit` callbacks.
 #
-# Every private name is probed for; a missing one loses that nicety and nothing else. If the module is loaded only after
-# a plait thread has begun, the thread is entered the next time it calls `start()` or `current_thread()`.
+# Stand-ins. Asking the standard module who we are would make it enter a dummy of its own, to be renamed through public
+# attributes; that is right on every Python, but costs as much as one of its threads (25-30 us). So where its table of
+# threads can be recognised, a StandIn is put in instead: an object of its `Thread` type with nothing in it but a
+# reference to the plait thread. Rules:
+#
+#   - The first stand-in is tried out: if the standard `current_thread()` does not then answer with it, this is not the
+#     table we thought it was, and the public way is taken from then on.
+#   - The standard module never does more with a stand-in than hand it out. The one moment at which it would reach into
+#     its threads is a fork, so stand-ins are taken out before and put back after; the forking thread gets a genuine
+#     dummy, because the child's standard module will take it for its main thread.
+#   - A thread takes its own stand-in out when it ends. Nothing is left behind.
+#
+# Every private name is probed for; a missing one loses that nicety and nothing else. If the standard module is loaded
+# only after a plait thread has begun, the thread is entered when it next calls `start()` or `current_thread()`.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable
+
+from .._thread import get_ident
 
 if TYPE_CHECKING:
     from ._threads import Thread
@@ -30,17 +43,104 @@ _NAME = "threading"
 def loaded() -> Any:
     """The standard module if the program uses it, and it is ready for use."""
     module = _modules.get(_NAME)
-    # Another thread may be in the middle of importing it; its main thread comes last.
+    if module is None:
+        return None
+    # Another thread may be in the middle of importing it: what it defines last must be there.
     return module if hasattr(module, "_shutdown") and hasattr(module, "_main_thread") else None
 
 
+class _Neighbour:
+    """What is known about the standard module that is loaded now."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        table = getattr(module, "_active", None)
+        self.table: dict[int, Any] | None = table if isinstance(table, dict) else None
+        self.tried = False
+        self.parked: dict[int, Any] = {}
+        self.stand_in: Any = _stand_in_type(module.Thread)
+
+    def enter(self, thread: Thread) -> None:
+        thread._mirrored = True
+        ident = get_ident()
+        if self.table is not None:
+            entry = self.table[ident] = self.stand_in(thread)
+            if self.tried:
+                return
+            if self.module.current_thread() is entry:
+                self.tried = True
+                if hasattr(os, "register_at_fork"):
+                    os.register_at_fork(before=self.before_fork, after_in_parent=self.after_fork_in_parent)
+                return
+            self.table.pop(ident, None)
+            self.table = None
+        self.module.current_thread().name = thread._name
+
+    def before_fork(self) -> None:
+        table, mine = self.table, get_ident()
+        self.parked = {}
+        if table is None:
+            return
+        for ident, entry in [*table.items()]:
+            if isinstance(entry, self.stand_in):
+                self.parked[ident] = entry
+                table.pop(ident, None)
+        if mine in self.parked:
+            self.module.current_thread().name = self.parked[mine].name
+
+    def after_fork_in_parent(self) -> None:
+        parked, self.parked = self.parked, {}
+        if self.table is not None:
+            for ident, entry in parked.items():
+                self.table[ident] = entry
+                if not entry.of_ours._mirrored:  # it ended meanwhile, and found nothing to take out
+                    self.table.pop(ident, None)
+
+
+_neighbour: _Neighbour | None = None
+
+
+def _stand_in_type(base: Any) -> Any:
+    class StandIn(base):  # type: ignore[misc]
+        """A thread of another library, as the standard `threading` sees it."""
+
+        def __init__(self, of_ours: Thread) -> None:
+            self.of_ours = of_ours
+
+        def __repr__(self) -> str:
+            return f"<{type(self).__name__} for {self.of_ours!r}>"
+
+        name = property(lambda self: self.of_ours.name, lambda self, name: setattr(self.of_ours, "name", name))
+        daemon = property(lambda self: self.of_ours.daemon)
+        ident = property(lambda self: self.of_ours.ident)
+        native_id = property(lambda self: self.of_ours.native_id)
+
+        def is_alive(self) -> bool:
+            return self.of_ours.is_alive()
+
+        def join(self, timeout: float | None = None) -> None:
+            self.of_ours.join(timeout)
+
+        def start(self) -> None:
+            raise RuntimeError(f"{self!r} runs already; it was started elsewhere")
+
+    return StandIn
+
+
+def _meet(module: Any) -> _Neighbour:
+    global _neighbour
+    known = _neighbour
+    if known is None or known.module is not module:
+        known = _neighbour = _Neighbour(module)
+    return known
+
+
 def enter(thread: Thread) -> None:
-    """Make the standard module know the calling thread by *thread*'s name."""
+    """Make the standard module know the calling thread as *thread*."""
     module = loaded()
     if module is None:
         return
-    thread._mirrored = True
-    module.current_thread().name = thread._name
+    _meet(module).enter(thread)
     trace = module.gettrace()
     if trace is not None:
         sys.settrace(trace)
@@ -49,19 +149,18 @@ def enter(thread: Thread) -> None:
         sys.setprofile(profile)
 
 
-def leave(ident: int) -> None:
-    """Remove what `enter` left in the standard module's tables for the calling thread."""
-    module = _modules.get(_NAME)
-    table = getattr(module, "_active", None)
+def leave(thread: Thread) -> None:
+    """Take the calling thread out of the standard module's table again."""
+    thread._mirrored = False
+    table = getattr(_modules.get(_NAME), "_active", None)
     if isinstance(table, dict):
-        table.pop(ident, None)
+        table.pop(get_ident(), None)
 
 
 def rename(thread: Thread) -> None:
-    """Pass a new name on, if the standard module knows *thread*."""
-    module = loaded()
-    if module is not None:
-        for standard in module.enumerate():
+    """Pass a new name on to a dummy of the standard module's own making."""
+    if _neighbour is not None and _neighbour.table is None:
+        for standard in _neighbour.module.enumerate():
             if standard.ident == thread._ident:
                 standard.name = thread._name
 
@@ -78,8 +177,7 @@ def known_as(ident: int) -> tuple[str, bool] | None:
 
 def at_shutdown(hook: Callable[[], object]) -> bool:
     """Have the standard module call *hook* before it joins its threads. False if it cannot be had (any more)."""
-    module = loaded()
-    register = getattr(module, "_register_atexit", None)
+    register = getattr(loaded(), "_register_atexit", None)
     if register is None:
         return False
     try:

@@ -1,6 +1,28 @@
 # SPDX-License-Identifier: MIT
 #
-# Thread objects.
+# Thread objects, and the threads that they stand for.
+#
+# Life of a thread
+#
+#   start()        takes the thread's one ticket, enters it in `alive`, asks for a system thread that will call
+#                  `_Course`, and returns. It does not wait for the new thread to say something: a thread that dies
+#                  before it can speak (no memory for its first frame) would never say it, and start() would wait for
+#                  ever. It is also what made starting slow: the answer costs one more switch between the two threads.
+#   _Course        in the new thread: makes itself known (thread-local, standard module), runs `run()`, reports what
+#                  leaves it, and takes itself out of the tables.
+#   the handle     of the layer below is the only judge of whether a thread has ended, and the only thing that is
+#                  waited for. It knows of deaths that Python code could not report. Tables may therefore list, for a
+#                  moment, a thread that is gone; whoever reads them asks the handle.
+#
+# What must always hold
+#   - Whatever happens in start(), either the thread runs and is in `alive`, or it does not and is in no table, and
+#     start() may be called again. The handle exists before the thread, so that nobody finds it missing.
+#   - `ident` is known when start() returns. `native_id` only the new thread can tell; asking for it waits for the thread
+#     to begin (or to die, in which case there is none).
+#   - The main thread and threads that others started ("adopted") have Thread objects too. Their end is noticed by the
+#     exit hooks and by a thread-local value being destroyed, respectively.
+#   - In a forked child the forking thread is the main thread, and the only one; handles of all others say "done".
+
 from __future__ import annotations
 
 import sys
@@ -10,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 from .._thread import (
     _ThreadHandle,
     allocate_lock,
+    daemon_threads_allowed,
     get_ident,
     get_native_id,
     main_thread_ident,
@@ -19,71 +42,74 @@ from .._thread import (
 from . import _standard
 from ._event import Event
 from ._excepthook import report
-from ._exit import _state as _exit_state
-from ._exit import arm
+from ._exit import arm, at_end_of_main_thread
 from ._registry import alive, here, snapshot
 
 if TYPE_CHECKING:
     from contextvars import Context
 
+# Names need not be unique, so it does not matter if two threads of a free-threaded build get the same number.
 _next_number = count(1).__next__
+_modules = sys.modules
 _inherit_context = bool(getattr(sys.flags, "thread_inherit_context", False))
 
 
-class _Launch:
-    """Runs in the new thread. Its loss, before it could run, opens the gate for start() just as its success does."""
+class _Course:
+    """What the new thread calls. If it is never called, its loss opens the gate for those who ask for `native_id`."""
 
-    __slots__ = ("begun", "context", "failure", "gate", "thread")
+    __slots__ = ("context", "gate", "thread")
 
-    def __init__(self, thread: Thread, context: Context | None) -> None:
+    def __init__(self, thread: Thread, gate: Any, context: Context | None) -> None:
         self.thread = thread
+        self.gate = gate
         self.context = context
-        self.begun = False
-        self.failure: BaseException | None = None
-        self.gate = allocate_lock()
-        self.gate.acquire()
 
     def __call__(self) -> None:
         thread = self.thread
-        ident = thread._ident = get_ident()
         try:
-            try:
-                here.thread = thread
-                if get_native_id is not None:
-                    thread._native_id = get_native_id()
-                if "threading" in sys.modules:
-                    _standard.enter(thread)
-                self.begun = True
-            except BaseException as error:  # noqa: BLE001 - start() raises it
-                self.failure = error
-                return
-            finally:
-                self.gate.release()
-            try:
-                if self.context is None:
-                    thread.run()
-                else:
-                    self.context.run(thread.run)
-            except SystemExit:
-                pass
-            except BaseException as error:  # noqa: BLE001 - what excepthook is for
-                report(thread, error)
+            thread._ident = get_ident()
+            here.thread = thread
+            if get_native_id is not None:
+                thread._native_id = get_native_id()
+            if "threading" in _modules:
+                _standard.enter(thread)
+            self.gate.release()
+            if self.context is None:
+                thread.run()
+            else:
+                self.context.run(thread.run)
+        except SystemExit:
+            pass
+        except BaseException as error:  # noqa: BLE001 - what excepthook is for
+            report(thread, error)
         finally:
             alive.pop(id(thread), None)
             if thread._mirrored:
-                _standard.leave(ident)
+                _standard.leave(thread)
 
     def __del__(self) -> None:
-        if not self.begun and self.gate.locked():
+        if self.gate.locked():
             self.gate.release()
 
 
 class Thread:
-    """A thread of control."""
+    """A thread of control: `start()` it, `join()` it.
+
+    Give it a *target* to call with *args* and *kwargs*, or override `run()` in a subclass (which calls
+    ``Thread.__init__`` first). *name* is for people; by default it is made from a number and the target's name.
+    *daemon* threads are not waited for when the process ends; by default a thread is what the thread that makes it is.
+    *context* is the `contextvars.Context` to run in, by default an empty one (a copy of the starting thread's where
+    ``sys.flags.thread_inherit_context`` says so).
+
+    Differs from `threading.Thread`: `start()` never waits for the new thread, so it cannot hang when that dies at
+    birth, and starting and joining is faster. Ends of threads are waited for through the interpreter's own handles,
+    also where `join()` comes from several threads or is interrupted.
+    """
 
     _handle: Any = None
     _joined_at_exit = True
     _mirrored = False
+    _gate: Any = None
 
     def __init__(
         self,
@@ -97,75 +123,88 @@ class Thread:
         context: Context | None = None,
     ) -> None:
         if group is not None:
-            raise ValueError(f"group must be None, not {group!r}: thread groups do not exist")
+            raise ValueError(f"group must be None, not {group!r}: there are no thread groups")
+        if daemon is None:
+            daemon = current_thread()._daemon
+        elif daemon:
+            _permit_daemon()
         if name is None:
-            name = f"Thread-{_next_number()}"
-            label = getattr(target, "__name__", None)
-            if label is not None:
-                name = f"{name} ({label})"
+            called = getattr(target, "__name__", None)
+            name = f"Thread-{_next_number()}" if called is None else f"Thread-{_next_number()} ({called})"
         self._name = str(name)
-        self._target = target
-        self._args = args
-        self._kwargs = {} if kwargs is None else kwargs
-        self._daemon = current_thread().daemon if daemon is None else bool(daemon)
-        self._context = context
+        self._daemon = bool(daemon)
         self._ident: int | None = None
         self._native_id: int | None = None
-        self._ticket: list[None] = [None]  # taken by start(); popping is how two threads cannot both take it
+        self._task = (target, args, {} if kwargs is None else kwargs)
+        self._context = context
+        # Popping it is how of two callers of start() only one goes on.
+        self._ticket: list[bool] = [True]
         self._handle = _ThreadHandle()
 
     def __repr__(self) -> str:
+        kind = type(self).__name__
         if self._handle is None:
-            return f"<{type(self).__name__}(not initialised)>"
-        state = "initial" if self._ident is None else "started" if self.is_alive() else "stopped"
-        return f"<{type(self).__name__}({self._name}, {state}{' daemon' if self._daemon else ''}{'' if self._ident is None else f' {self._ident}'})>"
+            return f"<{kind} whose __init__ did not call Thread.__init__>"
+        words = [self._name, "initial" if self._ident is None else "started" if self.is_alive() else "stopped"]
+        if self._daemon:
+            words[1] += " daemon"
+        if self._ident is not None:
+            words[1] += f" {self._ident}"
+        return f"<{kind}({', '.join(words)})>"
 
     def start(self) -> None:
-        """Start the thread."""
+        """Run `run()` in a new thread, once.
+
+        Returns as soon as the thread exists, whether or not it has begun to run. RuntimeError if it was started
+        before, or if no thread can be started: then chained to the OSError behind it, with nothing left registered,
+        and start() may be tried again.
+        """
         if self._handle is None:
-            raise RuntimeError(f"{type(self).__name__}.__init__() did not call Thread.__init__(); call it before start()")
+            raise RuntimeError(f"{self!r}: call Thread.__init__() in it before start()")
         try:
             self._ticket.pop()
         except IndexError:
             raise RuntimeError(f"{self!r}: threads can only be started once; make a new Thread") from None
-        context = self._context
-        if context is None and _inherit_context:
-            from contextvars import copy_context
-
-            context = copy_context()
-        launch = _Launch(self, context)
-        arm()
-        alive[id(self)] = self
         try:
-            start_joinable_thread(launch, self._handle)
-        except BaseException:
-            self._give_up()
-            raise
-        gate = launch.gate
-        gate_of_launch = launch
-        gate.acquire()
-        if not gate_of_launch.begun:
-            self._give_up()
-            raise RuntimeError(f"{self!r}: the new thread ended before it could begin") from launch.failure
+            context = self._context
+            if context is None and _inherit_context:
+                from contextvars import copy_context
 
-    def _give_up(self) -> None:
-        alive.pop(id(self), None)
-        self._ident = None
-        self._handle = _ThreadHandle()
-        self._ticket.append(None)
+                context = copy_context()
+            self._gate = gate = allocate_lock()
+            gate.acquire()
+            arm()
+            if "threading" in _modules:
+                current_thread()
+            alive[id(self)] = self
+            # Always a daemon to the interpreter, where it allows that: joining at exit is our own (see _exit.py).
+            start_joinable_thread(_Course(self, gate, context), self._handle, daemon_threads_allowed())
+            self._ident = self._handle.ident
+        except BaseException:
+            # The exception of a signal handler may strike when the thread is running already.
+            if not self._handle.ident:
+                alive.pop(id(self), None)
+                self._handle = _ThreadHandle()
+                self._ticket.append(True)
+            raise
 
     def run(self) -> None:
-        """Call the target."""
+        """What the thread does: call *target*. Override it in a subclass, or call it to do the work here."""
+        target, args, kwargs = self._task
         try:
-            if self._target is not None:
-                self._target(*self._args, **self._kwargs)
+            if target is not None:
+                target(*args, **kwargs)
         finally:
-            # A target that refers to the thread, or to much else, must not be kept alive by it.
-            del self._target, self._args, self._kwargs
+            # The task may refer to this thread, or to much else that nobody needs any more.
+            del self._task, target, args, kwargs
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until the thread has ended."""
-        if self._handle is None or self._ident is None and self._ticket:
+        """Wait until the thread has ended, at most *timeout* seconds; ask `is_alive()` which it was.
+
+        Any number of threads may wait, any number of times. RuntimeError if the thread was never started, or is the
+        calling thread, which would wait for itself.
+        """
+        if self._handle is None or self._ticket:
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
         if getattr(here, "thread", None) is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
@@ -175,11 +214,12 @@ class Thread:
             self._handle.join(timeout if timeout > 0 else 0)
 
     def is_alive(self) -> bool:
-        """Whether the thread runs now."""
-        return self._ident is not None and not self._handle.is_done()
+        """Whether the thread has been started and has not ended. Never blocks."""
+        return self._handle is not None and self._ident is not None and not self._handle.is_done()
 
     @property
     def name(self) -> str:
+        """A name for people. Several threads may have the same."""
         return self._name
 
     @name.setter
@@ -190,55 +230,103 @@ class Thread:
 
     @property
     def ident(self) -> int | None:
+        """What `get_ident()` returns in this thread; None before `start()`. May be reused after the thread's end."""
         return self._ident
 
     @property
     def native_id(self) -> int | None:
+        """What the system calls this thread; None before `start()`. Waits for a thread that is about to begin."""
+        gate = self._gate
+        if self._native_id is None and gate is not None and self.is_alive():
+            with gate:
+                pass
         return self._native_id
 
     @property
     def daemon(self) -> bool:
+        """Whether the process may end without waiting for this thread. To be set before `start()`."""
         return self._daemon
 
     @daemon.setter
     def daemon(self, daemonic: bool) -> None:
         if self._handle is None:
-            raise RuntimeError("Thread.__init__() not called")
+            raise RuntimeError(f"{self!r}: call Thread.__init__() in it before anything else")
         if not self._ticket:
-            raise RuntimeError(f"{self!r}: cannot set daemon status of active thread")
+            raise RuntimeError(f"{self!r}: cannot set daemon status of active thread; set it before start()")
+        if daemonic:
+            _permit_daemon()
         self._daemon = bool(daemonic)
 
-    def isDaemon(self) -> bool:  # noqa: N802
-        return self.daemon
-
-    def setDaemon(self, daemonic: bool) -> None:  # noqa: N802
-        self.daemon = daemonic
-
     def getName(self) -> str:  # noqa: N802
-        return self.name
+        """Return `name`. Deprecated: read the attribute."""
+        return self._old("getName", "read the name attribute", self.name)
 
     def setName(self, name: str) -> None:  # noqa: N802
-        self.name = name
+        """Set `name`. Deprecated: set the attribute."""
+        self.name = self._old("setName", "set the name attribute", name)
+
+    def isDaemon(self) -> bool:  # noqa: N802
+        """Return `daemon`. Deprecated: read the attribute."""
+        return self._old("isDaemon", "read the daemon attribute", self.daemon)
+
+    def setDaemon(self, daemonic: bool) -> None:  # noqa: N802
+        """Set `daemon`. Deprecated: set the attribute."""
+        self.daemon = self._old("setDaemon", "set the daemon attribute", daemonic)
+
+    @staticmethod
+    def _old(method: str, instead: str, value: Any) -> Any:
+        import warnings
+
+        warnings.warn(f"{method}() is deprecated, {instead} instead", DeprecationWarning, stacklevel=3)
+        return value
 
 
-class _AdoptedHandle:
-    __slots__ = ("_ended",)
+def _permit_daemon() -> None:
+    if not daemon_threads_allowed():
+        raise RuntimeError("daemon threads are disabled in this (sub)interpreter; use daemon=False")
 
-    def __init__(self) -> None:
-        self._ended = Event()
+
+class _EndOfOther:
+    """The handle of a thread that was not started here."""
+
+    __slots__ = ("_over", "ident")
+
+    def __init__(self, ident: int) -> None:
+        self.ident = ident
+        self._over = Event()
 
     def is_done(self) -> bool:
-        return self._ended.is_set()
+        return self._over.is_set()
 
     def join(self, timeout: float | None = None) -> None:
-        self._ended.wait(timeout)
+        self._over.wait(timeout)
 
     def finish(self) -> None:
-        self._ended.set()
+        self._over.set()
+
+
+class _AdoptedThread(Thread):
+    """A thread that was not started here, and asked who it is."""
+
+    _joined_at_exit = False
+    _mirrored = True  # the standard module knows it better than we do
+
+    def __init__(self, ident: int, name: str, daemon: bool) -> None:
+        self._handle = _EndOfOther(ident)
+        self._ticket = []
+        self._daemon = daemon
+        self._name = name
+        self._ident = ident
+        self._native_id = None
+        alive[id(self)] = self
+
+
+class _MainThread(_AdoptedThread):
+    """The thread in which the process began."""
 
 
 class _Departure:
-    """Lives in a foreign thread's local values, and so notices its end."""
+    """A thread-local value of an adopted thread; it is destroyed when that thread ends."""
 
     __slots__ = ("thread",)
 
@@ -250,81 +338,72 @@ class _Departure:
         self.thread._handle.finish()
 
 
-class _AdoptedThread(Thread):
-    _joined_at_exit = False
-
-    def __init__(self, name: str, ident: int, daemon: bool) -> None:
-        self._name = name
-        self._daemon = daemon
-        self._ident = ident
-        self._native_id = None
-        self._ticket = []
-        self._handle = _AdoptedHandle()
-        alive[id(self)] = self
-
-
-class _MainThread(_AdoptedThread):
-    pass
-
-
 def _adopt() -> Thread:
     ident = get_ident()
     if ident == _main._ident:
-        here.thread = _main
-        return _main
-    known = _standard.known_as(ident)
-    name, daemon = known if known is not None else (f"Dummy-{_next_number()}", True)
-    thread = _AdoptedThread(name, ident, daemon)
+        thread = _main
+    else:
+        known = _standard.known_as(ident)
+        name, daemon = (f"Dummy-{_next_number()}", True) if known is None else known
+        thread = _AdoptedThread(ident, name, daemon)
+        here.departure = _Departure(thread)
     if get_native_id is not None:
         thread._native_id = get_native_id()
     here.thread = thread
-    here.departure = _Departure(thread)
     return thread
 
 
 def current_thread() -> Thread:
-    """The Thread object of the calling thread."""
+    """The Thread object of the calling thread, whoever started it.
+
+    A thread that was not started by this package gets one on its first call, with the name that the standard
+    `threading` has for it if that is loaded; it is listed by `enumerate()` until that thread ends. Never blocks.
+    """
     try:
         thread: Thread = here.thread
     except AttributeError:
         return _adopt()
-    if not thread._mirrored and "threading" in sys.modules and thread._joined_at_exit:
+    if not thread._mirrored and "threading" in _modules:
         _standard.enter(thread)
     return thread
 
 
 def main_thread() -> Thread:
-    """The Thread object of the main thread."""
+    """The Thread object of the main thread; in a forked child, of the thread that forked.
+
+    Right even if this package was first imported in another thread.
+    """
     return _main
 
 
-def enumerate() -> list[Thread]:  # noqa: A001
-    """Every Thread that is alive."""
+def enumerate() -> list[Thread]:  # noqa: A001 - the standard module's name for it
+    """Every thread that is alive and known here: those started here, the main thread, and those that asked who they are."""
     current_thread()
     return [thread for thread in snapshot() if thread.is_alive()]
 
 
 def active_count() -> int:
-    """How many threads `enumerate` would list."""
+    """How many threads `enumerate` lists."""
     return len(enumerate())
 
 
-_main: Thread = _MainThread("MainThread", main_thread_ident(), False)
+_main: Thread = _MainThread(main_thread_ident(), "MainThread", False)
 if get_ident() == _main._ident:
-    here.thread = _main
-    if get_native_id is not None:
-        _main._native_id = get_native_id()
-_exit_state.ended.append(lambda: None)
+    _adopt()
+at_end_of_main_thread(lambda: getattr(_main._handle, "finish", bool)())
 
 
-def _after_fork(_table: object) -> None:
+def _in_child(_main_type: object) -> None:
     global _main
-    _main = current_thread()
+    # Whoever called fork() is all there is. Its Thread object goes on, under its name, as the main thread.
+    _main = getattr(here, "thread", None) or _MainThread(get_ident(), "MainThread", False)
+    here.thread = _main
     alive.clear()
     alive[id(_main)] = _main
-    _main._ident = get_ident()
+    _main._daemon = False
+    _main._joined_at_exit = False
     if get_native_id is not None:
         _main._native_id = get_native_id()
 
 
-register_after_fork(Thread, _after_fork)
+register_after_fork(_MainThread, _in_child)
