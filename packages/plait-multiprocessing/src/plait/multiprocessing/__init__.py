@@ -14,11 +14,17 @@ for the dead: whoever waits for another process also sees it end.
 
 from . import context
 from ._errors import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
+from ._version import __version__
 from .context import Process
 
 _default = context._default_context
 
+Lock = _default.Lock
 Pipe = _default.Pipe
+Queue = _default.Queue
+RLock = _default.RLock
+RawValue = _default.RawValue
+Value = _default.Value
 active_children = _default.active_children
 cpu_count = _default.cpu_count
 current_process = _default.current_process
@@ -33,10 +39,16 @@ set_start_method = _default.set_start_method
 __all__ = [
     "AuthenticationError",
     "BufferTooShort",
+    "Lock",
     "Pipe",
     "Process",
     "ProcessError",
+    "Queue",
+    "RLock",
+    "RawValue",
     "TimeoutError",
+    "Value",
+    "__version__",
     "active_children",
     "cpu_count",
     "current_process",

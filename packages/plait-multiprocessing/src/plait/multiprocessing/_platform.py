@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
+from typing import Any
 
-__all__ = ["anonymous_file", "can_fork", "own_pidfd", "seqpacket", "socket_module"]
+__all__ = ["anonymous_file", "can_fork", "enlarge_send_buffer", "own_pidfd", "packet_type", "socket_module"]
 
 _sockets: ModuleType | None = None
 
@@ -59,7 +60,24 @@ def socket_module() -> ModuleType:
     return _sockets
 
 
-def seqpacket() -> int | None:
-    """The socket type that keeps packets whole and ends with EOF; None where AF_UNIX has none."""
-    kind = getattr(socket_module(), "SOCK_SEQPACKET", None)
-    return None if kind is None else int(kind)
+def packet_type() -> int:
+    """The type of AF_UNIX socket that keeps packets whole, in order and unlost."""
+    sockets = socket_module()
+    kind = getattr(sockets, "SOCK_SEQPACKET", None)
+    if kind is not None:
+        try:
+            for each in sockets.socketpair(sockets.AF_UNIX, kind):
+                each.close()
+            return int(kind)
+        except OSError:
+            pass  # macOS names it and has it not
+    return int(sockets.SOCK_DGRAM)
+
+
+def enlarge_send_buffer(sock: Any) -> None:
+    """Let more packets wait in *sock*: as many as the kernel allows without privileges, up to 2 MiB."""
+    sockets = socket_module()
+    try:
+        sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 2 << 20)
+    except OSError:
+        pass  # the default does; a feeder thread takes what does not fit

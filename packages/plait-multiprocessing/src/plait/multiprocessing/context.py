@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _errors, _platform, connection, process
 from ._child import ForkedChild, SpawnedChild
 from ._errors import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
+
+if TYPE_CHECKING:
+    from . import queues, synchronize
 
 __all__ = [
     "AuthenticationError",
@@ -88,6 +91,36 @@ class BaseContext:
     def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:  # noqa: N802
         """Two connected ends; see `connection.Pipe`."""
         return connection.Pipe(duplex)
+
+    def Lock(self) -> synchronize.Lock:  # noqa: N802
+        """A lock for processes and threads, free again when its owner has died; see `synchronize.Lock`."""
+        from .synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self) -> synchronize.RLock:  # noqa: N802
+        """A lock that its owner may take again; see `synchronize.RLock`."""
+        from .synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Queue(self, maxsize: int = 0) -> queues.Queue[Any]:  # noqa: N802
+        """A queue for any number of processes; see `queues.Queue`."""
+        from .queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context())
+
+    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:  # noqa: N802
+        """A value in shared memory and its lock; see `sharedctypes.Value`."""
+        from .sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:  # noqa: N802
+        """A value in shared memory without a lock; see `sharedctypes.RawValue`."""
+        from .sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
 
     def freeze_support(self) -> None:
         """Call it first in the main module of a frozen program."""

@@ -40,6 +40,7 @@ class _Registry:
         self.children: set[BaseProcess] = set()
         self.numbers = count(1)
         self.exit_is_arranged = False
+        self.last_steps: list[Callable[[], object]] = []
 
 
 _registry = _Registry()
@@ -417,6 +418,20 @@ def _code_name(code: int) -> str:
 # The end of a process
 
 
+def at_end(step: Callable[[], object]) -> None:
+    """Call *step* when this process ends, after its threads and children have."""
+    _registry.last_steps.append(step)
+    _arrange_exit()
+
+
+def not_at_end(step: Callable[[], object]) -> None:
+    """Forget a step given to `at_end`."""
+    try:
+        _registry.last_steps.remove(step)
+    except ValueError:
+        pass
+
+
 def _arrange_exit() -> None:
     if not _registry.exit_is_arranged:
         import atexit
@@ -437,6 +452,8 @@ def end_children() -> None:
             child._popen.send_signal(signal.SIGTERM)
     for child in sorted(living, key=lambda each: not each.daemon):
         child.join()
+    while _registry.last_steps:
+        _registry.last_steps.pop()()
 
 
 def leave() -> None:

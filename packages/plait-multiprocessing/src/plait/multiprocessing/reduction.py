@@ -11,6 +11,7 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,15 @@ class ForkingPickler(pickle.Pickler):
         return out.getvalue()
 
     loads = pickle.loads
+
+
+class ChildPickler(ForkingPickler):
+    """The pickler of Process objects: for a child, and for nobody else."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Values in shared memory are shared, where other pickles would hold a copy."""
+        sharing = sys.modules.get(f"{__package__}.sharedctypes")
+        return NotImplemented if sharing is None else sharing.reduce_shared(obj)
 
 
 register = ForkingPickler.register

@@ -138,7 +138,7 @@ def _search_path() -> list[str]:
 def launch(process: BaseProcess, ties: _child.Ties) -> Popen[bytes]:
     """Start a child that runs *process*."""
     from .process import current_process
-    from .reduction import ForkingPickler
+    from .reduction import ChildPickler
 
     if current_process()._inheriting:
         raise RuntimeError(_UNGUARDED)
@@ -146,7 +146,7 @@ def launch(process: BaseProcess, ties: _child.Ties) -> Popen[bytes]:
     try:
         with inheritance:
             try:
-                pickled = ForkingPickler.dumps(process)
+                pickled = ChildPickler.dumps(process)
             except Exception as problem:
                 _explain(problem, process)
                 raise
