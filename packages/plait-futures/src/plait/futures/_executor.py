@@ -69,15 +69,10 @@ class Executor:
         """
         check_buffersize(buffersize)
         end = None if timeout is None else monotonic() + timeout
-        calls = zip(*iterables)
-        ahead: deque[Future[T]] = deque()
-        for arguments in calls:
-            ahead.append(self.submit(fn, *arguments))
-            if len(ahead) == buffersize:
-                break
-        # The iterator alone must not keep a forgotten pool alive.
-        source = None if buffersize is None else (ref(self), fn, calls)
-        return in_order(ahead, end, source)
+        return submit_all(self, type(self)._submit_tuple, fn, zip(*iterables), end, buffersize)
+
+    def _submit_tuple(self, fn: Callable[..., T], arguments: tuple[Any, ...]) -> Future[T]:
+        return self.submit(fn, *arguments)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls, and free what the executor holds once the accepted ones are done."""
@@ -92,21 +87,42 @@ class Executor:
         return None
 
 
-def in_order(ahead: deque[Future[Any]], end: float | None, source: Any) -> Iterator[Any]:
-    """The results of the futures in *ahead*, each let go as it is yielded, refilled from *source*."""
+def submit_all(
+    executor: Executor, submit: Any, fn: Any, calls: Iterator[Any], end: float | None, buffersize: int | None
+) -> Iterator[Any]:
+    """Submit all, or the first *buffersize*, at once; return the iterator over the results, which submits the rest."""
+    ahead: deque[Future[Any]] = deque()
+    try:
+        for call in calls:
+            ahead.append(submit(executor, fn, call))
+            if len(ahead) == buffersize:
+                break
+    except BaseException:
+        for future in ahead:
+            future.cancel()
+        raise
+    if buffersize is None:
+        return _in_order(ahead, end, None)
+    # The iterator alone must not keep a forgotten pool alive.
+    pool = ref(executor)
+
+    def refill() -> None:
+        executor = pool()
+        if executor is not None:
+            for call in calls:
+                ahead.append(submit(executor, fn, call))
+                return
+
+    return _in_order(ahead, end, refill)
+
+
+def _in_order(ahead: deque[Future[Any]], end: float | None, refill: Callable[[], None] | None) -> Iterator[Any]:
+    """The results of the futures in *ahead*, each let go before it is yielded."""
     try:
         while ahead:
-            if end is None:
-                ahead[0].result()
-            else:
-                ahead[0].result(end - monotonic())
-            if source is not None:
-                executor = source[0]()
-                if executor is not None:
-                    for arguments in source[2]:
-                        ahead.append(executor.submit(source[1], *arguments))
-                        break
-                del executor
+            ahead[0].result(None if end is None else max(0.0, end - monotonic()))
+            if refill is not None:
+                refill()
             yield ahead.popleft().result()
     finally:
         for future in ahead:

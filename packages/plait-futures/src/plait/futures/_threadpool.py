@@ -181,10 +181,10 @@ class _Staff:
         self.cause = cause
         self.refusal = "the initializer of a worker thread raised; the thread pool is not usable any more"
         for future in self.discard():
-            _conclude(future, None, self.refuse())
+            conclude(future, None, self.refuse())
 
 
-def _conclude(future: Any, result: Any, error: BaseException | None) -> None:
+def conclude(future: Any, result: Any, error: BaseException | None) -> None:
     """Give a future its outcome if it has none, and see to its callbacks."""
     callbacks = future._finish(result, error)
     if callbacks:
@@ -352,8 +352,13 @@ class ThreadPoolExecutor(Executor):
         prefix = thread_name_prefix or f"{type(self).__name__}-{next(_pool_numbers)}"
         staff = self._staff = _Staff(max_workers, prefix, initializer, initargs)
 
+        # Weakly: with nothing started, executor and staff go together, without the garbage collector.
+        shared = ref(staff)
+
         def dropped(_: object) -> None:
-            staff.close("cannot schedule new futures: the executor is gone")
+            staff = shared()
+            if staff is not None:
+                staff.close("cannot schedule new futures: the executor is gone")
 
         staff.handle = ref(self, dropped)
         register_after_fork(staff, _forked)

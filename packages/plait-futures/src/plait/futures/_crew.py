@@ -1,0 +1,630 @@
+# SPDX-License-Identifier: MIT
+"""The workers of a process pool, and the one thread that deals with them.
+
+Rules
+  - Every future that was accepted gets an outcome: its call's, cancellation, or BrokenProcessPool.
+  - Only the manager thread reads from and writes to workers, and it blocks in one place only, its selector: on the
+    answer pipes, the sentinels of the processes, a pipe by which others wake it, and those call pipes that are full.
+    So no process can make it wait for itself: all pipe ends of ours are non-blocking, half a message is kept as half a
+    message. Nothing is shared between workers, no lock, no queue: one that dies takes nothing down with it.
+  - A call belongs to at most one worker, and the pool knows which (`held`).
+  - When the process of the pool dies, however, each worker finds the end of its calls and goes: no other process has
+    the writing end. Our ends are closed in every forked child (`_forked`), those meant for the worker in every child but
+    this worker.
+
+Theory of operation
+  `submit` puts a call into `pending` (a deque) and rings, if the manager said that it sleeps. The manager says so before
+  it looks at `pending` for the last time; one of the two sees the other. Shutting down always rings.
+  Accepting is the same bargain as in `_threadpool`: look at `refusal`, enter the call, look again.
+
+  Sending ahead. An idle worker costs a round trip, so calls may travel together and wait in the pipe of a busy worker. A
+  call that waits there can neither be cancelled nor go to somebody else, hence:
+    - a call goes ahead only if its function is known to be short: LONGEST_SHORT at most, as measured by the workers,
+      where a longer run counts at once and a shorter one little by little. An unmeasured function counts as long;
+    - it goes ahead only behind calls that are known to be short, with AHEAD seconds of them in all;
+    - idle workers come first, a new worker next, and no worker gets more than its share of what is pending.
+  So a call that turns out long, against the record of its function, delays those behind it, which were AHEAD at most;
+  calls of unknown or of long functions never wait behind another while a worker is idle.
+
+  Death. The sentinel tells. What the worker wrote before is read to the end and counts. Then its exit code is asked, and,
+  unless it was told to go, the pool is broken: the message names pid and exit code or signal; each unfinished future gets an
+  exception of its own with it, and so does each later submit; the other workers are terminated, and killed
+  if that takes longer than GRACE.
+
+  Going. With `refusal` set and nothing left to do the manager closes all call pipes, waits for the sentinels, and ends. The
+  manager is not a daemon thread; at interpreter exit our threading first asks every pool to close, then joins it.
+  It does not refer to the executor, so a dropped executor is noticed, as in `_threadpool`.
+
+  Starting. With *fork* all workers are started by the first submit, in its thread, before there is a manager: a fork in a
+  process with threads copies locks in whatever state they are. With other methods the manager starts a worker when
+  there is a call and nobody idle. SIGINT is blocked around a start, and unblocked by the worker once it can take it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from collections import deque
+from time import monotonic
+
+from .._thread import RLock, get_ident, register_after_fork
+from ..multiprocessing.connection import Pipe
+from ..threading import Thread, register_atexit
+from ._errors import BrokenExecutor
+from ._future import CANCELLED
+from ._threadpool import conclude
+from ._wire import (
+    CHUNK_VALUES,
+    FAILURE,
+    PACKED_VALUE,
+    START_FAILED,
+    WITH_ITS_FUNCTION,
+    Frames,
+    Functions,
+    frame,
+    loads,
+    rebuild,
+)
+from ._worker import run_worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+# Seconds of work that may be with one worker. Long enough to hide a round trip (0.1 ms) and a time slice of the
+# interpreter (5 ms), short enough not to be noticed.
+AHEAD = 0.008
+LONGEST_SHORT = 0.002
+# A bound on what one frame costs to make while others wait.
+MOST_AHEAD = 500
+# Seconds for a terminated worker to go by itself.
+GRACE = 1.0
+_READ_SIZE = 1 << 18
+
+
+class BrokenProcessPool(BrokenExecutor):
+    """A worker process died, or could not start; the message says which and how. The pool runs no more calls."""
+
+    __module__ = f"{__package__}.process"
+
+
+def ending(exitcode: int | None) -> str:
+    """How a process ended, in words."""
+    if exitcode is None:
+        return "ended in an unknown way (somebody else asked for its exit code)"
+    if exitcode >= 0:
+        return f"exited with code {exitcode}"
+    try:
+        return f"was killed by {signal.Signals(-exitcode).name}"
+    except ValueError:
+        return f"was killed by signal {-exitcode}"
+
+
+class _Member:
+    """One worker process, seen from here."""
+
+    def __init__(self, quota: int | None) -> None:
+        self.their_calls, self.calls = Pipe(duplex=False)
+        self.answers, self.their_answers = Pipe(duplex=False)
+        os.set_blocking(self.calls.fileno(), False)
+        os.set_blocking(self.answers.fileno(), False)
+        self.process: Any = None
+        self.pid: int | None = None
+        self.sentinel = -1
+        # call number -> (future, key of its function, its cost as expected)
+        self.held: dict[int, tuple[Any, Any, float]] = {}
+        self.known: set[int] = set()
+        self.unsent: deque[memoryview] = deque()
+        self.frames = Frames()
+        self.quota = quota
+        self.told_to_go = False
+
+    def load(self) -> float:
+        return sum(cost for _, _, cost in self.held.values())
+
+    def start(self, crew: Crew) -> None:
+        # Kept blocked over the start, and inherited; see _worker.
+        mask = getattr(signal, "pthread_sigmask", None)
+        before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask is not None else {signal.SIGINT}
+        try:
+            self.process = crew.context.Process(
+                target=run_worker,
+                name=f"{crew.name}-{next(crew.numbers)}",
+                args=(
+                    self.their_calls,
+                    self.their_answers,
+                    crew.initializer,
+                    crew.initargs,
+                    signal.SIGINT not in before,
+                ),
+            )
+            self.process.start()
+            self.pid = self.process.pid
+            self.sentinel = self.process.sentinel
+        finally:
+            if mask is not None:
+                mask(signal.SIG_SETMASK, before)
+            self.their_calls.close()
+            self.their_answers.close()
+
+    def tell_to_go(self) -> None:
+        self.told_to_go = True
+        self.calls.close()
+
+
+class Crew:
+    """The workers, the calls, and the manager. One per executor; does not refer to it."""
+
+    def __init__(
+        self,
+        most: int,
+        context: Any,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+        quota: int | None,
+    ) -> None:
+        self.most = most
+        self.context = context
+        self.all_at_once = context.get_start_method() == "fork"
+        self.initializer = initializer
+        self.initargs = initargs
+        self.quota = quota
+        self.name = type(self).__name__
+        self.numbers = iter(range(1, 1 << 62))
+        self.call_numbers = iter(range(1 << 62))
+        self.functions = Functions()
+        # key of a function -> seconds that a call takes
+        self.costs: dict[Any, float] = {}
+        # (future, key of its function, packed call)
+        self.pending: deque[tuple[Any, Any, Any]] = deque()
+        self.refusal: str | None = None
+        self.broken = False
+        self.cause: BaseException | None = None
+        self.members: list[_Member] = []
+        self.beginning = RLock()
+        self.begun = False
+        self.asleep = False
+        self.woken, self.bell = Pipe(duplex=False)
+        os.set_blocking(self.woken.fileno(), False)
+        os.set_blocking(self.bell.fileno(), False)
+        self.selector: selectors.BaseSelector | None = None
+        self.manager: Thread | None = None
+        self.starting_in = 0
+        self.pid = os.getpid()
+        self.handle: Any = None
+        self.mark = object()
+        register_after_fork(self, _forked)
+
+    # -- any thread ------------------------------------------------------------------------------------------------
+
+    def refuse(self) -> BaseException:
+        if self.broken:
+            return self.mourn()
+        return RuntimeError(self.refusal)
+
+    def mourn(self) -> BaseException:
+        error = BrokenProcessPool(self.refusal)
+        error.__cause__ = self.cause
+        return error
+
+    def ring(self) -> None:
+        self.asleep = False
+        try:
+            os.write(self.bell.fileno(), b"!")
+        except BlockingIOError:
+            pass  # it has not heard the last 65536 yet; it will wake
+
+    def close(self, refusal: str) -> None:
+        if self.refusal is None:
+            self.refusal = refusal
+        self.ring()
+
+    def discard(self) -> None:
+        """Cancel what no worker has yet."""
+        while True:
+            try:
+                future = self.pending.popleft()[0]
+            except IndexError:
+                self.ring()
+                return
+            future.cancel()
+
+    def begin(self) -> None:
+        """Start the manager, at the first submit. A nested one, from a signal handler, leaves it to the outer one."""
+        with self.beginning:
+            if self.begun:
+                return
+            self.begun = True
+            try:
+                if self.all_at_once:
+                    for _ in range(self.most):
+                        self._recruit()
+                self.manager = Thread(target=_manage, args=(self,), name=f"{self.name}-manager")
+                _open_crews[id(self)] = self
+                self.manager.start()
+            except BaseException as error:
+                _open_crews.pop(id(self), None)
+                self.broken = True
+                self.cause = error
+                self.refusal = f"the workers of the process pool could not be started: {error}"
+                self._end_processes()
+                raise
+            _arm()
+
+    def signal_all(self, kill: bool) -> None:
+        for member in list(self.members):
+            if member.process is not None and member.pid is not None:
+                try:
+                    member.process.kill() if kill else member.process.terminate()
+                except (ValueError, ProcessLookupError):
+                    pass  # it was reaped and closed meanwhile
+
+    # -- the manager -----------------------------------------------------------------------------------------------
+
+    def manage(self) -> None:
+        selector = self.selector = selectors.DefaultSelector()
+        selector.register(self.woken.fileno(), selectors.EVENT_READ, None)
+        for member in self.members:
+            self._watch(member)
+        while not self.broken:
+            self._give_out()
+            left = len(self.pending)
+            if self.refusal is not None and not left and not any(member.held for member in self.members):
+                break
+            self.asleep = True
+            # Looked at again, after saying so.
+            if len(self.pending) != left or (self.refusal is not None and not left):
+                timeout: float | None = 0
+            else:
+                timeout = None
+            events = selector.select(timeout)
+            self.asleep = False
+            self._handle(events)
+        if not self.broken:
+            for member in self.members:
+                if not member.told_to_go:
+                    member.tell_to_go()
+            while self.members and not self.broken:
+                self._handle(selector.select())
+
+    def _handle(self, events: list[Any]) -> None:
+        for key, mask in events:
+            member = key.data
+            if member is None:
+                try:
+                    os.read(self.woken.fileno(), 4096)
+                except BlockingIOError:
+                    pass
+            elif key.fd == member.sentinel:
+                self._bury(member)
+            elif mask & selectors.EVENT_WRITE:
+                self._write(member)
+            elif not self._read(member):
+                self._stop_listening(member)
+            if self.broken:
+                return
+
+    # Starting
+
+    def _recruit(self) -> _Member:
+        member = _Member(self.quota)
+        self.members.append(member)
+        self.starting_in = get_ident()
+        try:
+            member.start(self)
+        except BaseException:
+            self.members.remove(member)
+            member.calls.close()
+            member.answers.close()
+            raise
+        finally:
+            self.starting_in = 0
+        if self.selector is not None:
+            self._watch(member)
+        return member
+
+    def _watch(self, member: _Member) -> None:
+        assert self.selector is not None
+        self.selector.register(member.answers.fileno(), selectors.EVENT_READ, member)
+        self.selector.register(member.sentinel, selectors.EVENT_READ, member)
+
+    # Giving out
+
+    def _give_out(self) -> None:
+        while self.pending:
+            free = [m for m in self.members if not m.told_to_go and m.quota != 0]
+            idle = [m for m in free if not m.held]
+            if idle:
+                share = -(-len(self.pending) // len(idle))
+                self._send(idle[0], AHEAD, share)
+            elif len([m for m in self.members if not m.told_to_go]) < self.most:
+                try:
+                    self._recruit()
+                except Exception as error:  # noqa: BLE001 - it is the cause of what everyone gets
+                    self._break(f"a worker process could not be started: {error}", error)
+                    return
+            else:
+                # Nobody is idle. Top up those that will be soon.
+                sent = False
+                for member in free:
+                    room = AHEAD - member.load()
+                    if room > AHEAD / 2 and self.pending:
+                        sent = self._send(member, room, MOST_AHEAD) or sent
+                if not sent:
+                    return
+
+    def _send(self, member: _Member, room: float, share: int) -> bool:
+        """Send a batch to *member*: to an idle one at least one call, further ones and to others only short ones."""
+        definitions = []
+        batch = []
+        most = min(share, MOST_AHEAD) if member.quota is None else min(share, MOST_AHEAD, member.quota)
+        pending = self.pending
+        while len(batch) < most:
+            try:
+                cost = self.costs.get(pending[0][1], float("inf"))
+                if member.held and (cost > LONGEST_SHORT or cost > room):
+                    break
+                future, key, (shape, number, body) = pending.popleft()
+            except IndexError:
+                break
+            log = future._log
+            log.append(self.mark)
+            if log[0] is not self.mark:
+                if log[0] is CANCELLED and future._end is None:
+                    future.cancel()
+                continue
+            if number != WITH_ITS_FUNCTION and number not in member.known:
+                member.known.add(number)
+                definitions.append((number, self.functions.pickles[number]))
+            call = next(self.call_numbers)
+            member.held[call] = (future, key, cost)
+            batch.append((call, shape, number, body))
+            room -= cost
+            del future
+            if cost > LONGEST_SHORT:
+                break
+        if not batch:
+            return False
+        if member.quota is not None:
+            member.quota -= len(batch)
+        was_empty = not member.unsent
+        member.unsent.append(memoryview(frame((definitions, batch))))
+        if was_empty:
+            self._write(member)
+        return True
+
+    def _write(self, member: _Member) -> None:
+        """Write what the pipe takes; have the selector say when it takes more."""
+        assert self.selector is not None
+        unsent = member.unsent
+        if member.told_to_go:
+            return
+        fd = member.calls.fileno()
+        try:
+            while unsent:
+                unsent[0] = unsent[0][os.write(fd, unsent[0]) :]
+                if not unsent[0]:
+                    unsent.popleft()
+        except BlockingIOError:
+            if fd not in self.selector.get_map():
+                self.selector.register(fd, selectors.EVENT_WRITE, member)
+            return
+        except BrokenPipeError:
+            unsent.clear()  # its sentinel tells the rest
+        if fd in self.selector.get_map():
+            self.selector.unregister(fd)
+
+    # Answers
+
+    def _read(self, member: _Member) -> bool:
+        """Read what is there; False at the end of the pipe."""
+        fd = member.answers.fileno()
+        while True:
+            try:
+                data = os.read(fd, _READ_SIZE)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            for answer in member.frames.feed(data):
+                self._finish(member, *answer)
+            if self.broken or len(data) < _READ_SIZE:
+                return True
+
+    def _finish(self, member: _Member, call: int | None, shape: int, body: Any, seconds: float) -> None:
+        if shape == START_FAILED:
+            error = rebuild(body)
+            self._break(f"the initializer of worker process {member.pid} raised {type(error).__name__}", error)
+            return
+        assert call is not None
+        future, key, _ = member.held.pop(call)
+        if shape != CHUNK_VALUES:
+            known = self.costs.get(key)
+            if known is None or seconds > known:
+                if len(self.costs) > 1000:
+                    self.costs.clear()
+                self.costs[key] = seconds
+            else:
+                self.costs[key] = known + (seconds - known) * 0.2
+        if not member.held and member.quota == 0:
+            # Told before the future is done: who then counts processes finds it on its way.
+            self._stop_writing(member)
+            member.tell_to_go()
+        value: Any = body
+        problem: BaseException | None = None
+        try:
+            if shape == PACKED_VALUE:
+                value = loads(body)
+            elif shape == FAILURE:
+                value, problem = None, rebuild(body)
+            elif shape == CHUNK_VALUES:
+                packed, failure = body
+                value = (loads(packed), None if failure is None else rebuild(failure))
+        except BaseException as error:  # noqa: BLE001 - this call's result cannot be had; the others can
+            value, problem = None, _unreadable(error)
+        conclude(future, value, problem)
+
+    # Ending
+
+    def _stop_writing(self, member: _Member) -> None:
+        assert self.selector is not None
+        if not member.calls.closed and member.calls.fileno() in self.selector.get_map():
+            self.selector.unregister(member.calls.fileno())
+
+    def _stop_listening(self, member: _Member) -> None:
+        """It closed its end of the answers: it is going, or somebody in there closes descriptors at random."""
+        assert self.selector is not None
+        self.selector.unregister(member.answers.fileno())
+        member.answers.close()
+        if member.held:
+            # It cannot answer any more. If it is on its way out, with an exit code, the signal does not change that.
+            member.process.kill()
+
+    def _bury(self, member: _Member) -> None:
+        """Its process has ended."""
+        assert self.selector is not None
+        self.selector.unregister(member.sentinel)
+        self._stop_writing(member)
+        if not member.answers.closed:
+            self._read(member)
+            self.selector.unregister(member.answers.fileno())
+        if self.broken:
+            return
+        member.process.join()
+        if member.told_to_go and not member.held:
+            self.members.remove(member)
+            _put_away(member)
+            return
+        how = ending(member.process.exitcode)
+        self._break(f"worker process {member.pid} {how} while it had {len(member.held)} calls", None)
+
+    def _break(self, what: str, cause: BaseException | None) -> None:
+        if self.broken:
+            return
+        # What the others have finished is finished.
+        self.cause = cause
+        self.refusal = f"{what}; the process pool is broken and runs no more calls"
+        self.broken = True
+        for member in list(self.members):
+            if not member.answers.closed and member.process is not None:
+                try:
+                    self._read(member)
+                except (OSError, ValueError):
+                    pass  # the one that died
+        self.signal_all(kill=False)
+        self.fail_all()
+
+    def fail_all(self) -> None:
+        lost = []
+        for member in self.members:
+            lost += [held[0] for held in member.held.values()]
+            member.held.clear()
+        while True:
+            try:
+                lost.append(self.pending.popleft()[0])
+            except IndexError:
+                break
+        for future in lost:
+            conclude(future, None, self.mourn())
+
+    def _end_processes(self) -> None:
+        """After an accident: see that no process is left."""
+        self.signal_all(kill=False)
+        end = monotonic() + GRACE
+        for member in self.members:
+            if member.pid is not None:
+                member.process.join(max(0.0, end - monotonic()))
+        self.signal_all(kill=True)
+        for member in self.members:
+            if member.pid is not None:
+                member.process.join()
+            _put_away(member)
+        self.members.clear()
+
+
+def _unreadable(problem: BaseException) -> BaseException:
+    import pickle
+
+    error = pickle.UnpicklingError(
+        f"the call returned, but its result could not be unpickled here: {type(problem).__name__}: {problem}"
+    )
+    error.__cause__ = problem
+    return error
+
+
+def _put_away(member: _Member) -> None:
+    for end in (member.calls, member.answers):
+        end.close()
+    if member.process is not None and member.pid is not None:
+        member.process.close()
+
+
+def _manage(crew: Crew) -> None:
+    """The manager thread."""
+    try:
+        crew.manage()
+    except BaseException as error:
+        crew.cause = error
+        crew.refusal = f"the manager of the process pool failed: {error!r}"
+        crew.broken = True
+        raise
+    finally:
+        _open_crews.pop(id(crew), None)
+        if crew.broken:
+            crew.fail_all()
+        crew._end_processes()
+        if crew.selector is not None:
+            crew.selector.close()
+        # Between the last look at `pending` and here, somebody may have entered a call. If it was accepted, it fails.
+        crew.fail_all()
+
+
+# Crews whose manager runs and has not been told to end.
+_open_crews: dict[int, Crew] = {}
+
+
+class _Arming:
+    armed = False
+
+
+def _arm() -> None:
+    if not _Arming.armed:
+        _Arming.armed = True
+        register_atexit(_close_all)
+
+
+def _close_all() -> None:
+    _Arming.armed = False
+    for crew in list(_open_crews.values()):
+        crew.close("cannot schedule new futures: the interpreter is shutting down")
+
+
+def _forked(crew: Crew) -> None:
+    """In the child of a fork, a worker or not: our ends of the pipes are the parent's alone, and so is the work."""
+    _open_crews.pop(id(crew), None)
+    crew.beginning = RLock()
+    ours = crew.starting_in == get_ident()
+    for member in crew.members:
+        member.calls.close()
+        member.answers.close()
+        if not ours or member is not crew.members[-1]:
+            member.their_calls.close()
+            member.their_answers.close()
+    if crew.selector is not None:
+        crew.selector.close()
+    if not crew.begun:
+        return
+    crew.broken = True
+    crew.refusal = (
+        f"this process pool belongs to process {crew.pid}; process {os.getpid()}, which was forked from it, has to make "
+        "an executor of its own"
+    )
+    lost = [held[0] for member in crew.members for held in member.held.values()]
+    lost += [entry[0] for entry in crew.pending]
+    for future in lost:
+        future._abandon(crew.mourn())
+    crew.pending.clear()
+    crew.members = []
+    crew.manager = None
