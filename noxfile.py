@@ -43,7 +43,9 @@ PACKAGES = {package.name: package for package in workspace.packages()}
 PYTHONS = [*workspace.SUPPORTED, *(name for name in workspace.ALSO if name in KNOWN)]
 _own = "{}.{}".format(*sys.version_info)
 TOOLS_PYTHON = _own if _own in KNOWN else next(iter(KNOWN), _own)
-PINS = {name: f"tools/requirements-{name}.txt" for name in ("tests", "checks", "wheels", "tox", "release")}
+PINS = {
+    name: f"tools/requirements-{name}.txt" for name in ("run", "tests", "checks", "wheels", "tox", "release")
+}
 DIST = ROOT / "dist"
 SIBLINGS = DIST / "siblings.txt"
 INTEGRATION = ROOT / "tests-integration"
@@ -180,7 +182,7 @@ def tests(session: nox.Session, piece: str) -> None:
         reports.withdraw(name)
         session.skip("tests-integration has no tests for this Python")
     group = f"{next(iter(PACKAGES.values())).folder.relative_to(ROOT)}/pyproject.toml:test"
-    checkers = ("-r", PINS["checks"], "-r", PINS["wheels"]) if with_tools else ()
+    checkers = [word for name in ("run", "checks", "wheels") for word in ("-r", PINS[name]) if with_tools]
     session.install("-c", str(SIBLINGS), "-c", PINS["tests"], "--group", group, *checkers, *PACKAGES)
     pytest(session, name, "-c", str(INTEGRATION / "pytest.ini"), *(str(f) for f in files))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -107,6 +108,7 @@ PLANTED: list[tuple[str, Callable[[Path], object], str]] = [
         lambda t: replace(t / QUEUE / "pyproject.toml", "dependencies = [", 'dependencies = ["attrs",'),
         "not one of ours",
     ),
+    ("only_the_standard_library", lambda t: append(t / INIT, "\ndef f():\n    import attrs\n"), "attrs"),
     ("only_the_standard_library", lambda t: append(t / INIT, "\nimport attrs\n"), "attrs"),
     (
         "sibling_bounds",
@@ -242,6 +244,12 @@ def test_a_wrong_type_turns_mypy_red(tree: Path) -> None:
     done = run("mypy", "--config-file", "tools/mypy.ini", str(view / "plait/queue/_mistyped.py"), cwd=tree)
     assert done.returncode == 1
     assert 'got "str", expected "int"' in done.stdout
+
+
+def test_pyright_is_told_of_every_package() -> None:
+    config = json.loads((ROOT / "tools/pyrightconfig.json").read_text(encoding="utf-8"))
+    wanted = [f"../build/merged/plait/{package.portion}" for package in tool("workspace").packages()]
+    assert config["include"] == wanted, "pyright does not look for links itself: name each one"
 
 
 def test_a_wrong_type_turns_pyright_red(tree: Path) -> None:

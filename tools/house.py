@@ -261,6 +261,7 @@ def only_the_standard_library(root: Path) -> list[str]:
         for _, module, where in each_module(root)
         for item in source.imports(module)
         if not item.relative
+        and not item.typing_only
         and item.module.split(".")[0] not in sys.stdlib_module_names
         and not item.module.startswith(("_", NAMESPACE))
     ]

@@ -22,6 +22,7 @@ class Import:
     line: int
     bound: str  # the name that it gets in the importing module
     at_top: bool  # runs when the module is imported
+    typing_only: bool  # stands under `if TYPE_CHECKING:`, so it never runs
 
 
 @dataclass(frozen=True)
@@ -72,36 +73,37 @@ def _literal(node: ast.expr | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
-def _deferred(tree: ast.Module) -> set[int]:
-    """ids of the nodes that do not run at import: bodies of functions, and `if TYPE_CHECKING:`."""
-    later: set[int] = set()
-    for node in ast.walk(tree):
-        bodies: list[ast.AST] = []
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            bodies = list(node.body)
-        elif isinstance(node, ast.Lambda):
-            bodies = [node.body]
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            bodies = list(node.body)
-        for body in bodies:
-            later.update(id(inner) for inner in ast.walk(body))
-    return later
+def _inside(bodies: list[list[ast.stmt]]) -> set[int]:
+    return {id(inner) for body in bodies for node in body for inner in ast.walk(node)}
+
+
+def _in_functions(tree: ast.Module) -> set[int]:
+    """ids of the nodes that run only when something is called."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return _inside([node.body for node in ast.walk(tree) if isinstance(node, functions)])
+
+
+def _for_typing(tree: ast.Module) -> set[int]:
+    """ids of the nodes under `if TYPE_CHECKING:`."""
+    tests = (node for node in ast.walk(tree) if isinstance(node, ast.If))
+    return _inside([node.body for node in tests if ast.unparse(node.test).endswith("TYPE_CHECKING")])
 
 
 def imports(module: Module) -> Iterator[Import]:
     """Everything that the module imports: statements, and import_module/__import__ calls with literal names."""
-    later = _deferred(module.tree)
+    called, typing_only = _in_functions(module.tree), _for_typing(module.tree)
+    later = called | typing_only
     for node in ast.walk(module.tree):
-        at_top = id(node) not in later
+        when = (id(node) not in later, id(node) in typing_only)
         if isinstance(node, ast.Import):
             for alias in node.names:
                 bound = alias.asname or alias.name.split(".")[0]
-                yield Import(alias.name, None, False, node.lineno, bound, at_top)
+                yield Import(alias.name, None, False, node.lineno, bound, *when)
         elif isinstance(node, ast.ImportFrom):
             target = resolve(module, node.level, node.module) if node.level else node.module or ""
             for alias in node.names:
                 yield Import(
-                    target, alias.name, bool(node.level), node.lineno, alias.asname or alias.name, at_top
+                    target, alias.name, bool(node.level), node.lineno, alias.asname or alias.name, *when
                 )
         elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
             "import_module",
@@ -112,7 +114,7 @@ def imports(module: Module) -> Iterator[Import]:
             if written:
                 level = len(written) - len(written.lstrip("."))
                 target = resolve(module, level, written.lstrip(".") or None) if level else written
-                yield Import(target, None, bool(level), node.lineno, "", at_top)
+                yield Import(target, None, bool(level), node.lineno, "", *when)
 
 
 def portion_of(name: str) -> str | None:
