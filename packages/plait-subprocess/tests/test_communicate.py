@@ -53,7 +53,9 @@ def test_input_may_be_anything_with_bytes_in_it(data):
 
 def test_text_goes_in_and_comes_out_in_the_given_encoding():
     assert run(["cat"], input="żółw\n", stdout=PIPE, encoding="iso-8859-2").stdout == "żółw\n"
-    assert run(["printf", r"\377"], stdout=PIPE, encoding="ascii", errors="backslashreplace").stdout == "\\xff"
+    assert (
+        run(["printf", r"\377"], stdout=PIPE, encoding="ascii", errors="backslashreplace").stdout == "\\xff"
+    )
     assert run(["cat"], input="x", stdout=PIPE, universal_newlines=True).stdout == "x"
 
 
@@ -195,9 +197,29 @@ def test_a_kill_from_another_thread_ends_communicate():
     _end(out.split()[1])
 
 
+@pytest.mark.parametrize("options", [{}, {"stderr": PIPE}])
+def test_a_time_limit_holds_although_only_a_grandchild_is_left(options):
+    began = time.monotonic()
+    with pytest.raises(TimeoutExpired) as caught:
+        run("sleep 30 & echo $!", shell=True, stdout=PIPE, timeout=0.3, **options)
+    assert time.monotonic() - began < 0.8
+    _end(caught.value.stdout)
+
+
+def test_a_kill_from_another_thread_ends_communicate_although_only_a_grandchild_is_left():
+    process = Popen("sleep 30 & echo $!", shell=True, stdout=PIPE)
+    threading.Timer(0.2, process.kill).start()
+    began = time.monotonic()
+    out, _ = process.communicate()
+    assert time.monotonic() - began < 1.5
+    _end(out)
+
+
 def test_communicate_waits_for_a_grandchild_that_writes_on_after_its_parents_end():
     # Documented: reads until end of file. Only a kill of ours changes that.
-    assert run("(sleep 0.4; echo late) & echo early", shell=True, capture_output=True).stdout == b"early\nlate\n"
+    assert (
+        run("(sleep 0.4; echo late) & echo early", shell=True, capture_output=True).stdout == b"early\nlate\n"
+    )
 
 
 def test_what_an_earlier_read_left_in_the_buffer_is_not_lost():

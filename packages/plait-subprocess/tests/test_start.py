@@ -48,7 +48,12 @@ def descriptors_of_child(**options):
 def test_arguments_arrive_unchanged():
     args = ["", "a b", "ü\udcff", "'\"\\", "\n"]
     out = run(
-        [*PYTHON, "import sys, os; sys.stdout.buffer.write(b'|'.join(map(os.fsencode, sys.argv[1:])))", *args], stdout=PIPE
+        [
+            *PYTHON,
+            "import sys, os; sys.stdout.buffer.write(b'|'.join(map(os.fsencode, sys.argv[1:])))",
+            *args,
+        ],
+        stdout=PIPE,
     ).stdout
     assert out == b"|".join(map(os.fsencode, args))
 
@@ -126,7 +131,11 @@ def test_null_characters_are_refused():
 
 @pytest.mark.parametrize("which", ["stdin", "stdout", "stderr"])
 def test_devnull_swallows_and_gives_nothing(which):
-    code = {"stdin": "import sys; sys.exit(len(sys.stdin.read()))", "stdout": "print(1)", "stderr": "import os; os.write(2, b'x')"}
+    code = {
+        "stdin": "import sys; sys.exit(len(sys.stdin.read()))",
+        "stdout": "print(1)",
+        "stderr": "import os; os.write(2, b'x')",
+    }
     assert run([*PYTHON, code[which]], **{which: DEVNULL}).returncode == 0
 
 
@@ -207,7 +216,10 @@ def test_pass_fds_hands_over_exactly_these():
 def test_no_descriptor_leaks_into_children_started_by_20_threads_at_once():
     # close_fds=False leans on close-on-exec alone; what whoever started the tests left inheritable goes through.
     inherited = run(["ls", "/proc/self/fd"], stdout=PIPE, close_fds=False).stdout.split()
-    expected = {True: {(b"0", b"1", b"2", b"3")}, False: {tuple(inherited)}}  # 3 is what ls reads the directory with
+    expected = {
+        True: {(b"0", b"1", b"2", b"3")},
+        False: {tuple(inherited)},
+    }  # 3 is what ls reads the directory with
     found = {True: [], False: []}
     barrier = threading.Barrier(20)
     errors = []
@@ -256,12 +268,16 @@ def test_the_signal_mask_is_passed_on():
 
 
 def test_start_new_session_leaves_ours():
-    out = run([*PYTHON, "import os; print(os.getsid(0) == os.getpid())"], stdout=PIPE, start_new_session=True).stdout
+    out = run(
+        [*PYTHON, "import os; print(os.getsid(0) == os.getpid())"], stdout=PIPE, start_new_session=True
+    ).stdout
     assert out == b"True\n"
 
 
 def test_process_group_is_set():
-    out = run([*PYTHON, "import os; print(os.getpgid(0) == os.getpid())"], stdout=PIPE, process_group=0).stdout
+    out = run(
+        [*PYTHON, "import os; print(os.getpgid(0) == os.getpid())"], stdout=PIPE, process_group=0
+    ).stdout
     assert out == b"True\n"
 
 
@@ -270,7 +286,9 @@ def test_umask_is_set():
 
 
 def test_preexec_fn_runs_in_the_child():
-    out = run([*PYTHON, "import os; print(os.getpgid(0) == os.getpid())"], stdout=PIPE, preexec_fn=os.setpgrp).stdout
+    out = run(
+        [*PYTHON, "import os; print(os.getpgid(0) == os.getpid())"], stdout=PIPE, preexec_fn=os.setpgrp
+    ).stdout
     assert out == b"True\n"
     with pytest.raises(SubprocessError, match="preexec_fn"):
         run(["true"], preexec_fn=lambda: 1 / 0)

@@ -53,7 +53,9 @@ def start(command, **options):
 def script(code, *arguments, timeout=20.0, **options):
     """Run *code* in a fresh interpreter that can import what we can."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return run([sys.executable, "-c", code, PACKAGE, *arguments], timeout=timeout, env=env, text=True, **options)
+    return run(
+        [sys.executable, "-c", code, PACKAGE, *arguments], timeout=timeout, env=env, text=True, **options
+    )
 
 
 def test_poll_is_none_until_the_child_has_ended():
@@ -177,7 +179,9 @@ def test_the_status_of_other_children_is_not_taken():
 
 @pytest.mark.parametrize("timeout", [None, 5])
 def test_a_child_reaped_by_someone_else_counts_as_0(timeout):
-    handle = ProcessHandle(os.posix_spawn("/bin/false", ["false"], {}) if hasattr(os, "posix_spawn") else _fork_false())
+    handle = ProcessHandle(
+        os.posix_spawn("/bin/false", ["false"], {}) if hasattr(os, "posix_spawn") else _fork_false()
+    )
     os.waitpid(handle.pid, 0)
     assert handle.wait(timeout) == 0
     assert handle.status_lost
@@ -251,7 +255,13 @@ def test_a_forked_copy_refuses_to_wait_for_the_parents_child():
     pid = os.fork()
     if pid == 0:
         said = []
-        for act in (process.poll, process.wait, lambda: process.wait(1), process.kill, process._handle.fileno):
+        for act in (
+            process.poll,
+            process.wait,
+            lambda: process.wait(1),
+            process.kill,
+            process._handle.fileno,
+        ):
             try:
                 act()
                 said.append("nothing")

@@ -2,7 +2,7 @@
 """Feeding a child and reading it out at the same time, without either side waiting for the other."""
 
 # One Exchange belongs to one Popen and lives through all its communicate() calls, because a call that timed
-# out must lose nothing: what was read stays in `_pieces`, what was written is remembered in `_sent`.
+# out must lose nothing: what was read stays in `_collected`, what was written is remembered in `_sent`.
 #
 # The loop sleeps in poll() on the streams and on the child's pidfd. The pidfd is there for one case only: the
 # child was killed through our own Popen, but somebody it had started still holds the other end of a pipe. End
@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 from time import monotonic
@@ -38,11 +39,13 @@ DRAIN_SECONDS = 0.25
 
 _ONE_WRITE = 1 << 20
 _ONE_READ = 1 << 16
-_WIDE_PIPE = 1 << 18
-_WIDE_READ = 1 << 18
+_WIDE = 1 << 20
+# This much has to have come, or to wait for being written, before a pipe is widened.
+_A_LOT = 1 << 18
 _LONGEST_POLL_MS = 86_400_000
-# Without a pidfd the end of a killed child has to be looked for.
-_LOOK_EVERY_MS = 20
+# Two things ring no bell: the end of a killed child where there is no pidfd, and a kill() from another thread of a
+# child that has ended already while its pipes live on. Both are looked for, and only then.
+_LOOK_EVERY_MS = 50.0
 
 
 def _widen(fd: int) -> None:
@@ -51,31 +54,41 @@ def _widen(fd: int) -> None:
     command = getattr(fcntl, "F_SETPIPE_SZ", 1031 if os.uname().sysname == "Linux" else None)
     if command is not None:
         try:
-            fcntl.fcntl(fd, command, _WIDE_PIPE)
+            fcntl.fcntl(fd, command, _WIDE)
         except OSError:
             pass  # the user's share of pipe memory is used up: the usual size works as well, only slower
+
+
+_readv: Any = getattr(os, "readv", None)
+
+
+def _read_into(fd: int, scratch: memoryview) -> int:
+    if _readv is not None:
+        return _readv(fd, (scratch,))  # type: ignore[no-any-return]
+    piece = os.read(fd, len(scratch))
+    scratch[: len(piece)] = piece
+    return len(piece)
 
 
 class Exchange:
     """What is still to be written to a child, and what was read from it."""
 
-    __slots__ = ("_input", "_pieces", "_sent", "_sources", "_stdin")
+    __slots__ = ("_collected", "_input", "_scratch", "_sent", "_sources", "_stdin")
 
     def __init__(self, stdin: Any, sources: tuple[Any, ...], data: memoryview | None) -> None:
         self._stdin = stdin
         self._sources = [stream for stream in sources if stream is not None and not stream.closed]
-        self._pieces: dict[int, list[bytes]] = {id(stream): [] for stream in self._sources}
+        # Into one scratch buffer that stays in the processor's cache, and from there into one growing block: the
+        # memory of the result is touched once, and getvalue() hands it out without a copy.
+        self._collected = {id(stream): io.BytesIO() for stream in self._sources}
+        self._scratch = memoryview(bytearray(_ONE_READ))
         self._input = data
         self._sent = 0
 
     def output_of(self, stream: Any) -> bytes | None:
         """What *stream* has given so far; None if it is not read here."""
-        pieces = self._pieces.get(id(stream))
-        if pieces is None:
-            return None
-        if len(pieces) > 1:
-            pieces[:] = [b"".join(pieces)]
-        return pieces[0] if pieces else b""
+        collected = self._collected.get(id(stream))
+        return None if collected is None else collected.getvalue()
 
     def pump(self, deadline: float | None, handle: ProcessHandle) -> bool:
         """Write and read until both are done; False if *deadline* came first."""
@@ -94,7 +107,7 @@ class Exchange:
                 sink = self._stdin.fileno()
                 os.set_blocking(sink, False)
                 poller.register(sink, select.POLLOUT)
-                if len(self._input) - self._sent > _ONE_READ:
+                if len(self._input) - self._sent >= _A_LOT:
                     _widen(sink)
         bell = handle.borrow_descriptor()
         try:
@@ -119,8 +132,8 @@ class Exchange:
         drained_at: float | None = None
         while streams or sink >= 0:
             pause: float | None = None
-            if drained_at is None and handle.kill_sent and (bell < 0 or handle.returncode is not None):
-                if handle.poll() is not None:
+            if drained_at is None and (bell < 0 or handle.returncode is not None):
+                if handle.kill_sent and handle.poll() is not None:
                     drained_at = monotonic() + DRAIN_SECONDS
                 else:
                     pause = _LOOK_EVERY_MS
@@ -138,15 +151,18 @@ class Exchange:
                     poller.unregister(bell)
                     handle.poll()
                 else:
-                    piece = os.read(fd, _WIDE_READ if fd in wide else _ONE_READ)
-                    if not piece:
+                    length = _read_into(fd, self._scratch)
+                    if not length:
                         poller.unregister(fd)
                         streams.pop(fd).close()
                         continue
-                    self._pieces[id(streams[fd])].append(piece)
-                    if len(piece) == _ONE_READ and fd not in wide:
+                    collected = self._collected[id(streams[fd])]
+                    collected.write(self._scratch[:length])
+                    if length >= _ONE_READ and fd not in wide and collected.tell() >= _A_LOT:
                         wide.add(fd)
                         _widen(fd)
+                        if len(self._scratch) < _WIDE:
+                            self._scratch = memoryview(bytearray(_WIDE))
             if not ready or (pause is not None and pause <= 0):
                 now = monotonic()
                 if drained_at is not None and now >= drained_at:
@@ -192,6 +208,6 @@ class Exchange:
             try:
                 left = stream.peek()
                 if left:
-                    self._pieces[id(stream)].append(stream.read1(len(left)))
+                    self._collected[id(stream)].write(stream.read1(len(left)))
             finally:
                 os.set_blocking(fd, True)

@@ -111,7 +111,7 @@ class ProcessHandle:
         #: True if somebody else took the child's status, so that `returncode` is 0 for want of anything
         #: better.
         self.status_lost = False
-        #: True once SIGKILL was sent through this handle.
+        #: True once SIGKILL was to be sent through this handle, whether or not the child was there to get it.
         self.kill_sent = False
         self._lock = RLock()
         self._generation = fork_generation()
@@ -172,13 +172,13 @@ class ProcessHandle:
 
         Never reaches another process that was given the same number later.
         """
+        if sig == _SIGKILL:
+            self.kill_sent = True
         if self.poll() is not None:
             return
         with self._lock:
             if self.returncode is not None:
                 return
-            if sig == _SIGKILL:
-                self.kill_sent = True
             try:
                 if self._fd >= 0:
                     import signal

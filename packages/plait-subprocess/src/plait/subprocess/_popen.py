@@ -350,9 +350,10 @@ class Popen:
 
     def send_signal(self, sig: int) -> None:
         """Send signal *sig* to the child, never to another process with its pid; do nothing if it has ended."""
-        if self.returncode is None and self._handle is not None:
+        if self._handle is not None:
             self._handle.send_signal(sig)
-            self.returncode = self._handle.returncode
+            if self.returncode is None:
+                self.returncode = self._handle.returncode
 
     def terminate(self) -> None:
         """Ask the child to end (SIGTERM)."""
@@ -391,22 +392,10 @@ class Popen:
         streams = (self.stdout, self.stderr)
         handle = self._handle
         assert handle is not None
-        read = [stream for stream in streams if stream is not None]
         if self._exchange is None:
-            if not read and self.stdin is None:
+            if self.stdin is self.stdout is self.stderr is None:
                 self.wait(timeout)
                 return None, None
-            if (
-                len(read) == 1
-                and self.stdin is None
-                and timeout is None
-                and not handle.kill_sent
-                and not read[0].closed
-            ):
-                text = read[0].read()
-                read[0].close()
-                self.wait()
-                return (text, None) if read[0] is self.stdout else (None, text)
             from ._exchange import Exchange
 
             self._exchange = Exchange(self.stdin, streams, self._input_bytes(given))
@@ -421,7 +410,9 @@ class Popen:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
             except TimeoutExpired:
                 done = False
-        outputs = [self._as_promised(stream, self._exchange, done and not handle.kill_sent) for stream in streams]
+        outputs = [
+            self._as_promised(stream, self._exchange, done and not handle.kill_sent) for stream in streams
+        ]
         if not done:
             assert timeout is not None
             raise TimeoutExpired(self.args, timeout, *outputs)
@@ -482,4 +473,6 @@ class Popen:
             # Looked at before the warning, which may be an error in this program, or take its time.
             if handle.poll() is None:
                 _abandoned.append(handle)
-            warnings.warn(f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(
+                f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2
+            )
