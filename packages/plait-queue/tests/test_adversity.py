@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Signal handlers, finalisers, exceptions out of handlers, fork, and many threads at once: nothing lost, twice, or stuck.
+"""Signal handlers, finalisers, exceptions out of handlers, fork, and many threads at once: nothing lost, twice, or
+stuck.
 
 Whatever could hang or hit the test run itself happens in a child process with a deadline.
 """
@@ -14,6 +15,7 @@ import textwrap
 import threading
 
 import pytest
+
 from plait.queue import Queue
 
 PACKAGE = Queue.__module__.rpartition(".")[0]
@@ -22,7 +24,7 @@ import gc, os, random, signal, sys, threading, time
 sys.path[:] = {path!r}
 from importlib import import_module
 package = import_module({package!r})
-Queue, Empty, Full, ShutDown, SimpleQueue = (getattr(package, n) for n in "Queue Empty Full ShutDown SimpleQueue".split())
+Queue, Empty, Full, ShutDown = package.Queue, package.Empty, package.Full, package.ShutDown
 Fallback = import_module({package!r} + "._simple").SimpleQueue
 
 def eventually(condition, seconds=10):

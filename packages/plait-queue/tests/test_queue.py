@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a Queue does, without adversity. Each statement is checked on the interpreter's own module too, where it has it."""
+"""What a Queue does, without adversity. Each statement is checked on the interpreter's own module too, where it has
+it."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import weakref
 from collections import deque
 
 import pytest
+
 from plait.queue import Empty, Full, Queue, ShutDown
 
 STDLIB_SHUTS_DOWN = hasattr(stdlib_queue, "ShutDown")
@@ -20,12 +22,22 @@ STDLIB_SHUTS_DOWN = hasattr(stdlib_queue, "ShutDown")
 
 class Flavour:
     def __init__(self, name, module_queue, empty, full, shut_down):
-        self.name, self.Queue, self.Empty, self.Full, self.ShutDown = name, module_queue, empty, full, shut_down
+        self.name, self.Queue, self.Empty, self.Full, self.ShutDown = (
+            name,
+            module_queue,
+            empty,
+            full,
+            shut_down,
+        )
 
 
 OURS = Flavour("ours", Queue, Empty, Full, ShutDown)
 THEIRS = Flavour(
-    "stdlib", stdlib_queue.Queue, stdlib_queue.Empty, stdlib_queue.Full, getattr(stdlib_queue, "ShutDown", None)
+    "stdlib",
+    stdlib_queue.Queue,
+    stdlib_queue.Empty,
+    stdlib_queue.Full,
+    getattr(stdlib_queue, "ShutDown", None),
 )
 
 
@@ -464,6 +476,7 @@ def test_nothing_keeps_a_taken_item_alive(flavour):
         eventually(lambda: waiting(q))
     q.put(item)
     thread.join(10)
-    del item, got, thread
+    got.clear()
+    del item, thread
     gc.collect()
     assert gone() is None

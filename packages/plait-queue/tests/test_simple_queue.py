@@ -11,12 +11,15 @@ import weakref
 from importlib import import_module
 
 import pytest
+
 from plait.queue import Empty, Queue, SimpleQueue
 
 Fallback = import_module(Queue.__module__.rpartition(".")[0] + "._simple").SimpleQueue
 
 
-@pytest.fixture(params=[SimpleQueue, Fallback, stdlib_queue.SimpleQueue], ids=["public", "fallback", "stdlib"])
+@pytest.fixture(
+    params=[SimpleQueue, Fallback, stdlib_queue.SimpleQueue], ids=["public", "fallback", "stdlib"]
+)
 def kind(request):
     return request.param
 
@@ -43,7 +46,12 @@ def test_items_come_out_in_the_order_in_which_they_went_in(kind):
 def test_an_empty_one_raises_empty(kind):
     q = kind()
     error = stdlib_queue.Empty if kind is stdlib_queue.SimpleQueue else Empty
-    for refused in (q.get_nowait, lambda: q.get(False), lambda: q.get(timeout=0), lambda: q.get(block=False, timeout=-1)):
+    for refused in (
+        q.get_nowait,
+        lambda: q.get(False),
+        lambda: q.get(timeout=0),
+        lambda: q.get(block=False, timeout=-1),
+    ):
         with pytest.raises(error):
             refused()
     started = time.monotonic()

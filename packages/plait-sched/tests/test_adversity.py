@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import pytest
+
 from plait.sched import scheduler
 
 PACKAGE = scheduler.__module__.rpartition(".")[0]
@@ -89,7 +90,8 @@ def test_a_signal_handler_may_run_the_scheduler_that_it_interrupts():
 
 
 def test_a_handler_wakes_the_run_that_it_interrupts():
-    in_child("""
+    in_child(
+        """
     s = scheduler()
     far = s.enter(1000, 1, print)
     ran = []
@@ -99,7 +101,9 @@ def test_a_handler_wakes_the_run_that_it_interrupts():
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     s.run()
     assert ran == [1] and not s._naps
-    """, deadline=10)
+    """,
+        deadline=10,
+    )
 
 
 def test_an_exception_out_of_a_handler_loses_no_event():

@@ -6,6 +6,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
 from plait.sched import scheduler
 
 
@@ -42,7 +43,10 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=events, count=st.integers(20, 80), spread=st.integers(1, 9))
     def enter_many(self, count, spread):
-        entered = [self.s.enterabs(self.now + (n * 7) % spread, n % 3, self.ran.append, (object(),)) for n in range(count)]
+        entered = [
+            self.s.enterabs(self.now + (n * 7) % spread, n % 3, self.ran.append, (object(),))
+            for n in range(count)
+        ]
         self.pending += entered
         return multiple(*entered)
 

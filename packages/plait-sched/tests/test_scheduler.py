@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a scheduler does. Statements about the documented behaviour are checked on the interpreter's own module too."""
+"""What a scheduler does. Statements about the documented behaviour are checked on the interpreter's own module
+too."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import threading
 import time
 
 import pytest
+
 from plait.sched import Event, scheduler
 
 
@@ -57,13 +59,12 @@ def test_a_simulation_sees_the_delays_that_the_standard_gives():
         rng = random.Random(5)
         s = kind(simulation.time, simulation.delay)
         ran = []
-        pending = []
 
         def act(name):
             ran.append((name, simulation.now))
             for _ in range(rng.choice([0, 1, 2])):
                 if len(ran) + len(s.queue) < 200:
-                    pending.append(s.enter(rng.randrange(5), rng.randrange(3), act, (rng.random(),)))
+                    s.enter(rng.randrange(5), rng.randrange(3), act, (rng.random(),))
             if rng.random() < 0.3 and not s.empty():
                 s.cancel(rng.choice(s.queue))
 

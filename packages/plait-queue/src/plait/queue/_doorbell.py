@@ -28,12 +28,14 @@ class Doorbell(Condition):
         self._queue = ref(queue)
 
     def notify(self, n: int = 1) -> None:
-        """Wake at most *n* threads that wait in this Condition, and every waiting call of the queue that can be served now."""
+        """Wake at most *n* threads that wait in this Condition, and every waiting call of the queue that can be
+        served now."""
         super().notify(n)
         self._settle()
 
     def notify_all(self) -> None:
-        """Wake all threads that wait in this Condition, and every waiting call of the queue that can be served now."""
+        """Wake all threads that wait in this Condition, and every waiting call of the queue that can be served
+        now."""
         super().notify_all()
         self._settle()
 

@@ -2,39 +2,44 @@
 # The queue: one owner-aware lock, one deque, and three lines of waiting calls.
 #
 # Always true when the mutex is free
-#   - nobody waits in vain: no getter waits while there is stock, no putter while there is room, no joiner while every task
-#     is done, and nobody but joiners after shutdown. `_settle` makes this true; every change of the state ends with it.
-#   - each line is served longest-waiting first (a call nested in a blocked call of the same thread goes before it, because
-#     the outer one cannot go on before the inner one does).
-#   - `unfinished_tasks` is the number of items put less the number of `task_done` calls, whatever happens to the items.
+#   - nobody waits in vain: no getter waits while there is stock, no putter while there is room, no joiner while
+#     every task is done, and nobody but joiners after shutdown. `_settle` makes this true; every change of the state
+#     ends with it.
+#   - each line is served longest-waiting first (a call nested in a blocked call of the same thread goes before it,
+#     because the outer one cannot go on before the inner one does).
+#   - `unfinished_tasks` is the number of items put less the number of `task_done` calls, whatever happens to the
+#     items.
 #
 # Who wakes whom
-#   A putter puts its item into the stock, then `_settle` carries items from the stock into the boxes of waiting getters and
-#   rings them; a getter that was rung has its item already and needs no lock. In the same way a getter makes room and
+#   A putter puts its item into the stock, then `_settle` carries items from the stock into the boxes of waiting
+#   getters and rings them; a getter that was rung has its item already and needs no lock. In the same way a getter
+#   makes room and
 #   `_settle` carries the items of waiting putters into the stock. Nobody is woken who would find nothing.
 #
 # What if it is interrupted here (see _waiting.py for where "here" can be)
 #   - by a nested operation: the mutex lets the same thread in again. Each step (count, append, take, leave a line) is
-#     one call into C, no value read before a step is written back after it, and what was found true before a step is either
-#     looked at again behind it or harmless when stale (nested puts may overfill a bounded queue by the depth of nesting).
-#     A nested call that has to wait lets go of the mutex at all its levels; what other threads do meanwhile is, for the
-#     interrupted operation, no different from nested operations.
-#   - by an exception out of a handler, while waiting: the call leaves its line. If an item had been carried into its box, the
-#     item goes to `_returned`, from which getters are served before the stock, in the order in which the items were taken.
-#   - by an exception out of a handler, elsewhere: whatever was done stays done, and `_settle` runs before the exception goes on.
-#     A put() or get() that ends so has happened or not, never half. On CPython 3.11 and newer this is exact; before, and on
-#     PyPy, one or two bytecodes remain in which an exception loses what the stack holds.
+#     one call into C, no value read before a step is written back after it, and what was found true before a step is
+#     either looked at again behind it or harmless when stale (nested puts may overfill a bounded queue by the depth
+#     of nesting). A nested call that has to wait lets go of the mutex at all its levels; what other threads do
+#     meanwhile is, for the interrupted operation, no different from nested operations.
+#   - by an exception out of a handler, while waiting: the call leaves its line. If an item had been carried into its
+#     box, the item goes to `_returned`, from which getters are served before the stock, in the order in which the
+#     items were taken.
+#   - by an exception out of a handler, elsewhere: whatever was done stays done, and `_settle` runs before the
+#     exception goes on. A put() or get() that ends so has happened or not, never half. On CPython 3.11 and newer
+#     this is exact; before, and on PyPy, one or two bytecodes remain in which an exception loses what the stack
+#     holds.
 #
 # What if it is forked here
-#   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread itself
-#   holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment.
+#   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread
+#   itself holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment.
 #
 # Subclasses and meddlers
-#   `_init/_put/_get/_qsize` are honoured where a class overrides them; then items pass through them (in the thread that
-#   happens to settle). `queue` may be read, changed or replaced under `mutex`. The three Conditions of the standard module
-#   exist from the moment somebody asks for one; their notify() settles the queue too, so `q.queue.clear();
-#   q.not_full.notify_all()` wakes our putters, and a user waiting in `q.not_empty.wait()` is notified by our put().
-#   All of this takes the long way round (`_odd`); a queue nobody meddled with never sees it.
+#   `_init/_put/_get/_qsize` are honoured where a class overrides them; then items pass through them (in the thread
+#   that happens to settle). `queue` may be read, changed or replaced under `mutex`. The three Conditions of the
+#   standard module exist from the moment somebody asks for one; their notify() settles the queue too, so
+#   `q.queue.clear(); q.not_full.notify_all()` wakes our putters, and a user waiting in `q.not_empty.wait()` is
+#   notified by our put(). All of this takes the long way round (`_odd`); a queue nobody meddled with never sees it.
 
 from __future__ import annotations
 
@@ -42,9 +47,9 @@ from collections import deque
 from time import monotonic
 from types import GenericAlias
 
-from .._thread import RLock, get_ident, register_after_fork, reset_lock
+from .._thread import RLock, get_ident, register_after_fork
 from ._platform import Empty
-from ._waiting import Tally, Waiter, move, steps_of
+from ._waiting import Tally, Waiter, free_from_the_dead, move, steps_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,13 +78,13 @@ _NOTHING = object()  # no item: every value can be one
 class Full(Exception):
     """No room to put the item, and the caller did not want to wait, or not any longer."""
 
-    __module__ = __package__
+    __module__ = __package__ or __name__
 
 
-class ShutDown(Exception):  # noqa: N818
+class ShutDown(Exception):
     """The queue takes no more items; or it gives no more, for it is empty."""
 
-    __module__ = __package__
+    __module__ = __package__ or __name__
 
 
 class Queue(Of["T"]):
@@ -87,13 +92,13 @@ class Queue(Of["T"]):
 
     *maxsize* bounds how many items may wait in it; zero or less means any number.
 
-    Safe to use from other threads, from signal handlers, finalisers and garbage collector callbacks even while the same
-    thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are served in the
-    order in which they came.
+    Safe to use from other threads, from signal handlers, finalisers and garbage collector callbacks even while the
+    same thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are
+    served in the order in which they came.
 
-    Differs from the standard `queue.Queue` in those guarantees; in that `mutex` is an `RLock`; and in that `not_empty`,
-    `not_full` and `all_tasks_done` are made when they are first looked at. A put() that interrupts another put() of
-    the same thread may exceed *maxsize* by one.
+    Differs from the standard `queue.Queue` in those guarantees; in that `mutex` is an `RLock`; and in that
+    `not_empty`, `not_full` and `all_tasks_done` are made when they are first looked at. A put() that interrupts
+    another put() of the same thread may exceed *maxsize* by one.
     """
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -111,7 +116,9 @@ class Queue(Of["T"]):
         self._done_tally = Tally()
         self._puts = self._put_tally.steps
         self._carried = Tally()
-        self._hooked = any(getattr(type(self), hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize"))
+        self._hooked = any(
+            getattr(type(self), hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize")
+        )
         self._odd = self._hooked  # true for good once the short ways do not do
         self._init(maxsize)
         register_after_fork(self, _drop_the_dead)
@@ -121,14 +128,15 @@ class Queue(Of["T"]):
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Put *item* into the queue.
 
-        Waits while the queue is full: as long as it takes, or *timeout* seconds, or not at all if *block* is false; then
-        raises `Full`. Raises `ShutDown` as soon as the queue is shut down, also if it was waiting. A negative *timeout* is a
-        `ValueError`, unless there is no reason ever to wait.
+        Waits while the queue is full: as long as it takes, or *timeout* seconds, or not at all if *block* is false;
+        then raises `Full`. Raises `ShutDown` as soon as the queue is shut down, also if it was waiting. A negative
+        *timeout* is a `ValueError`, unless there is no reason ever to wait.
 
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
-        if timeout is not None and block and timeout < 0 < self.maxsize:
-            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        if timeout is not None and timeout < 0:
+            self._put_slowly(item, block, timeout)
+            return
         try:
             with self.mutex:
                 if not self._odd and not self.is_shutdown:
@@ -148,19 +156,19 @@ class Queue(Of["T"]):
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the item that has been in the queue longest.
 
-        Waits while the queue is empty: as long as it takes, or *timeout* seconds, or not at all if *block* is false; then
-        raises `Empty`. Raises `ShutDown` once the queue is shut down and empty, also if it was waiting. A negative *timeout*
-        is a `ValueError` if *block* is true.
+        Waits while the queue is empty: as long as it takes, or *timeout* seconds, or not at all if *block* is false;
+        then raises `Empty`. Raises `ShutDown` once the queue is shut down and empty, also if it was waiting. A
+        negative *timeout* is a `ValueError` if *block* is true.
 
         If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
         """
-        if timeout is not None and block and timeout < 0:
-            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        if timeout is not None and timeout < 0:
+            return self._get_slowly(block, timeout)
         item: Any = _NOTHING
         try:
             with self.mutex:
                 if self._stock and not self._odd and not self._returned:
-                    for item in self._takes:
+                    for item in self._takes:  # noqa: B007 - it is what we are after
                         break
                     if self._putters:
                         self._settle()
@@ -196,7 +204,8 @@ class Queue(Of["T"]):
             return 0 < self.maxsize <= self._level()
 
     def task_done(self) -> None:
-        """Say that one item taken from the queue has been worked on; `join` waits for as many of these as there were puts.
+        """Say that one item taken from the queue has been worked on; `join` waits for as many of these as there were
+        puts.
 
         Wakes every `join` when it is the last. Raises `ValueError` if called more often than items were put.
         """
@@ -236,9 +245,9 @@ class Queue(Of["T"]):
     def shutdown(self, immediate: bool = False) -> None:
         """Refuse new items; wake everyone who waits in put() or get().
 
-        Waiting putters see `ShutDown` at once; getters take what is left, and see it then. With *immediate* what is left is
-        dropped, each item counted as done, so that `join` waits only for the items that were taken already. Calling it
-        twice is harmless.
+        Waiting putters see `ShutDown` at once; getters take what is left, and see it then. With *immediate* what is
+        left is dropped, each item counted as done, so that `join` waits only for the items that were taken already.
+        Calling it twice is harmless.
         """
         with self.mutex:
             self.is_shutdown = True
@@ -254,8 +263,6 @@ class Queue(Of["T"]):
                 self._settle()
                 for doorbell in tuple(self._doorbells.values()):
                     doorbell.ring_all()
-
-    __class_getitem__ = classmethod(GenericAlias)
 
     # -- what meddlers look at -------------------------------------------------------------------------------------
 
@@ -289,12 +296,14 @@ class Queue(Of["T"]):
 
     @property
     def not_empty(self) -> Doorbell:
-        """A Condition over `mutex` that is notified once for each item put. Notify it after adding to `queue` by hand."""
+        """A Condition over `mutex` that is notified once for each item put. Notify it after adding to `queue` by
+        hand."""
         return self._doorbell("not_empty")
 
     @property
     def not_full(self) -> Doorbell:
-        """A Condition over `mutex` that is notified once for each item taken. Notify it after removing from `queue` by hand."""
+        """A Condition over `mutex` that is notified once for each item taken. Notify it after removing from `queue`
+        by hand."""
         return self._doorbell("not_full")
 
     @property
@@ -302,7 +311,8 @@ class Queue(Of["T"]):
         """A Condition over `mutex` that is notified when `unfinished_tasks` becomes 0."""
         return self._doorbell("all_tasks_done")
 
-    # -- what subclasses override; called with the mutex held ---------------------------------------------------------
+    # -- what subclasses override; called with the mutex held
+    # ---------------------------------------------------------
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
         self.queue = deque()
@@ -325,6 +335,8 @@ class Queue(Of["T"]):
             with self.mutex:
                 if self.is_shutdown:
                     raise ShutDown(f"{self!r} was shut down: it takes no more items")
+                if timeout is not None and block and timeout < 0 < self.maxsize:
+                    raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
                 if not self._putters and self._has_room():
                     self._store(item)
                     return
@@ -353,11 +365,13 @@ class Queue(Of["T"]):
             with self.mutex:
                 if self._putters:
                     self._settle()  # somebody emptied `queue` by hand
-                if self._level() and not self._getters:
-                    self._fill(waiter)
-                    self._settle()
-                elif self.is_shutdown:
+                level = self._level()
+                if self.is_shutdown and not level:
                     raise ShutDown(f"{self!r} was shut down and is empty")
+                if timeout is not None and block and timeout < 0:
+                    raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+                if level and not self._getters and self._fill(waiter):
+                    self._settle()
                 elif not block or timeout == 0:
                     raise Empty("the queue is empty")
                 else:
@@ -467,13 +481,14 @@ class Queue(Of["T"]):
                 break
         else:
             # Counted and carried in one piece.
-            for _ in zip(self._puts, move(waiter.box.pop, self._stock.append)):
+            for _ in zip(self._puts, move(waiter.box.pop, self._stock.append), strict=False):
                 break
             self._announce("not_empty")
         return True
 
     def _store(self, item: T) -> None:
-        """Put an item into the stock and count it. Through the hook of a subclass, but never through two at a time."""
+        """Put an item into the stock and count it. Through the hook of a subclass, but never through two at a
+        time."""
         for _ in self._puts:
             break
         if not self._hooked:
@@ -582,8 +597,7 @@ def _reinstate(line: deque[Waiter], waiter: Waiter) -> None:
 
 def _drop_the_dead(queue: Queue[Any]) -> None:
     """In the child of a fork: free the mutex, and forget the calls of threads that do not exist here."""
-    if not queue.mutex._is_owned():
-        reset_lock(queue.mutex)
+    if free_from_the_dead(queue.mutex):
         queue._in_hook = False
     me = get_ident()
     for line in (queue._getters, queue._putters, queue._joiners):

@@ -19,7 +19,7 @@ else:
         class Empty(Exception):
             """Nothing to get, and the caller did not want to wait, or not any longer."""
 
-            __module__ = __package__
+            __module__ = __package__ or __name__
 
 
 __all__ = ["Empty", "SimpleQueue"]

@@ -17,8 +17,8 @@ __all__ = ["SimpleQueue"]
 class SimpleQueue(Of["T"]):
     """An unbounded first-in first-out queue without task counting.
 
-    put() never waits and may interrupt any other operation on the same queue in the same thread, from a signal handler or a
-    finaliser. Waiting getters are served in the order in which they came.
+    put() never waits and may interrupt any other operation on the same queue in the same thread, from a signal
+    handler or a finaliser. Waiting getters are served in the order in which they came.
     """
 
     __slots__ = ("__weakref__", "_items")
@@ -27,14 +27,15 @@ class SimpleQueue(Of["T"]):
         self._items: Queue[T] = Queue()
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Put *item* into the queue. *block* and *timeout* are there for the sake of `Queue.put` and change nothing."""
+        """Put *item* into the queue. *block* and *timeout* are there for the sake of `Queue.put` and change
+        nothing."""
         self._items.put(item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the item that has been in the queue longest.
 
-        Waits while the queue is empty: as long as it takes, or *timeout* seconds, or not at all if *block* is false; then
-        raises `Empty`. A negative *timeout* is a `ValueError` if *block* is true.
+        Waits while the queue is empty: as long as it takes, or *timeout* seconds, or not at all if *block* is false;
+        then raises `Empty`. A negative *timeout* is a `ValueError` if *block* is true.
         """
         return self._items.get(block, timeout)
 

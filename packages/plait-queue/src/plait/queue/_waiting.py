@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-# Small parts that cannot be torn: what a queue is built from when any bytecode may be followed by somebody else's code.
+# Small parts that cannot be torn: what a queue is built from when any bytecode may be followed by somebody else's
+# code.
 #
 # Where an interruption can strike
 #   CPython runs signal handlers, pending finalisers and (from 3.12) the garbage collector between two bytecodes: from
-#   3.11 only after a call, at the head of a function and on a backward jump; on 3.10 and PyPy nearly anywhere. The handler
-#   may use the very object it interrupts (nesting), or raise (KeyboardInterrupt), or both.
+#   3.11 only after a call, at the head of a function and on a backward jump; on 3.10 and PyPy nearly anywhere. The
+#   handler may use the very object it interrupts (nesting), or raise (KeyboardInterrupt), or both.
 #
-#   A single call of a C function is never torn by either. But a result that a call has just left on the evaluation stack is
-#   lost when a handler raises at that moment: `item = d.popleft()` can lose an item. `for item in pops: break`, where
-#   `pops` is a C iterator whose step is that popleft, cannot, because no interpreter check lies between taking the step
-#   and storing the name (3.11 and newer; one bytecode wide on 3.10 and PyPy). So steps that must not be torn are composed of
-#   C iterators here, and are taken by a `for` that ends at once.
+#   A single call of a C function is never torn by either. But a result that a call has just left on the evaluation
+#   stack is lost when a handler raises at that moment: `item = d.popleft()` can lose an item. `for item in pops:
+#   break`, where `pops` is a C iterator whose step is that popleft, cannot, because no interpreter check lies
+#   between taking the step and storing the name (3.11 and newer; one bytecode wide on 3.10 and PyPy). So steps that
+#   must not be torn are composed of C iterators here, and are taken by a `for` that ends at once.
 #
 # This has nothing to do with other threads: those are kept out by the queue's mutex.
 
@@ -20,24 +21,43 @@ from collections import deque
 from itertools import count, repeat, starmap
 from time import monotonic
 
-from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
+from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident, reset_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["Tally", "Waiter", "move", "steps_of"]
+__all__ = ["Tally", "Waiter", "free_from_the_dead", "move", "steps_of"]
 
 
 def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
-    """An endless iterator, wholly in C, each step of which is one `call()`; an exception passes through and ends nothing."""
+    """An endless iterator, wholly in C, each step of which is one `call()`; an exception passes through and ends
+    nothing."""
     return starmap(call, repeat(()))
 
 
 def move(take: Callable[[], Any], give: Callable[[Any], Any]) -> Iterator[Any]:
     """An iterator, each step of which is `give(take())` in one piece."""
     return map(give, starmap(take, repeat(())))
+
+
+def _release(mutex: RLock) -> bool:
+    """Release *mutex* once; false if the calling thread does not hold it."""
+    try:
+        mutex.release()
+    except RuntimeError:
+        return False
+    return True
+
+
+def free_from_the_dead(mutex: RLock) -> bool:
+    """In the child of a fork: free *mutex* if the thread that held it is not here; false if it is (the caller)."""
+    if _release(mutex):
+        mutex.acquire()
+        return False
+    reset_lock(mutex)
+    return True
 
 
 class Tally:
@@ -53,9 +73,9 @@ class Tally:
 class Waiter:
     """One blocked call: a bell to ring, and a box through which an item passes.
 
-    A getter comes with an empty box and is served by filling it; a putter comes with its item in the box and is served by
-    emptying it. A *verdict* is an exception for the caller to raise instead, for instance since the queue was shut down.
-    *ticket* says which of several items was carried to a waiting getter first.
+    A getter comes with an empty box and is served by filling it; a putter comes with its item in the box and is
+    served by emptying it. A *verdict* is an exception for the caller to raise instead, for instance since the queue
+    was shut down. *ticket* says which of several items was carried to a waiting getter first.
     """
 
     __slots__ = ("bell", "box", "gives", "gone", "thread", "ticket", "verdict")
@@ -84,13 +104,13 @@ class Waiter:
     def sleep(self, mutex: RLock, timeout: float | None) -> None:
         """Wait for the bell, or until *timeout* seconds have passed.
 
-        Whoever calls this from within *mutex* (a signal handler that interrupted an operation of the same queue, or a user's
-        `with q.mutex: q.get()`) lets go of it meanwhile, as in `Condition.wait`: else nobody could ever ring.
+        Whoever calls this from within *mutex* (a signal handler that interrupted an operation of the same queue, or
+        a user's `with q.mutex: q.get()`) lets go of it meanwhile, as in `Condition.wait`: else nobody could ever
+        ring.
         """
         levels = 0
         try:
-            while mutex._is_owned():
-                mutex.release()
+            while _release(mutex):
                 levels += 1
             if timeout is None:
                 self.bell.acquire()

@@ -11,9 +11,9 @@
     soon
     late
 
-The names, signatures and documented behaviour are those of the newest Python's `sched`. Beyond it: cancelling takes the same
-short time however many events there are; `run()` notices, while it sleeps, that an earlier event was entered or that the
-awaited one was cancelled, in any thread or signal handler.
+The names, signatures and documented behaviour are those of the newest Python's `sched`. Beyond it: cancelling takes
+the same short time however many events there are; `run()` notices, while it sleeps, that an earlier event was
+entered or that the awaited one was cancelled, in any thread or signal handler.
 """
 
 from __future__ import annotations

@@ -2,27 +2,28 @@
 # The agenda: which events are pending, and which of them is next.
 #
 # Theory
-#   `pending` (a dict, sequence number -> event) is the truth. An event is pending while it is in there, and whoever pops it out of
-#   there, to run it or to cancel it, is the only one who does. Single dict operations: no lock, no matter which thread or
-#   signal handler they come from.
+#   `pending` (a dict, sequence number -> event) is the truth. An event is pending while it is in there, and whoever
+#   pops it out of there, to run it or to cancel it, is the only one who does. Single dict operations: no lock, no
+#   matter which thread or signal handler they come from.
 #
 #   Everything else is an index that may lag behind the truth and is corrected when it is read:
 #     `_arrivals`  events entered since somebody last looked, unordered;
 #     `_ordered`   a list sorted backwards, the next event last: many arrivals at a time go here by one sort, which
 #                  Python's merge sort does in nearly linear time, since most of it is in order already;
 #     `_heap`      few arrivals at a time go here.
-#   Events that are not pending any more are dropped from the index when they come to the front, or all at once when they
-#   outnumber the others.
+#   Events that are not pending any more are dropped from the index when they come to the front, or all at once when
+#   they outnumber the others.
 #
 # Interruptions
-#   `add` and `take` are safe anywhere. `first` rearranges the index under an owner-aware lock. If it is interrupted by a nested
-#   `first` (a scheduler run from a signal handler, or from the comparison of some exotic time), that one must not touch the
-#   half-done index and finds the smallest pending event by looking at all. If an exception out of a handler ends it, or a fork
-#   in another thread freezes it half-done, the index is built anew from the truth the next time.
+#   `add` and `take` are safe anywhere. `first` rearranges the index under an owner-aware lock. If it is interrupted
+#   by a nested `first` (a scheduler run from a signal handler, or from the comparison of some exotic time), that one
+#   must not touch the half-done index and finds the smallest pending event by looking at all. If an exception out of
+#   a handler ends it, or a fork in another thread freezes it half-done, the index is built anew from the truth the
+#   next time.
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from .._thread import RLock, register_after_fork, reset_lock
 from ._event import Event
@@ -60,8 +61,11 @@ class Agenda:
         return True
 
     def forget(self) -> None:
-        """Drop what the index holds of cancelled events if that is most of it, so that it keeps nothing alive for long."""
-        if len(self._ordered) + len(self._heap) > 2 * len(self.pending) + MANY and self._lock.acquire(blocking=False):
+        """Drop what the index holds of cancelled events if that is most of it, so that it keeps nothing alive for
+        long."""
+        if len(self._ordered) + len(self._heap) > 2 * len(self.pending) + MANY and self._lock.acquire(
+            blocking=False
+        ):
             try:
                 if not self._rearranging:
                     self.first()
@@ -124,8 +128,8 @@ class Agenda:
             self._ordered.sort(reverse=True)
 
     def _rebuild(self) -> None:
-        # In this order: an event that arrives meanwhile is in the arrivals, or in the copy, or in both. Twice does no harm,
-        # for it is pending once.
+        # In this order: an event that arrives meanwhile is in the arrivals, or in the copy, or in both. Twice does
+        # no harm, for it is pending once.
         self._arrivals.clear()
         ordered = list(self.pending.copy().values())
         ordered.sort(reverse=True)
@@ -135,8 +139,12 @@ class Agenda:
 
 def _free(agenda: Agenda) -> None:
     """In the child of a fork: the thread that held the lock is not here, unless it is this one."""
-    if not agenda._lock._is_owned():
+    try:
+        agenda._lock.release()
+    except RuntimeError:
         reset_lock(agenda._lock)
         if agenda._rearranging:
             agenda._rebuild()
             agenda._rearranging = False
+    else:
+        agenda._lock.acquire()

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     class Event(NamedTuple):
         """A call to make: `action(*argument, **kwargs)` at *time*.
 
-        Events compare like tuples: by *time*, then *priority* (lower first), then *sequence*, which counts the events of a
-        scheduler in the order in which they were entered and so leaves no ties.
+        Events compare like tuples: by *time*, then *priority* (lower first), then *sequence*, which counts the
+        events of a scheduler in the order in which they were entered and so leaves no ties.
         """
 
         time: Any
@@ -25,11 +25,13 @@ else:
     # The same class without importing `typing`, which would cost more than all the rest.
     from collections import namedtuple
 
-    Event = namedtuple("Event", ("time", "priority", "sequence", "action", "argument", "kwargs"), module=__package__)
+    Event = namedtuple(  # noqa: PYI024 - its typed twin is above
+        "Event", ("time", "priority", "sequence", "action", "argument", "kwargs"), module=__package__
+    )
     Event.__doc__ = """A call to make: `action(*argument, **kwargs)` at *time*.
 
-    Events compare like tuples: by *time*, then *priority* (lower first), then *sequence*, which counts the events of a
-    scheduler in the order in which they were entered and so leaves no ties.
+    Events compare like tuples: by *time*, then *priority* (lower first), then *sequence*, which counts the events of
+    a scheduler in the order in which they were entered and so leaves no ties.
     """
 
 __all__ = ["Event"]

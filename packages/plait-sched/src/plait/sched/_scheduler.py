@@ -2,23 +2,24 @@
 # The scheduler: looks at the first pending event, waits for it, takes it, calls it.
 #
 # Always true
-#   - an event is called by whoever took it off the agenda, after taking it; so it is called at most once, is not pending while it
-#     runs, and an exception out of it leaves the others as they were.
-#   - enter and cancel take no lock, so they may come from any thread, any action, any signal handler or finaliser, also one that
-#     interrupted run(), enter() or cancel().
+#   - an event is called by whoever took it off the agenda, after taking it; so it is called at most once, is not
+#     pending while it runs, and an exception out of it leaves the others as they were.
+#   - enter and cancel take no lock, so they may come from any thread, any action, any signal handler or finaliser,
+#     also one that interrupted run(), enter() or cancel().
 #
 # Waiting
-#   With the default `delayfunc`, time.sleep, run() waits on a lock of its own, its nap, for just as long as it would have
-#   slept. To miss nothing it announces the nap and then looks at the agenda once more; enter and cancel change the agenda and
-#   then look for naps. Whichever comes second sees the other. A nap is ended early by an event that comes before the one it
-#   waits for and by the cancellation of that one; then run() starts over.
+#   With the default `delayfunc`, time.sleep, run() waits on a lock of its own, its nap, for just as long as it would
+#   have slept. To miss nothing it announces the nap and then looks at the agenda once more; enter and cancel change
+#   the agenda and then look for naps. Whichever comes second sees the other. A nap is ended early by an event that
+#   comes before the one it waits for and by the cancellation of that one; then run() starts over.
 #
-#   Any other `delayfunc` is a black box that may advance a simulated clock, or run an event loop. It gets just the calls that the
-#   standard module makes: the time still to go, then, as the documentation has it, 0 after each action. What is entered or cancelled
-#   meanwhile counts when it returns: it cannot be woken by us.
+#   Any other `delayfunc` is a black box that may advance a simulated clock, or run an event loop. It gets just the
+#   calls that the standard module makes: the time still to go, then, as the documentation has it, 0 after each
+#   action. What is entered or cancelled meanwhile counts when it returns: it cannot be woken by us.
 #
-#   time.monotonic never goes back, so it need not be asked again while its last answer was late enough for the next event.
-#   Any other `timefunc` is asked once for each event and each wait, because asking it may be what makes it move.
+#   time.monotonic never goes back, so it need not be asked again while its last answer was late enough for the next
+#   event. Any other `timefunc` is asked once for each event and each wait, because asking it may be what makes it
+#   move.
 #
 # Fork
 #   In the child the naps of other threads are never slept to the end, and ending one early is harmless.
@@ -63,14 +64,14 @@ class Nap:
 class scheduler:  # noqa: N801 - the standard module's name
     """Calls events at their times, in the thread that calls `run`.
 
-    *timefunc* tells the time in any unit; *delayfunc* waits for so many of these units, and is called with 0 after each action,
-    so that other threads may run.
+    *timefunc* tells the time in any unit; *delayfunc* waits for so many of these units, and is called with 0 after
+    each action, so that other threads may run.
 
     Events may be entered and cancelled by any thread, by actions, signal handlers and finalisers. Several threads may
     `run` the same scheduler: each event is called once. Usable in the child of an `os.fork()`.
 
-    Differs from the standard `sched.scheduler`: `cancel` takes constant time; and with the default *delayfunc*, `run` does not
-    sleep through an earlier event that is entered meanwhile, nor for one that is cancelled.
+    Differs from the standard `sched.scheduler`: `cancel` takes constant time; and with the default *delayfunc*,
+    `run` does not sleep through an earlier event that is entered meanwhile, nor for one that is cancelled.
     """
 
     def __init__(
@@ -94,11 +95,13 @@ class scheduler:  # noqa: N801 - the standard module's name
     ) -> Event:
         """Have *action* called, as `action(*argument, **kwargs)`, when *timefunc* has reached *time*.
 
-        Of events for the same time the one with the lowest *priority* goes first, then the one entered first. Returns the event,
-        which is what `cancel` takes. Never waits; a sleeping `run` wakes if this event is before the one it waits for.
+        Of events for the same time the one with the lowest *priority* goes first, then the one entered first.
+        Returns the event, which is what `cancel` takes. Never waits; a sleeping `run` wakes if this event is before
+        the one it waits for.
         """
         event = tuple.__new__(
-            Event, (time, priority, next(self._numbers), action, argument, {} if kwargs is _NONE_GIVEN else kwargs)
+            Event,
+            (time, priority, next(self._numbers), action, argument, {} if kwargs is _NONE_GIVEN else kwargs),
         )
         self._agenda.add(event)
         if self._naps:
@@ -119,7 +122,8 @@ class scheduler:  # noqa: N801 - the standard module's name
         return self.enterabs(self.timefunc() + delay, priority, action, argument, kwargs)
 
     def cancel(self, event: Event) -> None:
-        """Have *event* not called. It must be pending: else, if it is being run, has been, or was cancelled, `ValueError`.
+        """Have *event* not called. It must be pending: else, if it is being run, has been, or was cancelled,
+        `ValueError`.
 
         Never waits, in whatever thread; wakes a `run` that sleeps until this very event. Takes constant time.
         """
@@ -148,11 +152,12 @@ class scheduler:  # noqa: N801 - the standard module's name
     def run(self, blocking: bool = True) -> Any:
         """Call the pending events at their times, one after another, until none is pending.
 
-        If *blocking* is false, call only those that are due, and return the time still to go until the next one, or None.
+        If *blocking* is false, call only those that are due, and return the time still to go until the next one, or
+        None.
 
         Actions may enter and cancel events. An exception out of an action, or of *delayfunc*, goes to the caller; the
-        event is not pending any more, respectively still is, and a new `run` goes on where this one ended. Events that are late
-        are called, never dropped.
+        event is not pending any more, respectively still is, and a new `run` goes on where this one ended. Events
+        that are late are called, never dropped.
         """
         agenda, timefunc, delayfunc = self._agenda, self.timefunc, self.delayfunc
         steady = timefunc is time.monotonic
