@@ -21,8 +21,10 @@
 #     of another generation is not counted as waking anybody. (It is rung all the same: the thread that forked may have
 #     done so in a signal handler, while waiting, and is still there.)
 #
-# Between two bytecodes an exception can always strike. "Was the lock released already?" must then have an answer. Hence
-# `done.extend(starmap(release, ONCE))`: the call and the note that it has been made, in one operation of C.
+# Between two bytecodes an exception of a signal handler can strike. "Has the lock been released already?" must then have
+# an answer, which `lock.release(); released = True` does not give: the exception may come between the two. Entering a
+# `with` block and storing its value is one step, so the lock is released by the __enter__ of a _Step, and taken by
+# another's. (On 3.10 it is two steps. What can be asked of the lock is asked then; see wait().)
 #
 # `with condition:` costs no more than `with lock:`. The special methods are slots of the class that hold the lock's own
 # methods; looking up a special method honours them. The price: `Condition.__enter__(c)`, through the class, is not
@@ -30,7 +32,6 @@
 
 from __future__ import annotations
 
-from itertools import starmap
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
@@ -41,8 +42,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The arguments of one call without arguments, for starmap.
-ONCE: tuple[tuple[()]] = ((),)
+# Stands for "the lock has not been let go of".
+INSIDE: Any = object()
+
+
+class _Step:
+    """``with _Step(call) as answer`` calls it, and nothing when it is left: str.format ignores what it does not need."""
+
+    __slots__ = ("__enter__", "__exit__")
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        me: Any = self
+        me.__enter__ = call
+        me.__exit__ = "".format
+
+    if TYPE_CHECKING:
+
+        def __enter__(self) -> Any: ...
+        def __exit__(self, *_exception: object) -> None: ...
 
 
 class Condition:
@@ -63,8 +80,9 @@ class Condition:
         "__exit__",
         "__weakref__",
         "_bells",
+        "_coming_back",
         "_is_owned",
-        "_let_go",
+        "_letting_go",
         "_lock",
         "_take_back",
         "acquire",
@@ -94,7 +112,8 @@ class Condition:
         own.__enter__ = getattr(lock, "__enter__", acquire)
         own.__exit__ = getattr(lock, "__exit__", None) or (lambda *_exception: release())
         # A lock that can be held several times over says how to let go of it altogether, and take it back as often.
-        self._let_go: Callable[[], Any] = getattr(lock, "_release_save", release)
+        self._letting_go = _Step(getattr(lock, "_release_save", release))
+        self._coming_back = _Step(acquire)
         self._take_back: Callable[[Any], object] | None = getattr(lock, "_acquire_restore", None)
         owned = getattr(lock, "_is_owned", None)
         if owned is None:
@@ -123,49 +142,51 @@ class Condition:
         bell = allocate_lock()
         bell.acquire()
         bells = self._bells
-        let_go: list[Any] = []
-        rung = False
+        take_back = self._take_back
+        saved = INSIDE
+        held = rung = False
         try:
             bells[bell] = fork_generation()
-            let_go.extend(starmap(self._let_go, ONCE))
-            if timeout is None:
-                rung = bell.acquire()
+            with self._letting_go as saved:
+                if timeout is None:
+                    rung = bell.acquire()
+                elif timeout > 0:
+                    rung = bell.acquire(True, timeout)
+                else:
+                    rung = bell.acquire(False)
+            if take_back is None:
+                with self._coming_back:
+                    held = True
             else:
-                rung = bell.acquire(True, timeout) if timeout > 0 else bell.acquire(False)
+                take_back(saved)
+                held = True
         except BaseException:
-            if let_go:
-                self._regain(let_go)
-            if bells.pop(bell, None) is None and let_go:
+            if saved is INSIDE or (take_back is not None and not held):
+                held = self._is_owned()
+            if not held:
+                self._regain(saved)
+            if bells.pop(bell, None) is None and saved is not INSIDE:
                 self._ring(1)
             raise
-        self._regain(let_go)
         return rung or bells.pop(bell, None) is None
 
-    def _regain(self, let_go: list[Any]) -> None:
-        """Take the lock back; keep what interrupts that until it is done."""
-        interruption: BaseException | None = None
-        regained: list[Any] = []
-        while True:
+    def _regain(self, saved: Any) -> None:
+        """Take the lock back for a wait that an exception has ended, whatever else strikes."""
+        held = False
+        while not held:
             try:
-                if self._take_back is None:
-                    regained.extend(starmap(self._lock.acquire, ONCE))
+                if self._take_back is None or saved is INSIDE:
+                    with self._coming_back:
+                        held = True
                 else:
-                    regained.extend(map(self._take_back, let_go))
-            except KeyboardInterrupt as error:
-                interruption = error
-            except BaseException as error:
-                # A signal handler may raise anything; so may a lock that is broken, and for ever. Only the
-                # interpreter's own locks are known never to be.
+                    self._take_back(saved)
+                    held = True
+            except BaseException:
+                # Another signal; the exception that ended the wait will do for both. But a lock of somebody else's
+                # may be broken, and raise for ever.
                 if not isinstance(self._lock, (LockType, RLock)):
                     raise
-                interruption = error
-            if regained:
-                break
-        if interruption is not None:
-            try:
-                raise interruption
-            finally:
-                del interruption
+                held = held or (self._take_back is not None and self._is_owned())
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until ``predicate()``, called with the lock held, is true; return what it returned last.
