@@ -22,7 +22,8 @@ from workspace import Package
 PINS = workspace.ROOT / "tools" / "requirements-wheels.txt"
 BACKEND = workspace.ROOT / ".nox" / "build-backend"
 
-_built: dict[Path, bool] = {}
+# What this process has built already: None for a success, otherwise the error, which would be the same again.
+_built: dict[Path, WheelhouseError | None] = {}
 
 
 class WheelhouseError(Exception):
@@ -51,8 +52,17 @@ def install(python: Path, args: Sequence[str]) -> None:
 
 def build(root: Path, out: Path, *, log: Callable[[str], object] = print) -> None:
     """Build what is under `root/packages` into `out`, unless that was done for these very files already."""
-    if _built.get(out):
-        return
+    if out not in _built:
+        try:
+            _build(root, out, log)
+            _built[out] = None
+        except WheelhouseError as error:
+            _built[out] = error
+    if failure := _built[out]:
+        raise failure
+
+
+def _build(root: Path, out: Path, log: Callable[[str], object]) -> None:
     folders = workspace.packages(root)
     stamp = out / "built-from"
     identity = workspace.fingerprint(root / "packages") + " " + str(out)
@@ -77,7 +87,6 @@ def build(root: Path, out: Path, *, log: Callable[[str], object] = print) -> Non
         (out / "siblings.txt").write_text("".join(lines))
         stamp.write_text(identity)
         log(f"built {len(folders)} sdists and {len(folders)} wheels into {out.relative_to(root)}/")
-    _built[out] = True
 
 
 def wheel_of(package: Package, out: Path) -> Path:
