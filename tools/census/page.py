@@ -166,8 +166,8 @@ def _comparison(serial: float, concurrent: float) -> Iterator[str]:
     for name, seconds, color in (("concurrent", concurrent, "parse"), ("serial", serial, "track")):
         yield (
             f"<tr><td>{name}</td><td class='number'>{seconds:.2f} s</td><td style='width: 75%'>"
-            f"<svg width='100%' height='16' aria-hidden='true'><rect class='{color}' width='{100 * seconds / longest:.1f}%'"
-            " height='16' rx='3'/></svg></td></tr>"
+            f"<svg width='100%' height='16' aria-hidden='true'>"
+            f"<rect class='{color}' width='{100 * seconds / longest:.1f}%' height='16' rx='3'/></svg></td></tr>"
         )
 
 
@@ -199,8 +199,8 @@ def render(
     problems = not_measured(records, skipped)
     title = escape(f"Source census of {folder}")
     colors = "".join(
-        f'<li><svg width="12" height="12" aria-hidden="true"><rect class="{stage}" width="12" height="12" rx="3"/></svg>'
-        f"{text}</li>"
+        f'<li><svg width="12" height="12" aria-hidden="true">'
+        f'<rect class="{stage}" width="12" height="12" rx="3"/></svg>{text}</li>'
         for stage, text in (
             ("parse", "parsing, in processes"),
             ("hash", "reading and hashing, in threads"),

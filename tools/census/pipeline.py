@@ -130,6 +130,9 @@ class Interruptions:
             os.kill(os.getpid(), signum)
         elif self._received is None:
             self._received = signum
+            # One is enough: a second one must not cut our orderly end short, the interpreter's own part of it included.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if self._verdicts is not None:
                 self._verdicts.put(Failed("signal", Interrupted(signum)))
 

@@ -115,7 +115,7 @@ class Progress(Thread):
         self._lock = Lock()
         self._stopped = False
         self._next: ScheduledEvent | None = None
-        self._due = time.monotonic() + display.interval
+        self._due = time.monotonic() + min(display.interval, 0.5)
 
     def _sleep(self, seconds: float) -> Any:
         return self._woken.wait(seconds)

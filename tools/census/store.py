@@ -112,7 +112,8 @@ def read_back(database: str) -> tuple[list[Record], list[Span]]:
     connection = sqlite3.connect(database)
     try:
         missing = connection.execute(
-            "select shown from files where read_problem is null or parse_problem is null or gzip_problem is null limit 1"
+            "select shown from files "
+            "where read_problem is null or parse_problem is null or gzip_problem is null limit 1"
         ).fetchone()
         if missing:
             raise RuntimeError(f"{missing[0]}: some of its figures were never stored")
