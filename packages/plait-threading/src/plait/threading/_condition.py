@@ -107,10 +107,12 @@ class Condition:
 
     def _bind(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
         lock: Any = self._lock
-        own: Any = self  # what follows are slots, not methods
-        own.acquire, own.release = acquire, release
-        own.__enter__ = getattr(lock, "__enter__", acquire)
-        own.__exit__ = getattr(lock, "__exit__", None) or (lambda *_exception: release())
+        leave = getattr(lock, "__exit__", None)
+        # Through the descriptors: in a subclass with methods of these names, attributes would miss the slots.
+        _set_acquire(self, acquire)
+        _set_release(self, release)
+        _set_enter(self, getattr(lock, "__enter__", acquire))
+        _set_exit(self, (lambda *_exception: release()) if leave is None else leave)
         # A lock that can be held several times over says how to let go of it altogether, and take it back as often.
         self._letting_go = _Step(getattr(lock, "_release_save", release))
         self._coming_back = _Step(acquire)
@@ -248,3 +250,8 @@ class Condition:
                 raise
             if generation == here_and_now:
                 n -= 1
+
+
+_set_acquire, _set_release, _set_enter, _set_exit = (
+    Condition.__dict__[name].__set__ for name in ("acquire", "release", "__enter__", "__exit__")
+)

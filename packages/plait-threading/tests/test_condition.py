@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: MIT
+"""Condition and Event: nobody is forgotten."""
+
+from __future__ import annotations
+
+import sys
+import threading as standard
+import time
+
+import pytest
+from plait.threading import Condition, Event, Lock, RLock, Thread
+
+
+class PlainLock:
+    """A lock with nothing but acquire and release."""
+
+    def __init__(self):
+        lock = Lock()
+        self.acquire, self.release = lock.acquire, lock.release
+
+
+LOCKS = [Lock, RLock, standard.Lock, standard.RLock, PlainLock]
+
+
+@pytest.fixture(params=LOCKS, ids=lambda c: f"{c.__module__}.{c.__qualname__}")
+def cond(request):
+    return Condition(request.param())
+
+
+def waiters(cond, count, log):
+    def wait(n):
+        with cond:
+            queued.append(n)
+            log.append((n, cond.wait()))
+
+    queued, threads = [], []
+    for n in range(count):
+        threads.append(Thread(target=wait, args=(n,)))
+        threads[-1].start()
+        while True:
+            with cond:
+                if len(queued) > n:
+                    break
+    return threads
+
+
+def test_notify_wakes_the_longest_waiting_first(cond):
+    log = []
+    threads = waiters(cond, 4, log)
+    for n in range(4):
+        with cond:
+            cond.notify()
+        threads[n].join(10)
+        assert log[-1] == (n, True)
+
+
+def test_notify_all_wakes_everyone(cond):
+    log = []
+    threads = waiters(cond, 4, log)
+    with cond:
+        cond.notify_all()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(log) == [(n, True) for n in range(4)]
+
+
+def test_a_wait_that_times_out_says_so_and_has_the_lock(cond):
+    with cond:
+        assert cond.wait(0.01) is False
+        assert cond.wait(0) is False
+        assert cond.wait(-1) is False
+        cond.notify()  # the bells of those three are gone
+        assert cond.wait_for(lambda: 0, timeout=0.01) == 0
+        assert cond.wait_for(lambda: "yes") == "yes"
+    assert cond.acquire(False)
+    cond.release()
+
+
+def test_without_the_lock_there_is_no_waiting_and_no_notifying(cond):
+    for call in (cond.wait, cond.notify, cond.notify_all):
+        with pytest.raises(RuntimeError, match="un-acquired lock"):
+            call()
+
+
+def test_an_rlock_is_let_go_of_altogether():
+    cond, log = Condition(), []
+    with cond, cond:
+        thread = Thread(target=lambda: (cond.acquire(), log.append(1), cond.notify(), cond.release()))
+        thread.start()
+        assert cond.wait(10)
+        assert log == [1]
+        cond.release()
+        cond.acquire()
+    thread.join()
+
+
+def test_a_subclass_may_extend_entering():
+    class Counted(Condition):
+        entered = 0
+
+        def __enter__(self):
+            self.entered += 1
+            return super().__enter__()
+
+    cond = Counted()
+    with cond:
+        cond.notify()
+    assert cond.entered == 1
+
+
+def test_old_names_warn():
+    cond = Condition()
+    with cond, pytest.warns(DeprecationWarning):
+        cond.notifyAll()
+
+
+def test_a_waiter_interrupted_when_already_notified_passes_the_wake_up_on(monkeypatch):
+    # The bell's acquire() is where a signal handler's exception comes out; this one has been rung by then.
+    module = sys.modules[Condition.__module__]
+    cond, log = Condition(Lock()), []
+    (second,) = (None,)
+
+    class Struck:
+        def __init__(self):
+            self.lock, self.taken = Lock(), 0
+
+        def acquire(self, *_args):
+            self.taken += 1
+            if self.taken == 1:
+                return True
+            with cond:
+                cond.notify()  # for us, the first in the list
+            raise KeyboardInterrupt
+
+        def release(self):
+            pass
+
+    real = module.allocate_lock
+    with cond:
+        monkeypatch.setattr(module, "allocate_lock", Struck)
+        second = Thread(target=lambda: [cond.__enter__(), log.append(cond.wait(10)), cond.release()])
+
+        def start_second():
+            monkeypatch.setattr(module, "allocate_lock", real)
+            second.start()
+
+        original = Struck.acquire
+
+        def acquire(self, *args):
+            if self.taken == 1:
+                start_second()
+                while True:
+                    with cond:
+                        if len(cond._bells) == 2:
+                            break
+            return original(self, *args)
+
+        Struck.acquire = acquire
+        with pytest.raises(KeyboardInterrupt):
+            cond.wait()
+        assert cond._lock.locked()
+    second.join(10)
+    assert log == [True]
+
+
+SIGNAL_STORM = """
+    import random, signal, sys, time
+    import {threading} as t
+    class Struck(Exception): pass
+    def strike(*_): raise Struck
+    signal.signal(signal.SIGALRM, strike)
+    lock_type = t.{lock}
+    cond = t.Condition(lock_type())
+    tokens = 0; stop = False; taken = [0]
+    def consume():
+        global tokens
+        while True:
+            with cond:
+                while not tokens and not stop: cond.wait()
+                if stop: return
+                tokens -= 1; taken[0] += 1
+                cond.notify_all()
+    other = t.Thread(target=consume, daemon=True); other.start()
+    end = time.monotonic() + 2.5
+    strikes = 0
+    while time.monotonic() < end:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.002))
+            while time.monotonic() < end:
+                cond.acquire()
+                try:
+                    cond.wait(0.0005)
+                finally:
+                    cond.release()
+        except Struck:
+            strikes += 1
+        except RuntimeError as error:
+            if "release" not in str(error): raise
+            # Struck between our own acquire() and try: nothing a condition could do about.
+            if not cond.acquire(timeout=5): sys.exit("lock lost")
+            cond.release()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    # An exception between acquire() and try leaves the lock to this thread; that is this loop's fault.
+    if cond._lock.locked() if hasattr(cond._lock, "locked") else cond._is_owned():
+        try: cond.release()
+        except RuntimeError: pass
+    for n in range(100):
+        with cond:
+            tokens += 1; cond.notify()
+            if not cond.wait_for(lambda: not tokens, 5): sys.exit("wake-up lost")
+    with cond: stop = True; cond.notify_all()
+    other.join(5)
+    assert not other.is_alive() and not cond._bells and strikes > 20, (strikes, cond)
+"""
+
+
+@pytest.mark.parametrize("lock", ["Lock", "RLock"])
+def test_signals_at_any_moment_leave_no_waiter_and_no_lock_behind(run_script, lock):
+    ended = run_script(SIGNAL_STORM.replace("{lock}", lock))
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_handler_may_notify_the_condition_it_interrupted(run_script):
+    ended = run_script("""
+        import signal, time
+        import {threading} as t
+        cond, woken = t.Condition(), []
+        def handler(*_):
+            with cond: cond.notify()
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            with cond:
+                woken.append(cond.wait(1)); cond.notify_all()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert len(woken) > 50 and all(woken) and not cond._bells
+    """)
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_childs_notify_is_not_spent_on_the_dead(run_script):
+    ended = run_script("""
+        import os
+        import {threading} as t
+        cond = t.Condition(); queued = []
+        def wait():
+            with cond: queued.append(1); cond.wait()
+        dead = [t.Thread(target=wait, daemon=True) for _ in range(3)]
+        for thread in dead: thread.start()
+        while True:
+            with cond:
+                if len(queued) == 3: break
+        with cond: pid = os.fork()
+        if not pid:
+            got = []
+            def wait():
+                with cond: queued.append(1); got.append(cond.wait(5))
+            new = t.Thread(target=wait); new.start()
+            while True:
+                with cond:
+                    if len(queued) == 4: cond.notify(); break
+            new.join()
+            os._exit(got != [True])
+        assert os.waitpid(pid, 0)[1] == 0
+        with cond: cond.notify_all()
+        for thread in dead: thread.join(5)
+    """)
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_two_waiters_in_a_loop_get_equal_shares():
+    cond, counts, tokens, stop = Condition(Lock()), [0, 0], [0], []
+
+    def consume(n):
+        while True:
+            with cond:
+                while not tokens[0]:
+                    if stop:
+                        return
+                    cond.wait()
+                tokens[0] -= 1
+                counts[n] += 1
+
+    threads = [Thread(target=consume, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(400):
+        while True:
+            with cond:
+                if len(cond._bells) == 2 and not tokens[0]:
+                    tokens[0] += 1
+                    cond.notify()
+                    break
+            time.sleep(0)
+    while True:
+        with cond:
+            if sum(counts) == 400:
+                stop.append(1)
+                cond.notify_all()
+                break
+    for thread in threads:
+        thread.join(10)
+    assert min(counts) >= 160
+
+
+def test_event_waits_until_set_and_tells():
+    event = Event()
+    assert event.wait(0) is False
+    assert event.wait(0.01) is False
+    threads = [Thread(target=event.wait) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    event.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert event.wait() is True
+    assert event.is_set()
+    event.clear()
+    assert not event.isSet()
+    assert not event._bells
+
+
+def test_event_may_be_set_from_a_handler_that_interrupts_it(run_script):
+    ended = run_script("""
+        import signal, time
+        import {threading} as t
+        event = t.Event()
+        signal.signal(signal.SIGALRM, lambda *_: event.set())
+        signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            assert event.wait(5); event.clear(); event.set(); event.clear()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert not event._bells
+    """)
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_event_interrupted_by_exceptions_never_forgets_a_waiter(run_script):
+    ended = run_script("""
+        import random, signal, sys, time
+        import {threading} as t
+        class Struck(Exception): pass
+        def strike(*_): raise Struck
+        signal.signal(signal.SIGALRM, strike)
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            event = t.Event()
+            threads = [t.Thread(target=event.wait, daemon=True) for _ in range(3)]
+            for thread in threads: thread.start()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.000001, 0.0001))
+                while True: event.set()
+            except Struck:
+                pass
+            for thread in threads:
+                thread.join(5)
+                if thread.is_alive(): sys.exit("forgotten")
+    """)
+    assert (ended.returncode, ended.err) == (0, "")

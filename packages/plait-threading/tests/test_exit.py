@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""What happens at the end of the process, with and without the standard module."""
+
+from __future__ import annotations
+
+import pytest
+
+IMPORTS = {
+    "never": ("", ""),
+    "before": ("import threading", ""),
+    "after": ("", "import threading"),
+}
+
+
+@pytest.mark.parametrize("when", IMPORTS)
+def test_exit_runs_hooks_last_first_then_joins_threads(run_script, when):
+    before, after = IMPORTS[when]
+    ended = run_script(f"""
+        {before}
+        import {{threading}} as t
+        go = t.Event()
+        def work():
+            go.wait(); print("work done")
+        t.Thread(target=work).start()
+        {after}
+        t.register_atexit(print, "first registered")
+        t.register_atexit(lambda: (print("last registered"), go.set()))
+    """)
+    lines = ended.out.split("\n")
+    assert lines[0] == "last registered"
+    assert sorted(lines[1:3]) == ["first registered", "work done"]
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_exit_hooks_come_before_atexit_callbacks_if_the_standard_module_is_loaded(run_script, when):
+    before, after = IMPORTS[when]
+    ended = run_script(f"""
+        {before}
+        import atexit
+        import {{threading}} as t
+        t.Thread(target=int).start()
+        {after}
+        t.register_atexit(print, "hook")
+        atexit.register(print, "atexit")
+    """)
+    assert ended.out.split() == ["hook", "atexit"]
+
+
+def test_exit_does_not_hang_if_the_standard_module_is_imported_after_the_last_start(run_script):
+    ended = run_script("""
+        import {threading} as t
+        go = t.Event()
+        t.Thread(target=go.wait).start()
+        t.register_atexit(go.set)
+        import threading
+    """)
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("when", IMPORTS)
+def test_exit_does_not_wait_for_daemon_threads(run_script, when):
+    before, after = IMPORTS[when]
+    ended = run_script(f"""
+        {before}
+        import {{threading}} as t
+        t.Thread(target=t.Event().wait, daemon=True).start()
+        {after}
+    """)
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_exit_reports_a_failing_hook_and_runs_the_others(run_script):
+    ended = run_script("""
+        import {threading} as t
+        t.register_atexit(print, "still runs")
+        t.register_atexit(lambda: 1 / 0)
+    """)
+    assert ended.out == "still runs\n"
+    assert "ZeroDivisionError" in ended.err
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("when", ["never", "before"])
+def test_exit_joins_threads_that_threads_start_meanwhile(run_script, when):
+    ended = run_script(f"""
+        {IMPORTS[when][0]}
+        import {{threading}} as t
+        main_ends = t.Event()
+        t.register_atexit(main_ends.set)
+        def first():
+            main_ends.wait()
+            try:
+                t.Thread(target=print, args=("second",)).start()
+            except RuntimeError as error:
+                print("second" if "ending" in str(error) else error)
+        t.Thread(target=first).start()
+    """)
+    assert ended.out == "second\n"
+    assert ended.returncode == 0
+
+
+def test_unregistered_hooks_are_not_called(run_script):
+    ended = run_script("""
+        import {threading} as t
+        def hook(): print("called")
+        t.register_atexit(hook); t.register_atexit(hook)
+        t.unregister_atexit(hook); t.unregister_atexit(print)
+    """)
+    assert ended.out == ""
+
+
+def test_run_exit_hooks_does_everything_once_also_in_a_forked_child(run_script):
+    ended = run_script("""
+        import os, threading, time
+        import {threading} as t
+        t.register_atexit(lambda: print("hook", flush=True))
+        pid = os.fork()
+        if not pid:
+            go = t.Event()
+            t.register_atexit(go.set)
+            def work():
+                go.wait(); print("joined", flush=True)
+            t.Thread(target=work).start()
+            std = threading.Thread(target=lambda: print("standard joined", flush=True)); std.start(); 
+            t.run_exit_hooks(); t.run_exit_hooks()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        print("parent", flush=True)
+    """)
+    lines = ended.out.split("\n")
+    assert sorted(lines[:3]) == ["hook", "joined", "standard joined"]
+    assert lines[3:5] == ["parent", "hook"]
+    assert (ended.returncode, ended.err) == (0, "")

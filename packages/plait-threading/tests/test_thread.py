@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: MIT
+"""Thread: starting, ending, waiting, naming."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+
+import pytest
+from plait import threading as ours
+from plait.threading import Event, Thread, current_thread, main_thread
+
+
+def test_start_runs_the_target_once_with_its_arguments():
+    seen = []
+    thread = Thread(target=lambda *a, **k: seen.append((a, k)), args=[1, 2], kwargs={"x": 3})
+    assert not thread.is_alive()
+    assert thread.ident is None
+    assert thread.native_id is None
+    thread.start()
+    thread.join()
+    assert seen == [((1, 2), {"x": 3})]
+    with pytest.raises(RuntimeError, match="only be started once"):
+        thread.start()
+
+
+def test_a_running_thread_is_listed_and_knows_itself():
+    go, seen = Event(), []
+
+    def work():
+        seen.append((current_thread(), ours.get_ident(), ours.get_native_id()))
+        go.wait()
+
+    thread = Thread(target=work, name="w")
+    before = ours.active_count()
+    thread.start()
+    assert thread.is_alive()
+    assert thread in ours.enumerate()
+    assert ours.active_count() == before + 1
+    assert thread.native_id is not None
+    go.set()
+    thread.join(10)
+    assert seen == [(thread, thread.ident, thread.native_id)]
+    assert not thread.is_alive()
+    assert thread not in ours.enumerate()
+
+
+def test_join_waits_no_longer_than_its_timeout_and_serves_several_callers():
+    go = Event()
+    thread = Thread(target=go.wait)
+    thread.start()
+    thread.join(0.01)
+    thread.join(-1)
+    assert thread.is_alive()
+    joiners = [Thread(target=thread.join) for _ in range(5)]
+    for joiner in joiners:
+        joiner.start()
+    go.set()
+    for joiner in joiners:
+        joiner.join(10)
+        assert not joiner.is_alive()
+
+
+def test_join_refuses_what_would_never_end():
+    with pytest.raises(RuntimeError, match="before it is started"):
+        Thread().join()
+    errors = []
+
+    def work():
+        try:
+            current_thread().join()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "current thread" in errors[0]
+
+
+def test_start_that_fails_leaves_nothing_registered_and_may_be_repeated(monkeypatch):
+    module = sys.modules[Thread.__module__]
+    real = module.start_joinable_thread
+
+    def refuse(*_args):
+        raise RuntimeError("can't start new thread")
+
+    thread = Thread(target=int)
+    monkeypatch.setattr(module, "start_joinable_thread", refuse)
+    with pytest.raises(RuntimeError):
+        thread.start()
+    assert not thread.is_alive()
+    assert thread not in ours.enumerate()
+    monkeypatch.setattr(module, "start_joinable_thread", real)
+    thread.start()
+    thread.join()
+
+
+def test_a_thread_that_dies_at_birth_is_noticed_by_everyone(monkeypatch):
+    module = sys.modules[Thread.__module__]
+    real = module.start_joinable_thread
+
+    def stillborn(course, handle, daemon):
+        del course
+        return real(int, handle, daemon)  # the system thread exists, but never runs ours
+
+    monkeypatch.setattr(module, "start_joinable_thread", stillborn)
+    thread = Thread(target=int)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert thread.native_id is None
+    assert thread not in ours.enumerate()
+
+
+def test_the_os_error_behind_a_refused_start_is_chained(run_script):
+    pytest.importorskip("resource")
+    ended = run_script("""
+        import errno, resource
+        import {threading} as t
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        import _thread
+        _thread.stack_size(1 << 28)
+        go, made = t.Event(), []
+        try:
+            for _ in range(20):
+                thread = t.Thread(target=go.wait, daemon=True); thread.start(); made.append(thread)
+        except RuntimeError as error:
+            assert isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EAGAIN, repr(error.__cause__)
+            assert set(t.enumerate()) == {*made, t.main_thread()}
+            print("refused")
+        go.set()
+    """)
+    if "PyPy" not in sys.version:
+        assert ended.out == "refused\n", ended.err
+
+
+def test_an_exception_goes_to_the_excepthook_that_is_set_then(monkeypatch):
+    seen = []
+    monkeypatch.setattr(ours, "excepthook", seen.append)
+
+    def fail():
+        raise LookupError("x")
+
+    thread = Thread(target=fail)
+    thread.start()
+    thread.join()
+    (args,) = seen
+    assert args.exc_type is LookupError
+    assert args.exc_traceback is not None
+    assert args.thread is thread
+
+
+def test_the_default_excepthook_names_the_thread_and_ignores_system_exit(capsys):
+    def fail():
+        raise LookupError("lost")
+
+    for target in (sys.exit, fail):
+        thread = Thread(target=target, name="the-worker")
+        thread.start()
+        thread.join()
+    err = capsys.readouterr().err
+    assert err.startswith("Exception in thread the-worker:\nTraceback")
+    assert err.endswith("LookupError: lost\n")
+
+
+def test_a_failing_excepthook_is_reported(monkeypatch):
+    reports = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: reports.append(args.exc_type))
+    monkeypatch.setattr(ours, "excepthook", lambda _args: [][0])
+    thread = Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    assert reports == [IndexError]
+
+
+def test_names_and_daemon_flags_follow_the_standard_rules():
+    def target():
+        pass
+
+    assert Thread(target=target).name.endswith(" (target)")
+    assert Thread(name=7).name == "7"
+    thread = Thread(daemon=True)
+    assert thread.daemon
+    seen = []
+    thread = Thread(target=lambda: seen.append(Thread().daemon), daemon=True)
+    thread.start()
+    with pytest.raises(RuntimeError):
+        thread.daemon = False
+    thread.join()
+    assert seen == [True]
+    assert not Thread().daemon
+    assert "initial" in repr(Thread())
+    assert "stopped daemon" in repr(thread)
+    with pytest.warns(DeprecationWarning):
+        assert thread.isDaemon()
+
+
+def test_a_subclass_overrides_run_and_must_initialise():
+    class Works(Thread):
+        def run(self):
+            self.result = 6 * 7
+
+    thread = Works()
+    thread.start()
+    thread.join()
+    assert thread.result == 42
+
+    class Forgets(Thread):
+        def __init__(self):
+            pass
+
+    with pytest.raises(RuntimeError, match="__init__"):
+        Forgets().start()
+
+
+def test_the_task_is_dropped_after_the_run():
+    class Payload:
+        def __call__(self):
+            pass
+
+    payload = Payload()
+    gone = weakref.ref(payload)
+    thread = Thread(target=payload)
+    thread.start()
+    thread.join()
+    del payload
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_context_is_run_in():
+    from contextvars import ContextVar, copy_context
+
+    var = ContextVar("var", default=0)
+    context = copy_context()
+    context.run(var.set, 5)
+    seen = []
+    thread = Thread(target=lambda: seen.append(var.get()), context=context)
+    thread.start()
+    thread.join()
+    assert seen == [5]
+
+
+def test_the_main_thread_is_known_even_if_first_asked_elsewhere(run_script):
+    ended = run_script("""
+        import _thread, time
+        lock = _thread.allocate_lock(); lock.acquire(); seen = []
+        def ask():
+            import {threading} as t
+            seen.append((t.main_thread().ident, t.current_thread() is t.main_thread()))
+            lock.release()
+        _thread.start_new_thread(ask, ()); lock.acquire()
+        import {threading} as t
+        assert seen == [(_thread.get_ident(), False)], seen
+        assert t.current_thread() is t.main_thread()
+        assert t.main_thread().name == "MainThread"
+    """)
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_foreign_thread_is_adopted_and_let_go():
+    import threading as standard
+
+    seen = []
+
+    def work():
+        seen.append(current_thread())
+        assert current_thread() is seen[0]
+        assert seen[0] in ours.enumerate()
+
+    thread = standard.Thread(target=work, name="foreign")
+    thread.start()
+    thread.join()
+    (adopted,) = seen
+    assert adopted.name == "foreign"
+    gc.collect()
+    adopted.join(10)
+    assert not adopted.is_alive()
+    assert adopted not in ours.enumerate()
+
+
+def test_the_standard_module_knows_our_threads_and_forgets_them():
+    import logging
+    import threading as standard
+
+    seen = []
+
+    def work():
+        record = logging.makeLogRecord({})
+        seen.append((record.threadName, standard.current_thread() in standard.enumerate()))
+        current_thread().name = "renamed"
+        seen.append(standard.current_thread().name)
+
+    before = standard.active_count()
+    thread = Thread(target=work, name="ours")
+    thread.start()
+    thread.join()
+    assert seen == [("ours", True), "renamed"]
+    assert standard.active_count() == before
+
+
+def test_a_fork_in_a_thread_leaves_both_modules_in_order(run_script):
+    ended = run_script("""
+        import os, threading, logging
+        import {threading} as t
+        go = t.Event()
+        other = t.Thread(target=go.wait, name="other"); other.start()
+        status = []
+        def fork():
+            pid = os.fork()
+            if not pid:
+                try:
+                    assert t.enumerate() == [t.current_thread()] == [t.main_thread()], t.enumerate()
+                    assert t.main_thread().name == "forker" == threading.current_thread().name
+                    assert not other.is_alive(); other.join()
+                    assert threading.main_thread() is threading.current_thread()
+                    new = t.Thread(target=int); new.start(); new.join()
+                    t.run_exit_hooks()
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            status.append(os.waitpid(pid, 0)[1])
+            status.append(threading.current_thread().name)
+            status.append(sorted(x.name for x in threading.enumerate()))
+        forker = t.Thread(target=fork, name="forker"); forker.start(); forker.join()
+        go.set(); other.join()
+        assert status == [0, "forker", ["MainThread", "forker", "other"]], status
+        assert [x.name for x in threading.enumerate()] == ["MainThread"]
+    """)
+    assert ended.returncode == 0, ended.err
