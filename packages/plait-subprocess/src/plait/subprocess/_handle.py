@@ -52,6 +52,9 @@ _SIGKILL = 9
 _pidfd_open: Any = getattr(os, "pidfd_open", None)
 _waitid: Any = getattr(os, "waitid", None)
 _P_PIDFD: Any = getattr(os, "P_PIDFD", None)
+_P_PID: Any = getattr(os, "P_PID", None)
+_TAKE: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOHANG", 1)
+_CLD_EXITED: int = getattr(os, "CLD_EXITED", 1)
 _PEEK: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOWAIT", 0)
 _WNOHANG: int = getattr(os, "WNOHANG", 1)
 
@@ -142,6 +145,13 @@ class ProcessHandle:
         """Look once, without blocking: the return code, or None while the child runs."""
         if self.returncode is None:
             self._refuse_in_forked_copy()
+            # A peek needs no lock. Only when it shows an end is it worth going through the whole sequence.
+            if _waitid is not None:
+                try:
+                    if _waitid(_P_PID, self.pid, _PEEK | _WNOHANG) is None:
+                        return None
+                except ChildProcessError:
+                    pass  # taken; _look finds out by whom
             with self._lock:
                 self._look()
         return self.returncode
@@ -256,20 +266,22 @@ class ProcessHandle:
         if _waitid is None:
             self._take_at_once()
             return
-        kind, number = (_P_PIDFD, self._fd) if self._fd >= 0 else (os.P_PID, self.pid)
+        kind, number = (_P_PIDFD, self._fd) if self._fd >= 0 else (_P_PID, self.pid)
         try:
             found = _waitid(kind, number, _PEEK | _WNOHANG)
             if found is None:
                 return
-            ended_by_exit = found.si_code == os.CLD_EXITED
-            self.returncode = found.si_status if ended_by_exit else -found.si_status
-            _waitid(kind, number, os.WEXITED | _WNOHANG)
+            self._write_down(found)
+            _waitid(kind, number, _TAKE)
         except ChildProcessError:
             # A signal handler of this thread may have gone through the whole sequence meanwhile; else it was
             # a stranger.
             if self.returncode is None:
                 self._status_was_taken()
         self._close_if_unused()
+
+    def _write_down(self, found: Any) -> None:
+        self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
 
     def _take_at_once(self) -> None:
         try:
@@ -298,9 +310,11 @@ class ProcessHandle:
             if timeout is None and _waitid is not None:
                 try:
                     if fd >= 0:
-                        _waitid(_P_PIDFD, fd, _PEEK)
-                    else:
-                        _waitid(os.P_PID, self.pid, _PEEK)
+                        # The pidfd is borrowed and means our child only: the whole sequence needs no lock.
+                        self._write_down(_waitid(_P_PIDFD, fd, _PEEK))
+                        _waitid(_P_PIDFD, fd, _TAKE)
+                        return self.returncode
+                    _waitid(_P_PID, self.pid, _PEEK)
                 except ChildProcessError:
                     pass  # taken meanwhile; _look finds out by whom
             elif fd >= 0 and timeout is not None:

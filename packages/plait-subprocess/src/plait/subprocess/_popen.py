@@ -44,6 +44,8 @@ DEVNULL = -3
 #: After Ctrl-C the child, which the terminal has interrupted too, gets this long to end before we go on.
 _INTERRUPT_GRACE = 0.25
 
+_DEFAULT_PATH = os.fsencode(os.defpath)
+
 _abandoned: list[ProcessHandle] = []
 
 
@@ -138,7 +140,12 @@ def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
     name = os.fsencode(program)
     if b"/" in name:
         return [name]
-    return [os.path.join(os.fsencode(folder), name) for folder in os.get_exec_path(env)]
+    if env is None:
+        # As os.get_exec_path(), which takes longer than anything else here because it guards against warnings.
+        folders = os.environb.get(b"PATH", _DEFAULT_PATH).split(b":")
+    else:
+        folders = [os.fsencode(folder) for folder in os.get_exec_path(env)]
+    return [folder + b"/" + name if folder else name for folder in folders]
 
 
 class Popen:
