@@ -10,6 +10,7 @@ import textwrap
 from dataclasses import dataclass
 
 import pytest
+
 from plait.threading import Thread
 
 
@@ -27,10 +28,17 @@ def run_script():
     def run(source: str, timeout: float = 20) -> Ended:
         threading_name = Thread.__module__.rpartition(".")[0]
         thread_name = threading_name.rpartition(".")[0] + "._thread"
-        source = textwrap.dedent(source).replace("{threading}", threading_name).replace("{_thread}", thread_name)
+        source = (
+            textwrap.dedent(source).replace("{threading}", threading_name).replace("{_thread}", thread_name)
+        )
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         done = subprocess.run(
-            [sys.executable, "-c", source], capture_output=True, text=True, timeout=timeout, env=env, check=False
+            [sys.executable, "-c", source],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=env,
+            check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 

@@ -112,21 +112,22 @@ def test_unregistered_hooks_are_not_called(run_script):
 
 def test_run_exit_hooks_does_everything_once_also_in_a_forked_child(run_script):
     ended = run_script("""
-        import os, threading, time
+        import os, threading
         import {threading} as t
-        t.register_atexit(lambda: print("hook", flush=True))
+        def say(word): os.write(1, word.encode() + b"\\n")
+        t.register_atexit(lambda: say("hook"))
         pid = os.fork()
         if not pid:
             go = t.Event()
             t.register_atexit(go.set)
             def work():
-                go.wait(); print("joined", flush=True)
+                go.wait(); say("joined")
             t.Thread(target=work).start()
-            std = threading.Thread(target=lambda: print("standard joined", flush=True)); std.start(); 
+            std = threading.Thread(target=lambda: say("standard joined")); std.start()
             t.run_exit_hooks(); t.run_exit_hooks()
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
-        print("parent", flush=True)
+        say("parent")
     """)
     lines = ended.out.split("\n")
     assert sorted(lines[:3]) == ["hook", "joined", "standard joined"]

@@ -8,8 +8,9 @@ import sys
 import weakref
 
 import pytest
+
 from plait import threading as ours
-from plait.threading import Event, Thread, current_thread, main_thread
+from plait.threading import Event, Thread, current_thread
 
 
 def test_start_runs_the_target_once_with_its_arguments():
@@ -319,8 +320,8 @@ def test_a_fork_in_a_thread_leaves_both_modules_in_order(run_script):
                     new = t.Thread(target=int); new.start(); new.join()
                     t.run_exit_hooks()
                     os._exit(0)
-                finally:
-                    os._exit(1)
+                except BaseException:
+                    import traceback; traceback.print_exc(); os._exit(1)
             status.append(os.waitpid(pid, 0)[1])
             status.append(threading.current_thread().name)
             status.append(sorted(x.name for x in threading.enumerate()))

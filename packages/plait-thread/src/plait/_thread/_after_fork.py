@@ -19,11 +19,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Callable, TypeVar
 
 from ._platform import _UnraisableArgs, forget_threads_of_parent, weak_reference
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 _generation = 0
 

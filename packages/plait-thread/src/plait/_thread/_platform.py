@@ -31,23 +31,20 @@ import errno
 import os
 import sys
 from _thread import (
-    RLock,
-    TIMEOUT_MAX,
-    _local,
     allocate_lock,
-    error,
-    exit,
     get_ident,
-    interrupt_main,
-    stack_size,
     start_new_thread,
 )
-from typing import TYPE_CHECKING, Any, Callable
+
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 try:  # the whole of `weakref` costs a millisecond at import; this is all of it that we need
     from _weakref import ref as weak_reference
 except ImportError:
-    from weakref import ref as weak_reference  # type: ignore[assignment]
+    pass  # type: ignore[assignment]
 
 LockType = type(allocate_lock())
 
@@ -105,14 +102,18 @@ def refusal(cause: BaseException) -> RuntimeError:
     kind = type(cause) if isinstance(cause, RuntimeError) else RuntimeError
     said = str(cause)
     if sys.platform in ("emscripten", "wasi"):
-        answer: RuntimeError = RuntimeError(f"this platform ({sys.platform}) cannot start threads; do the work in the calling thread")
+        answer: RuntimeError = RuntimeError(
+            f"this platform ({sys.platform}) cannot start threads; do the work in the calling thread"
+        )
         answer.__cause__ = cause
     elif "shutdown" in said:
         answer = kind(f"{said}: the interpreter is ending; start threads before that, or from an exit hook")
         answer.__cause__ = cause
     else:
         # The interpreter does not pass on what pthread_create() said. POSIX leaves it one answer for "no room".
-        answer = kind(f"{said or 'cannot start new thread'}: end some threads, or raise the limit on threads or memory")
+        answer = kind(
+            f"{said or 'cannot start new thread'}: end some threads, or raise the limit on threads or memory"
+        )
         answer.__cause__ = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         answer.__cause__.__context__ = cause
     return answer
@@ -142,7 +143,9 @@ class _EmulatedHandle:
 
     def join(self, timeout: float | None = None) -> None:
         if not self._used:
-            raise RuntimeError(f"{self!r} has no thread yet; start one with start_joinable_thread(..., handle)")
+            raise RuntimeError(
+                f"{self!r} has no thread yet; start one with start_joinable_thread(..., handle)"
+            )
         if timeout is not None and timeout < 0:
             timeout = None  # as the interpreter's own handle has it
         if not self._done:
@@ -165,6 +168,7 @@ class _EmulatedHandle:
 
     def _finish(self) -> None:
         self._done = True
+        _unfinished.pop(id(self), None)
         for bell in [*self._joiners]:
             try:
                 bell.release()
@@ -185,7 +189,6 @@ class _Course:
         handle = self._handle
         try:
             handle._ident = get_ident()
-            _running[handle._ident] = handle
             if _set_sentinel is not None:
                 sentinel = _set_sentinel()
                 sentinel.acquire()  # it is the owner's job; PyPy crashes at the end of a thread that did not
@@ -194,7 +197,6 @@ class _Course:
             if function is not None:
                 function()
         finally:
-            _running.pop(handle._ident, None)
             handle._finish()
 
     def __del__(self) -> None:
@@ -202,21 +204,16 @@ class _Course:
             self._handle._finish()
 
 
-# Emulated handles of threads that run now; a forked child needs to know which of them it lost.
-_running: dict[int, _EmulatedHandle] = {}
+# Emulated handles of threads that exist now, also those that have not begun: a forked child is going to ask.
+_unfinished: dict[int, _EmulatedHandle] = {}
 
 
 def forget_threads_of_parent() -> None:
     """In a forked child: the end of every thread that did not come along."""
-    mine = _running.pop(get_ident(), None)
-    lost = [*_running.values()]
-    _running.clear()
-    if mine is not None:
-        _running[get_ident()] = mine
-    for handle in lost:
-        handle._sentinel = None
-        handle._joiners.clear()
-        handle._finish()
+    for handle in [*_unfinished.values()]:
+        if handle._ident != get_ident():
+            handle._sentinel = None
+            handle._finish()
 
 
 def _start_emulated(
@@ -231,12 +228,8 @@ def _start_emulated(
     if daemon and not daemon_threads_allowed():
         raise RuntimeError("daemon threads are disabled in this interpreter; pass daemon=False")
     handle._used = True
-    try:
-        handle._ident = start_new_thread(_Course(function, handle), ())
-    except BaseException:
-        handle._used = False
-        handle._done = False
-        raise
+    _unfinished[id(handle)] = handle
+    handle._ident = start_new_thread(_Course(function, handle), ())
     return handle
 
 
@@ -267,7 +260,9 @@ def reset_lock(lock: Any) -> None:
         while owned is not None and owned():
             lock.release()
         if not lock.acquire(False):
-            raise RuntimeError(f"{lock!r} is held by a thread that no longer exists; create a new one after fork")
+            raise RuntimeError(
+                f"{lock!r} is held by a thread that no longer exists; create a new one after fork"
+            )
         lock.release()
 
 

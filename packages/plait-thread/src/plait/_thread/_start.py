@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 from ._platform import _start_joinable, _ThreadHandle, refusal
+
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def start_joinable_thread(
@@ -21,7 +23,8 @@ def start_joinable_thread(
     Pass an unused ``_ThreadHandle()`` as *handle* to have it before the thread runs. With ``daemon=False`` the
     interpreter itself joins the thread at exit, but only if it has that feature and the standard `threading` is loaded.
 
-    Raises RuntimeError if no thread can be started, chained to the OSError that it stands for.
+    Raises RuntimeError if no thread can be started, chained to the OSError that it stands for; the handle is then
+    used up.
 
     Differs from the standard one (3.13): exists on every Python; the error says what to do.
     """

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Threads, and what they wait for.
 
-    >>> from plait.threading import Thread
-    >>> worker = Thread(target=print, args=("hello from a thread",))
-    >>> worker.start(); worker.join()
-    hello from a thread
+>>> from plait.threading import Thread
+>>> worker = Thread(target=print, args=("hello from a thread",))
+>>> worker.start(); worker.join()
+hello from a thread
 """
 
 from __future__ import annotations

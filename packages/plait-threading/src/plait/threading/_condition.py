@@ -33,14 +33,16 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from .._thread import LockType, RLock, allocate_lock, fork_generation
 
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+    from typing import Any, TypeVar
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 # Stands for "the lock has not been let go of".
 INSIDE: Any = object()
@@ -95,7 +97,11 @@ class Condition:
 
         def __enter__(self) -> bool: ...
         def __exit__(
-            self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            traceback: TracebackType | None,
+            /,
         ) -> None: ...
 
     def __init__(self, lock: Any = None) -> None:
@@ -140,7 +146,9 @@ class Condition:
         RuntimeError without the lock. An exception from a signal handler ends the wait, with the lock held.
         """
         if not self._is_owned():
-            raise RuntimeError(f"{self!r}: cannot wait on un-acquired lock; wait() belongs inside `with condition:`")
+            raise RuntimeError(
+                f"{self!r}: cannot wait on un-acquired lock; wait() belongs inside `with condition:`"
+            )
         bell = allocate_lock()
         bell.acquire()
         bells = self._bells
@@ -211,7 +219,9 @@ class Condition:
         They go on when they get the lock back. RuntimeError without the lock.
         """
         if not self._is_owned():
-            raise RuntimeError(f"{self!r}: cannot notify on un-acquired lock; notify() belongs inside `with condition:`")
+            raise RuntimeError(
+                f"{self!r}: cannot notify on un-acquired lock; notify() belongs inside `with condition:`"
+            )
         if self._bells:
             self._ring(n)
 

@@ -5,23 +5,39 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._thread import get_ident, report_unraisable
 
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
+    from typing import Any
 
     from ._threads import Thread
 
 
-class ExceptHookArgs(NamedTuple):
-    """What `excepthook` is told: the exception, and the `Thread` that it ended (or None)."""
+class ExceptHookArgs(tuple):  # type: ignore[type-arg]
+    """What `excepthook` is told, made from a sequence of four: the exception's type, value and traceback, and the
+    `Thread` that it ended (or None)."""
 
-    exc_type: type[BaseException]
-    exc_value: BaseException | None = None
-    exc_traceback: TracebackType | None = None
-    thread: Thread | None = None
+    __slots__ = ()
+
+    def __new__(cls, iterable: Iterable[Any] = (), /) -> ExceptHookArgs:
+        fields = tuple(iterable)
+        if len(fields) != 4:
+            raise TypeError(
+                f"ExceptHookArgs() takes a sequence of 4 (type, value, traceback, thread), not of {len(fields)}"
+            )
+        return super().__new__(cls, fields)
+
+    exc_type: type[BaseException] = property(lambda self: self[0])  # type: ignore[assignment]
+    exc_value: BaseException | None = property(lambda self: self[1])  # type: ignore[assignment]
+    exc_traceback: TracebackType | None = property(lambda self: self[2])  # type: ignore[assignment]
+    thread: Thread | None = property(lambda self: self[3])  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({tuple(self)!r})"
 
 
 def excepthook(args: Any, /) -> None:
@@ -50,7 +66,7 @@ def report(thread: Thread, error: BaseException) -> None:
     """Call whatever `excepthook` is now. Its own failure is reported too, and goes no further."""
     hook = getattr(sys.modules.get(__package__), "excepthook", None) or excepthook
     try:
-        hook(ExceptHookArgs(type(error), error, error.__traceback__, thread))
+        hook(ExceptHookArgs((type(error), error, error.__traceback__, thread)))
     except SystemExit:
         return
     except BaseException as failure:  # noqa: BLE001 - there is no caller to raise it to

@@ -25,13 +25,17 @@
 from __future__ import annotations
 
 import atexit
-from typing import Any, Callable
 
 from .._thread import get_ident, register_after_fork, report_unraisable
 from . import _standard
 from ._registry import alive, here, snapshot
 
-Hook = Callable[..., object]
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Hook = Callable[..., object]
 
 
 class _Ending:

@@ -29,11 +29,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable
 
 from .._thread import get_ident
 
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from ._threads import Thread
 
 _modules = sys.modules
@@ -110,7 +113,9 @@ def _stand_in_type(base: Any) -> Any:
         def __repr__(self) -> str:
             return f"<{type(self).__name__} for {self.of_ours!r}>"
 
-        name = property(lambda self: self.of_ours.name, lambda self, name: setattr(self.of_ours, "name", name))
+        name = property(
+            lambda self: self.of_ours.name, lambda self, name: setattr(self.of_ours, "name", name)
+        )
         daemon = property(lambda self: self.of_ours.daemon)
         ident = property(lambda self: self.of_ours.ident)
         native_id = property(lambda self: self.of_ours.native_id)
@@ -190,5 +195,13 @@ def at_shutdown(hook: Callable[[], object]) -> bool:
 def shut_down() -> None:
     """Let the standard module join its own threads, as it does at the end of the main thread."""
     module = loaded()
-    if module is not None:
+    if module is None:
+        return
+    try:
         module._shutdown()
+    except (AssertionError, AttributeError):
+        # Some versions cannot, when the main thread is one that they did not start (it forked). The public way:
+        me = module.current_thread()
+        for thread in module.enumerate():
+            if thread is not me and not thread.daemon:
+                thread.join()

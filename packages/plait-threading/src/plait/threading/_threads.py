@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import sys
 from itertools import count
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
 from .._thread import (
     _ThreadHandle,
@@ -45,8 +44,11 @@ from ._excepthook import report
 from ._exit import arm, at_end_of_main_thread
 from ._registry import alive, here, snapshot
 
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from contextvars import Context
+    from typing import Any
 
 # Names need not be unique, so it does not matter if two threads of a free-threaded build get the same number.
 _next_number = count(1).__next__
@@ -145,7 +147,10 @@ class Thread:
         kind = type(self).__name__
         if self._handle is None:
             return f"<{kind} whose __init__ did not call Thread.__init__>"
-        words = [self._name, "initial" if self._ident is None else "started" if self.is_alive() else "stopped"]
+        words = [
+            self._name,
+            "initial" if self._ident is None else "started" if self.is_alive() else "stopped",
+        ]
         if self._daemon:
             words[1] += " daemon"
         if self._ident is not None:
@@ -211,7 +216,7 @@ class Thread:
         if timeout is None:
             self._handle.join()
         else:
-            self._handle.join(timeout if timeout > 0 else 0)
+            self._handle.join(max(0, timeout))
 
     def is_alive(self) -> bool:
         """Whether the thread has been started and has not ended. Never blocks."""
