@@ -47,9 +47,9 @@ from collections import deque
 from time import monotonic
 from types import GenericAlias
 
-from .._thread import RLock, get_ident, register_after_fork
-from ._platform import Empty
-from ._waiting import Tally, Waiter, free_from_the_dead, move, steps_of
+from .._thread import RLock, get_ident, register_after_fork, reset_lock
+from ._platform import Empty, is_owned
+from ._waiting import Tally, Waiter, move, steps_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,6 +101,12 @@ class Queue(Of["T"]):
     another put() of the same thread may exceed *maxsize* by one.
     """
 
+    _hooked = False  # whether the class overrides how items are kept
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._hooked = any(getattr(cls, hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize"))
+
     def __init__(self, maxsize: int = 0) -> None:
         self.maxsize = maxsize
         self.is_shutdown = False
@@ -115,10 +121,6 @@ class Queue(Of["T"]):
         self._put_tally = Tally()
         self._done_tally = Tally()
         self._puts = self._put_tally.steps
-        self._carried = Tally()
-        self._hooked = any(
-            getattr(type(self), hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize")
-        )
         self._odd = self._hooked  # true for good once the short ways do not do
         self._init(maxsize)
         register_after_fork(self, _drop_the_dead)
@@ -376,7 +378,8 @@ class Queue(Of["T"]):
                     raise Empty("the queue is empty")
                 else:
                     self._enlist(self._getters, waiter)
-                    self._settle()
+                    if self.is_shutdown or self._level():  # since a moment ago
+                        self._settle()
             if not waiter.box:
                 waiter.sleep(self.mutex, None if deadline is None else max(0.0, deadline - monotonic()))
                 if not waiter.box:
@@ -400,7 +403,7 @@ class Queue(Of["T"]):
         with self.mutex:
             if item is not _NOTHING:
                 # Behind whatever was carried to a waiting getter before, ahead of what will be carried from now on.
-                self._give_back(self._carried.shown[0] + 0.5, item)
+                self._give_back(monotonic(), item)
             self._settle()
 
     def _give_back(self, ticket: float, item: T) -> None:
@@ -483,7 +486,8 @@ class Queue(Of["T"]):
             # Counted and carried in one piece.
             for _ in zip(self._puts, move(waiter.box.pop, self._stock.append), strict=False):
                 break
-            self._announce("not_empty")
+            if self._doorbells:
+                self._announce("not_empty")
         return True
 
     def _store(self, item: T) -> None:
@@ -528,9 +532,7 @@ class Queue(Of["T"]):
                     waiter.box.append(entry[1])
                     break
             else:
-                for _ in self._carried.steps:
-                    break
-                waiter.ticket = self._carried.shown[0]
+                waiter.ticket = monotonic()
                 if not self._hooked:
                     for _ in map(waiter.box.append, self._takes):
                         break
@@ -543,7 +545,8 @@ class Queue(Of["T"]):
             if self._hooked:
                 raise
             return False  # a nested get() was faster
-        self._announce("not_full")
+        if self._doorbells:
+            self._announce("not_full")
         return True
 
     def _take_through_hook(self, waiter: Waiter) -> None:
@@ -597,7 +600,8 @@ def _reinstate(line: deque[Waiter], waiter: Waiter) -> None:
 
 def _drop_the_dead(queue: Queue[Any]) -> None:
     """In the child of a fork: free the mutex, and forget the calls of threads that do not exist here."""
-    if free_from_the_dead(queue.mutex):
+    if not is_owned(queue.mutex):
+        reset_lock(queue.mutex)
         queue._in_hook = False
     me = get_ident()
     for line in (queue._getters, queue._putters, queue._joiners):

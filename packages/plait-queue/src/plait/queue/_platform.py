@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What the interpreter brings along for queues: a `SimpleQueue` written in C, and the `Empty` that it raises.
 
-The only file of this package that names a private module. Where the interpreter has no such module (PyPy), `Empty` is
+The only file of this package that names anything private of the interpreter. Where the interpreter has no such module (PyPy), `Empty` is
 ours and there is no `SimpleQueue` here; the package then takes the one in `_simple.py`.
 """
 
 from __future__ import annotations
 
+from .._thread import RLock
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _queue import Empty, SimpleQueue
 else:
     try:
@@ -22,4 +26,17 @@ else:
             __module__ = __package__ or __name__
 
 
-__all__ = ["Empty", "SimpleQueue"]
+__all__ = ["Empty", "SimpleQueue", "is_owned"]
+
+
+def _is_owned_by_trial(mutex: RLock) -> bool:
+    try:
+        mutex.release()
+    except RuntimeError:
+        return False
+    mutex.acquire()
+    return True
+
+
+# Whether the calling thread holds an RLock. Every interpreter's has a method for that, though not a public one.
+is_owned: Callable[[RLock], bool] = getattr(RLock, "_is_owned", _is_owned_by_trial)

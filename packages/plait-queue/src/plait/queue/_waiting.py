@@ -21,14 +21,15 @@ from collections import deque
 from itertools import count, repeat, starmap
 from time import monotonic
 
-from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident, reset_lock
+from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
+from ._platform import is_owned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["Tally", "Waiter", "free_from_the_dead", "move", "steps_of"]
+__all__ = ["Tally", "Waiter", "move", "steps_of"]
 
 
 def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
@@ -40,24 +41,6 @@ def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
 def move(take: Callable[[], Any], give: Callable[[Any], Any]) -> Iterator[Any]:
     """An iterator, each step of which is `give(take())` in one piece."""
     return map(give, starmap(take, repeat(())))
-
-
-def _release(mutex: RLock) -> bool:
-    """Release *mutex* once; false if the calling thread does not hold it."""
-    try:
-        mutex.release()
-    except RuntimeError:
-        return False
-    return True
-
-
-def free_from_the_dead(mutex: RLock) -> bool:
-    """In the child of a fork: free *mutex* if the thread that held it is not here; false if it is (the caller)."""
-    if _release(mutex):
-        mutex.acquire()
-        return False
-    reset_lock(mutex)
-    return True
 
 
 class Tally:
@@ -78,21 +61,21 @@ class Waiter:
     was shut down. *ticket* says which of several items was carried to a waiting getter first.
     """
 
-    __slots__ = ("bell", "box", "gives", "gone", "thread", "ticket", "verdict")
+    # Most of it is the same for most: kept in the class, which makes a waiter cheaper to build than __slots__ would.
+    gone = False  # its caller does not wait any more
+    verdict: BaseException | None = None
+    ticket = 0.0
 
     def __init__(self, *item: Any) -> None:
-        self.box: list[Any] = list(item)
-        self.gives = bool(item)
-        self.gone = False  # its caller does not wait any more
-        self.verdict: BaseException | None = None
-        self.ticket = 0.0
+        self.box: list[Any] = [*item]
+        self.gives = len(item)
         self.thread = get_ident()
-        self.bell = allocate_lock()
-        self.bell.acquire()
+        self.bell = bell = allocate_lock()
+        bell.acquire()
 
     def served(self) -> bool:
         """Whether the item has passed."""
-        return bool(self.box) is not self.gives
+        return len(self.box) != self.gives
 
     def ring(self) -> None:
         """Wake the caller; ringing twice is harmless."""
@@ -110,7 +93,8 @@ class Waiter:
         """
         levels = 0
         try:
-            while _release(mutex):
+            while is_owned(mutex):
+                mutex.release()
                 levels += 1
             if timeout is None:
                 self.bell.acquire()
