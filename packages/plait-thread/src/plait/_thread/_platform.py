@@ -31,8 +31,15 @@ import errno
 import os
 import sys
 from _thread import (
+    TIMEOUT_MAX,
+    RLock,
+    _local,
     allocate_lock,
+    error,
+    exit,
     get_ident,
+    interrupt_main,
+    stack_size,
     start_new_thread,
 )
 
@@ -40,6 +47,31 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the i
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+__all__ = [
+    "TIMEOUT_MAX",
+    "LockType",
+    "RLock",
+    "_ThreadHandle",
+    "_UnraisableArgs",
+    "_local",
+    "_start_joinable",
+    "allocate_lock",
+    "daemon_threads_allowed",
+    "error",
+    "exit",
+    "forget_threads_of_parent",
+    "get_ident",
+    "get_native_id",
+    "interrupt_main",
+    "lock",
+    "main_thread_ident",
+    "refusal",
+    "reset_lock",
+    "stack_size",
+    "start_new_thread",
+    "weak_reference",
+]
 
 try:  # the whole of `weakref` costs a millisecond at import; this is all of it that we need
     from _weakref import ref as weak_reference
