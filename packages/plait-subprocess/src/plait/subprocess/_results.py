@@ -59,7 +59,7 @@ class CalledProcessError(_OutputError):
         return type(self), (self.returncode, self.cmd, self.output, self.stderr)
 
     def __str__(self) -> str:
-        return f"Command {str(self.cmd)!r} {_how_it_ended(self.returncode)}."
+        return f"Command '{self.cmd}' {_how_it_ended(self.returncode)}."
 
 
 class TimeoutExpired(_OutputError):

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""The public surface: what it names, what it documents, what importing it costs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import os
+import pickle
+import subprocess as stdlib_subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from plait.subprocess import (
+    CalledProcessError,
+    CompletedProcess,
+    Popen,
+    SubprocessError,
+    TimeoutExpired,
+    run,
+)
+
+PACKAGE = Popen.__module__.rpartition(".")[0]
+piece = importlib.import_module(PACKAGE)
+BANNED = {
+    "threading",
+    "queue",
+    "sched",
+    "subprocess",
+    "multiprocessing",
+    "concurrent",
+    "concurrent.futures",
+    "asyncio",
+    "logging",
+    "socket",
+    "selectors",
+    "signal",
+    "locale",
+    "typing",
+    "enum",
+}
+
+
+@pytest.mark.parametrize("name", piece.__all__)
+def test_every_public_name_exists_and_is_documented(name):
+    thing = getattr(piece, name)
+    if callable(thing):
+        assert thing.__doc__
+        for attribute, member in vars(thing).items() if isinstance(thing, type) else ():
+            if not attribute.startswith("_") and callable(member):
+                assert member.__doc__, f"{name}.{attribute}"
+
+
+def test_import_pulls_in_none_of_what_it_replaces():
+    code = f"import sys; before = set(sys.modules); import {PACKAGE}; print(*sorted(set(sys.modules) - before))"
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
+    loaded = set(run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert PACKAGE in loaded
+    if not PACKAGE.startswith("app."):
+        assert not loaded & BANNED
+
+
+def test_parameters_of_popen_are_those_of_the_standard_class():
+    ours = inspect.signature(Popen.__init__).parameters
+    theirs = inspect.signature(stdlib_subprocess.Popen.__init__).parameters
+    for (our_name, one), (their_name, other) in zip(ours.items(), theirs.items()):
+        assert (our_name, one.default, one.kind) == (their_name, other.default, other.kind)
+    # 3.10 has no process_group yet; nothing else may be missing or in excess.
+    assert set(ours) ^ set(theirs) <= {"process_group"}
+
+
+@pytest.mark.parametrize("name", ["run", "call", "check_call", "check_output"])
+def test_parameters_of_functions_are_those_of_the_standard_module(name):
+    def shape(module):
+        return [(p.name, p.default, p.kind) for p in inspect.signature(getattr(module, name)).parameters.values()]
+
+    assert shape(piece) == shape(stdlib_subprocess)
+
+
+def test_methods_have_the_standard_parameters():
+    for name in ("poll", "wait", "communicate", "send_signal", "kill", "terminate", "__enter__", "__exit__"):
+        ours, theirs = (list(inspect.signature(getattr(cls, name)).parameters) for cls in (Popen, stdlib_subprocess.Popen))
+        assert ours == theirs, name
+
+
+def test_every_standard_public_name_is_there_except_what_the_readme_says():
+    missing = set(stdlib_subprocess.__all__) - set(piece.__all__)
+    assert missing == {"getoutput", "getstatusoutput"}
+
+
+@pytest.mark.parametrize("error", [CalledProcessError(3, ["x"], b"o", b"e"), TimeoutExpired("x", 1.5, "o", "e")])
+def test_errors_survive_pickling(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert vars(copy) == vars(error)
+    assert isinstance(copy, SubprocessError)
+    assert copy.stdout == copy.output
+    copy.stdout = 1
+    assert copy.output == 1
+
+
+def test_popen_and_completed_process_can_be_subscripted():
+    assert Popen[bytes].__origin__ is Popen
+    assert CompletedProcess[str].__args__ == (str,)
+
+
+def test_docstring_and_readme_examples_hold():
+    names = {piece.__name__: piece}
+    if PACKAGE.startswith("app."):
+        pytest.skip("the examples spell the installed name")
+    readme = Path(__file__).parent.parent / "README.md"
+    for module in names.values():
+        assert doctest.testmod(module).failed == 0
+    result = doctest.testfile(os.fspath(readme), module_relative=False)
+    assert result.attempted
+    assert result.failed == 0
