@@ -23,7 +23,7 @@ class Ended:
 
 @pytest.fixture
 def run_script():
-    """Run source text in a fresh interpreter; `{threading}` and `{_thread}` in it are the names of the modules under test."""
+    """Run source text in a fresh interpreter; `{threading}` and `{_thread}` in it name the modules under test."""
 
     def run(source: str, timeout: float = 20) -> Ended:
         threading_name = Thread.__module__.rpartition(".")[0]

@@ -111,7 +111,7 @@ def test_a_subclass_may_extend_entering():
 
 def test_old_names_warn():
     cond = Condition()
-    with cond, pytest.warns(DeprecationWarning):
+    with cond, pytest.warns(DeprecationWarning, match="notify_all"):
         cond.notifyAll()
 
 

@@ -15,16 +15,17 @@ IMPORTS = {
 @pytest.mark.parametrize("when", IMPORTS)
 def test_exit_runs_hooks_last_first_then_joins_threads(run_script, when):
     before, after = IMPORTS[when]
-    ended = run_script(f"""
+    ended = run_script(rf"""
         {before}
+        import sys
         import {{threading}} as t
         go = t.Event()
         def work():
-            go.wait(); print("work done")
+            go.wait(); sys.stdout.write("work done\n")
         t.Thread(target=work).start()
         {after}
-        t.register_atexit(print, "first registered")
-        t.register_atexit(lambda: (print("last registered"), go.set()))
+        t.register_atexit(sys.stdout.write, "first registered\n")
+        t.register_atexit(lambda: (sys.stdout.write("last registered\n"), go.set()))
     """)
     lines = ended.out.split("\n")
     assert lines[0] == "last registered"

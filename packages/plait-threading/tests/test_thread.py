@@ -169,11 +169,11 @@ def test_the_default_excepthook_names_the_thread_and_ignores_system_exit(capsys)
 def test_a_failing_excepthook_is_reported(monkeypatch):
     reports = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: reports.append(args.exc_type))
-    monkeypatch.setattr(ours, "excepthook", lambda _args: [][0])
+    monkeypatch.setattr(ours, "excepthook", lambda _args: {}[0])
     thread = Thread(target=lambda: 1 / 0)
     thread.start()
     thread.join()
-    assert reports == [IndexError]
+    assert reports == [KeyError]
 
 
 def test_names_and_daemon_flags_follow_the_standard_rules():
@@ -194,7 +194,7 @@ def test_names_and_daemon_flags_follow_the_standard_rules():
     assert not Thread().daemon
     assert "initial" in repr(Thread())
     assert "stopped daemon" in repr(thread)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="daemon"):
         assert thread.isDaemon()
 
 

@@ -36,7 +36,7 @@ from _thread import (
     _local,
     allocate_lock,
     error,
-    exit,
+    exit,  # noqa: A004 - the standard module's name
     get_ident,
     interrupt_main,
     stack_size,

@@ -11,13 +11,19 @@ from __future__ import annotations
 
 from .._thread import TIMEOUT_MAX, RLock, get_ident, get_native_id
 from .._thread import _local as local
-from .._thread import error as ThreadError
-from .._thread import lock as Lock
+from .._thread import error as ThreadError  # noqa: N812 - the standard module's name
+from .._thread import lock as Lock  # noqa: N812 - the standard module's name
 from ._condition import Condition
 from ._event import Event
 from ._excepthook import ExceptHookArgs, excepthook
 from ._exit import register_atexit, run_exit_hooks, unregister_atexit
-from ._threads import Thread, active_count, current_thread, enumerate, main_thread
+from ._threads import (
+    Thread,
+    active_count,
+    current_thread,
+    enumerate,  # noqa: A004 - the standard module's name
+    main_thread,
+)
 from ._version import __version__
 
 __excepthook__ = excepthook

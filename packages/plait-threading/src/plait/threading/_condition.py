@@ -4,7 +4,8 @@
 #
 # Theory of operation
 #   Each waiter brings a raw lock of its own (its bell), taken, and enters it in `_bells`; then it lets go of the
-#   condition's lock and tries to take its bell a second time. notify() strikes the oldest bell off the list and releases
+#   condition's lock and tries to take its bell a second time. notify() strikes the oldest bell off the list and
+#   releases
 #   it. So a wake-up is addressed to one waiter, and waiters are woken in the order in which they came.
 #
 # What must always hold
@@ -13,7 +14,8 @@
 #   - No wake-up is lost. A waiter that times out and then finds its bell struck off has been notified after all, and
 #     says so. A waiter that is interrupted by an exception (KeyboardInterrupt) and finds its bell struck off cannot use
 #     the wake-up; it passes it on to the next.
-#   - wait() never ends without the lock, however it ends, since the caller's `with` is going to release it. An exception
+#   - wait() never ends without the lock, however it ends, since the caller's `with` is going to release it. An
+#     exception
 #     that strikes while the lock is being taken back is kept until it has been.
 #   - What a signal handler may interrupt, it may also re-enter: a handler's (or finaliser's) notify() in the middle of
 #     ours finds the list in order, and we find it in order afterwards.
@@ -21,7 +23,8 @@
 #     of another generation is not counted as waking anybody. (It is rung all the same: the thread that forked may have
 #     done so in a signal handler, while waiting, and is still there.)
 #
-# Between two bytecodes an exception of a signal handler can strike. "Has the lock been released already?" must then have
+# Between two bytecodes an exception of a signal handler can strike. "Has the lock been released already?" must then
+# have
 # an answer, which `lock.release(); released = True` does not give: the exception may come between the two. Entering a
 # `with` block and storing its value is one step, so the lock is released by the __enter__ of a _Step, and taken by
 # another's. (On 3.10 it is two steps. What can be asked of the lock is asked then; see wait().)
@@ -68,7 +71,8 @@ class Condition:
     """A condition variable: threads wait for a change that others announce, all under one lock.
 
     *lock* is a `Lock` or an `RLock` of this package or of the standard module, or anything else with `acquire` and
-    `release`; by default a new RLock. Use it as a context manager, or through `acquire` and `release`, to hold the lock.
+    `release`; by default a new RLock. Use it as a context manager, or through `acquire` and `release`, to hold the
+    lock.
 
     Differs from `threading.Condition`: waiters are woken in order of arrival; a waiter that times out or is
     interrupted at the moment it is notified does not take the wake-up with it; `wait()` has the lock again however
@@ -241,7 +245,7 @@ class Condition:
         here_and_now = fork_generation()
         while n > 0:
             try:
-                for bell in bells:
+                for bell in bells:  # noqa: B007 - the oldest, without a call at which a signal could strike
                     break
                 else:
                     return

@@ -14,7 +14,8 @@
 #
 # Where it is called from. If the standard `threading` is loaded, the interpreter calls its shutdown before it calls any
 # `atexit` callback, and that shutdown can be asked to call us first. Otherwise `atexit` is the first step there is; it
-# runs callbacks last-registered first, so we register at the first start() or register_atexit(), not at import. Both are
+# runs callbacks last-registered first, so we register at the first start() or register_atexit(), not at import. Both
+# are
 # registered when both exist; whoever comes second finds nothing to do. The standard module may be imported at any time,
 # hence the look at every start().
 #
@@ -80,7 +81,8 @@ def register_atexit(func: Hook, /, *args: Any, **kwargs: Any) -> None:
 
     Callbacks run once, in the thread that ends the process, last-registered first; an exception in one is reported to
     `sys.unraisablehook` and the next one runs. With the standard `threading` loaded (at the time of the latest
-    `Thread.start()` or call of this) it is before all `atexit` callbacks, otherwise it is one of them. Never blocks; safe
+    `Thread.start()` or call of this) it is before all `atexit` callbacks, otherwise it is one of them. Never blocks;
+    safe
     in any thread. Not in the standard module.
     """
     if not callable(func):

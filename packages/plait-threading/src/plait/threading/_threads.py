@@ -17,7 +17,8 @@
 # What must always hold
 #   - Whatever happens in start(), either the thread runs and is in `alive`, or it does not and is in no table, and
 #     start() may be called again. The handle exists before the thread, so that nobody finds it missing.
-#   - `ident` is known when start() returns. `native_id` only the new thread can tell; asking for it waits for the thread
+#   - `ident` is known when start() returns. `native_id` only the new thread can tell; asking for it waits for the
+#     thread
 #     to begin (or to die, in which case there is none).
 #   - The main thread and threads that others started ("adopted") have Thread objects too. Their end is noticed by the
 #     exit hooks and by a thread-local value being destroyed, respectively.
@@ -382,7 +383,7 @@ def main_thread() -> Thread:
 
 
 def enumerate() -> list[Thread]:  # noqa: A001 - the standard module's name for it
-    """Every thread that is alive and known here: those started here, the main thread, and those that asked who they are."""
+    """Every live thread known here: those started here, the main thread, and those that asked who they are."""
     current_thread()
     return [thread for thread in snapshot() if thread.is_alive()]
 
