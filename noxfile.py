@@ -65,7 +65,7 @@ def timed(session: nox.Session, what: str) -> Iterator[None]:
 def pytest(session: nox.Session, name: str, *args: str, env: dict[str, str] | None = None) -> None:
     """Run pytest with a report that the closing line adds up."""
     report = reports.announce(name)
-    with timed(session, f"pytest, {name}"):
+    with timed(session, f"pytest, {name}"), reports.watched(name):
         session.run(
             *("python", "-m", "pytest", "-q", f"--junitxml={report}", *args, *session.posargs),
             env=env,

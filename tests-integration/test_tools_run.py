@@ -196,6 +196,20 @@ def test_a_run_that_left_no_report_is_an_error(tmp_path: Path, capsys: pytest.Ca
     assert "=== 1 passed, 1 error in " in said
 
 
+def test_a_run_that_failed_without_a_failure_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sums = tally.Tally(tmp_path / "reports")
+    for name, failures in (("odd", 0), ("plain", 1)):
+        sums.announce(name).write_text(REPORT.format(2, failures, 0, 0))
+        with pytest.raises(RuntimeError), sums.watched(name):
+            raise RuntimeError
+    sums.close()
+    said = capsys.readouterr().out
+    assert "ERROR odd: no test failed" in said
+    assert "=== 1 failed, 3 passed, 1 error in " in said
+
+
 def test_a_check_that_failed_before_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,9 @@ import shutil
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -22,6 +25,7 @@ class Tally:
         self.folder = folder
         self.started_at = time.monotonic()
         self.announced: dict[str, Path] = {}
+        self.unexplained: list[str] = []
 
     def announce(self, name: str) -> Path:
         """Where the junit file of the run called `name` has to be written."""
@@ -31,26 +35,43 @@ class Tally:
         safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
         return self.announced.setdefault(name, self.folder / f"{safe}.xml")
 
+    @contextmanager
+    def watched(self, name: str) -> Iterator[None]:
+        """Around the run called `name`: a run that fails counts as an error even if its report holds no failure."""
+        try:
+            yield
+        except BaseException:
+            if self._read(self.announced[name]).keys() <= {"passed", "skipped"}:
+                self.unexplained.append(name)
+            raise
+
     def withdraw(self, name: str) -> None:
         """The run has nothing to do: it is neither a pass nor an error."""
         self.announced.pop(name, None)
 
+    @staticmethod
+    def _read(path: Path) -> Counter[str]:
+        """What one report counts, without zeros."""
+        counted: Counter[str] = Counter()
+        try:
+            for suite in ElementTree.parse(path).getroot().iter("testsuite"):
+                row = {k: int(suite.get(k, 0)) for k in ("tests", "failures", "errors", "skipped")}
+                bad = row["failures"] + row["errors"] + row["skipped"]
+                counted.update(failed=row["failures"], error=row["errors"], skipped=row["skipped"])
+                counted.update(passed=row["tests"] - bad)
+        except (OSError, ElementTree.ParseError):
+            counted["error"] += 1
+        return +counted
+
     def counts(self) -> dict[str, int]:
-        total = dict.fromkeys(("failed", "passed", "skipped", "error"), 0)
+        """The sum over all runs."""
+        total = Counter(dict.fromkeys(("failed", "passed", "skipped", "error"), 0))
         for path in self.announced.values():
-            try:
-                suites = ElementTree.parse(path).getroot().iter("testsuite")
-                for suite in suites:
-                    row = {k: int(suite.get(k, 0)) for k in ("tests", "failures", "errors", "skipped")}
-                    total["failed"] += row["failures"]
-                    total["error"] += row["errors"]
-                    total["skipped"] += row["skipped"]
-                    total["passed"] += row["tests"] - row["failures"] - row["errors"] - row["skipped"]
-            except (OSError, ElementTree.ParseError):
-                total["error"] += 1
+            total.update(self._read(path))
+        total["error"] += len(self.unexplained)
         # Checks that a calling script ran before us and that failed: one error each, by name.
         total["error"] += len(os.environ.get("PLAIT_FAILED_BEFORE", "").split())
-        return total
+        return dict(total)
 
     def close(self) -> None:
         """Print the runs that left no report, and the closing line."""
@@ -59,6 +80,8 @@ class Tally:
         for name, path in self.announced.items():
             if not path.exists():
                 print(f"ERROR {name}: no report; its pytest did not start or was killed", flush=True)
+        for name in self.unexplained:
+            print(f"ERROR {name}: no test failed, but pytest did", flush=True)
         for name in os.environ.get("PLAIT_FAILED_BEFORE", "").split():
             print(f"ERROR {name}: failed before the tests, see above", flush=True)
         words = {"error": "errors"}

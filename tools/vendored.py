@@ -21,18 +21,43 @@ from workspace import NAMESPACE, Package
 
 OTHER_VERSION = "0.1.99"
 PREFIX = "app._vendor"
+EXAMPLE = rf"(?m)^(\s*(?:>>>|\.\.\.) (?:from|import) ){NAMESPACE}\b"
+IN_COPY = rf"\g<1>{PREFIX}.{NAMESPACE}"
 
 GUARD = '''# SPDX-License-Identifier: MIT
 """Fails the run unless the vendored copy was what ran: its version, its files, and no installed portion beside it."""
 
+import doctest
 import importlib
+import re
 import subprocess
 import sys
 
 VENDORED, INSTALLED, VERSION, OTHER, STAGE = {facts!r}
 
+# Docstrings of the vendored copy import by the installed name, as documentation does. Run as examples they mean the
+# copy that they stand in.
+parse_as_written = doctest.DocTestParser.parse
+said = []
+
+
+def parse(self, string, name="<string>"):
+    return parse_as_written(self, re.sub({pattern!r}, {replacement!r}, string), name)
+
+
+doctest.DocTestParser.parse = parse
+
 
 def pytest_sessionfinish(session, exitstatus):
+    try:
+        check()
+        said.append("tested " + VENDORED + " " + VERSION + ", beside an installed " + OTHER)
+    except Exception as error:
+        said.append("NOT THE VENDORED COPY: " + str(error))
+        session.exitstatus = 1
+
+
+def check():
     ours = importlib.import_module(VENDORED)
     version = importlib.import_module(VENDORED + "._version").__version__
     assert ours.__file__.startswith(STAGE), ours.__file__
@@ -43,11 +68,11 @@ def pytest_sessionfinish(session, exitstatus):
     top = INSTALLED.split(".")[0]
     mixed = [name for name in sys.modules if name == top or name.startswith(top + ".")]
     assert not mixed, "the tests of the vendored copy also imported installed portions: " + ", ".join(mixed)
-    session.config.stash["vendored"] = VENDORED + " " + version + ", beside an installed " + OTHER
 
 
 def pytest_terminal_summary(terminalreporter):
-    terminalreporter.write_line("tested " + terminalreporter.config.stash.get("vendored", "NOTHING VENDORED"))
+    for line in said:
+        terminalreporter.write_line(line)
 '''
 
 
@@ -90,7 +115,8 @@ def prepare(package: Package, known: dict[str, Package], stage: Path, dist: Path
     version = re.search(r'"(.*)"', (package.source / "_version.py").read_text().split("__version__")[-1])
     assert version, "the version is a literal"
     facts = (f"{PREFIX}.{package.import_name}", package.import_name, version[1], OTHER_VERSION, str(stage))
-    (site / "vendored_guard.py").write_text(GUARD.format(facts=facts))
+    guard = GUARD.format(facts=facts, pattern=EXAMPLE, replacement=IN_COPY)
+    (site / "vendored_guard.py").write_text(guard)
     return copy
 
 
