@@ -323,9 +323,10 @@ class Future(Generic[T]):
         first = log[0]
         if first is CANCELLED:
             return None
-        # log[1] is the outcome of nearly every future that was claimed. Otherwise a late cancel() stands there.
-        if first is not mine and log[1] is not mine and self._decided() is not mine:
-            return None
+        if first is not mine:
+            # log[1] is the outcome of nearly every future that was claimed. Otherwise a late cancel() stands there.
+            if type(first) is _Outcome or (log[1] is not mine and self._decided() is not mine):
+                return None
         self._exception = exception
         self._result = result
         self._end = FINISHED

@@ -1,0 +1,483 @@
+# SPDX-License-Identifier: MIT
+"""Run by test_process_pool in a process of its own: `python process_scenarios.py PACKAGE START_METHOD`.
+
+Prints a line per scenario: its name, and "ok" or what went wrong.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import itertools
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+
+PACKAGE = os.environ["FUTURES_UNDER_TEST"]
+futures = importlib.import_module(PACKAGE)
+process = importlib.import_module(PACKAGE + ".process")
+multiprocessing = importlib.import_module(PACKAGE.rpartition(".")[0] + ".multiprocessing")
+BrokenProcessPool = process.BrokenProcessPool
+
+
+def identity(x):
+    return x
+
+
+def fail(text):
+    raise ValueError(text)
+
+
+def leave(code):
+    sys.exit(code)
+
+
+def hard_exit(code):
+    os._exit(code)
+
+
+def kill_me():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def pid_after(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def reciprocal(x):
+    return 1 / x
+
+
+class NeedsTwo(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+class Unpicklable(Exception):
+    def __reduce__(self):
+        raise TypeError("not this one")
+
+
+class BadState:
+    def __reduce__(self):
+        return int, ("not a number",)
+
+
+def raise_needs_two():
+    raise NeedsTwo(1, 2)
+
+
+def raise_unpicklable():
+    raise Unpicklable("text of it")
+
+
+def make_lock():
+    return threading.Lock()
+
+
+def make_bad_state():
+    return BadState()
+
+
+def append_to(items):
+    items.append(1)
+    return len(items)
+
+
+STARTED = []
+
+
+def initialize(word):
+    STARTED.append(word)
+
+
+def started():
+    return STARTED
+
+
+def broken_initializer():
+    raise LookupError("no such luck")
+
+
+def big_result_slowly(size):
+    return b"x" * size
+
+
+def gone(pid):
+    """Whether the process has ended; a zombie of somebody else counts."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        return not os.path.exists(f"/proc/{pid}")
+
+
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+def raises(kind, function, *args):
+    try:
+        function(*args)
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind} was not raised")
+
+
+def pids(pool):
+    return [member.pid for member in pool._crew.members]
+
+
+def all_end(processes):
+    until(lambda: all(map(gone, processes)), 5)
+
+
+# -- scenarios; each gets a function that makes a pool ------------------------------------------------------------------
+
+
+def calls_and_results(make):
+    with make(2) as pool:
+        assert pool.submit(pow, 2, 10).result(20) == 1024
+        assert pool.submit(identity, x=[1, {2: 3}]).result(20) == [1, {2: 3}]
+        big = os.urandom(3_000_000)
+        assert pool.submit(identity, big).result(20) == big
+        assert [f.result(20) for f in [pool.submit(identity, n) for n in range(3000)]] == list(range(3000))
+        assert pool.submit(int, "7").result(20) == 7
+        assert pool.submit("a-b".split, "-").result(20) == ["a", "b"]
+        workers = pids(pool)
+    all_end(workers)
+
+
+def maps(make):
+    with make(2) as pool:
+        assert list(pool.map(pow, range(100), itertools.repeat(2))) == [n * n for n in range(100)]
+        assert list(pool.map(pow, range(100), itertools.repeat(2), chunksize=7)) == [n * n for n in range(100)]
+        assert list(pool.map(identity, [], chunksize=7)) == []
+        assert list(itertools.islice(pool.map(identity, itertools.count(), buffersize=4), 20)) == list(range(20))
+        chunked = pool.map(identity, itertools.count(), buffersize=2, chunksize=5)
+        assert list(itertools.islice(chunked, 12)) == list(range(12))
+        results = pool.map(reciprocal, [1, 2, 0, 4], chunksize=10)
+        assert [next(results), next(results)] == [1.0, 0.5]
+        error = raises(ZeroDivisionError, next, results)
+        assert "reciprocal" in str(error.__cause__)
+        raises(StopIteration, next, results)
+        raises(ValueError, lambda: pool.map(identity, [1], chunksize=0))
+        raises(futures.TimeoutError, lambda: list(pool.map(time.sleep, [0.3], timeout=0.05)))
+
+
+def exceptions_carry_their_traceback(make):
+    with make(1) as pool:
+        error = raises(ValueError, pool.submit(fail, "words").result, 20)
+        assert error.args == ("words",)
+        assert "in fail" in str(error.__cause__)
+        assert raises(SystemExit, pool.submit(leave, 3).result, 20).code == 3
+        assert pool.submit(identity, 1).result(20) == 1
+
+
+def unpicklables_fail_alone(make):
+    with make(1) as pool:
+        before = pool.submit(identity, 1)
+        bad = [
+            pool.submit(lambda: 1),
+            pool.submit(identity, threading.Lock()),
+            pool.submit(make_lock),
+            pool.submit(raise_needs_two),
+            pool.submit(raise_unpicklable),
+            pool.submit(make_bad_state),
+            pool.submit(identity, BadState()),
+        ]
+        errors = [future.exception(20) for future in bad]
+        assert all(isinstance(error, Exception) for error in errors), errors
+        assert isinstance(errors[1], TypeError)
+        assert isinstance(errors[2], TypeError)
+        assert "NeedsTwo" in str(errors[3]) and "1 and 2" in str(errors[3]), errors[3]
+        assert "raise_needs_two" in str(errors[3].__cause__)
+        assert "Unpicklable" in str(errors[4]) and "text of it" in str(errors[4])
+        assert isinstance(errors[5], pickle.UnpicklingError) and "not a number" in str(errors[5])
+        assert isinstance(errors[6], ValueError)
+        raises(Exception, lambda: list(pool.map(lambda x: x, [1, 2], chunksize=2)))
+        assert before.result(20) == pool.submit(identity, 1).result(20)
+
+
+def arguments_are_those_of_the_moment_of_submit(make):
+    with make(1) as pool:
+        items = []
+        many = [pool.submit(append_to, items) for _ in range(50)]
+        items.append("later")
+        assert {future.result(20) for future in many} == {1}
+
+
+def a_killed_busy_worker_is_named(make):
+    pool = make(2)
+    workers = [pool.submit(pid_after, 0.01).result(20), *pids(pool)]
+    running = [pool.submit(time.sleep, 60) for _ in range(2)]
+    waiting = [pool.submit(identity, n) for n in range(5)]
+    until(lambda: all(future.running() for future in running))
+    workers = pids(pool)
+    os.kill(workers[0], signal.SIGKILL)
+    start = time.monotonic()
+    errors = [future.exception(10) for future in running + waiting]
+    assert time.monotonic() - start < 5
+    assert all(isinstance(error, BrokenProcessPool) for error in errors), errors
+    assert len(set(map(id, errors))) == len(errors)
+    assert str(workers[0]) in str(errors[0]) and "SIGKILL" in str(errors[0]), errors[0]
+    again = raises(BrokenProcessPool, pool.submit, identity, 1)
+    assert str(workers[0]) in str(again)
+    pool.shutdown()
+    all_end(workers)
+
+
+def a_killed_idle_worker_is_named(make):
+    pool = make(2)
+    list(pool.map(pid_after, [0.05, 0.05]))
+    workers = pids(pool)
+    os.kill(workers[0], signal.SIGKILL)
+    until(lambda: pool._crew.broken)
+    assert str(workers[0]) in str(raises(BrokenProcessPool, pool.submit, identity, 1))
+    pool.shutdown()
+    all_end(workers)
+
+
+def exit_codes_are_told(make):
+    with make(1) as pool:
+        error = raises(BrokenProcessPool, pool.submit(hard_exit, 17).result, 20)
+        assert "code 17" in str(error), error
+
+
+def a_worker_killed_in_the_middle_of_a_large_result(make):
+    pool = make(2)
+    pool.submit(identity, 1).result(20)
+    block = threading.Event()  # the manager must not read, so that the worker is stuck in its write
+    held = pool.submit(identity, 1)
+    held.add_done_callback(lambda future: block.wait(10))
+    future = pool.submit(big_result_slowly, 50_000_000)
+    time.sleep(0.3)
+    for member in list(pool._crew.members):
+        os.kill(member.pid, signal.SIGKILL)
+    block.set()
+    error = future.exception(10)
+    assert isinstance(error, BrokenProcessPool), error
+    pool.shutdown()
+
+
+def a_failing_initializer_breaks_the_pool(make):
+    with make(2, initializer=initialize, initargs=("hello",)) as pool:
+        assert pool.submit(started).result(20) == ["hello"]
+    with make(2, initializer=broken_initializer) as pool:
+        try:
+            error = pool.submit(identity, 1).exception(20)
+        except BrokenProcessPool as refused:
+            error = refused
+        assert isinstance(error, BrokenProcessPool), error
+        assert isinstance(error.__cause__, LookupError)
+        assert "broken_initializer" in str(error.__cause__.__cause__)
+
+
+def cancelling_and_shutting_down(make):
+    pool = make(1)
+    running = pool.submit(pid_after, 0.2)
+    until(running.running)
+    waiting = [pool.submit(pid_after, 0) for _ in range(10)]
+    assert waiting[3].cancel()
+    assert not running.cancel()
+    pool.shutdown(wait=False, cancel_futures=True)
+    assert {future.cancelled() for future in futures.as_completed(waiting, timeout=1)} == {True}
+    assert running.result(20)
+    raises(RuntimeError, pool.submit, identity, 1)
+    pool.shutdown()
+    pool.shutdown()
+
+
+def shutdown_finishes_what_was_accepted(make):
+    pool = make(2)
+    accepted = [pool.submit(pid_after, 0.001) for _ in range(30)]
+    pool.shutdown(wait=False)
+    assert all(future.result(20) for future in accepted)
+
+
+def a_dropped_executor_ends_its_workers(make):
+    pool = make(2)
+    accepted = [pool.submit(pid_after, 0.01) for _ in range(10)]
+    accepted[0].result(20)
+    workers = pids(pool)
+    del pool
+    gc.collect()
+    assert all(future.result(20) for future in accepted)
+    all_end(workers)
+
+
+def a_long_call_delays_no_other(make):
+    with make(2) as pool:
+        list(pool.map(pid_after, [0.05, 0.05]))
+        for _ in range(200):
+            pool.submit(identity, 1).result(20)
+        long = pool.submit(time.sleep, 3)
+        start = time.monotonic()
+        # Unknown functions, known ones, and one that has been long: the other worker does them all.
+        others = [pool.submit(identity, 1), pool.submit(int, "1"), pool.submit(pid_after, 0.01), pool.submit(identity, 2)]
+        for future in others:
+            future.result(20)
+        assert time.monotonic() - start < 2
+        assert not long.done()
+        pool.kill_workers()
+        assert isinstance(long.exception(10), BrokenProcessPool)
+
+
+def submit_from_callbacks_and_signal_handlers(make):
+    with make(2) as pool:
+        chain = futures.Future()
+
+        def again(future, depth=0):
+            if depth == 20:
+                chain.set_result(depth)
+            else:
+                pool.submit(identity, depth).add_done_callback(lambda f: again(f, depth + 1))
+
+        again(None)
+        assert chain.result(20) == 20
+        more = []
+
+        def handler(number, frame):
+            more.append(pool.submit(identity, "signal"))
+
+        before = signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        try:
+            assert len([f.result(20) for f in [pool.submit(identity, n) for n in range(3000)]]) == 3000
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert {future.result(20) for future in more} == {"signal"}
+
+
+def terminate_workers_ends_them(make):
+    pool = make(2)
+    running = [pool.submit(time.sleep, 60) for _ in range(2)]
+    until(lambda: all(future.running() for future in running))
+    workers = pids(pool)
+    pool.terminate_workers()
+    assert all("SIGTERM" in str(future.exception(10)) for future in running)
+    all_end(workers)
+
+
+def ctrl_c_interrupts_running_calls_only(make):
+    pool = make(2)
+    list(pool.map(pid_after, [0.05, 0.05]))
+    running = pool.submit(time.sleep, 60)
+    until(running.running)
+    time.sleep(0.2)
+    for pid in pids(pool):
+        os.kill(pid, signal.SIGINT)
+    raises(KeyboardInterrupt, running.result, 10)
+    assert pool.submit(identity, 5).result(10) == 5
+    pool.shutdown()
+
+
+def workers_are_replaced_after_their_quota(make):
+    if multiprocessing_method() == "fork":
+        raises(ValueError, lambda: make(1, max_tasks_per_child=2))
+        return
+    with make(1, max_tasks_per_child=2) as pool:
+        seen = [pool.submit(pid_after, 0).result(20) for _ in range(6)]
+        assert len(set(seen)) == 3, seen
+        assert sorted(pool.map(identity, range(4))) == [0, 1, 2, 3]
+
+
+def a_forked_child_is_refused(make):
+    pool = make(1)
+    running = pool.submit(time.sleep, 1)
+    until(running.running)
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            assert isinstance(running.exception(5), BrokenProcessPool)
+            raises(BrokenProcessPool, pool.submit, identity, 1)
+            pool.shutdown()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert running.result(20) is None
+    pool.shutdown()
+
+
+METHOD = [""]
+
+
+def multiprocessing_method():
+    return METHOD[0]
+
+
+SCENARIOS = [
+    calls_and_results,
+    maps,
+    exceptions_carry_their_traceback,
+    unpicklables_fail_alone,
+    arguments_are_those_of_the_moment_of_submit,
+    a_killed_busy_worker_is_named,
+    a_killed_idle_worker_is_named,
+    exit_codes_are_told,
+    a_worker_killed_in_the_middle_of_a_large_result,
+    a_failing_initializer_breaks_the_pool,
+    cancelling_and_shutting_down,
+    shutdown_finishes_what_was_accepted,
+    a_dropped_executor_ends_its_workers,
+    a_long_call_delays_no_other,
+    submit_from_callbacks_and_signal_handlers,
+    terminate_workers_ends_them,
+    ctrl_c_interrupts_running_calls_only,
+    workers_are_replaced_after_their_quota,
+    a_forked_child_is_refused,
+]
+
+
+def main(method):
+    METHOD[0] = method
+    context = multiprocessing.get_context(method)
+
+    def make(workers, **options):
+        return futures.ProcessPoolExecutor(workers, mp_context=context, **options)
+
+    for scenario in SCENARIOS:
+        start = time.monotonic()
+        try:
+            scenario(make)
+        except BaseException:
+            print(f"{scenario.__name__}\tfailed\t{traceback.format_exc()!r}", flush=True)
+        else:
+            print(f"{scenario.__name__}\tok\t{time.monotonic() - start:.2f}", flush=True)
+    left = [pid for pid in children() if not gone(pid)]
+    print(f"no_process_is_left\t{'failed' if left else 'ok'}\t{left}", flush=True)
+
+
+def children():
+    mine = []
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as stat:
+                    if int(stat.read().rpartition(")")[2].split()[1]) == os.getpid():
+                        mine.append(int(entry))
+            except OSError:
+                continue
+    return mine
+
+
+if __name__ == "__main__":
+    import faulthandler
+
+    faulthandler.dump_traceback_later(45, exit=True)
+    main(sys.argv[1])

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""ProcessPoolExecutor, with each start method, in a process of its own. The scenarios are in process_scenarios.py."""
+
+from __future__ import annotations
+
+import concurrent.futures as stdlib_futures
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plait.futures import Future, ProcessPoolExecutor
+from plait.futures.process import BrokenProcessPool
+
+PACKAGE = Future.__module__.rpartition(".")[0]
+SCRIPT = Path(__file__).with_name("process_scenarios.py")
+NAMES = re.findall(r"^    (\w+),$", SCRIPT.read_text().partition("SCENARIOS = [")[2].partition("]")[0], re.MULTILINE)
+METHODS = importlib.import_module(PACKAGE.rpartition(".")[0] + ".multiprocessing").get_all_start_methods()
+
+
+@pytest.fixture(scope="module")
+def running():
+    """All start methods at the same time: mostly they wait."""
+    environment = {**os.environ, "FUTURES_UNDER_TEST": PACKAGE, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return {
+        method: subprocess.Popen(
+            [sys.executable, str(SCRIPT), method],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for method in METHODS
+    }
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def report(request, running):
+    child = running[request.param]
+    out, err = child.communicate(timeout=55)
+    lines = [line.split("\t") for line in out.splitlines()]
+    return {name: (outcome, text) for name, outcome, text in lines}, child.returncode, err
+
+
+@pytest.mark.parametrize("name", [*NAMES, "no_process_is_left"])
+def test_process_pool(report, name):
+    outcomes, _, err = report
+    outcome, text = outcomes.get(name, ("never ran", err))
+    assert outcome == "ok", text.replace("\\n", "\n")
+
+
+def test_workers_print_nothing(report):
+    _, returncode, err = report
+    assert (returncode, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_workers": 0},
+        {"max_workers": "x"},
+        {"initializer": 3},
+        {"max_tasks_per_child": 0},
+        {"max_tasks_per_child": "x"},
+        {"mp_context": 3},
+    ],
+    ids=str,
+)
+def test_bad_arguments_raise_what_the_standard_pool_raises(arguments):
+    if sys.version_info < (3, 11) and "max_tasks_per_child" in arguments:
+        pytest.skip("not there yet")
+    with pytest.raises((TypeError, ValueError, AttributeError)) as theirs:
+        stdlib_futures.ProcessPoolExecutor(**arguments)
+    with pytest.raises(theirs.type):
+        ProcessPoolExecutor(**arguments)
+
+
+def test_a_broken_pool_is_a_broken_executor():
+    assert [base.__name__ for base in BrokenProcessPool.__mro__[:3]] == [
+        "BrokenProcessPool",
+        "BrokenExecutor",
+        "RuntimeError",
+    ]
+
+
+def test_a_pool_that_was_never_used_starts_nothing():
+    with ProcessPoolExecutor(2) as pool:
+        assert "0 of 2" in repr(pool)
+    assert pool._crew.manager is None
