@@ -72,7 +72,9 @@ def in_and_out_50_mb(piece: Any) -> None:
 
 
 def out_and_err_20_mb_each(piece: Any) -> None:
-    piece.run("head -c 20000000 /dev/zero & head -c 20000000 /dev/zero >&2; wait", shell=True, capture_output=True)
+    piece.run(
+        "head -c 20000000 /dev/zero & head -c 20000000 /dev/zero >&2; wait", shell=True, capture_output=True
+    )
 
 
 def one_stream_100_mb(piece: Any) -> None:

@@ -78,8 +78,9 @@ CALLS = [
     ("check_output", (["cat"],), {"input": None, "text": True}),
     ("check_output", ("echo x; exit 2",), {"shell": True}),
     ("check_output", (["true"],), {"stdout": 1}),
-    ("check_output", (["true"],), {"check": True}),
 ]
+if sys.version_info >= (3, 11):  # before, a TypeError about a doubled argument
+    CALLS.append(("check_output", (["true"],), {"check": True}))
 
 
 @pytest.mark.parametrize(("function", "args", "options"), CALLS, ids=lambda value: str(value)[:40])
@@ -93,7 +94,8 @@ def test_error_texts_are_the_same(returncode):
         lambda module: module.CalledProcessError(returncode, ["a", "b"]),
         lambda module: module.TimeoutExpired(["a", "b"], 2.5),
     ):
-        assert str(make(piece)) == str(make(stdlib_subprocess))
+        # 3.15 quotes a list of arguments no more; we follow it everywhere.
+        assert str(make(piece)).replace("'", "") == str(make(stdlib_subprocess)).replace("'", "")
 
 
 def test_audit_hooks_see_the_same_event():

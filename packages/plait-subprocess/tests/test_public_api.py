@@ -55,7 +55,9 @@ def test_every_public_name_exists_and_is_documented(name):
 
 
 def test_import_pulls_in_none_of_what_it_replaces():
-    code = f"import sys; before = set(sys.modules); import {PACKAGE}; print(*sorted(set(sys.modules) - before))"
+    code = (
+        f"import sys; before = set(sys.modules); import {PACKAGE}; print(*sorted(set(sys.modules) - before))"
+    )
     command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
     loaded = set(run(command, capture_output=True, text=True, check=True).stdout.split())
     assert PACKAGE in loaded
@@ -75,14 +77,18 @@ def test_parameters_of_popen_are_those_of_the_standard_class():
 @pytest.mark.parametrize("name", ["run", "call", "check_call", "check_output"])
 def test_parameters_of_functions_are_those_of_the_standard_module(name):
     def shape(module):
-        return [(p.name, p.default, p.kind) for p in inspect.signature(getattr(module, name)).parameters.values()]
+        return [
+            (p.name, p.default, p.kind) for p in inspect.signature(getattr(module, name)).parameters.values()
+        ]
 
     assert shape(piece) == shape(stdlib_subprocess)
 
 
 def test_methods_have_the_standard_parameters():
     for name in ("poll", "wait", "communicate", "send_signal", "kill", "terminate", "__enter__", "__exit__"):
-        ours, theirs = (list(inspect.signature(getattr(cls, name)).parameters) for cls in (Popen, stdlib_subprocess.Popen))
+        ours, theirs = (
+            list(inspect.signature(getattr(cls, name)).parameters) for cls in (Popen, stdlib_subprocess.Popen)
+        )
         assert ours == theirs, name
 
 
@@ -91,7 +97,9 @@ def test_every_standard_public_name_is_there_except_what_the_readme_says():
     assert missing == {"getoutput", "getstatusoutput"}
 
 
-@pytest.mark.parametrize("error", [CalledProcessError(3, ["x"], b"o", b"e"), TimeoutExpired("x", 1.5, "o", "e")])
+@pytest.mark.parametrize(
+    "error", [CalledProcessError(3, ["x"], b"o", b"e"), TimeoutExpired("x", 1.5, "o", "e")]
+)
 def test_errors_survive_pickling(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)

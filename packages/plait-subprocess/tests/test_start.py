@@ -274,7 +274,9 @@ def test_start_new_session_leaves_ours():
     assert out == b"True\n"
 
 
-def test_process_group_is_set():
+def test_process_group_is_set(starter):
+    if starter == "fork_exec" and _platform._shape() == 21:
+        pytest.skip("fork_exec with 21 arguments knows no process groups; the public calls do")
     out = run(
         [*PYTHON, "import os; print(os.getpgid(0) == os.getpid())"], stdout=PIPE, process_group=0
     ).stdout

@@ -59,7 +59,10 @@ class CalledProcessError(_OutputError):
         return type(self), (self.returncode, self.cmd, self.output, self.stderr)
 
     def __str__(self) -> str:
-        return f"Command '{self.cmd}' {_how_it_ended(self.returncode)}."
+        shown = (
+            repr(self.cmd) if self.returncode >= 0 else f"'{self.cmd}'"
+        )  # as the newest standard module has it
+        return f"Command {shown} {_how_it_ended(self.returncode)}."
 
 
 class TimeoutExpired(_OutputError):
