@@ -13,9 +13,10 @@
 # Stopping, in this order, and why:
 #   1. the queue is shut down at once: who is blocked in `put` or `get` is woken, and nobody blocks there again
 #   2. gzip children are killed, none is started any more: threads in `communicate` return
-#   3. the pools take no more work and forget what has not begun
-#   4. worker processes are killed: they hold nothing that outlives the run (the counter they share dies with it)
-#   5. threads and processes are joined, against one deadline; what is still there then is named, not waited for
+#   3. the thread pools take no more work and forget what has not begun
+#   4. so does the process pool, whose workers are killed: they hold nothing that outlives the run
+#   5. all threads are joined, against one deadline (the pool's own ends when its workers have been reaped); what is
+#      still there then is named, not waited for
 #
 # Ctrl-C reaches the main thread alone: all others are started with SIGINT blocked, children inherit the mask, and so a
 # SIGINT to the whole process group makes no worker die noisily in the middle of our own orderly end.
@@ -235,19 +236,14 @@ class _Run:
         self._progress.stop()
         self._results.shutdown(immediate=True)
         self._gzip.stop()
-        for pool in (self._parsers, self._hashers, self._gzips):
+        for pool in (self._hashers, self._gzips):
             pool.shutdown(wait=False, cancel_futures=True)
-        workers = active_children()
-        for worker in workers:
-            worker.kill()
+        self._parsers.kill_workers()
         for thread in threading.enumerate():  # the pools' own threads too
             if thread is not threading.main_thread() and not thread.daemon and thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
-        for worker in workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
         self._progress.close()
-        stuck = [f"process {worker.pid}" for worker in workers if worker.is_alive()]
-        return stuck + [
+        return [f"process {worker.pid}" for worker in active_children()] + [
             f"thread {thread.name!r}"
             for thread in threading.enumerate()
             if thread is not threading.main_thread() and not thread.daemon and thread.is_alive()
