@@ -33,7 +33,7 @@ def run_script():
         )
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         done = subprocess.run(
-            [sys.executable, "-c", source],
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", source],
             capture_output=True,
             text=True,
             timeout=timeout,

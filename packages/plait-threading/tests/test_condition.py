@@ -192,7 +192,10 @@ SIGNAL_STORM = """
                     cond.wait(0.0005)
         except Struck:
             strikes += 1
-    signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    try: signal.setitimer(signal.ITIMER_REAL, 0); time.sleep(0.01)
+    except Struck: pass
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
     if not cond.acquire(timeout=5): sys.exit("lock lost")
     cond.release()
     for n in range(100):

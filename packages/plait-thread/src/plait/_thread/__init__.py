@@ -4,7 +4,7 @@
     >>> from plait._thread import allocate_lock, start_joinable_thread
     >>> seen = []
     >>> handle = start_joinable_thread(lambda: seen.append("here"))
-    >>> handle.join(timeout=5)
+    >>> handle.join(5)
     >>> seen, handle.is_done()
     (['here'], True)
 

@@ -170,6 +170,13 @@ def rename(thread: Thread) -> None:
                 standard.name = thread._name
 
 
+def name_survivor(thread: Thread) -> None:
+    """In a forked child: the standard module may have named its new main thread after the old one."""
+    module = loaded()
+    if module is not None and _neighbour is not None and module.current_thread().name != thread._name:
+        module.current_thread().name = thread._name
+
+
 def known_as(ident: int) -> tuple[str, bool] | None:
     """Name and daemon flag under which the standard module knows a thread."""
     module = loaded()

@@ -410,6 +410,7 @@ def _in_child(_main_type: object) -> None:
     _main._joined_at_exit = False
     if get_native_id is not None:
         _main._native_id = get_native_id()
+    _standard.name_survivor(_main)
 
 
 register_after_fork(_MainThread, _in_child)
