@@ -97,7 +97,7 @@ else:
     class _LockFactory(type):
         # Before 3.13 the type of locks cannot be called, and the function that makes them is not a type. This is both:
         # `lock()` goes straight to the C function, `isinstance(x, lock)` asks the C type.
-        __call__ = allocate_lock
+        __call__ = staticmethod(allocate_lock)
 
         def __instancecheck__(cls, instance: object) -> bool:
             return isinstance(instance, LockType)
@@ -115,6 +115,10 @@ def daemon_threads_allowed() -> bool:
     return True if probe is None else bool(probe())
 
 
+# Known at once if the main thread imports this, as it mostly does.
+_main_at_import = get_ident() if get_native_id is not None and get_native_id() == os.getpid() else 0
+
+
 def main_thread_ident() -> int:
     """The identifier of the thread that the interpreter calls main, whichever thread asks.
 
@@ -125,6 +129,8 @@ def main_thread_ident() -> int:
         return _main_ident()
     if get_native_id is None or get_native_id() == os.getpid():
         return get_ident()
+    if _main_at_import:
+        return _main_at_import
     known = list(sys._current_frames())
     return known[-1] if known else get_ident()
 
@@ -242,6 +248,8 @@ _unfinished: dict[int, _EmulatedHandle] = {}
 
 def forget_threads_of_parent() -> None:
     """In a forked child: the end of every thread that did not come along."""
+    global _main_at_import
+    _main_at_import = get_ident()
     for handle in [*_unfinished.values()]:
         if handle._ident != get_ident():
             handle._sentinel = None

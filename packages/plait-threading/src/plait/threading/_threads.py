@@ -135,7 +135,7 @@ class Thread:
             called = getattr(target, "__name__", None)
             name = f"Thread-{_next_number()}" if called is None else f"Thread-{_next_number()} ({called})"
         self._name = str(name)
-        self._daemon = bool(daemon)
+        self._daemon: bool = bool(daemon)
         self._ident: int | None = None
         self._native_id: int | None = None
         self._task = (target, args, {} if kwargs is None else kwargs)
@@ -265,7 +265,7 @@ class Thread:
 
     def getName(self) -> str:  # noqa: N802
         """Return `name`. Deprecated: read the attribute."""
-        return self._old("getName", "read the name attribute", self.name)
+        return str(self._old("getName", "read the name attribute", self.name))
 
     def setName(self, name: str) -> None:  # noqa: N802
         """Set `name`. Deprecated: set the attribute."""
@@ -273,7 +273,7 @@ class Thread:
 
     def isDaemon(self) -> bool:  # noqa: N802
         """Return `daemon`. Deprecated: read the attribute."""
-        return self._old("isDaemon", "read the daemon attribute", self.daemon)
+        return bool(self._old("isDaemon", "read the daemon attribute", self.daemon))
 
     def setDaemon(self, daemonic: bool) -> None:  # noqa: N802
         """Set `daemon`. Deprecated: set the attribute."""
