@@ -68,7 +68,7 @@ def test_import_pulls_in_none_of_what_it_replaces():
 def test_parameters_of_popen_are_those_of_the_standard_class():
     ours = inspect.signature(Popen.__init__).parameters
     theirs = inspect.signature(stdlib_subprocess.Popen.__init__).parameters
-    for (our_name, one), (their_name, other) in zip(ours.items(), theirs.items()):
+    for (our_name, one), (their_name, other) in zip(ours.items(), theirs.items(), strict=False):
         assert (our_name, one.default, one.kind) == (their_name, other.default, other.kind)
     # 3.10 has no process_group yet; nothing else may be missing or in excess.
     assert set(ours) ^ set(theirs) <= {"process_group"}

@@ -260,7 +260,7 @@ def test_a_forked_copy_refuses_to_wait_for_the_parents_child():
             process.wait,
             lambda: process.wait(1),
             process.kill,
-            process._handle.fileno,
+            process.handle.fileno,
         ):
             try:
                 act()
@@ -312,7 +312,7 @@ def test_no_descriptor_stays_behind_once_a_child_was_waited_for():
 class TestProcessHandle:
     def test_it_waits_and_raises_the_builtin_timeout(self):
         process = start(["cat"], stdin=PIPE)
-        handle = process._handle
+        handle = process.handle
         assert handle.pid == process.pid
         assert handle.returncode is None
         with pytest.raises(TimeoutError):
@@ -325,7 +325,7 @@ class TestProcessHandle:
 
     def test_its_descriptor_becomes_readable_at_the_end(self, kernel):
         process = start(["cat"], stdin=PIPE)
-        handle = process._handle
+        handle = process.handle
         if kernel != "pidfd":
             with pytest.raises(io.UnsupportedOperation):
                 handle.fileno()
@@ -345,7 +345,7 @@ class TestProcessHandle:
 
     def test_it_goes_on_without_its_descriptor_after_close(self):
         process = start(["sleep", "60"])
-        process._handle.close()
+        process.handle.close()
         assert process.poll() is None
         with pytest.raises(TimeoutExpired):
             process.wait(0.02)
@@ -354,7 +354,7 @@ class TestProcessHandle:
 
     def test_it_does_not_signal_a_process_that_inherited_the_number(self, monkeypatch):
         process = start(["true"])
-        handle = process._handle
+        handle = process.handle
         os.waitpid(process.pid, 0)  # a stranger takes the status; from now on the number is free
         hits = []
         monkeypatch.setattr(os, "kill", lambda pid, sig: hits.append(pid))

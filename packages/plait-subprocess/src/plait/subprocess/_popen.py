@@ -302,6 +302,13 @@ class Popen:
         return f"<{type(self).__name__} pid={pid} returncode={self.returncode} args={self.args!r}>"
 
     @property
+    def handle(self) -> ProcessHandle:
+        """The `ProcessHandle` of the child. The standard class has none."""
+        if self._handle is None:
+            raise ValueError(f"{self!r} was never started")
+        return self._handle
+
+    @property
     def universal_newlines(self) -> bool:
         """The older name of `text_mode`."""
         return self.text_mode
