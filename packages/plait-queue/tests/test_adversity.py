@@ -104,7 +104,7 @@ def test_a_finaliser_may_use_the_queue_that_it_interrupts():
             finalised += 1
             q.get(); q.task_done()
     finalised = 0
-    gc.set_threshold(5, 2, 2)
+    getattr(gc, "set_threshold", lambda *_: None)(5, 2, 2)
     n = 0
     while finalised < 500:
         Cycle()
@@ -373,11 +373,12 @@ def test_many_threads_with_timeouts_and_a_handler_move_every_item_once(bound):
     for t in others: t.join(10)
     everything = [item for one in taken for item in one]
     expected = [(p, n) for p in range(producers) for n in range(each)] + from_handler
-    assert sorted(everything, key=repr) == sorted(expected, key=repr)
+    missing, extra = set(expected) - set(everything), len(everything) - len(set(everything))
+    assert not missing and not extra and len(everything) == len(expected), (missing, extra)
     for one in taken:
         for p in range(producers):  # a handler may interrupt itself, which leaves no order between its items
             mine = [n for q_, n in one if q_ == p]
-            assert mine == sorted(mine)
+            assert mine == sorted(mine), mine
     assert not (q._getters or q._putters or q._joiners or q._returned)
     """)
 

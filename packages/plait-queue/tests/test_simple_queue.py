@@ -50,7 +50,7 @@ def test_an_empty_one_raises_empty(kind):
         q.get_nowait,
         lambda: q.get(False),
         lambda: q.get(timeout=0),
-        lambda: q.get(block=False, timeout=-1),
+        lambda: q.get(block=False, timeout=1),
     ):
         with pytest.raises(error):
             refused()
