@@ -144,7 +144,7 @@ def all_end(processes):
     until(lambda: all(map(gone, processes)), 5)
 
 
-# -- scenarios; each gets a function that makes a pool ------------------------------------------------------------------
+# -- scenarios; each gets a function that makes a pool ---------------------------------------------------------
 
 
 def calls_and_results(make):
@@ -163,9 +163,13 @@ def calls_and_results(make):
 def maps(make):
     with make(2) as pool:
         assert list(pool.map(pow, range(100), itertools.repeat(2))) == [n * n for n in range(100)]
-        assert list(pool.map(pow, range(100), itertools.repeat(2), chunksize=7)) == [n * n for n in range(100)]
+        assert list(pool.map(pow, range(100), itertools.repeat(2), chunksize=7)) == [
+            n * n for n in range(100)
+        ]
         assert list(pool.map(identity, [], chunksize=7)) == []
-        assert list(itertools.islice(pool.map(identity, itertools.count(), buffersize=4), 20)) == list(range(20))
+        assert list(itertools.islice(pool.map(identity, itertools.count(), buffersize=4), 20)) == list(
+            range(20)
+        )
         chunked = pool.map(identity, itertools.count(), buffersize=2, chunksize=5)
         assert list(itertools.islice(chunked, 12)) == list(range(12))
         results = pool.map(reciprocal, [1, 2, 0, 4], chunksize=10)
@@ -202,10 +206,13 @@ def unpicklables_fail_alone(make):
         assert all(isinstance(error, Exception) for error in errors), errors
         assert isinstance(errors[1], TypeError)
         assert isinstance(errors[2], TypeError)
-        assert "NeedsTwo" in str(errors[3]) and "1 and 2" in str(errors[3]), errors[3]
+        assert "NeedsTwo" in str(errors[3])
+        assert "1 and 2" in str(errors[3]), errors[3]
         assert "raise_needs_two" in str(errors[3].__cause__)
-        assert "Unpicklable" in str(errors[4]) and "text of it" in str(errors[4])
-        assert isinstance(errors[5], pickle.UnpicklingError) and "not a number" in str(errors[5])
+        assert "Unpicklable" in str(errors[4])
+        assert "text of it" in str(errors[4])
+        assert isinstance(errors[5], pickle.UnpicklingError)
+        assert "not a number" in str(errors[5])
         assert isinstance(errors[6], ValueError)
         raises(Exception, lambda: list(pool.map(lambda x: x, [1, 2], chunksize=2)))
         assert before.result(20) == pool.submit(identity, 1).result(20)
@@ -232,7 +239,8 @@ def a_killed_busy_worker_is_named(make):
     assert time.monotonic() - start < 5
     assert all(isinstance(error, BrokenProcessPool) for error in errors), errors
     assert len(set(map(id, errors))) == len(errors)
-    assert str(workers[0]) in str(errors[0]) and "SIGKILL" in str(errors[0]), errors[0]
+    assert str(workers[0]) in str(errors[0])
+    assert "SIGKILL" in str(errors[0]), errors[0]
     again = raises(BrokenProcessPool, pool.submit, identity, 1)
     assert str(workers[0]) in str(again)
     pool.shutdown()
@@ -326,7 +334,12 @@ def a_long_call_delays_no_other(make):
         long = pool.submit(time.sleep, 3)
         start = time.monotonic()
         # Unknown functions, known ones, and one that has been long: the other worker does them all.
-        others = [pool.submit(identity, 1), pool.submit(int, "1"), pool.submit(pid_after, 0.01), pool.submit(identity, 2)]
+        others = [
+            pool.submit(identity, 1),
+            pool.submit(int, "1"),
+            pool.submit(pid_after, 0.01),
+            pool.submit(identity, 2),
+        ]
         for future in others:
             future.result(20)
         assert time.monotonic() - start < 2

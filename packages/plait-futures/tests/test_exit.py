@@ -12,6 +12,7 @@ import textwrap
 import time
 
 import pytest
+
 from plait.futures import Future
 
 PACKAGE = Future.__module__.rpartition(".")[0]
@@ -46,7 +47,9 @@ def environment():
 def script(tmp_path):
     def write(body):
         path = tmp_path / "program.py"
-        path.write_text(HEAD + "\nif __name__ == '__main__':\n" + textwrap.indent(textwrap.dedent(body), "    "))
+        path.write_text(
+            HEAD + "\nif __name__ == '__main__':\n" + textwrap.indent(textwrap.dedent(body), "    ")
+        )
         return str(path)
 
     return write
@@ -54,7 +57,12 @@ def script(tmp_path):
 
 def run(path, kind):
     return subprocess.run(
-        [sys.executable, path, kind], env=environment(), capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, path, kind],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
 
 
@@ -77,7 +85,9 @@ def test_pending_work_is_finished_at_exit(script, kind, ending):
     """)
     result = run(path, kind)
     assert (result.returncode, result.stderr) == (0, "")
-    assert sorted(result.stdout.split()) == sorted("done done done done done done 0 1 2 3 4 5".split())
+    assert sorted(result.stdout.split()) == sorted(
+        ["done", "done", "done", "done", "done", "done", "0", "1", "2", "3", "4", "5"]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,7 +168,9 @@ def test_workers_end_when_their_parent_is_killed(script, kind):
         say(*[member.pid for member in p._crew.members])
         time.sleep(60)
     """)
-    child = subprocess.Popen([sys.executable, path, kind], env=environment(), stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, path, kind], env=environment(), stdout=subprocess.PIPE, text=True
+    )
     workers = list(map(int, child.stdout.readline().split()))
     assert len(workers) == 2
     child.kill()

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from plait.futures import CancelledError, Future, InvalidStateError, TimeoutError
+
+from plait.futures import CancelledError, Future, InvalidStateError, TimeoutError  # noqa: A004
 
 
 def finished(value):

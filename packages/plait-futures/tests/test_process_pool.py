@@ -12,19 +12,26 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from plait.futures import Future, ProcessPoolExecutor
 from plait.futures.process import BrokenProcessPool
 
 PACKAGE = Future.__module__.rpartition(".")[0]
 SCRIPT = Path(__file__).with_name("process_scenarios.py")
-NAMES = re.findall(r"^    (\w+),$", SCRIPT.read_text().partition("SCENARIOS = [")[2].partition("]")[0], re.MULTILINE)
+NAMES = re.findall(
+    r"^    (\w+),$", SCRIPT.read_text().partition("SCENARIOS = [")[2].partition("]")[0], re.MULTILINE
+)
 METHODS = importlib.import_module(PACKAGE.rpartition(".")[0] + ".multiprocessing").get_all_start_methods()
 
 
 @pytest.fixture(scope="module")
 def running():
     """All start methods at the same time: mostly they wait."""
-    environment = {**os.environ, "FUTURES_UNDER_TEST": PACKAGE, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        **os.environ,
+        "FUTURES_UNDER_TEST": PACKAGE,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
     return {
         method: subprocess.Popen(
             [sys.executable, str(SCRIPT), method],

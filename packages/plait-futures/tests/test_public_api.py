@@ -13,18 +13,31 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from plait.futures import Future
 
 PACKAGE = Future.__module__.rpartition(".")[0]
 NAMESPACE = PACKAGE.rpartition(".")[0]
 MODULE = importlib.import_module(PACKAGE)
 SUBMODULES = [importlib.import_module(f"{PACKAGE}.{name}") for name in ("thread", "process")]
-BANNED = {"threading", "queue", "sched", "subprocess", "multiprocessing", "concurrent", "asyncio", "logging", "socket"}
+BANNED = {
+    "threading",
+    "queue",
+    "sched",
+    "subprocess",
+    "multiprocessing",
+    "concurrent",
+    "asyncio",
+    "logging",
+    "socket",
+}
 ABSENT = {"InterpreterPoolExecutor"}
 CLASSES = ["Future", "Executor", "ThreadPoolExecutor", "ProcessPoolExecutor"]
 
 
-@pytest.mark.parametrize("module", [MODULE, *SUBMODULES], ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "module", [MODULE, *SUBMODULES], ids=lambda module: module.__name__.rpartition(".")[2]
+)
 def test_every_public_name_exists_and_is_documented(module):
     for name in module.__all__:
         value = getattr(module, name)
@@ -86,12 +99,19 @@ def test_signatures_are_those_of_python_3_15(path):
         value = getattr(value, name)
     signature = inspect.signature(value)
     bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
-    assert str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)) == EXPECTED[path]
+    assert (
+        str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)) == EXPECTED[path]
+    )
 
 
 def loaded_by(code):
     run = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}; before = set(sys.modules); {code}"],
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            f"import sys; sys.path[:] = {sys.path!r}; before = set(sys.modules); {code}",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -124,7 +144,9 @@ def test_using_a_pool_of_processes_brings_in_none_of_the_replaced_modules():
 
 
 def test_the_process_pool_can_be_imported_by_name():
-    assert loaded_by(f"from {PACKAGE} import ProcessPoolExecutor as p; print(p.__name__)") == {"ProcessPoolExecutor"}
+    assert loaded_by(f"from {PACKAGE} import ProcessPoolExecutor as p; print(p.__name__)") == {
+        "ProcessPoolExecutor"
+    }
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         MODULE.missing  # noqa: B018
 

@@ -14,7 +14,16 @@ import time
 import weakref
 
 import pytest
-from plait.futures import CancelledError, Executor, Future, ThreadPoolExecutor, TimeoutError, as_completed, wait
+
+from plait.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    TimeoutError,  # noqa: A004
+    as_completed,
+    wait,
+)
 from plait.futures.thread import BrokenThreadPool
 
 
@@ -303,7 +312,7 @@ def test_a_map_that_is_given_up_cancels_what_has_not_started(how):
 
 
 def test_map_wakes_a_reader_when_the_pool_is_shut_down(busy):
-    pool, release, _ = busy
+    pool, _, _ = busy
     iterator = pool.map(int, range(5))
     timer = threading.Timer(0.03, pool.shutdown, kwargs={"wait": False, "cancel_futures": True})
     timer.start()
@@ -346,7 +355,9 @@ def test_bad_arguments_raise_what_the_standard_pool_raises(arguments):
         ThreadPoolExecutor(**arguments)
 
 
-@pytest.mark.parametrize(("buffersize", "error"), [(0, ValueError), (-1, ValueError), ("x", TypeError), (1.0, TypeError)])
+@pytest.mark.parametrize(
+    ("buffersize", "error"), [(0, ValueError), (-1, ValueError), ("x", TypeError), (1.0, TypeError)]
+)
 def test_a_bad_buffersize_is_refused(pool, buffersize, error):
     with pytest.raises(error, match="buffersize"):
         pool.map(int, [], buffersize=buffersize)

@@ -12,13 +12,14 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plait.futures import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
     FIRST_EXCEPTION,
     Future,
     ThreadPoolExecutor,
-    TimeoutError,
+    TimeoutError,  # noqa: A004
     as_completed,
     wait,
 )
@@ -202,7 +203,9 @@ def test_wait_can_be_interrupted():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    plan=st.lists(st.tuples(st.sampled_from(["result", "error", "cancel", "never"]), st.booleans()), max_size=12),
+    plan=st.lists(
+        st.tuples(st.sampled_from(["result", "error", "cancel", "never"]), st.booleans()), max_size=12
+    ),
     condition=st.sampled_from(CONDITIONS),
 )
 def test_wait_and_as_completed_agree_with_the_standard_module(plan, condition):
@@ -210,7 +213,7 @@ def test_wait_and_as_completed_agree_with_the_standard_module(plan, condition):
         futures = [make() for _ in plan]
 
         def finish(early):
-            for future, (how, first) in zip(futures, plan):
+            for future, (how, first) in zip(futures, plan, strict=True):
                 if first is early:
                     if how == "result":
                         future.set_result(1)
@@ -227,7 +230,7 @@ def test_wait_and_as_completed_agree_with_the_standard_module(plan, condition):
         completed = []
         try:
             for future in module.as_completed(futures, timeout=0):
-                completed.append(futures.index(future))
+                completed.append(futures.index(future))  # noqa: PERF401 - it may raise
         except module.TimeoutError:
             completed.append("timeout")
         numbers = [sorted(map(futures.index, part)) for part in (*first, *second)]

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Calls that run elsewhere, in threads or processes, and futures that stand for their outcome.
 
-    >>> from plait.futures import ThreadPoolExecutor, as_completed
-    >>> with ThreadPoolExecutor(max_workers=4) as pool:
-    ...     futures = [pool.submit(pow, n, 2) for n in range(4)]
-    ...     sorted(future.result() for future in as_completed(futures))
-    [0, 1, 4, 9]
+>>> from plait.futures import ThreadPoolExecutor, as_completed
+>>> with ThreadPoolExecutor(max_workers=4) as pool:
+...     futures = [pool.submit(pow, n, 2) for n in range(4)]
+...     sorted(future.result() for future in as_completed(futures))
+[0, 1, 4, 9]
 """
 
 from __future__ import annotations

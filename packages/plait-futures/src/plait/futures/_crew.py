@@ -4,40 +4,43 @@
 Rules
   - Every future that was accepted gets an outcome: its call's, cancellation, or BrokenProcessPool.
   - Only the manager thread reads from and writes to workers, and it blocks in one place only, its selector: on the
-    answer pipes, the sentinels of the processes, a pipe by which others wake it, and those call pipes that are full.
-    So no process can make it wait for itself: all pipe ends of ours are non-blocking, half a message is kept as half a
-    message. Nothing is shared between workers, no lock, no queue: one that dies takes nothing down with it.
+    answer pipes, the sentinels of the processes, a pipe by which others wake it, and those call pipes that are
+    full. So no process can make it wait for itself: all pipe ends of ours are non-blocking, half a message is kept
+    as half a message. Nothing is shared between workers, no lock, no queue: one that dies takes nothing down with
+    it.
   - A call belongs to at most one worker, and the pool knows which (`held`).
-  - When the process of the pool dies, however, each worker finds the end of its calls and goes: no other process has
-    the writing end. Our ends are closed in every forked child (`_forked`), those meant for the worker in every child but
-    this worker.
+  - When the process of the pool dies, however, each worker finds the end of its calls and goes: no other process
+    has the writing end. Our ends are closed in every forked child (`_forked`), those meant for the worker in every
+    child but this worker.
 
 Theory of operation
-  `submit` puts a call into `pending` (a deque) and rings, if the manager said that it sleeps. The manager says so before
-  it looks at `pending` for the last time; one of the two sees the other. Shutting down always rings.
+  `submit` puts a call into `pending` (a deque) and rings, if the manager said that it sleeps. The manager says so
+  before it looks at `pending` for the last time; one of the two sees the other. Shutting down always rings.
   Accepting is the same bargain as in `_threadpool`: look at `refusal`, enter the call, look again.
 
-  Sending ahead. An idle worker costs a round trip, so calls may travel together and wait in the pipe of a busy worker. A
-  call that waits there can neither be cancelled nor go to somebody else, hence:
-    - a call goes ahead only if its function is known to be short: LONGEST_SHORT at most, as measured by the workers,
-      where a longer run counts at once and a shorter one little by little. An unmeasured function counts as long;
+  Sending ahead. An idle worker costs a round trip, so calls may travel together and wait in the pipe of a busy
+  worker. A call that waits there can neither be cancelled nor go to somebody else, hence:
+    - a call goes ahead only if its function is known to be short: LONGEST_SHORT at most, as measured by the
+      workers, where a longer run counts at once and a shorter one little by little. An unmeasured function counts
+      as long;
     - it goes ahead only behind calls that are known to be short, with AHEAD seconds of them in all;
     - idle workers come first, a new worker next, and no worker gets more than its share of what is pending.
-  So a call that turns out long, against the record of its function, delays those behind it, which were AHEAD at most;
-  calls of unknown or of long functions never wait behind another while a worker is idle.
+  So a call that turns out long, against the record of its function, delays those behind it, which were AHEAD at
+  most; calls of unknown or of long functions never wait behind another while a worker is idle.
 
-  Death. The sentinel tells. What the worker wrote before is read to the end and counts. Then its exit code is asked, and,
-  unless it was told to go, the pool is broken: the message names pid and exit code or signal; each unfinished future gets an
-  exception of its own with it, and so does each later submit; the other workers are terminated, and killed
-  if that takes longer than GRACE.
+  Death. The sentinel tells. What the worker wrote before is read to the end and counts. Then its exit code is
+  asked, and, unless it was told to go, the pool is broken: the message names pid and exit code or signal; each
+  unfinished future gets an exception of its own with it, and so does each later submit; the other workers are
+  terminated, and killed if that takes longer than GRACE.
 
-  Going. With `refusal` set and nothing left to do the manager closes all call pipes, waits for the sentinels, and ends. The
-  manager is not a daemon thread; at interpreter exit our threading first asks every pool to close, then joins it.
-  It does not refer to the executor, so a dropped executor is noticed, as in `_threadpool`.
+  Going. With `refusal` set and nothing left to do the manager closes all call pipes, waits for the sentinels, and
+  ends. The manager is not a daemon thread; at interpreter exit our threading first asks every pool to close, then
+  joins it. It does not refer to the executor, so a dropped executor is noticed, as in `_threadpool`.
 
-  Starting. With *fork* all workers are started by the first submit, in its thread, before there is a manager: a fork in a
-  process with threads copies locks in whatever state they are. With other methods the manager starts a worker when
-  there is a call and nobody idle. SIGINT is blocked around a start, and unblocked by the worker once it can take it.
+  Starting. With *fork* all workers are started by the first submit, in its thread, before there is a manager: a
+  fork in a process with threads copies locks in whatever state they are. With other methods the manager starts a
+  worker when there is a call and nobody idle. SIGINT is blocked around a start, and unblocked by the worker once it
+  can take it.
 """
 
 from __future__ import annotations
@@ -358,7 +361,7 @@ class Crew:
     def _send(self, member: _Member, room: float, share: int) -> bool:
         """Send a batch to *member*: to an idle one at least one call, further ones and to others only short ones."""
         definitions = []
-        batch = []
+        batch: list[Any] = []
         most = min(share, MOST_AHEAD) if member.quota is None else min(share, MOST_AHEAD, member.quota)
         pending = self.pending
         while len(batch) < most:
@@ -436,7 +439,9 @@ class Crew:
     def _finish(self, member: _Member, call: int | None, shape: int, body: Any, seconds: float) -> None:
         if shape == START_FAILED:
             error = rebuild(body)
-            self._break(f"the initializer of worker process {member.pid} raised {type(error).__name__}", error)
+            self._break(
+                f"the initializer of worker process {member.pid} raised {type(error).__name__}", error
+            )
             return
         assert call is not None
         future, key, _ = member.held.pop(call)
@@ -479,7 +484,7 @@ class Crew:
         self.selector.unregister(member.answers.fileno())
         member.answers.close()
         if member.held:
-            # It cannot answer any more. If it is on its way out, with an exit code, the signal does not change that.
+            # It cannot answer any more. If it is on its way out, the signal does not change its exit code.
             member.process.kill()
 
     def _bury(self, member: _Member) -> None:
@@ -577,7 +582,7 @@ def _manage(crew: Crew) -> None:
         crew._end_processes()
         if crew.selector is not None:
             crew.selector.close()
-        # Between the last look at `pending` and here, somebody may have entered a call. If it was accepted, it fails.
+        # Between the last look at `pending` and here, somebody may have entered a call. Accepted, it fails.
         crew.fail_all()
 
 
@@ -618,8 +623,8 @@ def _forked(crew: Crew) -> None:
         return
     crew.broken = True
     crew.refusal = (
-        f"this process pool belongs to process {crew.pid}; process {os.getpid()}, which was forked from it, has to make "
-        "an executor of its own"
+        f"this process pool belongs to process {crew.pid}; process {os.getpid()}, which was forked from "
+        "it, has to make an executor of its own"
     )
     lost = [held[0] for member in crew.members for held in member.held.values()]
     lost += [entry[0] for entry in crew.pending]

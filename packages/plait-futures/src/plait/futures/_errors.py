@@ -8,11 +8,13 @@ import sys
 
 from ._standard import also_standard
 
+_PACKAGE = str(__package__)  # not this private module: the name is pickled
+
 
 class Error(Exception):
     """Base of the exceptions that futures raise about themselves."""
 
-    __module__ = __package__
+    __module__ = _PACKAGE
 
 
 class CancelledError(Error):
@@ -22,19 +24,19 @@ class CancelledError(Error):
     standard `concurrent.futures`, the raised object is also that module's CancelledError.
     """
 
-    __module__ = __package__
+    __module__ = _PACKAGE
 
 
 class InvalidStateError(Error):
     """The operation is not allowed in the state that the future is in: it has an outcome already."""
 
-    __module__ = __package__
+    __module__ = _PACKAGE
 
 
-class BrokenExecutor(RuntimeError):  # noqa: N818 - the standard name
+class BrokenExecutor(RuntimeError):
     """The executor lost what it needs to run calls, and runs none any more. The message says what happened."""
 
-    __module__ = __package__
+    __module__ = _PACKAGE
 
 
 if sys.version_info >= (3, 11):
@@ -44,7 +46,7 @@ else:
     class TimeoutError(Error, builtins.TimeoutError):  # noqa: A001
         """The time given with *timeout* is over. The built-in TimeoutError itself from Python 3.11 on."""
 
-        __module__ = __package__
+        __module__ = _PACKAGE
 
 
 def cancelled(what: object) -> CancelledError:

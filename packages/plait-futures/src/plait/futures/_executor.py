@@ -69,7 +69,8 @@ class Executor:
         """
         check_buffersize(buffersize)
         end = None if timeout is None else monotonic() + timeout
-        return submit_all(self, type(self)._submit_tuple, fn, zip(*iterables), end, buffersize)
+        calls = zip(*iterables)  # noqa: B905 - as the built-in map does
+        return submit_all(self, type(self)._submit_tuple, fn, calls, end, buffersize)
 
     def _submit_tuple(self, fn: Callable[..., T], arguments: tuple[Any, ...]) -> Future[T]:
         return self.submit(fn, *arguments)
@@ -81,7 +82,10 @@ class Executor:
         return self
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
     ) -> bool | None:
         self.shutdown(wait=True)
         return None
@@ -116,7 +120,9 @@ def submit_all(
     return _in_order(ahead, end, refill)
 
 
-def _in_order(ahead: deque[Future[Any]], end: float | None, refill: Callable[[], None] | None) -> Iterator[Any]:
+def _in_order(
+    ahead: deque[Future[Any]], end: float | None, refill: Callable[[], None] | None
+) -> Iterator[Any]:
     """The results of the futures in *ahead*, each let go before it is yielded."""
     try:
         while ahead:

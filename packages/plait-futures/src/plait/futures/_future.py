@@ -103,7 +103,7 @@ class Future(Generic[T]):
 
         @property
         def __class__(self) -> type:
-            """The class as `isinstance` may ask for it: with the standard Future among its bases, once that is loaded."""
+            """The class that `isinstance` may ask for: also the standard Future, once that is loaded."""
             return also_standard(type(self), "Future")
 
     @property
@@ -184,8 +184,8 @@ class Future(Generic[T]):
                 return
             if timeout is None:
                 woken = bell.acquire()
-            else:
-                woken = bell.acquire(True, timeout) if timeout > 0 else False
+            elif timeout > 0:
+                woken = bell.acquire(True, timeout)
         finally:
             # Timed out, or an exception from a signal handler: leave nothing behind.
             if not woken:
@@ -289,7 +289,9 @@ class Future(Generic[T]):
                 self._end = CANCELLED
             self._tell()
             return False
-        raise RuntimeError(f"{self!r} has been claimed already; set_running_or_notify_cancel may be called once")
+        raise RuntimeError(
+            f"{self!r} has been claimed already; set_running_or_notify_cancel may be called once"
+        )
 
     def set_result(self, result: T) -> None:
         """Finish the future with *result*. InvalidStateError if it has ended already, cancelled or not.
@@ -323,7 +325,7 @@ class Future(Generic[T]):
         first = log[0]
         if first is CANCELLED:
             return None
-        if first is not mine:
+        if first is not mine:  # noqa: SIM102 - the comment belongs in between
             # log[1] is the outcome of nearly every future that was claimed. Otherwise a late cancel() stands there.
             if type(first) is _Outcome or (log[1] is not mine and self._decided() is not mine):
                 return None

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """How a pool of threads maps: the workers come for the work.
 
-A future and a queue entry per call are most of what a short call costs. Here a call is an entry (index, arguments) in
-one list, `_todo`, and an empty place in another, `_places`. Each worker runs one *driver*, a call like any other in
-the pool's queue, which pops the next entry, calls, and puts the outcome into its place, until nothing is left.
+A future and a queue entry per call are most of what a short call costs. Here a call is an entry (index, arguments)
+in one list, `_todo`, and an empty place in another, `_places`. Each worker runs one *driver*, a call like any other
+in the pool's queue, which pops the next entry, calls, and puts the outcome into its place, until nothing is left.
 
   - Who pops an entry owns the place: a driver, or whoever cancels (it pops what is left, and writes "cancelled").
     `list.pop` is atomic, so every place is written exactly once, and nobody waits for a place that has no owner.
-  - There is one reader. It sleeps only for the place it needs: it says so in `_wanted`, looks at the place again, and
-    sleeps. A driver writes the place, then looks at `_wanted`. One of the two sees the other.
+  - There is one reader. It sleeps only for the place it needs: it says so in `_wanted`, looks at the place again,
+    and sleeps. A driver writes the place, then looks at `_wanted`. One of the two sees the other.
   - The drivers stand in the pool's queue in the order of submission, as the single calls would.
   - The drivers know the `Work`, only the reader has the `Results`: dropping the iterator is noticed while they run.
 """
@@ -42,7 +42,8 @@ class Work:
     def __init__(self, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...]) -> None:
         self.fn = fn
         self.single = len(iterables) == 1
-        calls: list[Any] = list(enumerate(iterables[0] if self.single else zip(*iterables)))
+        inputs = iterables[0] if self.single else zip(*iterables)  # noqa: B905 - as the built-in map does
+        calls: list[Any] = list(enumerate(inputs))
         self.places = [_NOT_YET] * len(calls)
         calls.reverse()
         self._todo = calls

@@ -30,22 +30,24 @@ class ProcessPoolExecutor(Executor):
     """Runs calls in up to *max_workers* worker processes (default: the usable processors).
 
     Functions, arguments, results and exceptions are pickled. *mp_context* is a context of our multiprocessing, and
-    decides how workers start. Each worker calls initializer(*initargs) first. With *max_tasks_per_child* a worker is
-    replaced after so many calls; this needs another start method than fork, and then selects spawn by default.
+    decides how workers start. Each worker calls initializer(*initargs) first. With *max_tasks_per_child* a worker
+    is replaced after so many calls; this needs another start method than fork, and then selects spawn by default.
 
-    If a worker dies, the pool is broken: every unfinished future, and every later `submit`, raises BrokenProcessPool with
-    the pid and the exit code or signal; all workers are ended. A call that cannot be pickled, or whose outcome cannot,
-    fails alone. An exception of a call carries its traceback as text in `__cause__`. Any exception counts as an outcome,
-    also SystemExit and KeyboardInterrupt, which `result` then raises here.
+    If a worker dies, the pool is broken: every unfinished future, and every later `submit`, raises
+    BrokenProcessPool with the pid and the exit code or signal; all workers are ended. A call that cannot be
+    pickled, or whose outcome cannot, fails alone. An exception of a call carries its traceback as text in
+    `__cause__`. Any exception counts as an outcome, also SystemExit and KeyboardInterrupt, which `result` then
+    raises here.
 
     Accepted calls are made even if the executor is dropped or the interpreter is about to exit, which waits for
     them. Workers end when this process dies. In a forked child the executor refuses with BrokenProcessPool.
 
-    All methods may be called in any thread, in callbacks (which run in the manager thread, so none should take long),
-    signal handlers and finalisers.
+    All methods may be called in any thread, in callbacks (which run in the manager thread, so none should take
+    long), signal handlers and finalisers.
 
-    Differs from `concurrent.futures.ProcessPoolExecutor`: arguments are pickled in `submit`, not some time later; up to
-    8 ms of calls of functions that are known to be short are sent to a worker ahead, and can no longer be cancelled.
+    Differs from `concurrent.futures.ProcessPoolExecutor`: arguments are pickled in `submit`, not some time later;
+    up to 8 ms of calls of functions that are known to be short are sent to a worker ahead, and can no longer be
+    cancelled.
     """
 
     _standard_name = "ProcessPoolExecutor"
@@ -73,7 +75,9 @@ class ProcessPoolExecutor(Executor):
             if max_tasks_per_child < 1:
                 raise ValueError(f"max_tasks_per_child must be >= 1, not {max_tasks_per_child}")
             if mp_context.get_start_method() == "fork":
-                raise ValueError("max_tasks_per_child does not go with the start method fork: give another mp_context")
+                raise ValueError(
+                    "max_tasks_per_child does not go with the start method fork: give another mp_context"
+                )
         self._max_workers = max_workers
         crew = self._crew = Crew(max_workers, mp_context, initializer, initargs, max_tasks_per_child)
         crew.name = type(self).__name__
@@ -94,22 +98,24 @@ class ProcessPoolExecutor(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have fn(*args, **kwargs) run in a worker; return its future at once.
 
-        What cannot be pickled is the exception of the future. Raises RuntimeError after `shutdown` and at interpreter
-        exit, BrokenProcessPool if a worker died or in a forked child. With the start method fork, the first call
-        starts the workers.
+        What cannot be pickled is the exception of the future. Raises RuntimeError after `shutdown` and at
+        interpreter exit, BrokenProcessPool if a worker died or in a forked child. With the start method fork, the
+        first call starts the workers.
         """
         return self._enter(Functions.pack_call, fn, args, kwargs)
 
     def _enter(self, pack: Any, fn: Callable[..., Any], *content: Any) -> Future[Any]:
         crew = self._crew
-        if crew.refusal is not None:
+        refusal = crew.refusal
+        if refusal is not None:
             raise crew.refuse()
         future: Future[Any] = Future()
         try:
             packed = pack(crew.functions, fn, *content)
         except Exception as error:  # noqa: BLE001 - the outcome of this call
-            if hasattr(error, "add_note"):
-                error.add_note(f"while pickling a call of {fn!r} for a worker process")
+            add_note = getattr(error, "add_note", None)
+            if add_note is not None:
+                add_note(f"while pickling a call of {fn!r} for a worker process")
             future.set_running_or_notify_cancel()
             future.set_exception(error)
             return future
@@ -137,9 +143,9 @@ class ProcessPoolExecutor(Executor):
     ) -> Iterator[T]:
         """Like the built-in map, with the calls made by the workers; return an iterator over their results.
 
-        See `Executor.map`. With *chunksize* so many calls travel to a worker together, and their results back; *buffersize*
-        then counts chunks. If a call in a chunk raises, the results before it are still delivered, and the
-        rest of its chunk is not run.
+        See `Executor.map`. With *chunksize* so many calls travel to a worker together, and their results back;
+        *buffersize* then counts chunks. If a call in a chunk raises, the results before it are still delivered, and
+        the rest of its chunk is not run.
         """
         if chunksize < 1:
             raise ValueError(f"chunksize must be >= 1, not {chunksize}")
@@ -147,7 +153,7 @@ class ProcessPoolExecutor(Executor):
             return super().map(fn, *iterables, timeout=timeout, buffersize=buffersize)
         check_buffersize(buffersize)
         end = None if timeout is None else monotonic() + timeout
-        calls = zip(*iterables)
+        calls = zip(*iterables)  # noqa: B905 - as map does
         chunks = iter(lambda: list(islice(calls, chunksize)), [])
         return _one_by_one(submit_all(self, type(self)._submit_chunk, fn, chunks, end, buffersize))
 
@@ -157,8 +163,8 @@ class ProcessPoolExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls; with *wait*, return when all accepted ones are done and the processes have ended.
 
-        With *cancel_futures*, calls that no worker has yet are cancelled; who waits for them is woken. May be called
-        any number of times; called by a callback, it does not wait.
+        With *cancel_futures*, calls that no worker has yet are cancelled; who waits for them is woken. May be
+        called any number of times; called by a callback, it does not wait.
         """
         crew = self._crew
         crew.close("cannot schedule new futures after shutdown")

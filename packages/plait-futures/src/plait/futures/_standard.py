@@ -35,12 +35,16 @@ def also_standard(cls: C, name: str) -> C:
     if made is None or not issubclass(made, theirs):
         # Two threads may both make one; the classes are interchangeable, the last one stays.
         made = type(cls)(cls.__name__, (cls, theirs), _body(cls))
-        cls._also_standard = made  # type: ignore[attr-defined]
-    return made  # type: ignore[no-any-return]
+        setattr(cls, "_also_standard", made)  # noqa: B010
+    return made  # pyright: ignore[reportReturnType]
 
 
 def _body(cls: type) -> dict[str, Any]:
-    body: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    body: dict[str, Any] = {
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+    }
     if issubclass(cls, BaseException):
         # Pickled as what it is by name; the receiving process has its own idea of what is loaded.
         body["__reduce__"] = lambda self: (cls, self.args)

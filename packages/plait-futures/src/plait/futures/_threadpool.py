@@ -2,35 +2,37 @@
 """ThreadPoolExecutor.
 
 Rules
-  - Every future that `submit` returned gets an outcome: the call runs, or it is cancelled, or the pool breaks and says
-    so. In a forked child, where the threads are gone, what they would have finished fails at once.
+  - Every future that `submit` returned gets an outcome: the call runs, or it is cancelled, or the pool breaks and
+    says so. In a forked child, where the threads are gone, what they would have finished fails at once.
   - A call waits in the queue only if every worker is busy and no more may be started.
-  - No thread waits for a lock in `submit` once all workers have started; before that, only for a re-entrant one, and
-    only to start a thread. A signal handler or finaliser may submit in the middle of a submit.
+  - No thread waits for a lock in `submit` once all workers have started; before that, only for a re-entrant one,
+    and only to start a thread. A signal handler or finaliser may submit in the middle of a submit.
 
 Theory of operation
   The executor is a thin handle. What the workers share, `_Staff`, does not refer to it, so that dropping the
   last reference to the executor is noticed (a weak reference with a callback) and ends the workers, when they have
   done what was accepted.
 
-  Calls stand in one queue, tuples (future, function, args, kwargs). A None at its end is the order to go home; the worker
-  that finds it puts it back for the next one. Whatever stands behind the None is never run, hence:
+  Calls stand in one queue, tuples (future, function, args, kwargs). A None at its end is the order to go home; the
+  worker that finds it puts it back for the next one. Whatever stands behind the None is never run, hence:
 
   Accepting. `submit` looks at `refusal`, puts the call into the queue, looks at `refusal` again. Closing stores
-  `refusal`, then puts the None. If the second look is clear, the call stands before the None and runs. If not, it may stand
-  behind: `submit` cancels the future it alone knows. If that fails, a worker has started it: accepted after all.
+  `refusal`, then puts the None. If the second look is clear, the call stands before the None and runs. If not, it
+  may stand behind: `submit` cancels the future it alone knows. If that fails, a worker has started it: accepted
+  after all.
 
   Starting workers. `unfinished` has an entry per call that is queued or running; when it is longer than the list of
-  threads, one is missing. A worker takes the entry off before it sets the outcome, so that who submits right after a
-  `result()` finds it idle. But callbacks may keep it busy (and may themselves wait for a call in this pool): then the
-  entry is put back first, and `submit`'s question is asked again. When all have been started, nothing is counted any
-  more. Every start takes a number from `vacancies`; `list.pop` gives each number once.
+  threads, one is missing. A worker takes the entry off before it sets the outcome, so that who submits right after
+  a `result()` finds it idle. But callbacks may keep it busy (and may themselves wait for a call in this pool): then
+  the entry is put back first, and `submit`'s question is asked again. When all have been started, nothing is
+  counted any more. Every start takes a number from `vacancies`; `list.pop` gives each number once.
 
-  Joining. Threads are started, and the pool is closed, under the re-entrant `hiring`: who closes it sees every thread
-  there will be.
+  Joining. Threads are started, and the pool is closed, under the re-entrant `hiring`: who closes it sees every
+  thread there will be.
 
-  Exit of the interpreter. Workers are not daemons. `register_atexit` of our threading tells the pools to close before it
-  joins; accepted calls are still made. A thread that still runs then may open new pools; they are closed in turn.
+  Exit of the interpreter. Workers are not daemons. `register_atexit` of our threading tells the pools to close
+  before it joins; accepted calls are still made. A thread that still runs then may open new pools; they are closed
+  in turn.
 """
 
 from __future__ import annotations
@@ -85,7 +87,9 @@ def processors() -> int:
 class _Staff:
     """What the workers of one executor share."""
 
-    def __init__(self, most: int, prefix: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]):
+    def __init__(
+        self, most: int, prefix: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
+    ):
         self.calls: SimpleQueue[Any] = SimpleQueue()
         self.refusal: str | None = None
         self.broken = False
@@ -117,8 +121,8 @@ class _Staff:
     def hire(self, by_worker: bool = False) -> None:
         """Start workers until there is one for every unfinished call, or none may be started any more.
 
-        A closed pool starts none for a caller from outside, who may come too late to have them joined. A worker that is
-        about to call back may: it is joined itself, after it has put the new one on the list.
+        A closed pool starts none for a caller from outside, who may come too late to have them joined. A worker
+        that is about to call back may: it is joined itself, after it has put the new one on the list.
         """
         while self.growing and len(self.unfinished) > len(self.threads):
             with self.hiring:
@@ -239,7 +243,7 @@ def _answer_calls(staff: _Staff, desk: list[Any]) -> None:
         try:
             result = fn(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - it is the outcome of the call
-            outcome = (None, error)
+            outcome: Any = (None, error)
         else:
             outcome = (result, None)
         # What the call was given must not live on in an idle worker; nor what it gave.
@@ -320,12 +324,12 @@ def _forked(staff: _Staff) -> None:
 class ThreadPoolExecutor(Executor):
     """Runs calls in up to *max_workers* threads, each started when it is first needed and then used again.
 
-    *max_workers* defaults to the usable processors plus 4, at most 32. Each worker calls initializer(*initargs) first;
-    if that raises, the pool is broken: pending and later calls raise BrokenThreadPool with the exception as cause.
-    Threads are named *thread_name_prefix* plus a number.
+    *max_workers* defaults to the usable processors plus 4, at most 32. Each worker calls initializer(*initargs)
+    first; if that raises, the pool is broken: pending and later calls raise BrokenThreadPool with the exception as
+    cause. Threads are named *thread_name_prefix* plus a number.
 
-    Accepted calls are made even if the executor is dropped or the interpreter is about to exit, which waits for them.
-    In a forked child the executor refuses with BrokenThreadPool, and unfinished futures raise it.
+    Accepted calls are made even if the executor is dropped or the interpreter is about to exit, which waits for
+    them. In a forked child the executor refuses with BrokenThreadPool, and unfinished futures raise it.
 
     Once the standard module is loaded, asyncio's `set_default_executor` takes this executor, too.
 
@@ -365,16 +369,19 @@ class ThreadPoolExecutor(Executor):
 
     def __repr__(self) -> str:
         staff = self._staff
-        return f"<{type(self).__name__} {staff.prefix!r}: {len(staff.threads)} of {self._max_workers} threads>"
+        return (
+            f"<{type(self).__name__} {staff.prefix!r}: {len(staff.threads)} of {self._max_workers} threads>"
+        )
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Queue fn(*args, **kwargs) and return its future at once.
 
-        Raises RuntimeError after `shutdown` and at interpreter exit, BrokenThreadPool if an initializer failed or in
-        a forked child, and RuntimeError if not a single thread can be started.
+        Raises RuntimeError after `shutdown` and at interpreter exit, BrokenThreadPool if an initializer failed or
+        in a forked child, and RuntimeError if not a single thread can be started.
         """
         staff = self._staff
-        if staff.refusal is not None:
+        refusal = staff.refusal
+        if refusal is not None:
             raise staff.refuse()
         future: Future[T] = Future()
         growing = staff.growing
@@ -409,7 +416,8 @@ class ThreadPoolExecutor(Executor):
             return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
         end = None if timeout is None else monotonic() + timeout
         staff = self._staff
-        if staff.refusal is not None:
+        refusal = staff.refusal
+        if refusal is not None:
             raise staff.refuse()
         work = Work(fn, iterables)
         drivers = min(len(work.places), self._max_workers)
@@ -437,8 +445,8 @@ class ThreadPoolExecutor(Executor):
         """Accept no more calls; with *wait*, return when all accepted ones are done and the threads have ended.
 
         With *cancel_futures*, calls that have not started are cancelled; who waits for them is woken. Running calls
-        are never interrupted. May be called any number of times. Called by a worker of this pool, it does not wait for that
-        worker.
+        are never interrupted. May be called any number of times. Called by a worker of this pool, it does not wait
+        for that worker.
         """
         staff = self._staff
         staff.close("cannot schedule new futures after shutdown")

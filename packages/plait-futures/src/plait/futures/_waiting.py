@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """wait and as_completed.
 
-Both take futures of any make, mixed: ours, those of other copies of this package, of the standard module, and whatever
-else has `done` and `add_done_callback`. Ours are watched directly, ahead of their callbacks, and the watch is
-taken back when the caller stops waiting. A foreign future keeps its callback; it then finds nobody to tell.
+Both take futures of any make, mixed: ours, those of other copies of this package, of the standard module, and
+whatever else has `done` and `add_done_callback`. Ours are watched directly, ahead of their callbacks, and the watch
+is taken back when the caller stops waiting. A foreign future keeps its callback; it then finds nobody to tell.
 
 Nothing polls. A waiting thread sleeps on one lock or one queue that the futures ring themselves. `as_completed`
 makes the future's own completion put it into the queue, so each is handled once, whatever their number.
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 else:
     from collections import namedtuple
 
-    DoneAndNotDoneFutures = namedtuple("DoneAndNotDoneFutures", "done not_done", module=__package__)
+    DoneAndNotDoneFutures = namedtuple(  # noqa: PYI024 - typing takes long to import
+        "DoneAndNotDoneFutures", "done not_done", module=__package__
+    )
 
 FIRST_COMPLETED = "FIRST_COMPLETED"
 FIRST_EXCEPTION = "FIRST_EXCEPTION"
@@ -84,32 +86,38 @@ def wait(
     """Wait until the futures are done; return the named tuple of sets (done, not_done).
 
     Waits for all of *fs*, or with FIRST_COMPLETED for any one, or with FIRST_EXCEPTION until one raised (or all are
-    done), at most *timeout* seconds (None: as long as it takes). Never raises TimeoutError: what is unfinished is in
-    `not_done`. Cancelled futures count as done from the moment of `cancel()`. The same future twice counts once.
+    done), at most *timeout* seconds (None: as long as it takes). Never raises TimeoutError: what is unfinished is
+    in `not_done`. Cancelled futures count as done from the moment of `cancel()`. The same future twice counts once.
 
-    Differs from `concurrent.futures.wait`: takes any future with `add_done_callback`; a cancelled future wakes it at
-    once, where the standard one waits until a worker meets it (for ever, after `shutdown(cancel_futures=True)`).
+    Differs from `concurrent.futures.wait`: takes any future with `add_done_callback`; a cancelled future wakes it
+    at once, where the standard one waits until a worker meets it (for ever, after `shutdown(cancel_futures=True)`).
     """
     if return_when not in (FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED):
-        raise ValueError(f"return_when must be FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED, not {return_when!r}")
+        raise ValueError(
+            f"return_when must be FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED, not {return_when!r}"
+        )
     futures = set(fs)
     unfinished = [future for future in futures if not future.done()]
     if unfinished and (timeout is None or timeout > 0):
         if return_when == ALL_COMPLETED and all(isinstance(future, Future) for future in unfinished):
             _wait_in_turn(unfinished, timeout)
-        elif return_when == ALL_COMPLETED or len(unfinished) == len(futures):
-            _wait_together(unfinished, timeout, return_when)
-        elif return_when == FIRST_EXCEPTION and not any(_raised(f) for f in futures if f.done()):
+        elif not _is_enough([future for future in futures if future.done()], return_when):
             _wait_together(unfinished, timeout, return_when)
     done = {future for future in futures if future.done()}
     return DoneAndNotDoneFutures(done, futures - done)
+
+
+def _is_enough(done: list[Any], return_when: str) -> bool:
+    if return_when == FIRST_EXCEPTION:
+        return any(map(_raised, done))
+    return return_when == FIRST_COMPLETED and bool(done)
 
 
 def _wait_in_turn(unfinished: list[Any], timeout: float | None) -> None:
     # One sleep per future that is still unfinished when its turn comes; most have finished by then.
     end = None if timeout is None else monotonic() + timeout
     for future in unfinished:
-        if future._end is None:
+        if not future.done():
             bell = allocate_lock()
             bell.acquire()
             future._watchers.append(bell)
@@ -153,8 +161,8 @@ def as_completed(fs: Iterable[Future[T]], timeout: float | None = None) -> Itera
     still missing, TimeoutError is raised. Closing the iterator early leaves the futures alone. Takes time linear in
     the number of futures. The iterator does not keep futures that it has yielded.
 
-    Differs from `concurrent.futures.as_completed`: takes any future with `add_done_callback`, also mixed, and yields
-    cancelled futures at once.
+    Differs from `concurrent.futures.as_completed`: takes any future with `add_done_callback`, also mixed, and
+    yields cancelled futures at once.
     """
     end = None if timeout is None else monotonic() + timeout
     futures = set(fs)

@@ -3,14 +3,15 @@
 
 Two pipes per worker, calls and answers; nobody else reads or writes either. A frame is its length and a pickle of
 built-in types only, so that unpickling a frame cannot fail. Whatever the user gave is in it as bytes of its own and
-is unpickled by itself: one bad argument, function, result or exception spoils one call. Immutable atoms travel as they are.
+is unpickled by itself: one bad argument, function, result or exception spoils one call. Immutable atoms travel as
+they are.
 
   frame to a worker    (definitions, calls): functions that are new to it, as (number, pickle), then
                        (call number, shape, function number, body) for each call
   frame to the pool    (call number, shape, body, seconds that the call took)
 
-A function that is pickled by name goes to each worker once, and is a number afterwards. Arguments are pickled when the
-call is submitted: what the caller changes later does not reach the worker.
+A function that is pickled by name goes to each worker once, and is a number afterwards. Arguments are pickled when
+the call is submitted: what the caller changes later does not reach the worker.
 """
 
 from __future__ import annotations
@@ -48,13 +49,13 @@ dumps = ForkingPickler.dumps
 loads = pickle.loads
 
 
-class RemoteTraceback(Exception):  # noqa: N818
+class RemoteTraceback(Exception):
     """The `__cause__` of an exception that was raised in a worker process: its traceback there, as text."""
 
     __module__ = f"{__package__}.process"
 
     def __str__(self) -> str:
-        return '\n"""\n%s"""' % self.args[0]
+        return f'\n"""\n{self.args[0]}"""'
 
 
 def frame(content: object) -> bytes:
@@ -98,9 +99,11 @@ class Functions:
     def number(self, fn: Callable[..., Any]) -> int:
         """The number of *fn*, or WITH_ITS_FUNCTION if it has state to be pickled with every call."""
         kind = type(fn)
-        if kind is not FunctionType and kind is not type:
-            if kind is not BuiltinFunctionType or not isinstance(getattr(fn, "__self__", None), ModuleType):
-                return WITH_ITS_FUNCTION
+        by_name = kind is FunctionType or kind is type
+        if kind is BuiltinFunctionType:  # a method of an object is one, too
+            by_name = isinstance(getattr(fn, "__self__", None), ModuleType)
+        if not by_name:
+            return WITH_ITS_FUNCTION
         number = self._numbers.get(fn)
         if number is None:
             packed = dumps(fn)
@@ -111,7 +114,9 @@ class Functions:
             number = self._numbers[fn] = self.pickles.index(packed)
         return number
 
-    def pack_call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int, Any]:
+    def pack_call(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[int, int, Any]:
         """(shape, function number, body). Raises what pickling raises."""
         number = self.number(fn)
         if number == WITH_ITS_FUNCTION:

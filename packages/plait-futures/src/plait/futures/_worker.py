@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The life of a worker process of a pool.
 
-  - It reads calls from one pipe and answers on another, each answer by itself before the next call begins, so that no
-    result waits behind a long call.
-  - The end of the calls pipe is its order to go. The pool closes it, or the kernel does when the pool's process dies.
-  - Ctrl-C reaches every process of the terminal. Here it interrupts the call that is running (KeyboardInterrupt, which is
-    then that call's outcome), and is ignored between calls. A handler that the program has installed itself stays.
+- It reads calls from one pipe and answers on another, each answer by itself before the next call begins, so that no
+  result waits behind a long call.
+- The end of the calls pipe is its order to go. The pool closes it, or the kernel does when the pool's process dies.
+- Ctrl-C reaches every process of the terminal. Here it interrupts the call that is running (KeyboardInterrupt,
+  which is then that call's outcome), and is ignored between calls. A handler that the program has installed itself
+  stays.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class _Interruption:
     def __init__(self) -> None:
         self.wanted = False
 
-    def __call__(self, number: int, where: object) -> None:
+    def __call__(self, *_: object) -> None:
         if self.wanted:
             self.wanted = False
             raise KeyboardInterrupt
@@ -51,7 +52,7 @@ class _Interruption:
     def install(self, unblock: bool) -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self)
-        # The pool blocked it before the start: an interpreter that is interrupted while it starts prints a traceback.
+        # The pool blocked it before the start: an interpreter that is interrupted as it starts prints a traceback.
         if unblock and hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
@@ -62,7 +63,7 @@ class _Broken:
     def __init__(self, problem: BaseException) -> None:
         self._problem = problem
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *_: Any, **__: Any) -> Any:
         raise self._problem
 
 
@@ -139,7 +140,11 @@ class _Worker:
 
 
 def run_worker(
-    calls: Any, answers: Any, initializer: Callable[..., object] | None, initargs: tuple[Any, ...], unblock: bool
+    calls: Any,
+    answers: Any,
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+    unblock: bool,
 ) -> None:
     """The target of a worker process: answer calls until there are no more."""
     interruption = _Interruption()
