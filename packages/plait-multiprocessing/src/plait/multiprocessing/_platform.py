@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Every question about what this interpreter and kernel can do is asked here, once, by trying it.
 #
-# The one private module this package touches is `_socket`, the C half of `socket`: the pure half costs several
-# milliseconds of imports (selectors, enum) that a queue has no use for. Without `_socket` we take `socket` itself.
+# The private modules this package touches are `_socket`, the C half of `socket`, whose pure half costs several
+# milliseconds of imports (selectors, enum) that a queue has no use for, and `_thread` for one number. Without
+# `_socket` we take `socket` itself.
 
 from __future__ import annotations
 
@@ -10,9 +11,19 @@ import os
 from types import ModuleType
 from typing import Any
 
-__all__ = ["anonymous_file", "can_fork", "enlarge_send_buffer", "own_pidfd", "packet_type", "socket_module"]
+__all__ = ["anonymous_file", "can_fork", "enlarge_send_buffer", "own_pidfd", "packet_type", "thread_count", "socket_module"]
 
 _sockets: ModuleType | None = None
+
+try:
+    # How many threads there are beside the main one. Private, and worth it: as long as there are none, nobody can close
+    # a connection that this thread is reading, and it needs no poll() before each read().
+    from _thread import _count as thread_count  # type: ignore[attr-defined,unused-ignore]
+except ImportError:
+
+    def thread_count() -> int:
+        """Unknown: assume that there are others."""
+        return 1
 
 
 def can_fork() -> bool:

@@ -43,7 +43,9 @@ from typing import Any
 
 from .._thread import RLock, get_ident, register_after_fork, reset_lock
 from . import _inherit
+from ._bell import Bell
 from ._errors import BufferTooShort
+from ._platform import socket_module, thread_count
 
 __all__ = ["Connection", "Pipe", "wait"]
 
@@ -54,6 +56,8 @@ _ATOMIC = min(getattr(select, "PIPE_BUF", 512), 4096)
 _JOIN = 16384
 # No single read asks for more: the buffer is allocated before the first byte is here.
 _READ_MAX = 1 << 20
+# poll() takes milliseconds in a C int.
+_LONGEST_POLL = 86400.0
 
 
 class Connection:
@@ -69,8 +73,10 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_bells",
         "_broken",
         "_fd",
+        "_open",
         "_postponed",
         "_readable",
         "_receiving",
@@ -88,6 +94,7 @@ class Connection:
         if not (readable or writable):
             raise ValueError("at least one of readable and writable must be true")
         self._fd: int | None = number
+        self._open = [number]  # whoever takes it from here closes it
         self._readable = readable
         self._writable = writable
         self._fresh()
@@ -99,7 +106,8 @@ class Connection:
         self._sending = self._receiving = False
         self._postponed: deque[tuple[Any, ...]] = deque()
         self._broken = ""
-        self._users: list[int] = []
+        self._users: list[None] = []
+        self._bells: list[Bell] = []
 
     def _after_fork(self) -> None:
         reset_lock(self._send_lock)
@@ -107,6 +115,7 @@ class Connection:
         self._sending = self._receiving = False
         self._postponed.clear()
         self._users.clear()
+        self._bells.clear()
 
     # What it is
 
@@ -167,10 +176,7 @@ class Connection:
 
     def _transmit(self, payload: Any) -> None:
         size = len(payload)
-        if size <= _NARROW:
-            header = size.to_bytes(4, "big")
-        else:
-            header = b"\xff\xff\xff\xff" + size.to_bytes(8, "big")
+        header = size.to_bytes(4, "big") if size <= _NARROW else b"\xff\xff\xff\xff" + size.to_bytes(8, "big")
         parts = (header + payload,) if size <= _JOIN else (header, payload)
         with self._send_lock:
             if self._sending:
@@ -179,35 +185,38 @@ class Connection:
                 return
             while True:
                 self._sending = True
+                self._users.append(None)
                 try:
                     self._write(parts)
                     while self._postponed:
                         self._write(self._postponed.popleft())
                 finally:
                     self._sending = False
+                    self._leave()
                 # Once more: an interruption between the last look and the line above left its message to us.
+                if not self._postponed:
+                    return
                 try:
                     parts = self._postponed.popleft()
                 except IndexError:
                     return
 
     def _write(self, parts: tuple[Any, ...]) -> None:
+        fd = self._fd
+        if fd is None:
+            raise OSError("handle is closed")
         if self._broken:
             raise OSError(errno.EPIPE, self._broken)
-        fd = self._enter()
-        try:
-            if len(parts) == 1 and len(parts[0]) <= _ATOMIC:
-                message = parts[0]
-                try:
-                    sent = os.write(fd, message)
-                except BlockingIOError:
-                    sent = self._write_when_possible(fd, message)
-                if sent == len(message):
-                    return
-                parts = (message[sent:],)
-            self._write_large(fd, parts)
-        finally:
-            self._leave(fd)
+        if len(parts) == 1 and len(parts[0]) <= _ATOMIC:
+            message = parts[0]
+            try:
+                sent = os.write(fd, message)
+            except BlockingIOError:
+                sent = self._write_when_possible(fd, message)
+            if sent == len(message):
+                return
+            parts = (message[sent:],)
+        self._write_large(fd, parts)
 
     def _write_large(self, fd: int, parts: tuple[Any, ...]) -> None:
         self._broken = f"{self!r}: an earlier send was interrupted within a message; open a new pipe"
@@ -273,45 +282,50 @@ class Connection:
         Waits up to *timeout* seconds for it; None means for ever.
         """
         self._check(self._readable, "send-only: it cannot receive")
-        fd = self._enter()
+        self._users.append(None)
         try:
-            return self._await(fd, select.POLLIN, timeout)
+            return self._await(self.fileno(), select.POLLIN, timeout)
         finally:
-            self._leave(fd)
+            self._leave()
 
     def _receive(self, maxlength: int | None) -> bytes:
         with self._recv_lock:
             if self._receiving:
-                raise RuntimeError(
-                    f"{self!r}: received from within its own receive (a signal handler or finaliser?)"
-                )
-            fd = self._enter()
+                raise RuntimeError(f"{self!r}: received from within its own receive (a signal handler or finaliser?)")
             self._receiving = True
-            begun = False
+            self._users.append(None)
+            head = b""
             try:
+                fd = self.fileno()
                 head = self._read(fd, 4)
-                begun = True
                 size = int.from_bytes(head, "big", signed=True)
                 if size < 0:
                     size = int.from_bytes(self._read(fd, 8), "big")
                 if maxlength is not None and size > maxlength:
-                    self._close_soon()
-                    raise OSError(
-                        f"a message of {size} bytes, longer than maxlength={maxlength}; connection closed"
-                    )
+                    self._fd = None
+                    raise OSError(f"a message of {size} bytes, longer than maxlength={maxlength}; connection closed")
                 return self._read(fd, size) if size else b""
             except EOFError as gone:
-                if begun:
+                if head:
                     raise EOFError(f"{self!r}: the other end was closed in the middle of a message") from gone
                 raise
             finally:
                 self._receiving = False
-                self._leave(fd)
+                self._leave()
 
     def _read(self, fd: int, size: int) -> bytes:
-        first = self._read_some(fd, min(size, _READ_MAX))
+        if thread_count():
+            self._await(fd, select.POLLIN)  # another thread may close it while we wait
+        try:
+            first = os.read(fd, size if size < _READ_MAX else _READ_MAX)
+        except (BlockingIOError, ConnectionResetError):
+            first = b""
         if len(first) == size:
             return first
+        if not first:
+            first = self._read_some(fd, min(size, _READ_MAX))
+            if len(first) == size:
+                return first
         if size <= 65536:
             pieces = [first]
             left = size - len(first)
@@ -325,7 +339,7 @@ class Connection:
         whole[:filled] = first
         with memoryview(whole) as view:
             while filled < size:
-                self._ready(fd)
+                self._check_still_open()
                 try:
                     count = os.readv(fd, [view[filled:]])
                 except BlockingIOError:
@@ -338,7 +352,9 @@ class Connection:
 
     def _read_some(self, fd: int, size: int) -> bytes:
         while True:
-            self._ready(fd)
+            self._check_still_open()
+            if thread_count():
+                self._await(fd, select.POLLIN)  # another thread may close it while we wait
             try:
                 data = os.read(fd, size)
             except BlockingIOError:
@@ -358,45 +374,59 @@ class Connection:
         if not permitted:
             raise OSError(f"connection is {otherwise}")
 
-    def _enter(self) -> int:
-        """Count the calling thread in; from here to `_leave` the descriptor stays what it is."""
-        self._users.append(get_ident())
-        fd = self._fd
-        if fd is None:
-            self._users.pop()
-            raise OSError("handle is closed")
-        return fd
+    # Whoever appends to `_users` may use the descriptor until `_leave`; it stays what it is meanwhile.
 
-    def _leave(self, fd: int) -> None:
+    def _leave(self) -> None:
         try:
             self._users.pop()
         except IndexError:
             return  # a fork in between emptied the list
         if self._fd is None and not self._users:
-            self._dispose(fd)
+            self._dispose()
 
-    def _ready(self, fd: int) -> None:
+    def _check_still_open(self) -> None:
         if self._fd is None:
             raise OSError(f"{self!r} was closed by another thread")
 
     def _await(self, fd: int, event: int, timeout: float | None = None) -> bool:
         poller = select.poll()
         poller.register(fd, event)
-        found = bool(poller.poll(_milliseconds(timeout)))
-        self._ready(fd)
-        return found
+        if timeout is not None and timeout <= 0:
+            return bool(poller.poll(0))
+        bell = _take_bell()
+        self._bells.append(bell)
+        try:
+            self._check_still_open()
+            poller.register(bell.fileno(), select.POLLIN)
+            found = _poll_for(poller, timeout)
+            self._check_still_open()
+            return bool(found)
+        finally:
+            try:
+                self._bells.remove(bell)
+            except ValueError:
+                pass  # forked meanwhile
+            bell.silence()
+            _idle_bells.append(bell)
 
-    def _close_soon(self) -> None:
-        self._fd = None
-
-    def _dispose(self, fd: int) -> None:
-        os.close(fd)
+    def _dispose(self, _close: Any = os.close) -> None:
+        try:
+            fd = self._open.pop()
+        except IndexError:
+            return  # another thread was faster
+        _close(fd)
 
     def close(self) -> None:
-        """Close this end. A second call does nothing."""
-        fd, self._fd = self._fd, None
-        if fd is not None and not self._users:
-            self._dispose(fd)
+        """Close this end. A second call does nothing.
+
+        A thread that is blocked in `recv` or `poll` on it raises OSError; one that is blocked in `send` does when the
+        pipe takes its bytes. The descriptor is given back when the last of them has left.
+        """
+        self._fd = None
+        for bell in tuple(self._bells):
+            bell.ring()
+        if not self._users:
+            self._dispose()
 
     def __enter__(self) -> Connection:
         return self
@@ -440,9 +470,37 @@ def _loads(data: bytes) -> Any:
     return pickle.loads(data)
 
 
-def _milliseconds(timeout: float | None) -> float | None:
-    # poll() rounds up to the next millisecond, so that it never wakes before the time.
-    return None if timeout is None else max(timeout, 0.0) * 1000
+def _poll_for(poller: select.poll, timeout: float | None) -> list[tuple[int, int]]:
+    """poll() that takes any timeout, `inf` too, and is not late by more than its millisecond."""
+    if timeout is None:
+        return poller.poll()
+    if timeout <= 0:
+        return poller.poll(0)
+    deadline = time.monotonic() + timeout
+    while True:
+        ready = poller.poll(min(timeout, _LONGEST_POLL) * 1000)
+        timeout = deadline - time.monotonic()
+        if ready or timeout <= 0:
+            return ready
+
+
+# Bells that nobody waits for now. As many are ever made as threads have waited at the same time.
+_idle_bells: deque[Bell] = deque()
+
+
+def _take_bell() -> Bell:
+    try:
+        return _idle_bells.pop()
+    except IndexError:
+        return Bell()
+
+
+class _BellRack:
+    """The idle bells of a process; a forked child shares the descriptors, and has to make its own."""
+
+
+_rack = _BellRack()
+register_after_fork(_rack, lambda _: _idle_bells.clear())
 
 
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - the standard name
@@ -454,8 +512,6 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - 
     if not duplex:
         reader, writer = os.pipe()
         return Connection(reader, writable=False), Connection(writer, readable=False)
-    from ._platform import socket_module
-
     sockets = socket_module()
     one, other = sockets.socketpair()
     one.setblocking(True)
@@ -484,13 +540,7 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
             waiting.append(each)
     if not by_fd and timeout is None:
         return []
-    if timeout is not None and timeout > 0:
-        deadline = time.monotonic() + timeout
-        ready = poller.poll(_milliseconds(timeout))
-        while not ready and (left := deadline - time.monotonic()) > 0:
-            ready = poller.poll(_milliseconds(left))
-    else:
-        ready = poller.poll(_milliseconds(timeout))
+    ready = _poll_for(poller, timeout)
     if not ready:
         return []
     for fd, event in ready:

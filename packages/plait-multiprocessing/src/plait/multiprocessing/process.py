@@ -120,6 +120,7 @@ class BaseProcess:
         if _current._config.get("daemon"):
             raise AssertionError("daemonic processes are not allowed to have children")
         active_children()
+        self.authkey  # noqa: B018 - made now, if it was not yet, so that the child has the same
         self._popen = self._start(self)
         # The child has them now; an argument that is kept here only keeps memory and descriptors.
         del self._target, self._args, self._kwargs
@@ -216,8 +217,10 @@ class BaseProcess:
     def authkey(self) -> bytes:
         """The secret that the processes of one program share."""
         key: bytes | None = self._config.get("authkey")
-        if key is None:  # made on demand: most programs never need it
-            key = self._config["authkey"] = AuthenticationString(os.urandom(32))
+        if key is None:
+            # Made on demand, by the first process for all: a child that was given none has that of its parent.
+            key = AuthenticationString(os.urandom(32)) if self is _current else _current.authkey
+            key = self._config.setdefault("authkey", key)
         return key
 
     @authkey.setter
@@ -377,15 +380,16 @@ def _detach_stdin() -> None:
     if sys.stdin is None:
         return
     try:
-        fd = sys.stdin.fileno()
         empty = os.open(os.devnull, os.O_RDONLY)
-    except (OSError, ValueError, AttributeError):
+    except OSError:
         return
     try:
+        fd = sys.stdin.fileno()
         os.dup2(empty, fd)
-    finally:
         os.close(empty)
-    sys.stdin = open(fd, encoding="utf-8", closefd=False)
+    except (OSError, ValueError, AttributeError):
+        fd = empty  # what stands for stdin is no file
+    sys.stdin = open(fd, encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as the process
 
 
 def _exit_code(stop: SystemExit) -> int:

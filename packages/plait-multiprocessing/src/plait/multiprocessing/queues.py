@@ -50,7 +50,8 @@ from typing import Any, Generic, TypeVar
 from .._thread import RLock, register_after_fork, reset_lock
 from ..queue import Empty, Full
 from . import _inherit, _platform
-from ._robust import Bell, SharedFile
+from ._bell import Bell
+from ._robust import SharedFile
 
 __all__ = ["Empty", "Full", "Queue"]
 

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: MIT
+"""Process: its life and its death, under both start methods."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import mp_targets as targets
+import pytest
+from conftest_helpers import gone, open_descriptors
+
+from plait import multiprocessing as mp
+from plait.multiprocessing.connection import wait
+
+
+def started(ctx, target, *args, **options):
+    process = ctx.Process(target=target, args=args, **options)
+    process.start()
+    return process
+
+
+def test_child_knows_itself_and_its_parent(ctx):
+    here, there = ctx.Pipe()
+    process = ctx.Process(
+        target=targets.report, args=(there, mp.__name__, 1, [2]), kwargs={"k": 3}, name="Fred", daemon=True
+    )
+    process.start()
+    there.close()
+    told = here.recv()
+    process.join(20)
+    assert process.exitcode == 0
+    assert told == {
+        "pid": process.pid,
+        "name": "Fred",
+        "daemon": True,
+        "parent": os.getpid(),
+        "parent_alive": True,
+        "parent_name": mp.current_process().name,
+        "authkey": bytes(mp.current_process().authkey),
+        "argv": sys.argv,
+        "args": (1, [2]),
+        "kwargs": {"k": 3},
+        "children": 0,
+        "stdin": "",
+    }
+
+
+@pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (7, 7), ("a message", 1), (True, 1)])
+def test_sys_exit_gives_the_exit_code(ctx, code, expected):
+    process = started(ctx, targets.exit_with, code)
+    process.join(20)
+    assert process.exitcode == expected
+
+
+def test_base_exception_gives_exit_code_1(ctx):
+    process = started(ctx, targets.raise_base_exception)
+    process.join(20)
+    assert process.exitcode == 1
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_signal_gives_a_negative_exit_code(ctx, signum):
+    process = started(ctx, targets.kill_self, signum)
+    process.join(20)
+    assert process.exitcode == -signum
+
+
+@pytest.mark.parametrize(("way", "signum"), [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)])
+def test_terminate_and_kill_end_the_child(ctx, way, signum):
+    here, there = ctx.Pipe()
+    process = started(ctx, targets.say_and_sleep, there)
+    here.recv()
+    assert process.is_alive()
+    assert process.exitcode is None
+    getattr(process, way)()
+    process.join(10)
+    assert process.exitcode == -signum
+    assert not process.is_alive()
+    getattr(process, way)()  # harmless now
+
+
+def test_sentinel_becomes_ready_at_the_end(ctx):
+    process = started(ctx, targets.sleep_for_ever)
+    assert wait([process.sentinel], timeout=0.05) == []
+    process.kill()
+    assert wait([process.sentinel], timeout=10) == [process.sentinel]
+    process.join()
+
+
+def test_join_times_out_and_leaves_the_child_alone(ctx):
+    process = started(ctx, targets.sleep_for_ever)
+    begin = time.monotonic()
+    process.join(0.2)
+    assert 0.2 <= time.monotonic() - begin < 2
+    assert process.exitcode is None
+    process.kill()
+    process.join()
+
+
+def test_every_joining_thread_sees_an_exit_code(ctx):
+    for _ in range(3):
+        process = started(ctx, targets.nothing)
+        seen = []
+        threads = [threading.Thread(target=lambda p=process: (p.join(), seen.append(p.exitcode))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert seen == [0] * 8
+
+
+def test_states_are_refused_with_the_standard_exceptions(ctx):
+    process = ctx.Process(target=targets.nothing)
+    with pytest.raises(AssertionError, match="join a started process"):
+        process.join()
+    with pytest.raises(ValueError, match="not started"):
+        process.sentinel  # noqa: B018
+    assert process.pid is None
+    assert not process.is_alive()
+    process.start()
+    with pytest.raises(AssertionError, match="twice"):
+        process.start()
+    with pytest.raises(AssertionError, match="already been started"):
+        process.daemon = True
+    process.join()
+    process.close()
+    process.close()
+    for attempt in (process.join, process.is_alive, process.terminate, process.start, lambda: process.exitcode):
+        with pytest.raises(ValueError, match="closed"):
+            attempt()
+
+
+def test_close_of_a_running_process_is_refused(ctx):
+    process = started(ctx, targets.sleep_for_ever)
+    with pytest.raises(ValueError, match="running"):
+        process.close()
+    process.kill()
+    process.join()
+    process.close()
+
+
+def test_repr_tells_the_state(ctx):
+    process = ctx.Process(target=targets.sleep_for_ever, name="Ann", daemon=True)
+    assert "initial" in repr(process)
+    assert "daemon" in repr(process)
+    process.start()
+    assert f"pid={process.pid}" in repr(process)
+    process.kill()
+    process.join()
+    assert "exitcode=-SIGKILL" in repr(process)
+
+
+def test_a_child_may_have_children(ctx):
+    here, there = ctx.Pipe()
+    process = started(ctx, targets.start_grandchild, there, mp.__name__, ctx.get_start_method())
+    assert here.recv()["parent"] == process.pid
+    assert here.recv() == 0
+    process.join(20)
+    assert process.exitcode == 0
+
+
+def test_a_daemonic_child_may_not(ctx):
+    here, there = ctx.Pipe()
+    process = started(ctx, targets.start_grandchild, there, mp.__name__, "fork", daemon=True)
+    process.join(20)
+    assert process.exitcode == 1
+
+
+def test_a_child_waits_for_its_threads(ctx, tmp_path):
+    path = tmp_path / "out"
+    process = started(ctx, targets.non_daemon_thread, str(path))
+    process.join(20)
+    assert path.read_text() == "written"
+
+
+def test_a_child_ends_its_daemonic_children(ctx):
+    here, there = ctx.Pipe()
+    process = started(ctx, targets.start_daemon_child_and_return, there, mp.__name__, ctx.get_start_method())
+    pid = here.recv()
+    process.join(20)
+    assert process.exitcode == 0
+    assert gone(pid)
+
+
+def test_active_children_reaps(ctx):
+    one, other = started(ctx, targets.sleep_for_ever), started(ctx, targets.nothing)
+    wait([other.sentinel], 20)
+    assert mp.active_children() == [one]
+    one.kill()
+    one.join()
+    assert mp.active_children() == []
+
+
+def test_nothing_is_left_open(ctx):
+    def once():
+        here, there = ctx.Pipe()
+        process = started(ctx, targets.report, there, mp.__name__, daemon=True)
+        there.close()
+        here.recv()
+        process.join(20)
+        process.close()
+        here.close()
+
+    once()
+    before = open_descriptors()
+    for _ in range(3):
+        once()
+    assert open_descriptors() <= before
+
+
+def test_end_of_a_child_is_seen_through_its_pipe_while_a_sibling_lives(ctx):
+    here, there = ctx.Pipe()
+    process = started(ctx, targets.say_and_sleep, there)
+    there.close()
+    here.recv()
+    sibling = started(ctx, targets.sleep_for_ever)
+    process.kill()
+    assert here.poll(10)
+    with pytest.raises(EOFError):
+        here.recv()
+    sibling.kill()
+    sibling.join()
+    process.join()
+
+
+def test_unpicklable_target_is_named_and_nothing_started():
+    process = mp.get_context("spawn").Process(target=lambda: 0, name="Odd")
+    with pytest.raises(Exception) as caught:
+        process.start()
+    text = " ".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert "Odd" in text
+    assert "<lambda>" in text
+    assert "importable by name" in text
+    assert mp.active_children() == []
+
+
+def test_child_that_cannot_unpickle_has_an_exit_code():
+    process = mp.get_context("spawn").Process(target=targets.nothing, args=(targets.Unloadable(), b"x" * 5_000_000))
+    begin = time.monotonic()
+    process.start()
+    process.join(20)
+    assert process.exitcode == 1
+    assert time.monotonic() - begin < 15
+
+
+def test_child_that_dies_before_reading_does_not_block_the_start():
+    ctx = mp.get_context("spawn")
+    from plait.multiprocessing import spawn
+
+    executable = spawn.get_executable()
+    ctx.set_executable("/bin/false")
+    try:
+        process = started(ctx, targets.nothing, b"x" * 5_000_000)
+    finally:
+        ctx.set_executable(executable)
+    process.join(10)
+    assert process.exitcode == 1
+
+
+def test_fork_from_a_process_with_busy_locks_works():
+    ctx = mp.get_context("fork")
+    lock, queue, (here, there) = ctx.Lock(), ctx.Queue(), ctx.Pipe()
+    stop = threading.Event()
+
+    def busy():
+        while not stop.is_set():
+            with lock:
+                pass
+            queue.put(1)
+            queue.get()
+            there.send(1)
+
+    def drain():
+        while not stop.is_set():
+            if here.poll(0.05):
+                here.recv()
+
+    threads = [threading.Thread(target=busy) for _ in range(3)] + [threading.Thread(target=drain)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            answer, asked = ctx.Pipe()
+            process = started(ctx, targets.put_and_lock, lock, queue, asked)
+            assert answer.poll(20)
+            assert answer.recv() == "done"
+            process.join(20)
+            assert process.exitcode == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_start_method_is_chosen_once(script):
+    result = script(
+        """
+import {mp} as mp
+assert mp.get_all_start_methods()[0] == 'spawn'
+assert mp.get_start_method(allow_none=True) is None
+mp.set_start_method('fork')
+assert mp.get_start_method() == 'fork'
+try:
+    mp.set_start_method('spawn')
+except RuntimeError as e:
+    print(e)
+mp.set_start_method('spawn', force=True)
+assert mp.get_context().get_start_method() == 'spawn'
+try:
+    mp.get_context('teleport')
+except ValueError as e:
+    print(e)
+"""
+    )
+    assert result.returncode == 0, result.stderr
+    assert "already 'fork'" in result.stdout
+    assert "'teleport'" in result.stdout
