@@ -54,7 +54,9 @@ def folder(tmp_path: Path) -> Path:
 
 def figures(out: str) -> dict[str, int]:
     """The totals of the table."""
-    rows = re.findall(r"^  (files|lines|definitions|syntax nodes|bytes|compressed bytes)  +([\d,]+)", out, re.MULTILINE)
+    rows = re.findall(
+        r"^  (files|lines|definitions|syntax nodes|bytes|compressed bytes)  +([\d,]+)", out, re.MULTILINE
+    )
     return {name: int(value.replace(",", "")) for name, value in rows}
 
 
@@ -125,7 +127,16 @@ def test_its_lines_are_few_when_nobody_looks_at_a_terminal(folder: Path):
 
 
 def test_it_imports_no_concurrency_but_plait():
-    banned = {"threading", "queue", "sched", "subprocess", "multiprocessing", "concurrent", "_thread", "asyncio"}
+    banned = {
+        "threading",
+        "queue",
+        "sched",
+        "subprocess",
+        "multiprocessing",
+        "concurrent",
+        "_thread",
+        "asyncio",
+    }
     for path in [DEMO, *sorted((TOOLS / "census").glob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
@@ -333,7 +344,10 @@ if __name__ == "__main__":
     ("hook", "message"),
     [
         ("store.UPDATES[measure.Digest] = 'update nothing'", "writer: "),
-        ("progress.PlainDisplay.interval = 0.01\nprogress.PlainDisplay.show = lambda *_: 1 / 0", "progress: "),
+        (
+            "progress.PlainDisplay.interval = 0.01\nprogress.PlainDisplay.show = lambda *_: 1 / 0",
+            "progress: ",
+        ),
         ("stages.GZIP_ARGUMENTS = ()\nstages.PIPE = object()", "gzip: "),
         ("pipeline.digest_batch = lambda batch: [][0]", "hash: "),
         ("stages.Part = None", ": "),

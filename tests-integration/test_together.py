@@ -13,7 +13,9 @@ import watched
 from watched import Watched
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
-pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes left behind are found in /proc")
+pytestmark = pytest.mark.skipif(
+    not os.path.isdir("/proc/self"), reason="processes left behind are found in /proc"
+)
 METHODS = pytest.mark.parametrize("method", ["spawn", "fork"])
 
 # Python 3.12 and later warn of any fork beside threads, also of one that was made safe.
@@ -87,7 +89,8 @@ if __name__ == "__main__":
 def test_pool_workers_do_not_outlive_a_killed_parent(tmp_path: Path, method: str):
     script = tmp_path / "orphans.py"
     program = ORPHANS.format(programs=str(PROGRAMS)).replace(
-        "    items = context.Queue()\n    waiting = context.Process(target=items.get)\n    waiting.start()\n", ""
+        "    items = context.Queue()\n    waiting = context.Process(target=items.get)\n    waiting.start()\n",
+        "",
     )
     script.write_text(program, encoding="utf-8")
     with Watched(script, method, deadline=30, env=QUIET, grace=4.0) as program:

@@ -31,7 +31,9 @@ def test_a_clean_program_passes_with_its_output_and_code():
 
 
 def test_it_shows_the_stacks_of_a_program_that_hangs():
-    program = "import time\ndef waits_for_ever():\n    time.sleep(60)\nprint('up', flush=True)\nwaits_for_ever()"
+    program = (
+        "import time\ndef waits_for_ever():\n    time.sleep(60)\nprint('up', flush=True)\nwaits_for_ever()"
+    )
     with Watched("-c", program) as hanging:
         hanging.until_out("up")
         with pytest.raises(AssertionError, match="waits_for_ever"):

@@ -57,12 +57,16 @@ def processes() -> Iterator[Process]:
             continue
         try:
             stat = Path("/proc", entry, "stat").read_text(encoding="utf-8", errors="replace")
-            title = Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            title = (
+                Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            )
         except OSError:
             continue  # it has just gone
         # The name in brackets may itself hold brackets and spaces.
         name, fields = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
-        yield Process(int(entry), int(fields[1]), int(fields[3]), fields[0], int(fields[19]), title.strip() or name)
+        yield Process(
+            int(entry), int(fields[1]), int(fields[3]), fields[0], int(fields[19]), title.strip() or name
+        )
 
 
 def carries(pid: int, mark: bytes) -> bool:
@@ -271,7 +275,9 @@ class Watched:
         return "\n".join(["its descendants:", *lines, str(self._ended(self._child.returncode))])
 
 
-def run(*argv: object, deadline: float = 30.0, code: int | None = 0, env: dict[str, str] | None = None) -> Ended:
+def run(
+    *argv: object, deadline: float = 30.0, code: int | None = 0, env: dict[str, str] | None = None
+) -> Ended:
     """Run a program to its end under watch; it must end with *code* (None: any) and leave nothing behind."""
     with Watched(*argv, deadline=deadline, env=env) as program:
         ended = program.end()

@@ -22,9 +22,9 @@ def stay(connection: object) -> None:
 
 def compress(done: SimpleQueue) -> None:
     for _ in range(EACH):
-        child = Popen(["cat"], stdin=PIPE, stdout=PIPE)
-        output, _ = child.communicate(b"through", timeout=20)
-        assert output == b"through"
+        child = Popen(["echo", "through"], stdout=PIPE)
+        output, _ = child.communicate(timeout=20)
+        assert output == b"through\n"
         assert child.returncode == 0
     done.put("done")
 

@@ -57,7 +57,9 @@ def main() -> None:
         one.join(30)
         assert not one.is_alive(), one
     assert [producer.exitcode for producer in producers] == [0, 0]
-    assert sorted(seen) == [(number, item, "x" * (item % 50)) for number in range(2) for item in range(PER_PRODUCER)]
+    assert sorted(seen) == [
+        (number, item, "x" * (item % 50)) for number in range(2) for item in range(PER_PRODUCER)
+    ]
     for number in range(2):  # what one producer put stays in order as far as one consumer sees it
         assert [item for n, item, _ in seen if n == number][0] <= 3
     items.close()

@@ -18,8 +18,8 @@
 #   5. all threads are joined, against one deadline (the pool's own ends when its workers have been reaped); what is
 #      still there then is named, not waited for
 #
-# Ctrl-C reaches the main thread alone: all others are started with SIGINT blocked, children inherit the mask, and so a
-# SIGINT to the whole process group makes no worker die noisily in the middle of our own orderly end.
+# Ctrl-C and SIGTERM reach the main thread alone: all others are started with both blocked, children inherit the mask, and
+# so a signal to the whole process group makes no worker die noisily in the middle of our own orderly end.
 """Runs the stages, the writer and the display together; ends all of them when one fails."""
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Interruptions:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        self._received: int | None = None
+        self.received: int | None = None
         self._verdicts: SimpleQueue[Any] | None = None
 
     def install(self) -> None:
@@ -129,8 +129,8 @@ class Interruptions:
         if os.getpid() != self._owner:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
-        elif self._received is None:
-            self._received = signum
+        elif self.received is None:
+            self.received = signum
             # One is enough: a second one must not cut our orderly end short, the interpreter's own part of it included.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -139,8 +139,8 @@ class Interruptions:
 
     def check(self) -> None:
         """Raise `Interrupted` if a signal has come."""
-        if self._received is not None:
-            raise Interrupted(self._received)
+        if self.received is not None:
+            raise Interrupted(self.received)
 
     @contextmanager
     def told_to(self, verdicts: SimpleQueue[Any]) -> Iterator[None]:
@@ -155,8 +155,8 @@ class Interruptions:
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """What is started inside is started deaf to Ctrl-C, and stays so."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    """What is started inside is started deaf to Ctrl-C and SIGTERM."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     try:
         yield
     finally:
@@ -266,9 +266,12 @@ def measure_concurrently(
                 run.go()
         except BaseException as error:
             stuck = run.stop()
+            if isinstance(error, RunFailed) and interruptions.received is not None:
+                # A signal to the whole group ended a worker or a gzip too, and that was heard of first.
+                error = Interrupted(interruptions.received)
             if isinstance(error, Ended):
                 error.stuck = stuck
-            raise
+            raise error from error.__cause__
         seconds = (time.monotonic_ns() - run.started) / 1e9
         stuck = run.stop()
         if stuck:

@@ -94,7 +94,8 @@ _parsed: Any = None
 def enter_worker(counter: Any) -> None:
     """Initializer of the process pool: keep the shared counter, and leave Ctrl-C to the parent.
 
-    A forked worker would otherwise keep the parent's handlers, and those belong to the parent.
+    A forked worker would otherwise keep the parent's handlers, and those belong to the parent. SIGTERM stays blocked,
+    as inherited: what is sent to the whole group the parent acts upon, with SIGKILL.
     """
     global _parsed
     _parsed = counter
