@@ -36,7 +36,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.queue.put_nowait(item)
             self.model.append(item)
         else:
-            with pytest.raises(stdlib_queue.Full):
+            with pytest.raises(queues.Full):
                 self.queue.put_nowait(item)
 
     @rule()
