@@ -50,4 +50,3 @@ def script(tmp_path):
         )
 
     return run
-

@@ -27,7 +27,9 @@ def pipe(request):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.one_of(st.none(), st.integers(), st.binary(max_size=5000), st.lists(st.text(max_size=20)))))
+@given(
+    st.lists(st.one_of(st.none(), st.integers(), st.binary(max_size=5000), st.lists(st.text(max_size=20))))
+)
 def test_objects_arrive_whole_and_in_order(objects):
     reader, writer = Pipe(duplex=False)
     with reader, writer:
@@ -96,7 +98,12 @@ def test_message_beyond_maxlength_closes_the_connection():
 def test_directions_are_respected():
     reader, writer = Pipe(duplex=False)
     with reader, writer:
-        assert (reader.readable, reader.writable, writer.readable, writer.writable) == (True, False, False, True)
+        assert (reader.readable, reader.writable, writer.readable, writer.writable) == (
+            True,
+            False,
+            False,
+            True,
+        )
         with pytest.raises(OSError, match="receive-only"):
             reader.send(1)
         for call in (writer.recv, writer.poll, writer.recv_bytes):

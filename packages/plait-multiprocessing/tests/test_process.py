@@ -105,7 +105,9 @@ def test_every_joining_thread_sees_an_exit_code(ctx):
     for _ in range(3):
         process = started(ctx, targets.nothing)
         seen = []
-        threads = [threading.Thread(target=lambda p=process: (p.join(), seen.append(p.exitcode))) for _ in range(8)]
+        threads = [
+            threading.Thread(target=lambda p=process: (p.join(), seen.append(p.exitcode))) for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -129,7 +131,13 @@ def test_states_are_refused_with_the_standard_exceptions(ctx):
     process.join()
     process.close()
     process.close()
-    for attempt in (process.join, process.is_alive, process.terminate, process.start, lambda: process.exitcode):
+    for attempt in (
+        process.join,
+        process.is_alive,
+        process.terminate,
+        process.start,
+        lambda: process.exitcode,
+    ):
         with pytest.raises(ValueError, match="closed"):
             attempt()
 
@@ -239,7 +247,9 @@ def test_unpicklable_target_is_named_and_nothing_started():
 
 
 def test_child_that_cannot_unpickle_has_an_exit_code():
-    process = mp.get_context("spawn").Process(target=targets.nothing, args=(targets.Unloadable(), b"x" * 5_000_000))
+    process = mp.get_context("spawn").Process(
+        target=targets.nothing, args=(targets.Unloadable(), b"x" * 5_000_000)
+    )
     begin = time.monotonic()
     process.start()
     process.join(20)

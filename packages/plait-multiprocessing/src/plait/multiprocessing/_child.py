@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -225,12 +224,3 @@ class SpawnedChild(Child):
 
         self._starter = spawn.launch(process, ties)
         return getattr(self._starter, "handle", None) or self._starter._handle
-
-
-def supports_pidfd_sentinel(handle: ProcessHandle) -> bool:
-    """Whether *handle* has a descriptor of its own to wait for."""
-    try:
-        handle.fileno()
-    except (io.UnsupportedOperation, OSError):
-        return False
-    return True

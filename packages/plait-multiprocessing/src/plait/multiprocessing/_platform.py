@@ -11,7 +11,15 @@ import os
 from types import ModuleType
 from typing import Any
 
-__all__ = ["anonymous_file", "can_fork", "enlarge_send_buffer", "own_pidfd", "packet_type", "thread_count", "socket_module"]
+__all__ = [
+    "anonymous_file",
+    "can_fork",
+    "enlarge_send_buffer",
+    "own_pidfd",
+    "packet_type",
+    "thread_count",
+    "socket_module",
+]
 
 _sockets: ModuleType | None = None
 

@@ -291,7 +291,9 @@ class Connection:
     def _receive(self, maxlength: int | None) -> bytes:
         with self._recv_lock:
             if self._receiving:
-                raise RuntimeError(f"{self!r}: received from within its own receive (a signal handler or finaliser?)")
+                raise RuntimeError(
+                    f"{self!r}: received from within its own receive (a signal handler or finaliser?)"
+                )
             self._receiving = True
             self._users.append(None)
             head = b""
@@ -303,7 +305,9 @@ class Connection:
                     size = int.from_bytes(self._read(fd, 8), "big")
                 if maxlength is not None and size > maxlength:
                     self._fd = None
-                    raise OSError(f"a message of {size} bytes, longer than maxlength={maxlength}; connection closed")
+                    raise OSError(
+                        f"a message of {size} bytes, longer than maxlength={maxlength}; connection closed"
+                    )
                 return self._read(fd, size) if size else b""
             except EOFError as gone:
                 if head:
