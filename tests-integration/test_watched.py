@@ -59,9 +59,11 @@ def test_it_reports_a_forgotten_temporary_file():
 
 
 def test_it_waits_no_longer_than_told_for_output_and_sees_an_early_end():
-    with Watched("-c", "print('something else')") as program:
-        with pytest.raises(AssertionError, match="ended before"):
-            program.until_out("never said")
+    with (
+        Watched("-c", "print('something else')") as program,
+        pytest.raises(AssertionError, match="ended before"),
+    ):
+        program.until_out("never said")
 
 
 def test_it_signals_the_whole_group():

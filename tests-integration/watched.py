@@ -27,8 +27,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+W = TypeVar("W", bound="Watched")
 MARKER = "CENSUS_OF_CHILDREN"
 
 #: For what is dying already. Generous, because two processors may be shared by many suites.
@@ -125,7 +126,7 @@ class Watched:
         self._seen: set[tuple[int, int]] = set()
         self._shared: set[str] = set()
 
-    def __enter__(self) -> Watched:
+    def __enter__(self: W) -> W:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

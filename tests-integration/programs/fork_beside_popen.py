@@ -46,7 +46,7 @@ def main() -> None:
     limit = time.monotonic() + 25
     for _ in threads:
         assert done.get(timeout=limit - time.monotonic()) == "done"
-    for worker, ours in workers:
+    for _, ours in workers:
         ours.send(None)
     for worker, _ in workers:
         worker.join(10)

@@ -61,7 +61,7 @@ def main() -> None:
         (number, item, "x" * (item % 50)) for number in range(2) for item in range(PER_PRODUCER)
     ]
     for number in range(2):  # what one producer put stays in order as far as one consumer sees it
-        assert [item for n, item, _ in seen if n == number][0] <= 3
+        assert next(item for n, item, _ in seen if n == number) <= 3
     items.close()
     items.join_thread()
     print("right")
