@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 
 PACKAGE = os.environ["FUTURES_UNDER_TEST"]
 futures = importlib.import_module(PACKAGE)
@@ -493,4 +494,5 @@ if __name__ == "__main__":
     import faulthandler
 
     faulthandler.dump_traceback_later(45, exit=True)
+    warnings.simplefilter("ignore", DeprecationWarning)  # one scenario forks by hand
     main(sys.argv[1])

@@ -132,8 +132,8 @@ def test_ctrl_c_ends_program_and_workers_quietly(script, kind):
         while not all(f.running() for f in fs[:2]):
             time.sleep(0.01)
         time.sleep(0.3)
-        say("ready", *[member.pid for member in p._crew.members])
         try:
+            say("ready", *[member.pid for member in p._crew.members])
             futures.wait(fs)
         except KeyboardInterrupt:
             p.shutdown(cancel_futures=True)
