@@ -419,6 +419,9 @@ def _code_name(code: int) -> str:
         return str(code)
 
 
+# `python script.py` takes __file__ away from __main__ when its last line has run; threads may start processes after that.
+_main_path: Any = getattr(sys.modules.get("__main__"), "__file__", None)
+
 # The end of a process
 
 

@@ -124,7 +124,7 @@ def get_preparation_data(name: str) -> dict[str, Any]:
         if module.rpartition(".")[2] != "__main__":
             data["main_name"] = str(module)
     else:
-        path = getattr(main, "__file__", None)
+        path = getattr(main, "__file__", None) or process._main_path
         if path is not None and not getattr(sys, "frozen", False):
             data["main_path"] = os.path.join(_start_directory, os.fspath(path))
     return data
