@@ -126,7 +126,7 @@ class Watched:
         self._seen: set[tuple[int, int]] = set()
         self._shared: set[str] = set()
 
-    def __enter__(self: W) -> W:
+    def __enter__(self: W) -> W:  # noqa: PYI019 - Self came with 3.11
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

@@ -29,7 +29,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait import threading
@@ -242,6 +242,10 @@ class _Run:
         for thread in threading.enumerate():  # the pools' own threads too
             if thread is not threading.main_thread() and not thread.daemon and thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
+        for worker in active_children():  # none, unless the pool failed so badly that it lost one
+            with suppress(ValueError):
+                worker.kill()
+                worker.join(max(0.1, deadline - time.monotonic()))
         self._progress.close()
         return [f"process {worker.pid}" for worker in active_children()] + [
             f"thread {thread.name!r}"
