@@ -23,6 +23,8 @@ import importlib, os, signal, sys, time
 futures = importlib.import_module({PACKAGE!r})
 multiprocessing = importlib.import_module({PACKAGE.rpartition(".")[0]!r} + ".multiprocessing")
 
+ProcessPoolExecutor = futures.ProcessPoolExecutor
+
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # one write: lines of several processes do not mix
 
@@ -34,7 +36,7 @@ def work(n, seconds=0.02):
 def pool():
     if sys.argv[1] == "thread":
         return futures.ThreadPoolExecutor(2)
-    return futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(sys.argv[1]))
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(sys.argv[1]))
 """
 KINDS = ["thread", *METHODS]
 

@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from plait.futures import CancelledError, Future, InvalidStateError, TimeoutError  # noqa: A004
+from plait.futures import CancelledError, Future, InvalidStateError, TimeoutError
 
 
 def finished(value):

@@ -20,7 +20,7 @@ from plait.futures import (
     Executor,
     Future,
     ThreadPoolExecutor,
-    TimeoutError,  # noqa: A004
+    TimeoutError,
     as_completed,
     wait,
 )

@@ -19,7 +19,7 @@ from plait.futures import (
     FIRST_EXCEPTION,
     Future,
     ThreadPoolExecutor,
-    TimeoutError,  # noqa: A004
+    TimeoutError,
     as_completed,
     wait,
 )

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from ._errors import BrokenExecutor, CancelledError, InvalidStateError, TimeoutError  # noqa: A004
+from ._errors import BrokenExecutor, CancelledError, InvalidStateError, TimeoutError
 from ._executor import Executor
 from ._future import Future
 from ._threadpool import ThreadPoolExecutor

@@ -39,7 +39,8 @@ Theory of operation
 
   Starting. With *fork* all workers are started by the first submit, in its thread, before there is a manager: a
   fork in a process with threads copies locks in whatever state they are. With other methods the manager starts a
-  worker when there is a call and nobody idle. SIGINT is blocked around a start, and unblocked by the worker once it
+  worker when there is a call and nobody idle; the first one is started by the first submit, whose thread gets the
+  exception if it cannot be. SIGINT is blocked around a start, and unblocked by the worker once it
   can take it.
 """
 
@@ -48,6 +49,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import sys
 from collections import deque
 from time import monotonic
 
@@ -85,6 +87,10 @@ MOST_AHEAD = 500
 # Seconds for a terminated worker to go by itself.
 GRACE = 1.0
 _READ_SIZE = 1 << 18
+
+# `python script.py` takes __main__.__file__ away when the body of the script has ended. A worker that is started
+# after that, for calls that are still pending, needs it to find the functions of the script.
+_main_file = getattr(sys.modules.get("__main__"), "__file__", None)
 
 
 class BrokenProcessPool(BrokenExecutor):
@@ -128,6 +134,9 @@ class _Member:
         return sum(cost for _, _, cost in self.held.values())
 
     def start(self, crew: Crew) -> None:
+        main = sys.modules.get("__main__")
+        if _main_file is not None and main is not None and not hasattr(main, "__file__"):
+            main.__file__ = _main_file
         # Kept blocked over the start, and inherited; see _worker.
         mask = getattr(signal, "pthread_sigmask", None)
         before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask is not None else {signal.SIGINT}
@@ -241,9 +250,8 @@ class Crew:
                 return
             self.begun = True
             try:
-                if self.all_at_once:
-                    for _ in range(self.most):
-                        self._recruit()
+                for _ in range(self.most if self.all_at_once else 1):
+                    self._recruit()
                 self.manager = Thread(target=_manage, args=(self,), name=f"{self.name}-manager")
                 _open_crews[id(self)] = self
                 self.manager.start()
