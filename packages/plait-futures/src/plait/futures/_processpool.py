@@ -40,7 +40,8 @@ class ProcessPoolExecutor(Executor):
     raises here.
 
     Accepted calls are made even if the executor is dropped or the interpreter is about to exit, which waits for
-    them. Workers end when this process dies, after the call they are at. In a forked child the executor refuses with BrokenProcessPool.
+    them. Workers end when this process dies, after the call
+    they are at. In a forked child the executor refuses with BrokenProcessPool.
 
     All methods may be called in any thread, in callbacks (which run in the manager thread, so none should take
     long), signal handlers and finalisers.
