@@ -351,7 +351,9 @@ class Queue(Of["T"]):
                 self._settle()
             waiter.sleep(self.mutex, None if deadline is None else max(0.0, deadline - monotonic()))
             with self.mutex:
-                # Looked at under the mutex: we may have been admitted between the end of our patience and now.
+                # Looked at under the mutex: we may have been admitted between the end of our patience and now. And
+                # gone from the line before it is free again, so that nobody admits an item that was refused.
+                _strike(self._putters, waiter)
                 if waiter.verdict is not None:
                     raise waiter.verdict
                 if waiter.box:
@@ -387,6 +389,7 @@ class Queue(Of["T"]):
                 waiter.sleep(self.mutex, None if deadline is None else max(0.0, deadline - monotonic()))
                 if not waiter.box:
                     with self.mutex:
+                        _strike(self._getters, waiter)
                         if waiter.verdict is not None:
                             raise waiter.verdict
                         if not waiter.box:
