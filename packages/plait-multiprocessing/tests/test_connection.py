@@ -114,7 +114,7 @@ def test_directions_are_respected():
 def test_unpicklable_object_sends_nothing():
     one, other = Pipe()
     with one, other:
-        with pytest.raises((AttributeError, TypeError, Exception), match="lambda|pickle"):
+        with pytest.raises((AttributeError, TypeError, Exception), match=r"lambda|pickle"):
             one.send(lambda: 0)
         one.send("next")
         assert other.recv() == "next"

@@ -106,7 +106,8 @@ def test_every_joining_thread_sees_an_exit_code(ctx):
         process = started(ctx, targets.nothing)
         seen = []
         threads = [
-            threading.Thread(target=lambda p=process: (p.join(), seen.append(p.exitcode))) for _ in range(8)
+            threading.Thread(target=lambda p=process, seen=seen: (p.join(), seen.append(p.exitcode)))
+            for _ in range(8)
         ]
         for thread in threads:
             thread.start()
@@ -172,7 +173,7 @@ def test_a_child_may_have_children(ctx):
 
 
 def test_a_daemonic_child_may_not(ctx):
-    here, there = ctx.Pipe()
+    _here, there = ctx.Pipe()
     process = started(ctx, targets.start_grandchild, there, mp.__name__, "fork", daemon=True)
     process.join(20)
     assert process.exitcode == 1

@@ -95,11 +95,10 @@ def hammer_lock_until_killed(lock, conn):
 
 def count_under_lock(lock, path, times):
     for _ in range(times):
-        with lock:
-            with open(path, "r+") as file:
-                value = int(file.read())
-                file.seek(0)
-                file.write(str(value + 1))
+        with lock, open(path, "r+") as file:
+            value = int(file.read())
+            file.seek(0)
+            file.write(str(value + 1))
 
 
 def add(value, times):

@@ -19,13 +19,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
 
 from .._thread import RLock, register_after_fork, reset_lock
 from ..subprocess import ProcessHandle
 from . import _inherit, _platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .process import BaseProcess
 
 __all__ = ["Child", "Ties", "end_with_parent"]
@@ -101,7 +103,7 @@ class Child:
     """A started child of this process. The base of the two start methods; `_popen` of a Process is one of these."""
 
     method = ""
-    _starter: Any = None
+    _starter: Any = None  # the Popen, which complains if it is dropped while its child runs
 
     def __init__(self, process: BaseProcess) -> None:
         with _starting.lock:
@@ -137,24 +139,14 @@ class Child:
 
     def poll(self) -> int | None:
         """The exit code if the child has ended, without waiting."""
-        code = self._handle.poll()
-        self._let_go(code)
-        return code
-
-    def _let_go(self, code: int | None) -> None:
-        # A Popen complains when it is dropped before it has seen its child end.
-        if code is not None and self._starter is not None:
-            self._starter.poll()
-            self._starter = None
+        return self._handle.poll()
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end of the child; None if it did not come within *timeout* seconds."""
         try:
-            code = self._handle.wait(timeout)
+            return self._handle.wait(timeout)
         except TimeoutError:
             return None
-        self._let_go(code)
-        return code
 
     def send_signal(self, number: int) -> None:
         """Send a signal, if the child has not ended; never to a process that got its pid after it."""
@@ -223,4 +215,5 @@ class SpawnedChild(Child):
         from . import spawn
 
         self._starter = spawn.launch(process, ties)
-        return getattr(self._starter, "handle", None) or self._starter._handle
+        handle: ProcessHandle = self._starter.handle
+        return handle

@@ -20,9 +20,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from .._thread import _local, register_after_fork
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from typing_extensions import Self
 
 __all__ = ["Inheritance", "ParentEnd", "assert_spawning", "current"]
 
@@ -59,7 +64,7 @@ class Inheritance:
             os.close(self._copies.pop())
         self._owners.clear()
 
-    def __enter__(self) -> Inheritance:
+    def __enter__(self) -> Self:
         self._outer = getattr(_state, "inheritance", None)
         _state.inheritance = self
         return self

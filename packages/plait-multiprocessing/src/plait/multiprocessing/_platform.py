@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "anonymous_file",
@@ -17,8 +20,8 @@ __all__ = [
     "enlarge_send_buffer",
     "own_pidfd",
     "packet_type",
-    "thread_count",
     "socket_module",
+    "thread_count",
 ]
 
 _sockets: ModuleType | None = None

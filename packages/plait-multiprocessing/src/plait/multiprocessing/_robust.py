@@ -45,11 +45,14 @@ import os
 import select
 from struct import Struct
 from time import monotonic, sleep
-from typing import Any
 
 from .._thread import RLock, get_ident, register_after_fork, reset_lock
 from . import _inherit, _platform
 from ._bell import Bell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["SharedFile", "Word"]
 

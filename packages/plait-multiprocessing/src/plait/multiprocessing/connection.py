@@ -38,14 +38,19 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
 
-from .._thread import RLock, get_ident, register_after_fork, reset_lock
+from .._thread import RLock, register_after_fork, reset_lock
 from . import _inherit
 from ._bell import Bell
 from ._errors import BufferTooShort
 from ._platform import socket_module, thread_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from typing_extensions import Self
 
 __all__ = ["Connection", "Pipe", "wait"]
 
@@ -321,7 +326,7 @@ class Connection:
         if thread_count():
             self._await(fd, select.POLLIN)  # another thread may close it while we wait
         try:
-            first = os.read(fd, size if size < _READ_MAX else _READ_MAX)
+            first = os.read(fd, min(size, _READ_MAX))
         except (BlockingIOError, ConnectionResetError):
             first = b""
         if len(first) == size:
@@ -432,7 +437,7 @@ class Connection:
         if not self._users:
             self._dispose()
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -458,7 +463,7 @@ def _rebuild(cls: type[Connection], fd: int, readable: bool, writable: bool) -> 
     return cls(fd, readable, writable)
 
 
-def _dumps(obj: Any) -> bytes:
+def _first_dumps(obj: Any) -> bytes:
     from .reduction import ForkingPickler
 
     global _dumps
@@ -466,12 +471,17 @@ def _dumps(obj: Any) -> bytes:
     return ForkingPickler.dumps(obj)
 
 
-def _loads(data: bytes) -> Any:
+def _first_loads(data: bytes) -> Any:
     import pickle
 
     global _loads
     _loads = pickle.loads
     return pickle.loads(data)
+
+
+# `pickle` is imported by the first message, not with us.
+_dumps: Any = _first_dumps
+_loads: Any = _first_loads
 
 
 def _poll_for(poller: select.poll, timeout: float | None) -> list[tuple[int, int]]:

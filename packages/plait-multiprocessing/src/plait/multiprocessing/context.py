@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from . import _errors, _platform, connection, process
 from ._child import ForkedChild, SpawnedChild
 from ._errors import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import queues, synchronize
 
 __all__ = [

@@ -6,13 +6,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from itertools import count
-from typing import Any
 
 from .._thread import register_after_fork
 from ..threading import run_exit_hooks
 from . import _inherit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
 
@@ -221,6 +224,7 @@ class BaseProcess:
             # Made on demand, by the first process for all: a child that was given none has that of its parent.
             key = AuthenticationString(os.urandom(32)) if self is _current else _current.authkey
             key = self._config.setdefault("authkey", key)
+        assert key is not None
         return key
 
     @authkey.setter

@@ -45,7 +45,7 @@ from collections import deque
 from itertools import count
 from struct import Struct
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from types import GenericAlias
 
 from .._thread import RLock, register_after_fork, reset_lock
 from ..queue import Empty, Full
@@ -53,9 +53,23 @@ from . import _inherit, _platform
 from ._bell import Bell
 from ._robust import SharedFile
 
-__all__ = ["Empty", "Full", "Queue"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Generic, TypeVar
 
-T = TypeVar("T")
+    T = TypeVar("T")
+
+    class Items(Generic[T]):
+        """What `Queue[int]` is made of."""
+else:
+
+    class Items:
+        """What `Queue[int]` is made of."""
+
+        __class_getitem__ = classmethod(GenericAlias)
+
+
+__all__ = ["Empty", "Full", "Queue"]
 
 # Longer items travel in a file. A guess between two costs: a larger packet is copied through one kernel buffer, a file
 # costs some six system calls.
@@ -226,7 +240,7 @@ class _Channel:
             pass  # __init__ failed
 
 
-class Queue(Generic[T]):
+class Queue(Items["T"]):
     """A queue that any number of processes and threads put into and get from.
 
     `put` pickles the item at once: what cannot be pickled raises there, and changing it afterwards changes nothing.

@@ -12,15 +12,18 @@ import copyreg
 import io
 import pickle
 import sys
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    _Reduce = Callable[[Any], Any]
 
 __all__ = ["ForkingPickler", "dump", "register"]
 
-_Reduce = Callable[[Any], Any]
 
-
-class _Reducers(dict[type, _Reduce]):
+class _Reducers(dict["type", "_Reduce"]):
     """Our reductions first, then whatever `copyreg` knows at the time."""
 
     def __missing__(self, kind: type) -> _Reduce:

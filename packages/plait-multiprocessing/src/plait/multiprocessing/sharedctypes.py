@@ -12,11 +12,13 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from . import _inherit, _platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .context import BaseContext
 
 __all__ = ["RawValue", "Value", "synchronized"]

@@ -18,12 +18,14 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Any
 
 from ..subprocess import Popen
 from . import _child, _inherit, _platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import IO, Any
+
     from .process import BaseProcess
 
 __all__ = ["freeze_support", "get_command_line", "get_executable", "get_preparation_data", "set_executable"]
@@ -132,10 +134,11 @@ def get_preparation_data(name: str) -> dict[str, Any]:
 
 def _search_path() -> list[str]:
     """sys.path, as a child that starts elsewhere can use it."""
-    return [str(entry) or _start_directory for entry in sys.path if isinstance(entry, str)]
+    entries: list[Any] = sys.path  # import puts up with anything in it, marshal does not
+    return [str(entry) or _start_directory for entry in entries if isinstance(entry, str)]
 
 
-def launch(process: BaseProcess, ties: _child.Ties) -> Popen[bytes]:
+def launch(process: BaseProcess, ties: _child.Ties) -> Popen:
     """Start a child that runs *process*."""
     from .process import current_process
     from .reduction import ChildPickler
@@ -258,10 +261,9 @@ def _import_main_by_path(path: str) -> None:
         return
     with open(path, "rb") as file:
         source = file.read()
-    if path.endswith(".pyc"):
-        code = marshal.loads(source[16:])
-    else:
-        code = compile(source, path, "exec", dont_inherit=True)
+    code: Any = (
+        marshal.loads(source[16:]) if path.endswith(".pyc") else compile(source, path, "exec", 0, True)
+    )
     _run_main(code, path, None)
 
 
