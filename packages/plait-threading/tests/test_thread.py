@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 import weakref
 
 import pytest
@@ -98,7 +99,7 @@ def test_start_that_fails_leaves_nothing_registered_and_may_be_repeated(monkeypa
     thread.join()
 
 
-def test_a_thread_that_dies_at_birth_is_noticed_by_everyone(monkeypatch):
+def test_start_raises_if_the_thread_dies_at_birth_and_may_be_repeated(monkeypatch):
     module = sys.modules[Thread.__module__]
     real = module.start_joinable_thread
 
@@ -106,13 +107,116 @@ def test_a_thread_that_dies_at_birth_is_noticed_by_everyone(monkeypatch):
         del course
         return real(int, handle, daemon)  # the system thread exists, but never runs ours
 
-    monkeypatch.setattr(module, "start_joinable_thread", stillborn)
     thread = Thread(target=int)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "start_joinable_thread", stillborn)
+        began = time.monotonic()
+        with pytest.raises(RuntimeError, match="died before it could begin"):
+            thread.start()
+        assert time.monotonic() - began < 1
+    assert (thread.ident, thread.is_alive()) == (None, False)
+    assert thread not in ours.enumerate()
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
-    assert thread.native_id is None
+
+
+def test_start_raises_what_the_first_steps_of_the_thread_raise(run_script):
+    ended = run_script("""
+        import threading
+        import {threading} as t
+        def fail(*_): raise LookupError("profiler")
+        for install in (threading.setprofile, threading.settrace):
+            install(fail)
+            thread = t.Thread(target=len, args=([],))
+            try: thread.start()
+            except RuntimeError as error:
+                assert isinstance(error.__cause__, LookupError), repr(error.__cause__)
+                assert not thread.is_alive() and thread not in t.enumerate() and thread.ident is None
+                print("raised")
+            else:
+                thread.join(10); assert not thread.is_alive()
+            install(None)
+            assert threading.active_count() == 1 and t.active_count() == 1
+        thread = t.Thread(target=print, args=("runs",)); thread.start(); thread.join()
+    """)
+    assert ended.returncode == 0, ended.err
+    assert ended.out.split()[-1] == "runs"
+
+
+def test_start_does_not_wait_for_a_thread_that_is_only_slow(monkeypatch):
+    module = sys.modules[Thread.__module__]
+    real, go = module.start_joinable_thread, Event()
+
+    def slow(course, handle, daemon):
+        return real(lambda: (go.wait(), course()), handle, daemon)
+
+    monkeypatch.setattr(module, "start_joinable_thread", slow)
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    seen = []
+    thread = Thread(target=lambda: seen.append(current_thread()))
+    thread.start()
+    assert thread.is_alive()
+    assert thread.ident
+    assert thread in ours.enumerate()
+    go.set()
+    thread.join(10)
+    assert seen == [thread]
+
+
+def test_a_thread_that_fails_to_begin_when_start_has_left_is_reported(monkeypatch):
+    module = sys.modules[Thread.__module__]
+    real, go, reports = module.start_joinable_thread, Event(), []
+
+    def slow(course, handle, daemon):
+        return real(lambda: (go.wait(), course()), handle, daemon)
+
+    def fail():
+        raise LookupError
+
+    monkeypatch.setattr(module, "start_joinable_thread", slow)
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    monkeypatch.setattr(ours, "excepthook", lambda args: reports.append(args.exc_type))
+    thread = Thread(target=int)
+    thread.start()
+    monkeypatch.setattr(module, "get_ident", fail)
+    go.set()
+    thread._handle.join(10)
+    monkeypatch.undo()
+    assert reports == [LookupError]
+    assert not thread.is_alive()
     assert thread not in ours.enumerate()
+
+
+def test_start_never_hangs_for_want_of_memory(run_script):
+    pytest.importorskip("_testcapi")
+    ended = run_script("""
+        import sys, time, _testcapi
+        import {threading} as t
+        sys.unraisablehook = lambda _: None
+        t.excepthook = lambda _: None
+        outcomes, runs = {}, []
+        def work(): runs.append(1)
+        thread = t.Thread(target=work); thread.start(); thread.join()
+        # Allocation number n and the next few fail, in whichever thread they happen.
+        for n in range(0, 160):
+            thread = t.Thread(target=work)
+            began = time.monotonic()
+            _testcapi.set_nomemory(n, n + 3)
+            try: thread.start()
+            except (MemoryError, RuntimeError) as error: outcome = type(error)
+            else: outcome = None
+            _testcapi.remove_mem_hooks()
+            took = time.monotonic() - began
+            if took > 1.5: sys.exit(f"start() took {took} s, {n}")
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            if outcome is None:
+                thread.join(5)
+                if thread.is_alive(): sys.exit(f"still alive, {n}")
+            elif outcome is RuntimeError and thread in t.enumerate(): sys.exit(f"listed, {n}")
+        print(outcomes)
+    """)
+    assert (ended.returncode, ended.err) == (0, ""), ended.out
 
 
 def test_the_os_error_behind_a_refused_start_is_chained(run_script):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _generation = 0
 
 
-class _Registration(weak_reference):  # type: ignore[type-arg, misc, valid-type]
+class _Registration(weak_reference):  # type: ignore[type-arg]
     __slots__ = ("callback",)
     callback: Callable[[Any], object]
 

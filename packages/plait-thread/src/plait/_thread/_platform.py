@@ -42,6 +42,7 @@ from _thread import (
     stack_size,
     start_new_thread,
 )
+from itertools import starmap
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ __all__ = [
 try:  # the whole of `weakref` costs a millisecond at import; this is all of it that we need
     from _weakref import ref as weak_reference
 except ImportError:
-    pass  # type: ignore[assignment]
+    from weakref import ref as weak_reference
 
 LockType = type(allocate_lock())
 
@@ -97,7 +98,7 @@ else:
     class _LockFactory(type):
         # Before 3.13 the type of locks cannot be called, and the function that makes them is not a type. This is both:
         # `lock()` goes straight to the C function, `isinstance(x, lock)` asks the C type.
-        __call__ = staticmethod(allocate_lock)
+        __call__: Any = staticmethod(allocate_lock)
 
         def __instancecheck__(cls, instance: object) -> bool:
             return isinstance(instance, LockType)
@@ -105,7 +106,7 @@ else:
         def __subclasscheck__(cls, subclass: type) -> bool:
             return issubclass(subclass, LockType)
 
-    class lock(metaclass=_LockFactory):  # noqa: N801
+    class lock(metaclass=_LockFactory):  # type: ignore[no-redef] # noqa: N801
         """A mutual exclusion lock; `lock()` makes one, of the interpreter's own type."""
 
 
@@ -131,8 +132,9 @@ def main_thread_ident() -> int:
         return get_ident()
     if _main_at_import:
         return _main_at_import
+    # CPython lists the newest thread first, PyPy the oldest.
     known = list(sys._current_frames())
-    return known[-1] if known else get_ident()
+    return known[0 if "__pypy__" in sys.builtin_module_names else -1] if known else get_ident()
 
 
 def refusal(cause: BaseException) -> RuntimeError:
@@ -269,7 +271,15 @@ def _start_emulated(
         raise RuntimeError("daemon threads are disabled in this interpreter; pass daemon=False")
     handle._used = True
     _unfinished[id(handle)] = handle
-    handle._ident = start_new_thread(_Course(function, handle), ())
+    started: list[int] = []
+    try:
+        # One call of C code, so that an exception of a signal handler cannot come between the start and the note of it.
+        started += starmap(start_new_thread, ((_Course(function, handle), ()),))
+    finally:
+        if started:
+            handle._ident = started[0]
+        else:
+            _unfinished.pop(id(handle), None)
     return handle
 
 

@@ -5,8 +5,7 @@
 # Theory of operation
 #   Each waiter brings a raw lock of its own (its bell), taken, and enters it in `_bells`; then it lets go of the
 #   condition's lock and tries to take its bell a second time. notify() strikes the oldest bell off the list and
-#   releases
-#   it. So a wake-up is addressed to one waiter, and waiters are woken in the order in which they came.
+#   releases it. So a wake-up is addressed to one waiter, and waiters are woken in the order in which they came.
 #
 # What must always hold
 #   - A bell is struck off exactly once: by the notifier that rings it, or by its waiter that gives up. `_bells` is a
@@ -15,26 +14,29 @@
 #     says so. A waiter that is interrupted by an exception (KeyboardInterrupt) and finds its bell struck off cannot use
 #     the wake-up; it passes it on to the next.
 #   - wait() never ends without the lock, however it ends, since the caller's `with` is going to release it. An
-#     exception
-#     that strikes while the lock is being taken back is kept until it has been.
+#     exception that strikes while the lock is being taken back is kept until it has been.
 #   - What a signal handler may interrupt, it may also re-enter: a handler's (or finaliser's) notify() in the middle of
 #     ours finds the list in order, and we find it in order afterwards.
 #   - A forked child inherits the bells of threads that it does not have. Bells carry the fork generation; ringing one
 #     of another generation is not counted as waking anybody. (It is rung all the same: the thread that forked may have
 #     done so in a signal handler, while waiting, and is still there.)
 #
-# Between two bytecodes an exception of a signal handler can strike. "Has the lock been released already?" must then
-# have
-# an answer, which `lock.release(); released = True` does not give: the exception may come between the two. Entering a
-# `with` block and storing its value is one step, so the lock is released by the __enter__ of a _Step, and taken by
-# another's. (On 3.10 it is two steps. What can be asked of the lock is asked then; see wait().)
+# Between two bytecodes an exception of a signal handler can strike. "Has the lock been released already?" must then have
+# an answer, which `lock.release(); released = True` does not give: the exception may come between the two. (Nor does a
+# `with` statement: on 3.14 it may come between __enter__ and the body.) So what has to happen together is put into one
+# call of C code: `happened += starmap(call, ONCE)` calls it and notes the answer in a list before the next bytecode.
 #
-# `with condition:` costs no more than `with lock:`. The special methods are slots of the class that hold the lock's own
-# methods; looking up a special method honours them. The price: `Condition.__enter__(c)`, through the class, is not
-# callable; `c.__enter__()` and `super().__enter__()` are.
+# What remains: exceptions that strike between the user's own `with condition:` and its body leave the lock held on 3.14
+# and PyPy, as they do for every lock; and nothing can be done for an exception that strikes after wait() has returned.
+#
+# `with condition:` costs no more than `with lock:`. The special methods are properties whose getter is C code, and what
+# they get are the lock's own methods; looking up a special method honours that. Through the class, as in
+# `Condition.__enter__(c)` and in ExitStack, the property itself is called.
 
 from __future__ import annotations
 
+from itertools import starmap
+from operator import attrgetter
 from time import monotonic
 
 from .._thread import LockType, RLock, allocate_lock, fork_generation
@@ -47,24 +49,15 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# Stands for "the lock has not been let go of".
-INSIDE: Any = object()
+# For starmap: one call, without arguments.
+ONCE: Any = ((),)
 
 
-class _Step:
-    """``with _Step(call) as answer`` calls it, and nothing when it is left: str.format ignores what it does not need."""
+class _Special(property):
+    """A special method that each instance has for itself."""
 
-    __slots__ = ("__enter__", "__exit__")
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        me: Any = self
-        me.__enter__ = call
-        me.__exit__ = "".format
-
-    if TYPE_CHECKING:
-
-        def __enter__(self) -> Any: ...
-        def __exit__(self, *_exception: object) -> None: ...
+    def __call__(self, instance: object, *args: object) -> Any:
+        return self.__get__(instance, type(instance))(*args)
 
 
 class Condition:
@@ -82,14 +75,14 @@ class Condition:
 
     __slots__ = (
         "__dict__",
-        "__enter__",
-        "__exit__",
         "__weakref__",
         "_bells",
-        "_coming_back",
+        "_enter",
+        "_exit",
         "_is_owned",
-        "_letting_go",
+        "_let_go",
         "_lock",
+        "_restores",
         "_take_back",
         "acquire",
         "release",
@@ -107,6 +100,9 @@ class Condition:
             traceback: TracebackType | None,
             /,
         ) -> None: ...
+    else:
+        __enter__ = _Special(attrgetter("_enter"))
+        __exit__ = _Special(attrgetter("_exit"))
 
     def __init__(self, lock: Any = None) -> None:
         if lock is None:
@@ -121,12 +117,13 @@ class Condition:
         # Through the descriptors: in a subclass with methods of these names, attributes would miss the slots.
         _set_acquire(self, acquire)
         _set_release(self, release)
-        _set_enter(self, getattr(lock, "__enter__", acquire))
-        _set_exit(self, (lambda *_exception: release()) if leave is None else leave)
+        self._enter: Any = getattr(lock, "__enter__", acquire)
+        self._exit: Any = (lambda *_exception: release()) if leave is None else leave
         # A lock that can be held several times over says how to let go of it altogether, and take it back as often.
-        self._letting_go = _Step(getattr(lock, "_release_save", release))
-        self._coming_back = _Step(acquire)
-        self._take_back: Callable[[Any], object] | None = getattr(lock, "_acquire_restore", None)
+        self._let_go: Callable[..., Any] = getattr(lock, "_release_save", release)
+        restore = getattr(lock, "_acquire_restore", None)
+        self._restores = restore is not None
+        self._take_back: Callable[..., Any] = restore or acquire
         owned = getattr(lock, "_is_owned", None)
         if owned is None:
             # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
@@ -138,6 +135,11 @@ class Condition:
             return True
         self._lock.release()
         return False
+
+    def locked(self) -> bool:
+        """Whether some thread holds the lock."""
+        ask = getattr(self._lock, "locked", None)
+        return bool(self._is_owned() or self._is_held() if ask is None else ask())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock!r}, {len(self._bells)} waiting)>"
@@ -156,51 +158,42 @@ class Condition:
         bell = allocate_lock()
         bell.acquire()
         bells = self._bells
-        take_back = self._take_back
-        saved = INSIDE
-        held = rung = False
+        let_go: list[Any] = []
+        back: list[Any] = []
+        rung = False
         try:
             bells[bell] = fork_generation()
-            with self._letting_go as saved:
-                if timeout is None:
-                    rung = bell.acquire()
-                elif timeout > 0:
-                    rung = bell.acquire(True, timeout)
-                else:
-                    rung = bell.acquire(False)
-            if take_back is None:
-                with self._coming_back:
-                    held = True
+            let_go += starmap(self._let_go, ONCE)
+            if timeout is None:
+                rung = bell.acquire()
+            elif timeout > 0:
+                rung = bell.acquire(True, timeout)
             else:
-                take_back(saved)
-                held = True
+                rung = bell.acquire(False)
+            back += starmap(self._take_back, (let_go,) if self._restores else ONCE)
+            if not rung:
+                try:
+                    del bells[bell]
+                except KeyError:
+                    rung = True
+            return rung
         except BaseException:
-            if saved is INSIDE or (take_back is not None and not held):
-                held = self._is_owned()
-            if not held:
-                self._regain(saved)
-            if bells.pop(bell, None) is None and saved is not INSIDE:
+            if let_go and not back:
+                self._regain(let_go, back)
+            if bells.pop(bell, None) is None and let_go:
                 self._ring(1)
             raise
-        return rung or bells.pop(bell, None) is None
 
-    def _regain(self, saved: Any) -> None:
+    def _regain(self, let_go: list[Any], back: list[Any]) -> None:
         """Take the lock back for a wait that an exception has ended, whatever else strikes."""
-        held = False
-        while not held:
+        while not back:
             try:
-                if self._take_back is None or saved is INSIDE:
-                    with self._coming_back:
-                        held = True
-                else:
-                    self._take_back(saved)
-                    held = True
+                back += starmap(self._take_back, (let_go,) if self._restores else ONCE)
             except BaseException:
                 # Another signal; the exception that ended the wait will do for both. But a lock of somebody else's
                 # may be broken, and raise for ever.
                 if not isinstance(self._lock, (LockType, RLock)):
                     raise
-                held = held or (self._take_back is not None and self._is_owned())
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until ``predicate()``, called with the lock held, is true; return what it returned last.
@@ -266,6 +259,4 @@ class Condition:
                 n -= 1
 
 
-_set_acquire, _set_release, _set_enter, _set_exit = (
-    Condition.__dict__[name].__set__ for name in ("acquire", "release", "__enter__", "__exit__")
-)
+_set_acquire, _set_release = (Condition.__dict__[name].__set__ for name in ("acquire", "release"))

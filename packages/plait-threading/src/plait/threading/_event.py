@@ -21,6 +21,10 @@ from __future__ import annotations
 
 from .._thread import allocate_lock
 
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class Event:
     """A flag that threads can wait for.
@@ -34,7 +38,7 @@ class Event:
 
     def __init__(self) -> None:
         self._flag = False
-        self._bells: dict[object, object] = {}
+        self._bells: dict[Any, object] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x}: {'set' if self._flag else 'unset'}>"
@@ -47,12 +51,12 @@ class Event:
 
     def set(self) -> None:
         """Raise the flag and wake every waiter. Never blocks; callable from signal handlers and finalisers."""
-        self._flag = True
         bells = self._bells
         try:
+            self._flag = True
             for bell in [*bells]:
                 try:
-                    bell.release()  # type: ignore[attr-defined]
+                    bell.release()
                 except RuntimeError:  # rung by another set() at this very moment
                     pass
                 bells.pop(bell, None)

@@ -64,7 +64,7 @@ def excepthook(args: Any, /) -> None:
 
 def report(thread: Thread, error: BaseException) -> None:
     """Call whatever `excepthook` is now. Its own failure is reported too, and goes no further."""
-    hook = getattr(sys.modules.get(__package__), "excepthook", None) or excepthook
+    hook = getattr(sys.modules.get(__package__ or ""), "excepthook", None) or excepthook
     try:
         hook(ExceptHookArgs((type(error), error, error.__traceback__, thread)))
     except SystemExit:

@@ -5,11 +5,12 @@
 # Life of a thread
 #
 #   start()        takes the thread's one ticket, enters it in `alive`, asks for a system thread that will call
-#                  `_Course`, and returns. It does not wait for the new thread to say something: a thread that dies
-#                  before it can speak (no memory for its first frame) would never say it, and start() would wait for
-#                  ever. It is also what made starting slow: the answer costs one more switch between the two threads.
-#   _Course        in the new thread: makes itself known (thread-local, standard module), runs `run()`, reports what
-#                  leaves it, and takes itself out of the tables.
+#                  `_Course`, and waits at a gate until that has begun.
+#   _Course        in the new thread: makes itself known (thread-local, standard module), opens the gate, runs `run()`,
+#                  reports what leaves it, and takes itself out of the tables.
+#                  If those first steps fail, or the course is dropped without ever being called (no memory for its
+#                  first frame), it opens the gate too, and start() finds that nothing has begun, and says so. If not
+#                  even that can be done, start() loses its patience after PATIENCE seconds and asks the handle.
 #   the handle     of the layer below is the only judge of whether a thread has ended, and the only thing that is
 #                  waited for. It knows of deaths that Python code could not report. Tables may therefore list, for a
 #                  moment, a thread that is gone; whoever reads them asks the handle.
@@ -17,9 +18,8 @@
 # What must always hold
 #   - Whatever happens in start(), either the thread runs and is in `alive`, or it does not and is in no table, and
 #     start() may be called again. The handle exists before the thread, so that nobody finds it missing.
-#   - `ident` is known when start() returns. `native_id` only the new thread can tell; asking for it waits for the
-#     thread
-#     to begin (or to die, in which case there is none).
+#   - `ident` is known when start() returns, and so is `native_id`, but for a thread so slow that start() lost patience.
+#   - Only start() waits at the gate; nobody else can be stranded there when an exception of a signal handler ends that.
 #   - The main thread and threads that others started ("adopted") have Thread objects too. Their end is noticed by the
 #     exit hooks and by a thread-local value being destroyed, respectively.
 #   - In a forked child the forking thread is the main thread, and the only one; handles of all others say "done".
@@ -57,8 +57,13 @@ _modules = sys.modules
 _inherit_context = bool(getattr(sys.flags, "thread_inherit_context", False))
 
 
+# Seconds that start() gives a new thread to begin. The usual answer comes within a fraction of a millisecond; this is
+# for a thread that can neither begin nor say that it has died, and must leave time to report that within a second.
+PATIENCE = 0.8
+
+
 class _Course:
-    """What the new thread calls. If it is never called, its loss opens the gate for those who ask for `native_id`."""
+    """What the new thread calls. If it is never called, its loss opens the gate."""
 
     __slots__ = ("context", "gate", "thread")
 
@@ -68,15 +73,10 @@ class _Course:
         self.context = context
 
     def __call__(self) -> None:
+        if not self._begins():
+            return
         thread = self.thread
         try:
-            thread._ident = get_ident()
-            here.thread = thread
-            if get_native_id is not None:
-                thread._native_id = get_native_id()
-            if "threading" in _modules:
-                _standard.enter(thread)
-            self.gate.release()
             if self.context is None:
                 thread.run()
             else:
@@ -89,6 +89,33 @@ class _Course:
             alive.pop(id(thread), None)
             if thread._mirrored:
                 _standard.leave(thread)
+
+    def _begins(self) -> bool:
+        thread = self.thread
+        try:
+            here.thread = thread
+            thread._ident = get_ident()
+            if get_native_id is not None:
+                thread._native_id = get_native_id()
+            # Again: a fork in a signal handler may have emptied the table since start() entered it.
+            alive[id(thread)] = thread
+            if "threading" in _modules:
+                _standard.enter(thread)
+            thread._began = True
+            self.gate.release()
+        except BaseException as error:  # noqa: BLE001 - start() raises it, or else it is reported
+            thread._began = False
+            thread._failure = error
+            alive.pop(id(thread), None)
+            if thread._mirrored:
+                _standard.leave(thread)
+            if not thread._attended:
+                report(thread, error)
+            thread._attended.clear()
+            if self.gate.locked():
+                self.gate.release()
+            return False
+        return True
 
     def __del__(self) -> None:
         if self.gate.locked():
@@ -104,15 +131,16 @@ class Thread:
     *context* is the `contextvars.Context` to run in, by default an empty one (a copy of the starting thread's where
     ``sys.flags.thread_inherit_context`` says so).
 
-    Differs from `threading.Thread`: `start()` never waits for the new thread, so it cannot hang when that dies at
-    birth, and starting and joining is faster. Ends of threads are waited for through the interpreter's own handles,
-    also where `join()` comes from several threads or is interrupted.
+    Differs from `threading.Thread`: `start()` raises if the new thread dies before it has begun, where the standard
+    one waits for ever, and starting and joining is faster. Ends of threads are waited for through the interpreter's
+    own handles, also where `join()` comes from several threads or is interrupted.
     """
 
     _handle: Any = None
     _joined_at_exit = True
     _mirrored = False
-    _gate: Any = None
+    _began = False
+    _failure: BaseException | None = None
 
     def __init__(
         self,
@@ -140,6 +168,8 @@ class Thread:
         self._native_id: int | None = None
         self._task = (target, args, {} if kwargs is None else kwargs)
         self._context = context
+        # Emptied when start() has left, or when the thread dies while start() still waits for it.
+        self._attended: list[bool] = []
         # Popping it is how of two callers of start() only one goes on.
         self._ticket: list[bool] = [True]
         self._handle = _ThreadHandle()
@@ -161,9 +191,10 @@ class Thread:
     def start(self) -> None:
         """Run `run()` in a new thread, once.
 
-        Returns as soon as the thread exists, whether or not it has begun to run. RuntimeError if it was started
-        before, or if no thread can be started: then chained to the OSError behind it, with nothing left registered,
-        and start() may be tried again.
+        Returns when the thread has begun; a thread that has not within a second counts as begun unless it is dead.
+        RuntimeError if it was started before; if no thread can be started (chained to the OSError behind it), or the
+        new one died before it had begun (chained to what it died of, if that is known). Nothing is left registered
+        then, and start() may be tried again.
         """
         if self._handle is None:
             raise RuntimeError(f"{self!r}: call Thread.__init__() in it before start()")
@@ -177,22 +208,48 @@ class Thread:
                 from contextvars import copy_context
 
                 context = copy_context()
-            self._gate = gate = allocate_lock()
+            gate = allocate_lock()
             gate.acquire()
             arm()
             if "threading" in _modules:
                 current_thread()
+            self._attended.append(True)
             alive[id(self)] = self
             # Always a daemon to the interpreter, where it allows that: joining at exit is our own (see _exit.py).
             start_joinable_thread(_Course(self, gate, context), self._handle, daemon_threads_allowed())
             self._ident = self._handle.ident
+            known = gate.acquire(True, PATIENCE)
         except BaseException:
             # The exception of a signal handler may strike when the thread is running already.
-            if not self._handle.ident:
-                alive.pop(id(self), None)
-                self._handle = _ThreadHandle()
-                self._ticket.append(True)
+            self._attended.clear()
+            self._ident = self._handle.ident or None
+            if self._ident is None:
+                self._as_if_never_started()
             raise
+        if not self._began:
+            self._insist(known)
+
+    def _insist(self, known: bool) -> None:
+        """In start(), of a thread that has not begun: if it is dead, raise; if that is not known, wait no longer."""
+        if not known and not self._handle.is_done():
+            try:
+                self._attended.pop()
+                return
+            except IndexError:
+                pass  # it fails at this moment, and relies on us to say so
+        failure, self._failure = self._failure, None
+        self._as_if_never_started()
+        raise RuntimeError(
+            f"{self!r}: the new thread died before it could begin; free some memory, or look at what is installed by "
+            "settrace() and setprofile(), and start it again"
+        ) from failure
+
+    def _as_if_never_started(self) -> None:
+        alive.pop(id(self), None)
+        self._attended.clear()
+        self._ident = self._native_id = None
+        self._handle = _ThreadHandle()
+        self._ticket.append(True)
 
     def run(self) -> None:
         """What the thread does: call *target*. Override it in a subclass, or call it to do the work here."""
@@ -241,11 +298,7 @@ class Thread:
 
     @property
     def native_id(self) -> int | None:
-        """What the system calls this thread; None before `start()`. Waits for a thread that is about to begin."""
-        gate = self._gate
-        if self._native_id is None and gate is not None and self.is_alive():
-            with gate:
-                pass
+        """What the system calls this thread; None before `start()`, and where systems have no such thing."""
         return self._native_id
 
     @property
