@@ -48,16 +48,17 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import compress, count, islice, repeat, starmap
 from time import monotonic
-from types import GenericAlias
+from types import GenericAlias, MappingProxyType
 
 from .._thread import RLock, get_ident, register_after_fork, reset_lock
-from ._platform import Empty, is_owned
-from ._waiting import Tally, Waiter, move, steps_of
+from ._platform import WHOLE_STEPS, Empty, is_owned
+from ._waiting import Waiter, move, steps_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, Generic, TypeVar
 
     from ._doorbell import Doorbell
@@ -76,8 +77,10 @@ else:
 __all__ = ["Full", "Queue", "ShutDown"]
 
 
-_NONE_DONE = Tally()
 _NOTHING = object()  # no item: every value can be one
+_ENDLESS = repeat(())
+_NO_MORE: Iterator[Any] = iter(())  # what get() takes from without the mutex, once it may not
+_NOBODY: deque[Any] = deque(maxlen=0)  # always empty
 
 
 class Full(Exception):
@@ -90,6 +93,13 @@ class ShutDown(Exception):
     """The queue takes no more items; or it gives no more, for it is empty."""
 
     __module__ = __package__ or __name__
+
+
+class _Furniture:
+    """The mutex of a queue, made when it is first needed, together with what else only waiting calls need."""
+
+    def __get__(self, queue: Queue[Any], owner: type[Queue[Any]]) -> RLock:
+        return queue._furnish()
 
 
 class Queue(Of["T"]):
@@ -106,29 +116,47 @@ class Queue(Of["T"]):
     another put() of the same thread may exceed *maxsize* by one.
     """
 
-    _done_tally = _NONE_DONE  # until the first task_done(), which makes one
+    # What a queue nobody ever waited for or looked into can do without; `_furnish` makes its own.
+    is_shutdown = False
     _hooked = False  # whether the class overrides how items are kept
+    _plain = True  # neither that, nor does anybody have to be told of every item, nor was one given back
+    _in_hook = False
+    _level_before: int | None = None  # while the _put of a subclass runs
+    _getters: deque[Waiter] = _NOBODY
+    _putters: deque[Waiter] = _NOBODY
+    _joiners: deque[Waiter] = _NOBODY
+    _returned: deque[tuple[float, T]] = _NOBODY  # sorted; given back by interrupted getters
+    _parked: deque[T] = _NOBODY  # put while a hook of a subclass was running in the same thread
+    _late: deque[T] = _NOBODY  # the stock of the free days, see _close
+    _takes = _locked_takes = _late_takes = _NO_MORE
+    _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
+    _lock = _Furniture()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._hooked = any(getattr(cls, hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize"))
+        cls._plain = not cls._hooked
 
     def __init__(self, maxsize: int = 0) -> None:
         self.maxsize = maxsize
-        self.is_shutdown = False
-        self.mutex = RLock()
-        self._getters: deque[Waiter] = deque()
-        self._putters: deque[Waiter] = deque()
-        self._joiners: deque[Waiter] = deque()
-        self._returned: deque[tuple[float, T]] = deque()  # sorted; given back by interrupted getters
-        self._doorbells: dict[str, Doorbell] = {}
-        self._parked: deque[T] = deque()  # put while a hook of a subclass was running in the same thread
-        self._in_hook = False
-        self._put_tally = Tally()
-        self._puts = self._put_tally.steps
-        self._odd = self._hooked  # true for good once the short ways do not do
+        # Their difference is the number of unfinished tasks: looking at it moves both.
+        self._puts = count(1)
+        self._dones = count(1)
+        self._free = False
         self._init(maxsize)
-        register_after_fork(self, _drop_the_dead)
+
+    def _furnish(self) -> RLock:
+        """Make the mutex and the waiting lines. Any number of threads may come here at once: each setdefault has one
+        winner."""
+        mine = self.__dict__
+        for line in ("_getters", "_putters", "_joiners", "_returned", "_parked"):
+            mine.setdefault(line, deque())
+        mine.setdefault("_doorbells", {})
+        register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
+        return mine.setdefault("_lock", RLock())  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> Any:
+        raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
 
     # -- what users call -------------------------------------------------------------------------------------------
 
@@ -141,17 +169,17 @@ class Queue(Of["T"]):
 
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
-        if timeout is not None and timeout < 0:
-            self._put_slowly(item, block, timeout)
-            return
         try:
-            with self.mutex:
-                if not self._odd and not self.is_shutdown:
+            if self._free and self.maxsize <= 0:
+                self._stock.extend(compress((item,), self._puts))
+                if self._getters or not self._free:
+                    self._look_after(item)
+                return
+            if self._plain and (timeout is None or timeout >= 0):
+                with self._lock:
                     bound = self.maxsize
-                    if bound <= 0 or len(self._stock) < bound:
-                        for _ in self._puts:
-                            break
-                        self._stock.append(item)
+                    if not (self.is_shutdown or self._putters) and (bound <= 0 or len(self._stock) < bound):
+                        self._stock.extend(compress((item,), self._puts))
                         if self._getters:
                             self._settle()
                         return
@@ -173,18 +201,24 @@ class Queue(Of["T"]):
             return self._get_slowly(block, timeout)
         item: Any = _NOTHING
         try:
-            with self.mutex:
-                if self._stock and not self._odd and not self._returned:
-                    for item in self._takes:  # noqa: B007 - it is what we are after
-                        break
-                    if self._putters:
-                        self._settle()
-                    return item  # type: ignore[no-any-return]
-        except IndexError:
-            pass  # a nested get() was faster
-        except BaseException:
-            self._resettle(item)
-            raise
+            for item in self._takes:
+                if self._putters:
+                    self._look_after()
+                return item  # type: ignore[no-any-return]
+            if self._plain:
+                with self._lock:
+                    if self._stock and not self._free:
+                        for item in self._locked_takes:  # noqa: B007 - it is what we are after
+                            break
+                        if self._putters:
+                            self._settle()
+                        return item  # type: ignore[no-any-return]
+        except BaseException as problem:
+            if item is not _NOTHING:
+                self._resettle(item)
+                raise
+            if not isinstance(problem, IndexError):
+                raise
         return self._get_slowly(block, timeout)
 
     def put_nowait(self, item: T) -> None:
@@ -197,18 +231,18 @@ class Queue(Of["T"]):
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
-        with self.mutex:
+        if self._free:
+            return len(self._stock)
+        with self._lock:
             return self._level()
 
     def empty(self) -> bool:
         """Whether the queue is empty at this moment. Even so, a get() behind it may find an item."""
-        with self.mutex:
-            return not self._level()
+        return not self.qsize()
 
     def full(self) -> bool:
         """Whether the queue has *maxsize* items at this moment. Even so, a put() behind it may find room."""
-        with self.mutex:
-            return 0 < self.maxsize <= self._level()
+        return 0 < self.maxsize <= self.qsize()
 
     def task_done(self) -> None:
         """Say that one item taken from the queue has been worked on; `join` waits for as many of these as there were
@@ -216,17 +250,11 @@ class Queue(Of["T"]):
 
         Wakes every `join` when it is the last. Raises `ValueError` if called more often than items were put.
         """
-        with self.mutex:
-            try:
+        if not self._free:
+            with self._lock:
                 self._count_done()
-                left = self._put_tally.shown[0] - self._done_tally.shown[0]
-                if left <= 0:
-                    self._last_task_done(left)
-            except ValueError:
-                raise
-            except BaseException:
-                self._settle()
-                raise
+        else:
+            self._count_done()
 
     def join(self) -> None:
         """Wait until `task_done` has been called for every item ever put.
@@ -238,12 +266,12 @@ class Queue(Of["T"]):
         if self.unfinished_tasks:
             waiter = Waiter()
             try:
-                with self.mutex:
+                with self._lock:
                     self._joiners.append(waiter)
                     self._settle()
-                waiter.sleep(self.mutex, None)
+                waiter.sleep(self._lock, None)
             except BaseException:
-                with self.mutex:
+                with self._lock:
                     _strike(self._joiners, waiter)
                     self._settle()
                 raise
@@ -255,15 +283,16 @@ class Queue(Of["T"]):
         left is dropped, each item counted as done, so that `join` waits only for the items that were taken already.
         Calling it twice is harmless.
         """
-        with self.mutex:
+        with self._lock:
+            self._close()
             self.is_shutdown = True
             try:
                 if immediate:
                     dropped = Waiter()
                     while self._level() and self._fill(dropped):
                         dropped.box.clear()
-                        if self.unfinished_tasks > 0:
-                            self._count_done()
+                        if self._unfinished() > 0:
+                            next(self._dones)
             finally:
                 self._settle()
                 for doorbell in tuple(self._doorbells.values()):
@@ -272,32 +301,47 @@ class Queue(Of["T"]):
     # -- what meddlers look at -------------------------------------------------------------------------------------
 
     @property
+    def mutex(self) -> RLock:
+        """The lock under which everything happens from now on: before it was first looked at, some things happened
+        without any."""
+        if self._free:
+            self._close()
+        return self._lock
+
+    @property
     def queue(self) -> Any:
         """The container of the waiting items, a deque unless `_init` made another. Hold `mutex` while touching it.
 
         Items that interrupted getters gave back are not in it; they are taken first.
         """
+        if self._free:
+            self._close()
         return self._stock
 
     @queue.setter
     def queue(self, container: Any) -> None:
+        if self._free:
+            self._close()
         self._stock = container
         take = getattr(container, "popleft", None)
         if take is None:
-            self._odd = self._hooked = True
+            self._plain, self._hooked = False, True
         else:
-            self._takes: Iterator[Any] = steps_of(take)
+            self._locked_takes = steps_of(take)
 
     @property
     def unfinished_tasks(self) -> int:
         """How many items were put and not yet declared done. After setting it to 0, notify `all_tasks_done`."""
-        return self._put_tally.shown[0] - self._done_tally.shown[0]
+        if not self._free:
+            with self._lock:
+                return self._unfinished()
+        return self._unfinished()
 
     @unfinished_tasks.setter
     def unfinished_tasks(self, number: int) -> None:
         with self.mutex:
-            self._put_tally = Tally(self._done_tally.shown[0] + number)
-            self._puts = self._put_tally.steps
+            more = number - self._unfinished()
+            deque(islice(self._puts if more > 0 else self._dones, abs(more)), maxlen=0)
 
     @property
     def not_empty(self) -> Doorbell:
@@ -320,7 +364,11 @@ class Queue(Of["T"]):
     # ---------------------------------------------------------
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
-        self.queue = deque()
+        self._stock: Any = deque()
+        takes = self._locked_takes = starmap(self._stock.popleft, _ENDLESS)
+        if WHOLE_STEPS and self._plain:
+            self._takes = takes
+            self._free = True
 
     def _qsize(self) -> int:
         return len(self._stock)
@@ -337,7 +385,7 @@ class Queue(Of["T"]):
         deadline = None if timeout is None else monotonic() + timeout
         waiter = Waiter(item)
         try:
-            with self.mutex:
+            with self._lock:
                 if self.is_shutdown:
                     raise ShutDown(f"{self!r} was shut down: it takes no more items")
                 if timeout is not None and block and timeout < 0 < self.maxsize:
@@ -349,8 +397,8 @@ class Queue(Of["T"]):
                     raise Full(f"{self!r} is full: it holds {self._level()} items")
                 self._enlist(self._putters, waiter)
                 self._settle()
-            waiter.sleep(self.mutex, None if deadline is None else max(0.0, deadline - monotonic()))
-            with self.mutex:
+            waiter.sleep(self._lock, None if deadline is None else max(0.0, deadline - monotonic()))
+            with self._lock:
                 # Looked at under the mutex: we may have been admitted between the end of our patience and now. And
                 # gone from the line before it is free again, so that nobody admits an item that was refused.
                 _strike(self._putters, waiter)
@@ -360,7 +408,7 @@ class Queue(Of["T"]):
                     raise Full(f"{self!r} had no room within {timeout} s")
         except BaseException:
             waiter.gone = True
-            with self.mutex:
+            with self._lock:
                 _strike(self._putters, waiter)
                 self._settle()
             raise
@@ -369,7 +417,7 @@ class Queue(Of["T"]):
         deadline = None if timeout is None else monotonic() + timeout
         waiter = Waiter()
         try:
-            with self.mutex:
+            with self._lock:
                 if self._putters:
                     self._settle()  # somebody emptied `queue` by hand
                 level = self._level()
@@ -386,9 +434,9 @@ class Queue(Of["T"]):
                     if self.is_shutdown or self._level():  # since a moment ago
                         self._settle()
             if not waiter.box:
-                waiter.sleep(self.mutex, None if deadline is None else max(0.0, deadline - monotonic()))
+                waiter.sleep(self._lock, None if deadline is None else max(0.0, deadline - monotonic()))
                 if not waiter.box:
-                    with self.mutex:
+                    with self._lock:
                         _strike(self._getters, waiter)
                         if waiter.verdict is not None:
                             raise waiter.verdict
@@ -397,7 +445,7 @@ class Queue(Of["T"]):
             return waiter.box[-1]  # type: ignore[no-any-return]
         except BaseException:
             waiter.gone = True
-            with self.mutex:
+            with self._lock:
                 _strike(self._getters, waiter)
                 if waiter.box:
                     self._give_back(waiter.ticket, waiter.box[-1])
@@ -406,17 +454,72 @@ class Queue(Of["T"]):
 
     def _resettle(self, item: Any = _NOTHING) -> None:
         """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
-        with self.mutex:
+        with self._lock:
             if item is not _NOTHING:
                 # Behind whatever was carried to a waiting getter before, ahead of what will be carried from now on.
                 self._give_back(monotonic(), item)
+            self._level()
             self._settle()
 
+    def _look_after(self, item: Any = _NOTHING) -> None:
+        """What is left to do after a short way found that somebody waits, or that its time is over."""
+        with self._lock:
+            if item is not _NOTHING and self.is_shutdown and self._withdraw(item):
+                raise ShutDown(f"{self!r} was shut down: it takes no more items")
+            self._level()
+            self._settle()
+            if item is not _NOTHING and self._doorbells:
+                self._announce("not_empty")
+
+    def _close(self) -> None:
+        """End the free days: from now on, whatever happens to the queue happens under the mutex.
+
+        Short ways that are under way in other threads, or in what we interrupted, may be late: they find the old
+        stock. So a new one takes its place. A late get() finds nothing in the old one. A late put() leaves its item
+        there, sees then that it is late, and carries it over (`_look_after`), unless others did so before it.
+        """
+        with self._lock:
+            if self._free:
+                stock: deque[T] = deque()
+                takes = steps_of(stock.popleft)
+                self._late_takes = self._locked_takes
+                self._free = False
+                self._takes = _NO_MORE
+                self._stock, self._locked_takes, self._late = stock, takes, self._stock
+            self._level()
+
+    def _carry_over(self) -> None:
+        try:
+            self._stock.extend(self._late_takes)
+        except IndexError:
+            pass  # that was the last
+
+    def _withdraw(self, item: T) -> bool:
+        """Take back an item that was put too late, after shutdown; false if it was not."""
+        found: deque[T] = deque()
+        try:
+            try:
+                found.extend(self._late_takes)
+            except IndexError:
+                pass  # that was the last
+            for place, other in enumerate(found):
+                if other is item:
+                    del found[place]
+                    next(self._dones)
+                    return True
+            return False
+        finally:
+            self._late.extend(found)
+
     def _give_back(self, ticket: float, item: T) -> None:
+        self._close()
+        self._plain = False
         earlier = sum(1 for other, _ in self._returned if other < ticket)
         self._returned.insert(earlier, (ticket, item))
 
     def _level(self) -> int:
+        if self._late and not self.is_shutdown:
+            self._carry_over()
         in_stock = self._qsize() if self._hooked else len(self._stock)
         return in_stock + len(self._returned) + len(self._parked)
 
@@ -446,7 +549,7 @@ class Queue(Of["T"]):
                     progress = self._serve_first(self._getters, self._fill)
                 elif self.is_shutdown:
                     progress = self._send_away(self._getters)
-        while self._joiners and self.unfinished_tasks <= 0:
+        while self._joiners and self._unfinished() <= 0:
             joiner = self._joiners[0]
             joiner.ring()
             _strike(self._joiners, joiner)
@@ -490,8 +593,7 @@ class Queue(Of["T"]):
                 break
         else:
             # Counted and carried in one piece.
-            for _ in zip(self._puts, move(waiter.box.pop, self._stock.append), strict=False):
-                break
+            self._stock.extend(compress(starmap(waiter.box.pop, ((),)), self._puts))
             if self._doorbells:
                 self._announce("not_empty")
         return True
@@ -499,21 +601,23 @@ class Queue(Of["T"]):
     def _store(self, item: T) -> None:
         """Put an item into the stock and count it. Through the hook of a subclass, but never through two at a
         time."""
-        for _ in self._puts:
-            break
         if not self._hooked:
-            self._stock.append(item)
+            self._stock.extend(compress((item,), self._puts))
         elif self._in_hook:
             # We interrupted the hook in its work (say, a heap half sifted). It will find the item when it is done.
-            self._parked.append(item)
+            self._parked.extend(compress((item,), self._puts))
         else:
+            before = self._qsize()
             self._in_hook = True
+            self._level_before = before
+            next(self._puts)
             try:
                 self._put(item)
             except Exception:
-                self._count_done()  # not put after all
+                next(self._dones)  # not put after all
                 raise
             finally:
+                self._level_before = None
                 self._in_hook = False
             self._unpark()
         self._announce("not_empty")
@@ -539,7 +643,7 @@ class Queue(Of["T"]):
             else:
                 waiter.ticket = monotonic()
                 if not self._hooked:
-                    for _ in map(waiter.box.append, self._takes):
+                    for _ in map(waiter.box.append, self._locked_takes):
                         break
                 elif self._in_hook and self._parked:
                     for _ in move(self._parked.popleft, waiter.box.append):
@@ -563,21 +667,34 @@ class Queue(Of["T"]):
         if not outer:
             self._unpark()
 
+    def _unfinished(self) -> int:
+        for puts, dones in zip(self._puts, self._dones):  # noqa: B905 - both are endless
+            return puts - dones
+        raise AssertionError
+
     def _count_done(self) -> None:
-        if self._done_tally is _NONE_DONE:
-            self.__dict__.setdefault("_done_tally", Tally())
-        for _ in self._done_tally.steps:
-            break
+        left = 0
+        try:
+            # Counts, and looks at the difference, in one piece.
+            for _, puts, dones in zip(self._dones, self._puts, self._dones):  # noqa: B905 - all are endless
+                left = puts - dones
+                break
+            if left <= 0 and (left < 0 or self._joiners or self._doorbells):
+                self._last_task_done(left)
+        except BaseException:
+            if left >= 0:
+                self._resettle()
+            raise
 
     def _last_task_done(self, left: int) -> None:
         if left < 0:
-            for _ in self._puts:  # takes back what task_done counted
-                break
+            next(self._puts)  # takes back what task_done counted
             raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
-        self._settle()
-        doorbell = self._doorbells.get("all_tasks_done")
-        if doorbell is not None:
-            doorbell.ring_all()
+        with self._lock:
+            self._settle()
+            doorbell = self._doorbells.get("all_tasks_done")
+            if doorbell is not None:
+                doorbell.ring_all()
 
     def _announce(self, name: str) -> None:
         doorbell = self._doorbells.get(name)
@@ -590,8 +707,8 @@ class Queue(Of["T"]):
             from ._doorbell import Doorbell  # only for those who ask: a Condition costs an import
 
             with self.mutex:
-                self._odd = True
-                doorbell = self._doorbells.setdefault(name, Doorbell(self))
+                self._plain = False
+                doorbell = self.__dict__["_doorbells"].setdefault(name, Doorbell(self))
         return doorbell
 
 
@@ -610,12 +727,20 @@ def _reinstate(line: deque[Waiter], waiter: Waiter) -> None:
 
 
 def _drop_the_dead(queue: Queue[Any]) -> None:
-    """In the child of a fork: free the mutex, and forget the calls of threads that do not exist here."""
-    if not is_owned(queue.mutex):
-        reset_lock(queue.mutex)
+    """In the child of a fork: free the mutex, forget the calls of threads that do not exist here, and end what those
+    were in the middle of."""
+    ours = is_owned(queue._lock)
+    if not ours:
+        reset_lock(queue._lock)
         queue._in_hook = False
+        if queue._level_before is not None:
+            if queue._qsize() <= queue._level_before:
+                next(queue._dones)  # counted, and will never be put
+            queue._level_before = None
     me = get_ident()
     for line in (queue._getters, queue._putters, queue._joiners):
         living = [waiter for waiter in tuple(line) if waiter.thread == me]
         line.clear()
         line.extend(living)
+    if not ours:
+        queue._look_after()

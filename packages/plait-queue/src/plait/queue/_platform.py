@@ -7,6 +7,8 @@ ours and there is no `SimpleQueue` here; the package then takes the one in `_sim
 
 from __future__ import annotations
 
+import sys
+
 from .._thread import RLock
 
 TYPE_CHECKING = False
@@ -26,7 +28,11 @@ else:
             __module__ = __package__ or __name__
 
 
-__all__ = ["Empty", "SimpleQueue", "is_owned"]
+__all__ = ["WHOLE_STEPS", "Empty", "SimpleQueue", "is_owned"]
+
+# Whether no other thread can see one call of a C function half done, such as deque.extend() of a C iterator: so it is
+# with CPython's global lock. Without it, and on PyPy, only the mutex keeps other threads out.
+WHOLE_STEPS: bool = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def _is_owned_by_trial(mutex: RLock) -> bool:
