@@ -17,6 +17,9 @@
 #
 # Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit
 # per user.
+#
+# While we feed the child, nobody else may hold its input open, not even a copy of this process that is forked
+# meanwhile: see `feeding` in _platform.
 
 from __future__ import annotations
 
@@ -24,6 +27,8 @@ import io
 import os
 import select
 from time import monotonic
+
+from ._platform import feeding, stop_feeding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +78,7 @@ def _read_into(fd: int, scratch: memoryview) -> int:
 class Exchange:
     """What is still to be written to a child, and what was read from it."""
 
-    __slots__ = ("_collected", "_input", "_scratch", "_sent", "_sources", "_stdin")
+    __slots__ = ("_collected", "_flushed", "_input", "_scratch", "_sent", "_sources", "_stdin")
 
     def __init__(self, stdin: Any, sources: tuple[Any, ...], data: memoryview | None) -> None:
         self._stdin = stdin
@@ -82,8 +87,11 @@ class Exchange:
         # memory of the result is touched once, and getvalue() hands it out without a copy.
         self._collected = {id(stream): io.BytesIO() for stream in self._sources}
         self._scratch = memoryview(bytearray(_ONE_READ))
-        self._input = data
+        self._input = memoryview(b"") if data is None else data
         self._sent = 0
+        self._flushed = (
+            False  # whether what the caller has written to the stream's buffer before is on its way
+        )
 
     def output_of(self, stream: Any) -> bytes | None:
         """What *stream* has given so far; None if it is not read here."""
@@ -100,21 +108,22 @@ class Exchange:
                 streams[stream.fileno()] = stream
                 poller.register(stream, select.POLLIN | select.POLLPRI)
         sink = -1
-        if self._stdin is not None and not self._stdin.closed:
-            if self._input is None or self._sent >= len(self._input):
-                self._close_stdin()
-            else:
+        bell = handle.borrow_descriptor()
+        try:
+            if self._stdin is not None and not self._stdin.closed:
                 sink = self._stdin.fileno()
+                feeding[id(self)] = sink
                 os.set_blocking(sink, False)
                 poller.register(sink, select.POLLOUT)
                 if len(self._input) - self._sent >= _A_LOT:
                     _widen(sink)
-        bell = handle.borrow_descriptor()
-        try:
+                elif not self._input:  # then there is nothing to wait for, as a rule
+                    sink = self._write(poller, sink)
             if bell >= 0 and handle.returncode is None:
                 poller.register(bell, select.POLLIN)
             return self._loop(poller, streams, sink, bell, deadline, handle)
         finally:
+            feeding.pop(id(self), None)
             handle.return_descriptor()
             if sink >= 0 and not self._stdin.closed:
                 os.set_blocking(sink, True)
@@ -174,9 +183,12 @@ class Exchange:
 
     def _write(self, poller: Any, sink: int) -> int:
         """Write what fits; the descriptor, or -1 when there is no more to write."""
-        assert self._input is not None
         try:
-            self._sent += os.write(sink, self._input[self._sent : self._sent + _ONE_WRITE])
+            if not self._flushed:
+                self._stdin.flush()
+                self._flushed = True
+            if self._sent < len(self._input):
+                self._sent += os.write(sink, self._input[self._sent : self._sent + _ONE_WRITE])
         except BlockingIOError:
             return sink
         except BrokenPipeError:
@@ -189,8 +201,8 @@ class Exchange:
 
     def _close_stdin(self) -> None:
         try:
-            self._stdin.close()
-        except BrokenPipeError:
+            stop_feeding(self, self._stdin)
+        except (BrokenPipeError, BlockingIOError):
             pass  # what the caller had written before was not wanted either
 
     def _give_up(self, streams: dict[int, Any]) -> None:

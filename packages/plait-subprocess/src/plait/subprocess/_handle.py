@@ -31,6 +31,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from time import monotonic, sleep
 
@@ -40,7 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ProcessHandle"]
+__all__ = ["ProcessHandle", "deadline_after"]
 
 # poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
 # nothing.
@@ -62,24 +63,35 @@ _pidfd_works: bool | None = None
 
 
 def _probe_pidfd() -> bool:
-    """Whether this kernel opens pidfds and waits for them. Asked once, about ourselves."""
+    """Whether this kernel opens pidfds and waits for them. Asked about ourselves, until there is an answer."""
     global _pidfd_works
     if _pidfd_works is None:
-        _pidfd_works = False
-        if _pidfd_open is not None and _waitid is not None and _P_PIDFD is not None:
-            try:
-                fd = _pidfd_open(os.getpid())
-            except OSError:
-                return False
-            try:
-                _waitid(_P_PIDFD, fd, _PEEK | _WNOHANG)
-            except ChildProcessError:
-                _pidfd_works = True  # it understood the question: we are not our own child
-            except OSError:
-                pass  # Linux 5.3 opens a pidfd but cannot wait for it
-            finally:
-                os.close(fd)
-    return _pidfd_works
+        if _pidfd_open is None or _waitid is None or _P_PIDFD is None:
+            _pidfd_works = False
+            return False
+        try:
+            fd = _pidfd_open(os.getpid())
+        except OSError as refusal:
+            if refusal.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                return False  # this time; which says nothing about the kernel
+            _pidfd_works = False
+            return False
+        try:
+            _waitid(_P_PIDFD, fd, _PEEK | _WNOHANG)
+        except ChildProcessError:
+            _pidfd_works = True  # it understood the question: we are not our own child
+        except OSError:
+            _pidfd_works = False  # Linux 5.3 opens a pidfd but cannot wait for it
+        finally:
+            os.close(fd)
+    return bool(_pidfd_works)
+
+
+def deadline_after(timeout: float) -> float:
+    """The monotonic time *timeout* seconds from now."""
+    if timeout != timeout:  # a NaN, which no clock ever reaches
+        raise ValueError(f"the time-out must be a number of seconds, not {timeout!r}")
+    return monotonic() + timeout
 
 
 class ProcessHandle:
@@ -124,7 +136,8 @@ class ProcessHandle:
         self._fd = -1
         if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
             try:
-                self._fd = _pidfd_open(pid)
+                # One call opens and stores, so that no signal handler that raises can come in between.
+                any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (pid,))))
             except OSError:
                 pass  # out of descriptors, or the child is gone already: the pid has to do
 
@@ -168,7 +181,7 @@ class ProcessHandle:
             while (code := self._sleep_and_look(None)) is None:
                 pass
             return code
-        deadline = monotonic() + timeout
+        deadline = deadline_after(timeout)
         code = self.poll()
         while code is None:
             remaining = deadline - monotonic()
@@ -210,14 +223,20 @@ class ProcessHandle:
         self._refuse_in_forked_copy()
         with self._lock:
             if self._fd < 0:
-                if self.returncode is None or not _pidfd_works:
+                if not _probe_pidfd():
                     import io
 
                     raise io.UnsupportedOperation(f"{self!r} has no descriptor; use wait(timeout)")
-                # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as
-                # readable.
-                self._fd, other = os.pipe()
-                os.close(other)
+                self._look()
+                if self.returncode is None:
+                    # Was closed, or there was none left. The child is not taken, nor will be while we hold the
+                    # lock: the number is still its.
+                    self._fd = _pidfd_open(self.pid)
+                else:
+                    # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as
+                    # readable.
+                    self._fd, other = os.pipe()
+                    os.close(other)
             self._given_out = True
             return self._fd
 
@@ -266,19 +285,38 @@ class ProcessHandle:
         if _waitid is None:
             self._take_at_once()
             return
-        kind, number = (_P_PIDFD, self._fd) if self._fd >= 0 else (_P_PID, self.pid)
+        self._users += 1  # a signal handler that looks too must not close the pidfd that we are looking at
         try:
-            found = _waitid(kind, number, _PEEK | _WNOHANG)
-            if found is None:
-                return
-            self._write_down(found)
+            kind, number = (_P_PIDFD, self._fd) if self._fd >= 0 else (_P_PID, self.pid)
+            if not self._peek_and_take(kind, number, _PEEK | _WNOHANG) and self.returncode is None:
+                self._status_was_taken()
+        finally:
+            self._users -= 1
+        self._close_if_unused()
+
+    def _peek_and_take(self, kind: int, number: int, how: int) -> bool:
+        """Peek, write down, take; False if there is no such child (any more)."""
+        try:
+            found = _waitid(kind, number, how)
+            if found is not None:
+                self._write_down(found)
+                _waitid(kind, number, _TAKE)
+        except ChildProcessError:
+            # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
+            # else it was a stranger.
+            return False
+        except BaseException:  # a signal handler raised: nobody looks again at what is written down
+            if self.returncode is not None:
+                self._take_after_all(kind, number)
+            raise
+        return True
+
+    @staticmethod
+    def _take_after_all(kind: int, number: int) -> None:
+        try:
             _waitid(kind, number, _TAKE)
         except ChildProcessError:
-            # A signal handler of this thread may have gone through the whole sequence meanwhile; else it was
-            # a stranger.
-            if self.returncode is None:
-                self._status_was_taken()
-        self._close_if_unused()
+            pass  # done before the interruption
 
     def _write_down(self, found: Any) -> None:
         self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
@@ -309,12 +347,11 @@ class ProcessHandle:
                 return self.returncode
             if timeout is None and _waitid is not None:
                 try:
-                    if fd >= 0:
+                    if fd < 0:
+                        _waitid(_P_PID, self.pid, _PEEK)
+                    elif self._peek_and_take(_P_PIDFD, fd, _PEEK):
                         # The pidfd is borrowed and means our child only: the whole sequence needs no lock.
-                        self._write_down(_waitid(_P_PIDFD, fd, _PEEK))
-                        _waitid(_P_PIDFD, fd, _TAKE)
                         return self.returncode
-                    _waitid(_P_PID, self.pid, _PEEK)
                 except ChildProcessError:
                     pass  # taken meanwhile; _look finds out by whom
             elif fd >= 0 and timeout is not None:

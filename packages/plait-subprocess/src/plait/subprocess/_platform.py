@@ -9,7 +9,18 @@
 #   moves them up first, so that no dup2() can overwrite a source that is still needed. A bare os.fork() in
 #   another thread (no exec) would keep copies: of the error pipe, and we would wait for its end of file for
 #   as long as that process lives; of the child's ends, and the reader would. So everything between pipe() and
-#   close() is listed in `in_flight`, and every forked copy of this process closes what is listed.
+#   close() is in one of the lists in `in_flight`, and every forked copy of this process closes what is listed.
+#   Opening and listing, closing and striking off are one step for whoever forks: both hold `_no_fork`, which
+#   every fork takes first. Nothing sleeps while it holds that lock.
+#
+#   A copy of our end of a child's input would keep the child from ever seeing the end of that input. While
+#   nobody but us can be using it (during the start, and while communicate() feeds it) it is in `feeding`, and
+#   forked copies get /dev/null in its place.
+#
+#   Signals whose handlers raise. Between any two calls a handler may run and raise (KeyboardInterrupt). What
+#   must not be lost there, a new descriptor or a new pid, is therefore put into a list by the same call into
+#   the interpreter that makes it: `a_list.extend(map(maker, ...))`, never `name = maker(...)`. And whoever
+#   leaves by an exception closes, and ends, what is in these lists.
 #
 #   Errors before exec. Nothing can be raised in a process that is about to become another program. The child
 #   writes down what failed, at which step, into a pipe that exec closes: an empty pipe means success. The
@@ -40,7 +51,7 @@ from __future__ import annotations
 import errno
 import os
 
-from .._thread import register_after_fork
+from .._thread import RLock, get_ident
 from ._results import SubprocessError
 
 TYPE_CHECKING = False
@@ -48,7 +59,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-__all__ = ["StartRequest", "in_flight", "start"]
+__all__ = [
+    "StartRequest",
+    "close",
+    "end_unowned",
+    "feeding",
+    "in_flight",
+    "open_null",
+    "open_pipe",
+    "start",
+    "stop_feeding",
+]
 
 _SIGNALS_TO_RESTORE = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
 # The child's message is one short line; pipes hold more, and it is written at once.
@@ -57,24 +78,90 @@ _FAILED_BEFORE_EXEC = 255
 # The fork starter's child says first who it is.
 _PID_WIDTH = 20
 
-#: Descriptors that a forked copy of this process must not keep; see above.
-in_flight: set[int] = set()
+#: Lists of descriptors that a forked copy of this process must not keep, by their id; see above.
+in_flight: dict[int, list[int]] = {}
+#: Descriptors that lead to a child's input, by the id of their user.
+feeding: dict[int, int] = {}
+
+_pipe2: Any = getattr(os, "pipe2", None)
+_no_fork = RLock()
+_forking: list[int] = []  # the threads that hold _no_fork in order to fork
+_kept: tuple[int, ...] = ()  # what the fork that this thread is about to make must not lose after all
+_PATIENCE = 1.0
 
 
-class _ForkGuard:
-    """Something for the after-fork callback to be attached to."""
+def _before_fork() -> None:
+    # It is held for moments only. Should it have died with a daemon thread, one copy too many is the lesser evil.
+    if _no_fork.acquire(timeout=_PATIENCE):
+        _forking.append(get_ident())
 
 
-def _close_in_flight(_guard: object) -> None:
-    while in_flight:
+def _after_fork_in_parent() -> None:
+    me = get_ident()
+    if me in _forking:
+        _forking.remove(me)
+        _no_fork.release()
+
+
+def _after_fork_in_child() -> None:
+    global _no_fork
+    _no_fork = RLock()
+    _forking.clear()
+    for opened in [*in_flight.values()]:
+        for fd in opened:
+            if fd not in _kept:
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass  # closed already, which is what we wanted
+    in_flight.clear()
+    if feeding:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for fd in feeding.values():
+            os.dup2(nowhere, fd, inheritable=False)
+        os.close(nowhere)
+        feeding.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+
+
+def open_pipe(opened: list[int]) -> tuple[int, int]:
+    """Append a new pipe to *opened*, which is in `in_flight`: its end to read from, its end to write to."""
+    with _no_fork:
+        if _pipe2 is None:
+            opened.extend(os.pipe())
+        else:
+            opened.extend(*map(_pipe2, (os.O_CLOEXEC,)))
+    return opened[-2], opened[-1]
+
+
+def open_null(opened: list[int]) -> int:
+    """Append a descriptor of /dev/null to *opened*."""
+    opened.extend(map(os.open, (os.devnull,), (os.O_RDWR,)))
+    return opened[-1]
+
+
+def close(opened: list[int], which: Iterable[int]) -> None:
+    """Close those of *which* that are in *opened*, and take them out of it."""
+    for fd in which:
+        if fd in opened:
+            with _no_fork:
+                any(map(os.close, map(opened.pop, map(opened.index, (fd,)))))
+
+
+def stop_feeding(user: object, stream: Any) -> None:
+    """Close *stream*, and with it what *user* had in `feeding`."""
+    with _no_fork:
         try:
-            os.close(in_flight.pop())
-        except OSError:
-            pass  # closed between the fork and its removal from the set: what we wanted
-
-
-_fork_guard = _ForkGuard()
-register_after_fork(_fork_guard, _close_in_flight)
+            stream.close()
+        finally:
+            feeding.pop(id(user), None)
 
 
 class StartRequest:
@@ -90,10 +177,12 @@ class StartRequest:
         "groups",
         "keep",
         "new_session",
+        "opened",
         "pgid",
         "preexec_fn",
         "program",
         "restore_signals",
+        "started",
         "stderr",
         "stdin",
         "stdout",
@@ -119,6 +208,8 @@ class StartRequest:
     uid: int | None
     umask: int
     preexec_fn: Callable[[], object] | None
+    opened: list[int]  # what start() may add its descriptors to; its caller closes them
+    started: list[int]  # the pid, from the moment it exists; empty again if its status was taken here
 
     @property
     def is_plain(self) -> bool:
@@ -177,39 +268,47 @@ def _read_to_end(fd: int) -> bytes:
     return report
 
 
-def _await_exec(pid: int, read_end: int, request: StartRequest) -> int:
+def _await_exec(read_end: int, request: StartRequest) -> None:
     """Wait until the child has become the program; if it could not, take its status and raise."""
-    try:
-        report = _read_to_end(read_end)
-    except BaseException:  # KeyboardInterrupt: nobody else knows of this child yet
-        os.kill(pid, 9)
-        _take_status(pid)
-        raise
+    report = _read_to_end(read_end)
     if report:
-        _take_status(pid)
+        _take_status(request.started)
         _raise_report(report, request)
-    return pid
 
 
-def _take_status(pid: int) -> None:
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass  # SIGCHLD is ignored in this program: the kernel has taken it
+def _take_status(started: list[int]) -> None:
+    for pid in tuple(started):
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass  # taken: by the kernel, if SIGCHLD is ignored in this program, or by a stranger
+    started.clear()
 
 
-def _lifted(fd: int) -> int:
-    """A copy of *fd* above the standard three, closed on exec."""
+def end_unowned(started: list[int]) -> None:
+    """Kill, and take the status of, a child whose Popen will not come to be."""
+    for pid in started:
+        try:
+            os.kill(pid, 9)
+        except ProcessLookupError:
+            pass
+    _take_status(started)
+
+
+def _lifted(fd: int, opened: list[int]) -> int:
+    """A copy of *fd* above the standard three, closed on exec, appended to *opened*."""
     import fcntl
 
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    with _no_fork:
+        opened.extend(map(fcntl.fcntl, (fd,), (fcntl.F_DUPFD_CLOEXEC,), (3,)))
+    return opened[-1]
 
 
-def _error_pipe() -> tuple[int, int]:
-    read_end, write_end = os.pipe()
+def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
+    read_end, write_end = open_pipe(opened)
     if write_end < 3:
-        low, write_end = write_end, _lifted(write_end)
-        os.close(low)
+        low, write_end = write_end, _lifted(write_end, opened)
+        close(opened, (low,))
     return read_end, write_end
 
 
@@ -247,11 +346,6 @@ def _arguments(
     return (*common, request.pgid, *identity, True)
 
 
-def _forget_own_ends(request: StartRequest) -> None:
-    """Before a fork whose child runs the after-fork callbacks but is ours, and needs these."""
-    in_flight.difference_update((request.stdin, request.stdout, request.stderr))
-
-
 KNOWN_SHAPES = (22, 23, 21, 17)
 
 
@@ -277,33 +371,33 @@ def _find_shape(fork_exec: Callable[..., int]) -> int:
             return shape
         except Exception:  # noqa: BLE001, S112 - whatever it says, it is not this shape
             continue
-        _take_status(pid)
+        _take_status([pid])
         return 0
     return 0
 
 
-def _start_by_fork_exec(request: StartRequest) -> int:
+def _start_by_fork_exec(request: StartRequest) -> None:
     shape = _shape()
     if not shape or (request.pgid >= 0 and shape < 22):
         raise _NotExpressible
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise _NotExpressible
-    read_end, write_end = _error_pipe()
-    try:
-        try:
-            if request.preexec_fn is None:
-                in_flight.update((read_end, write_end))
-            else:
-                _forget_own_ends(request)
-            keep = sorted({write_end, *request.keep})
-            pid = _fork_exec(*_arguments(shape, request, keep, read_end, write_end))
-        finally:
-            in_flight.discard(write_end)
-            os.close(write_end)
-        return _await_exec(pid, read_end, request)
-    finally:
-        in_flight.discard(read_end)
-        os.close(read_end)
+    global _kept
+    read_end, write_end = _open_error_pipe(request.opened)
+    keep = sorted({write_end, *request.keep})
+    arguments = zip(_arguments(shape, request, keep, read_end, write_end))
+    if request.preexec_fn is None:
+        request.started.extend(map(_fork_exec, *arguments))
+    else:
+        # A fork whose child runs the after-fork callbacks but is ours, and needs these.
+        with _no_fork:
+            _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
+            try:
+                request.started.extend(map(_fork_exec, *arguments))
+            finally:
+                _kept = ()
+    close(request.opened, (write_end,))
+    _await_exec(read_end, request)
 
 
 _fork_exec: Any = None
@@ -326,7 +420,7 @@ def _shape() -> int:
 # -- posix_spawn ---------------------------------------------------------------------------------------------
 
 
-def _start_by_posix_spawn(request: StartRequest) -> int:
+def _start_by_posix_spawn(request: StartRequest) -> None:
     spawn: Any = getattr(os, "posix_spawn", None)
     close_from: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
     if spawn is None or not request.is_plain:
@@ -357,12 +451,14 @@ def _start_by_posix_spawn(request: StartRequest) -> int:
     refused: OSError | None = None
     for path in request.executables:
         try:
-            return spawn(path, request.argv, env, **options)  # type: ignore[no-any-return]
+            request.started.append(spawn(path, request.argv, env, **options))
         except NotImplementedError:
             raise _NotExpressible from None  # no setsid in this C library
         except OSError as problem:
             if refused is None or refused.errno in (errno.ENOENT, errno.ENOTDIR):
                 refused = problem
+        else:
+            return
     number = refused.errno if refused is not None and refused.errno is not None else errno.ENOENT
     raise OSError(number, os.strerror(number), request.program)
 
@@ -370,7 +466,8 @@ def _start_by_posix_spawn(request: StartRequest) -> int:
 # -- fork and exec -------------------------------------------------------------------------------------------
 
 
-def _start_by_fork(request: StartRequest) -> int:
+def _start_by_fork(request: StartRequest) -> None:
+    global _kept
     import signal
 
     if not hasattr(os, "fork"):
@@ -380,28 +477,28 @@ def _start_by_fork(request: StartRequest) -> int:
     env: Any = os.environ
     if request.env is not None:
         env = dict(line.split(b"=", 1) for line in request.env)
-    read_end, write_end = _error_pipe()
     for text in (*request.argv, *request.executables, *(request.env or ()), request.cwd or b""):
         if b"\0" in os.fsencode(text):  # exec would stop there, and say so only in the child
             raise ValueError(f"embedded null byte in {text!r}")
-    _forget_own_ends(request)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
-    try:
+    read_end, write_end = _open_error_pipe(request.opened)
+    with _no_fork:
+        _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
         try:
             try:
                 pid = os.fork()
             except Warning:
-                # The program turns warnings into errors, and some interpreters warn about fork in the parent when
-                # the child is there already. What it warns of is what this function takes care of.
+                # The program turns warnings into errors, and some interpreters warn about fork in the parent
+                # when the child is there already. What it warns of is what this function takes care of.
                 pid = -1
             if pid == 0:
                 _become(request, env, write_end, restored, before)
+            close(request.opened, (write_end,))
+            request.started.append(int(os.read(read_end, _PID_WIDTH) or pid))
         finally:
-            os.close(write_end)
+            _kept = ()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return _await_exec(int(os.read(read_end, _PID_WIDTH)), read_end, request)
-    finally:
-        os.close(read_end)
+    _await_exec(read_end, request)
 
 
 def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any], mask: Any) -> None:
@@ -449,7 +546,8 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
             request.preexec_fn()
         phase = b"noexec:close"
         for fd in request.keep:
-            os.set_inheritable(fd, True)
+            if fd != write_end:  # a number that was not open until we took it: exec has to close this one
+                os.set_inheritable(fd, True)
         if request.close_fds:
             _close_all_but({write_end, *request.keep})
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -477,9 +575,12 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
 
 
 def _close_all_but(kept: set[int]) -> None:
-    listing = next((path for path in ("/proc/self/fd", "/dev/fd") if os.path.isdir(path)), None)
-    if listing is not None:
-        for name in os.listdir(listing):
+    for listing in ("/proc/self/fd", "/dev/fd"):
+        try:
+            names = os.listdir(listing)
+        except OSError:
+            continue  # not here, or no descriptor is left to read it with
+        for name in names:
             fd = int(name)
             if fd > 2 and fd not in kept:
                 try:
@@ -495,7 +596,7 @@ def _close_all_but(kept: set[int]) -> None:
 
 # -- the choice ----------------------------------------------------------------------------------------------
 
-STARTERS: dict[str, Callable[[StartRequest], int]] = {
+STARTERS: dict[str, Callable[[StartRequest], None]] = {
     "fork_exec": _start_by_fork_exec,
     "posix_spawn": _start_by_posix_spawn,
     "fork": _start_by_fork,
@@ -509,21 +610,17 @@ def start(request: StartRequest) -> int:
     """Start the child and return its pid, once it has become the program that was asked for.
 
     Blocks until exec has happened or failed. Raises OSError with the name of the program, or of the directory
-    if it was `cwd` that could not be entered; SubprocessError if a preexec_fn raised.
+    if it was `cwd` that could not be entered; SubprocessError if a preexec_fn raised. If it raises, and always
+    for descriptors, the caller has to clean up: `close(request.opened, ...)`, `end_unowned(request.started)`.
     """
-    lifted: list[int] = []
-    try:
-        for name, target in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
-            source = getattr(request, name)
-            if 0 <= source < 3 and source != target:
-                lifted.append(_lifted(source))
-                setattr(request, name, lifted[-1])
-        for name in order:
-            try:
-                return STARTERS[name](request)
-            except _NotExpressible:
-                continue
-    finally:
-        for fd in lifted:
-            os.close(fd)
+    for name, target in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        source = getattr(request, name)
+        if 0 <= source < 3 and source != target:
+            setattr(request, name, _lifted(source, request.opened))
+    for name in order:
+        try:
+            STARTERS[name](request)
+        except _NotExpressible:
+            continue
+        return request.started[0]
     raise OSError(errno.ENOSYS, "no way to start this process is available here", request.program)

@@ -22,7 +22,7 @@ import sys
 from time import monotonic
 
 from . import _platform
-from ._handle import ProcessHandle
+from ._handle import ProcessHandle, deadline_after
 from ._results import SubprocessError, TimeoutExpired, subscript
 
 TYPE_CHECKING = False
@@ -59,27 +59,28 @@ def _reap_abandoned() -> None:
 
 
 class _Ends:
-    """The descriptors of one start: three for the child, three for us (-1: none), and which to close."""
+    """The descriptors of one start: three for the child, three for us (-1: none), and which are to be closed."""
 
-    __slots__ = ("child", "mine", "theirs")
+    __slots__ = ("child", "mine", "opened")
 
-    def __init__(self) -> None:
+    def __init__(self, opened: list[int]) -> None:
         self.child = [-1, -1, -1]  # what the child will have as 0, 1, 2
         self.mine = [-1, -1, -1]
-        self.theirs: list[int] = []  # opened for the child; to be closed when it has them
+        self.opened = opened  # whatever was opened for the start and belongs to no stream
+
+    def close(self) -> None:
+        """Close what was for the child, or is still nobody's. May be called again."""
+        _platform.close(self.opened, tuple(self.opened))
+        _platform.in_flight.pop(id(self), None)
+        _platform.feeding.pop(id(self), None)
 
     def plan(self, number: int, wanted: Any) -> None:
         """Decide what the child's descriptor *number* will be."""
-        if wanted is None:
-            return
         if wanted == PIPE:
-            read_end, write_end = os.pipe()
+            read_end, write_end = _platform.open_pipe(self.opened)
             self.mine[number], given = (write_end, read_end) if number == 0 else (read_end, write_end)
-            self.theirs.append(given)
-            _platform.in_flight.add(given)
         elif wanted == DEVNULL:
-            given = os.open(os.devnull, os.O_RDWR)
-            self.theirs.append(given)
+            given = _platform.open_null(self.opened)
         elif wanted == STDOUT:
             if number != 2:
                 raise ValueError("STDOUT can only be given for stderr: it means 'the same as stdout'")
@@ -91,18 +92,6 @@ class _Ends:
         else:
             given = wanted.fileno()
         self.child[number] = given
-
-    def close_theirs(self) -> None:
-        while self.theirs:
-            fd = self.theirs.pop()
-            _platform.in_flight.discard(fd)
-            os.close(fd)
-
-    def close_mine(self) -> None:
-        for number, fd in enumerate(self.mine):
-            if fd >= 0:
-                self.mine[number] = -1
-                os.close(fd)
 
 
 def _integer(name: str, value: Any) -> int:
@@ -241,22 +230,42 @@ class Popen:
 
             request.uid, request.gid, request.groups = resolve(user, group, extra_groups)
 
-        ends = _Ends()
+        if bufsize == 1 and not self.text_mode:
+            import warnings
+
+            warnings.warn(
+                "bufsize=1 means lines, which only text mode has; using the default size", RuntimeWarning, 2
+            )
+            bufsize = -1
+        request.started, request.opened = [], []
+        ends = _Ends(request.opened)
+        raw: list[io.FileIO] = []
         try:
+            _platform.in_flight[id(ends)] = request.opened
             for number, wanted in enumerate((stdin, stdout, stderr)):
-                ends.plan(number, wanted)
+                if wanted is not None:
+                    ends.plan(number, wanted)
             if pipesize > 0:
                 self._size_pipes(ends.mine, pipesize)
             request.stdin, request.stdout, request.stderr = ends.child
+            # Before the start, so that a wrong encoding is found out before the program has done anything.
+            self._open_streams(ends, raw, bufsize)
             self.pid = _platform.start(request)
             self._handle = ProcessHandle(self.pid)
-            ends.close_theirs()
-            self._open_streams(ends.mine, bufsize)
+            ends.close()
         except BaseException:
-            ends.close_mine()
+            try:
+                self._undo_start(request, ends, raw)
+            finally:  # once more, should a signal handler have raised in there too
+                self._undo_start(request, ends, raw)
             raise
-        finally:
-            ends.close_theirs()
+
+    def _undo_start(self, request: _platform.StartRequest, ends: _Ends, raw: list[io.FileIO]) -> None:
+        self._handle = None
+        ends.close()
+        for stream in raw:
+            stream.close()
+        _platform.end_unowned(request.started)
 
     __class_getitem__ = subscript
 
@@ -269,29 +278,26 @@ class Popen:
             if fd >= 0 and command is not None:
                 fcntl.fcntl(fd, command, size)
 
-    def _open_streams(self, fds: list[int], bufsize: int) -> None:
-        line_buffered = bufsize == 1
-        if line_buffered and not self.text_mode:
-            import warnings
-
-            warnings.warn(
-                "bufsize=1 means lines, which only text mode has; using the default size", RuntimeWarning, 3
-            )
-        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or line_buffered else bufsize
+    def _open_streams(self, ends: _Ends, raw: list[io.FileIO], bufsize: int) -> None:
+        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
         streams: list[Any] = [None, None, None]
-        for number, fd in enumerate(fds):
+        opened = ends.opened
+        for number, fd in enumerate(ends.mine):
             if fd < 0:
                 continue
-            stream: Any = io.FileIO(fd, "w" if number == 0 else "r")
-            fds[number] = -1  # the stream's from here on
+            if number == 0:
+                _platform.feeding[id(ends)] = fd
+            # One call takes the descriptor out of one list and puts its stream into the other.
+            raw.extend(map(io.FileIO, map(opened.pop, map(opened.index, (fd,))), "r" if number else "w"))
+            stream: Any = raw[-1]
             if size:
-                stream = io.BufferedWriter(stream, size) if number == 0 else io.BufferedReader(stream, size)
+                stream = io.BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
             if self.text_mode:
                 stream = io.TextIOWrapper(
                     stream,
                     self.encoding,
                     self.errors,
-                    line_buffering=line_buffered,
+                    line_buffering=bufsize == 1,
                     write_through=number == 0,
                 )
             streams[number] = stream
@@ -351,8 +357,8 @@ class Popen:
         return self.returncode
 
     def _give_grace(self, timeout: float | None = None) -> None:
-        """After Ctrl-C: the child got it as well and may be about to end."""
-        if self._grace_given or self._handle is None:
+        """After Ctrl-C: the child got it as well and may be about to end. After kill() it certainly is."""
+        if self._handle is None or (self._grace_given and not self._handle.kill_sent):
             return
         self._grace_given = True
         try:
@@ -395,7 +401,7 @@ class Popen:
             raise ValueError(
                 "cannot send input after communication has started: the first call's input is still used"
             )
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = None if timeout is None else deadline_after(timeout)
         try:
             return self._communicate(input, timeout, deadline)
         except KeyboardInterrupt:
@@ -413,24 +419,27 @@ class Popen:
             from ._exchange import Exchange
 
             self._exchange = Exchange(self.stdin, streams, self._input_bytes(given))
-            if self.stdin is not None and not self.stdin.closed:
-                try:
-                    self.stdin.flush()
-                except BrokenPipeError:
-                    pass  # not wanted; documented to be ignored
         done = self._exchange.pump(deadline, handle)
         if done:
             try:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
             except TimeoutExpired:
                 done = False
-        outputs = [
-            self._as_promised(stream, self._exchange, done and not handle.kill_sent) for stream in streams
-        ]
         if not done:
             assert timeout is not None
-            raise TimeoutExpired(self.args, timeout, *outputs)
-        return outputs[0], outputs[1]
+            raise TimeoutExpired(self.args, timeout, *self._output_so_far())
+        out, err = (self._as_promised(stream, not handle.kill_sent) for stream in streams)
+        return out, err
+
+    def _output_so_far(self) -> list[Any]:
+        """What communicate() has read until now, in terms that fit a TimeoutExpired: no byte can make this fail."""
+        outputs = []
+        for stream in (self.stdout, self.stderr):
+            try:
+                outputs.append(self._as_promised(stream, False))
+            except UnicodeError:
+                outputs.append(self._as_promised(stream, False, "replace"))
+        return outputs
 
     def _input_bytes(self, given: Any) -> memoryview | None:
         if given is None or self.stdin is None:
@@ -443,8 +452,8 @@ class Popen:
         view = memoryview(given)
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 
-    def _as_promised(self, stream: Any, exchange: Exchange, complete: bool) -> Any:
-        data = exchange.output_of(stream)
+    def _as_promised(self, stream: Any, complete: bool, errors: str | None = None) -> Any:
+        data = None if self._exchange is None else self._exchange.output_of(stream)
         if data is None or not self.text_mode:
             return data
         if complete:
@@ -452,7 +461,7 @@ class Popen:
         else:
             import codecs  # a character may have come by half
 
-            text = codecs.getincrementaldecoder(stream.encoding)(stream.errors).decode(data)
+            text = codecs.getincrementaldecoder(stream.encoding)(errors or stream.errors).decode(data)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     # -- with, and the end of this object --------------------------------------------------------------------
@@ -481,12 +490,13 @@ class Popen:
         handle: ProcessHandle | None = getattr(self, "_handle", None)
         if handle is None or self.returncode is not None or not handle.is_own_child:
             return
-        if handle.returncode is None:
-            import warnings
-
-            # Looked at before the warning, which may be an error in this program, or take its time.
-            if handle.poll() is None:
-                _abandoned.append(handle)
+        # Looked at before the warning, which may be an error in this program, or take its time.
+        if handle.returncode is None and handle.poll() is None:
+            _abandoned.append(handle)
+            try:
+                import warnings
+            except ImportError:
+                return  # the interpreter is shutting down, and imports nothing any more
             warnings.warn(
                 f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2
             )

@@ -46,7 +46,10 @@ def run(
             stdout, stderr = process.communicate(input, timeout)
         except TimeoutExpired as expired:
             process.kill()
-            expired.output, expired.stderr = process.communicate()
+            try:
+                expired.output, expired.stderr = process.communicate()
+            except UnicodeError:  # what was said makes no text; that it took too long is still the news
+                expired.output, expired.stderr = process._output_so_far()
             raise
         except BaseException:
             process.kill()
