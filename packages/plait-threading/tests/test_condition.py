@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading as standard
 import time
@@ -164,38 +165,56 @@ def test_a_waiter_interrupted_when_already_notified_passes_the_wake_up_on(monkey
     assert log == [True]
 
 
-SIGNAL_STORM = """
+# A handler that raises at whatever bytecode it interrupts, but only inside the function under test: between the
+# caller's own `with condition:` and its body, an exception leaves any lock held on CPython 3.14 and PyPy.
+STRIKE = """
     import random, signal, sys, time
     import {threading} as t
     class Struck(Exception): pass
-    def strike(*_): raise Struck
-    signal.signal(signal.SIGALRM, strike)
-    lock_type = t.{lock}
-    cond = t.Condition(lock_type())
-    tokens = 0; stop = False; taken = [0]
+    strikes = 0; target = None
+    def strike(_number, frame):
+        global strikes
+        while frame is not None:
+            if frame.f_code in target:
+                strikes += 1
+                raise Struck
+            frame = frame.f_back
+        signal.setitimer(signal.ITIMER_REAL, 0.00003)
+    def within(*functions):
+        global target
+        target = [function.__code__ for function in functions]
+        signal.signal(signal.SIGALRM, strike)
+    def soon(): signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, {longest}))
+    def peace(): signal.signal(signal.SIGALRM, signal.SIG_IGN)
+"""
+
+SIGNAL_STORM = """
+    cond = t.Condition(t.{lock}())
+    tokens = 0; stop = False
     def consume():
         global tokens
         while True:
             with cond:
                 while not tokens and not stop: cond.wait()
                 if stop: return
-                tokens -= 1; taken[0] += 1
+                tokens -= 1
                 cond.notify_all()
     other = t.Thread(target=consume, daemon=True); other.start()
-    end = time.monotonic() + 1.5
-    strikes = 0
+    within(t.Condition.wait)
+    end = time.monotonic() + 1.2
     while time.monotonic() < end:
+        soon()
+        held = 0
+        cond.acquire(); held += 1
+        for _ in range(again): cond.acquire(); held += 1
         try:
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.002))
-            while time.monotonic() < end:
-                with cond:
-                    cond.wait(0.0005)
-        except Struck:
-            strikes += 1
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    try: signal.setitimer(signal.ITIMER_REAL, 0); time.sleep(0.01)
-    except Struck: pass
-    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            while time.monotonic() < end: cond.wait(random.choice([0, 0.0002, 0.0005]))
+        except Struck: pass
+        for _ in range(held): cond.release()
+        try: cond.release()
+        except RuntimeError: pass
+        else: sys.exit("released once too often")
+    peace()
     if not cond.acquire(timeout=5): sys.exit("lock lost")
     cond.release()
     for n in range(100):
@@ -209,9 +228,69 @@ SIGNAL_STORM = """
 
 
 @pytest.mark.parametrize("lock", ["Lock", "RLock"])
-def test_signals_at_any_moment_leave_no_waiter_and_no_lock_behind(run_script, lock):
-    ended = run_script(SIGNAL_STORM.replace("{lock}", lock))
+def test_signals_at_any_moment_of_wait_leave_no_waiter_and_no_lock_behind(run_script, lock):
+    source = STRIKE + f"    again = {int(lock == 'RLock')}\n" + SIGNAL_STORM.replace("{lock}", lock)
+    ended = run_script(source.replace("{longest}", "0.0015"))
     assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_wait_that_is_struck_while_others_hold_the_lock_takes_it_back(run_script):
+    source = """
+    cond = t.Condition(t.Lock())
+    inside = 0; stop = False
+    def compete():
+        while not stop:
+            with cond:
+                global inside
+                inside += 1
+                assert inside == 1
+                time.sleep(0)
+                inside -= 1
+                cond.notify()
+    others = [t.Thread(target=compete, daemon=True) for _ in range(2)]
+    for other in others: other.start()
+    within(t.Condition.wait)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        soon()
+        cond.acquire()
+        try:
+            while time.monotonic() < end: cond.wait(0.0005)
+        except Struck: pass
+        inside += 1
+        if inside != 1: sys.exit("somebody else is inside")
+        inside -= 1
+        cond.release()
+    peace()
+    stop = True
+    for other in others: other.join(5)
+    assert not any(other.is_alive() for other in others) and not cond._bells and strikes > 5, (strikes, cond)
+    """
+    ended = run_script(STRIKE.replace("{longest}", "0.003") + source)
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_condition_serves_an_exit_stack_and_calls_through_the_class():
+    with contextlib.ExitStack() as stack:
+        cond = stack.enter_context(contextlib.nullcontext(Condition(Lock())))
+        stack.enter_context(cond)
+        assert cond.locked()
+    assert not cond.locked()
+    assert Condition.__enter__(cond)
+    Condition.__exit__(cond, None, None, None)
+    assert not cond.locked()
+
+
+def test_waiting_longer_than_the_system_can_is_refused_with_the_lock_held(cond):
+    with cond, pytest.raises(OverflowError):
+        cond.wait(1e20)
+    with cond, pytest.raises(OverflowError):
+        cond.wait_for(lambda: False, 1e20)
+    with cond:
+        assert not cond._bells
+        assert not cond.wait(0)
+    with pytest.raises(OverflowError):
+        Event().wait(1e20)
 
 
 def test_a_handler_may_notify_the_condition_it_interrupted(run_script):
@@ -223,12 +302,12 @@ def test_a_handler_may_notify_the_condition_it_interrupted(run_script):
             with cond: cond.notify()
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 0.8
         while time.monotonic() < end:
             with cond:
                 woken.append(cond.wait(1)); cond.notify_all()
         signal.setitimer(signal.ITIMER_REAL, 0)
-        assert len(woken) > 50 and all(woken) and not cond._bells
+        assert len(woken) > 20 and all(woken) and not cond._bells
     """)
     assert (ended.returncode, ended.err) == (0, "")
 
@@ -323,7 +402,7 @@ def test_event_may_be_set_from_a_handler_that_interrupts_it(run_script):
         event = t.Event()
         signal.signal(signal.SIGALRM, lambda *_: event.set())
         signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 0.8
         while time.monotonic() < end:
             assert event.wait(5); event.clear(); event.set(); event.clear()
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -333,24 +412,41 @@ def test_event_may_be_set_from_a_handler_that_interrupts_it(run_script):
 
 
 def test_event_interrupted_by_exceptions_never_forgets_a_waiter(run_script):
-    ended = run_script("""
-        import random, signal, sys, time
-        import {threading} as t
-        class Struck(Exception): pass
-        def strike(*_): raise Struck
-        signal.signal(signal.SIGALRM, strike)
-        end = time.monotonic() + 1.5
-        while time.monotonic() < end:
-            event = t.Event()
-            threads = [t.Thread(target=event.wait, daemon=True) for _ in range(3)]
-            for thread in threads: thread.start()
-            try:
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.000001, 0.0001))
-                while True: event.set()
-            except Struck:
-                if not event.is_set(): event.set()  # struck before it began
-            for thread in threads:
-                thread.join(5)
-                if thread.is_alive(): sys.exit("forgotten")
-    """)
+    source = """
+    within(t.Event.set)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        event = t.Event()
+        threads = [t.Thread(target=event.wait, daemon=True) for _ in range(3)]
+        for thread in threads: thread.start()
+        try:
+            soon()
+            for _ in range(300): event.set(); event.clear(); event.set()
+        except Struck:
+            if not event.is_set(): event.set()  # struck before it began, or after clear()
+        for thread in threads:
+            thread.join(5)
+            if thread.is_alive(): sys.exit("forgotten")
+    peace()
+    # PyPy delivers signals at the ends of compiled loops, hardly ever inside set().
+    assert strikes > 20 or sys.implementation.name != "cpython", strikes
+    """
+    ended = run_script(STRIKE.replace("{longest}", "0.0001") + source)
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_event_waits_that_are_interrupted_leave_nothing_behind(run_script):
+    source = """
+    event = t.Event()
+    within(t.Event.wait)
+    end = time.monotonic() + 0.7
+    while time.monotonic() < end:
+        try:
+            soon()
+            while time.monotonic() < end: event.wait(0.0005)
+        except Struck: pass
+    peace()
+    assert not event._bells and strikes > 20, (event._bells, strikes)
+    """
+    ended = run_script(STRIKE.replace("{longest}", "0.001") + source)
     assert (ended.returncode, ended.err) == (0, "")

@@ -25,7 +25,7 @@ from ._platform import (
     allocate_lock,
     daemon_threads_allowed,
     error,
-    exit,  # noqa: A004 - the standard module's name
+    exit,
     get_ident,
     get_native_id,
     interrupt_main,

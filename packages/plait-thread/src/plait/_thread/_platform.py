@@ -36,7 +36,7 @@ from _thread import (
     _local,
     allocate_lock,
     error,
-    exit,  # noqa: A004 - the standard module's name
+    exit,
     get_ident,
     interrupt_main,
     stack_size,
@@ -196,7 +196,7 @@ class _EmulatedHandle:
             try:
                 self._joiners[bell] = None
                 # Looked at again now that the bell hangs where the ending thread will see it.
-                if not self._done and not bell.acquire(True, -1 if timeout is None else timeout):
+                if not self.is_done() and not bell.acquire(True, -1 if timeout is None else timeout):
                     return
             finally:
                 self._joiners.pop(bell, None)

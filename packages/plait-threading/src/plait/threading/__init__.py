@@ -21,7 +21,7 @@ from ._threads import (
     Thread,
     active_count,
     current_thread,
-    enumerate,  # noqa: A004 - the standard module's name
+    enumerate,
     main_thread,
 )
 from ._version import __version__

@@ -81,10 +81,14 @@ class Event:
         bells = self._bells
         try:
             bells[bell] = None
-            if self._flag:
-                return True
-            if timeout is None:
-                return bell.acquire()
-            return bell.acquire(True, timeout) if timeout > 0 else bell.acquire(False)
-        finally:
+            if self.is_set():  # raised meanwhile, perhaps
+                answer = True
+            elif timeout is None:
+                answer = bell.acquire()
+            else:
+                answer = bell.acquire(True, timeout) if timeout > 0 else bell.acquire(False)
             bells.pop(bell, None)
+            return answer
+        except BaseException:
+            bells.pop(bell, None)
+            raise

@@ -23,7 +23,7 @@ class ExceptHookArgs(tuple):  # type: ignore[type-arg]
 
     __slots__ = ()
 
-    def __new__(cls, iterable: Iterable[Any] = (), /) -> ExceptHookArgs:
+    def __new__(cls, iterable: Iterable[Any] = (), /) -> ExceptHookArgs:  # noqa: PYI034 - Self is not in 3.10
         fields = tuple(iterable)
         if len(fields) != 4:
             raise TypeError(

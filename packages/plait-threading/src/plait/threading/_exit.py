@@ -15,8 +15,7 @@
 # Where it is called from. If the standard `threading` is loaded, the interpreter calls its shutdown before it calls any
 # `atexit` callback, and that shutdown can be asked to call us first. Otherwise `atexit` is the first step there is; it
 # runs callbacks last-registered first, so we register at the first start() or register_atexit(), not at import. Both
-# are
-# registered when both exist; whoever comes second finds nothing to do. The standard module may be imported at any time,
+# are registered when both exist; whoever comes second finds nothing to do. The standard module may be imported at any time,
 # hence the look at every start().
 #
 # Why the interpreter's own joining (`start_joinable_thread(daemon=False)`) is not used: it happens inside the standard
@@ -82,8 +81,7 @@ def register_atexit(func: Hook, /, *args: Any, **kwargs: Any) -> None:
     Callbacks run once, in the thread that ends the process, last-registered first; an exception in one is reported to
     `sys.unraisablehook` and the next one runs. With the standard `threading` loaded (at the time of the latest
     `Thread.start()` or call of this) it is before all `atexit` callbacks, otherwise it is one of them. Never blocks;
-    safe
-    in any thread. Not in the standard module.
+    safe in any thread. Not in the standard module.
     """
     if not callable(func):
         raise TypeError(f"register_atexit() needs a callable, not {func!r}")
@@ -136,7 +134,10 @@ def _next_to_join() -> Any:
     me = getattr(here, "thread", None)
     for thread in snapshot():
         if thread is not me and not thread._daemon and thread._joined_at_exit:
-            # Not is_alive(): a thread that another thread is just starting counts.
+            # Not is_alive(): a thread that another thread is just starting counts, once there is something to join.
+            # (Until then its starter is joined, unless that is a daemon.)
+            if not thread._handle.ident:
+                continue
             if not thread._handle.is_done():
                 return thread
             alive.pop(id(thread), None)

@@ -271,10 +271,13 @@ class Thread:
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
         if getattr(here, "thread", None) is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
-        if timeout is None:
-            self._handle.join()
-        else:
-            self._handle.join(max(0, timeout))
+        handle = self._handle
+        if timeout is not None:
+            handle.join(max(0, timeout))
+        elif (
+            not handle.is_done()
+        ):  # else the system thread may still be leaving; waiting for that costs a switch
+            handle.join()
 
     def is_alive(self) -> bool:
         """Whether the thread has been started and has not ended. Never blocks."""
