@@ -21,13 +21,18 @@
 #   acquire   word, then silence. Killed between the two: the word is owned by a dead id, and the bell still rings.
 #   waiting   a waiter is counted in the word, so that a release with nobody waiting needs no bell. Killed while waiting,
 #             it stays counted; later releases then ring once for nothing, and the next to acquire silences it.
+#   passing   A sleeps and watches the owner B. B releases and rings; C takes the lock and silences the bell before A has
+#             come to its senses; C dies. A still watches B. This, an owner in another pid name space, and kernels without
+#             pidfd are the reasons why who sleeps looks again every quarter of a second.
 #
 # Record locks keep processes apart, not threads: inside a process `_mutex` does that. And not even a mutex keeps a
 # thread apart from itself: a signal handler or finaliser may acquire or release the same lock in the middle of a
 # change. Therefore the mutex is an RLock, and a change is a compare-and-swap against ourselves:
-#   - it begins with a fresh list in `_todo`, reads the state, decides;
-#   - it writes by list(map(write, todo, new)): one C call, in which no handler can run;
-#   - whoever got in between has emptied that list: then nothing is written, and the change starts over.
+#   - it begins by emptying the list in `_todo`, which tells whoever it interrupted to start over;
+#   - it puts a fresh list there, takes the record lock, reads the state, decides;
+#   - it writes by [*map(write, todo, new)]: no bytecode of ours between the look at the list and the write, so no
+#     handler either; an emptied list writes nothing. (Other threads are kept out by the mutex, not by this.)
+# The record lock is the process's: whoever comes in between gives it back under our feet, and has emptied the list.
 #
 # The trap of record locks is that closing *any* descriptor of the file drops all of the process's locks on it. So the
 # file has one owner object per process, which is lent to children, never duplicated (see _inherit.py); the duplicate
@@ -60,14 +65,15 @@ _STATE = Struct(
     "=6Q"
 )  # owner's id (0: free), owner's pid, owner's thread, depth, acquisitions so far, waiters
 _HERE = slice(0, _STATE.size)
-# Without a pidfd the death of an owner is found by looking; this often, and only while waiting.
+_pack, _unpack = _STATE.pack, _STATE.unpack_from
+# Only while waiting; see above for what it finds.
 _LOOK_EVERY = 0.25
 
 
 class SharedFile:
     """Memory that a process and its children share, and record locks to use it with."""
 
-    __slots__ = ("__weakref__", "_id", "fd", "memory", "mutex", "size")
+    __slots__ = ("__weakref__", "_ids", "fd", "memory", "mutex", "size")
 
     def __init__(self, size: int, fd: int | None = None) -> None:
         if fd is None:
@@ -77,23 +83,25 @@ class SharedFile:
         self.size = size
         self.memory = mmap.mmap(fd, size)
         self.mutex = RLock()
-        self._id = 0
+        self._ids: list[int] = []
         register_after_fork(self, SharedFile._after_fork)
 
     def _after_fork(self) -> None:
         reset_lock(self.mutex)
-        self._id = 0  # the record lock behind it is our parent's
+        self._ids.clear()  # the record lock behind it is our parent's
 
     @property
     def me(self) -> int:
         """The id by which others can tell whether this process is alive."""
-        return self._id or self._announce()
+        ids = self._ids
+        return ids[0] if ids else self._announce()
 
     def _announce(self) -> int:
+        # Another thread or a handler may be doing the same: the first to append has named us, for good.
         new = int.from_bytes(os.urandom(8), "little") >> 2 or 1
         fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, 1 + new)
-        self._id = new
-        return new
+        self._ids.append(new)
+        return self._ids[0]
 
     def lock(self) -> None:
         """Take the record lock: from here to `unlock` no other process is at the memory."""
@@ -113,8 +121,11 @@ class SharedFile:
         fcntl.lockf(self.fd, fcntl.LOCK_UN, 1)
 
     def is_alive(self, other: int) -> bool:
-        """Whether the process that calls itself *other* is alive. With the mutex held."""
-        if other == self._id:
+        """Whether the process that calls itself *other* is alive. With the mutex and the record lock held.
+
+        (Two who ask at the same time would see each other's question, and take it for life.)
+        """
+        if other in self._ids:
             return True
         try:
             fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1 + other)
@@ -157,7 +168,7 @@ class Word:
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Take the lock, waiting for it if *block*, at most *timeout* seconds. Whether it was taken."""
-        claim = [0]
+        claim: list[Any] = []
         try:
             if self._attempt(claim, 0, 0) is None:
                 return True
@@ -166,47 +177,48 @@ class Word:
             return self._wait(claim, None if timeout is None else monotonic() + timeout)
         except BaseException:
             # A signal handler raised: nobody will know that we have it.
-            self._give_back(claim[0])
+            if claim:
+                self._give_back(claim)
             raise
 
-    def _attempt(self, claim: list[int], was_waiting: int, will_wait: int) -> tuple[int, int] | None:
+    def _attempt(self, claim: list[Any], was_waiting: int, will_wait: int) -> tuple[int, int] | None:
         """Take the lock if it is free, or owned by the dead; otherwise tell by whom it is owned (id, pid).
 
-        *was_waiting* and *will_wait* (0 or 1): whether this thread is counted as a waiter, and is to be if it fails.
+        *claim* then holds the owner's part of the state as we have written it, or are about to. *was_waiting* and
+        *will_wait* (0 or 1): whether this thread is counted as a waiter, and is to be if it fails.
         """
         file = self._file
-        memory = file.memory
-        thread = get_ident() if self._recursive else 0
+        thread = get_ident()
         with file.mutex:
-            outer = self._todo
             me = file.me
             while True:
+                self._todo.clear()
                 todo = self._todo = [_HERE]
                 file.lock()
                 try:
-                    owner, pid, holder, depth, count, waiters = _STATE.unpack_from(memory)
-                    blocker = None
-                    if owner == me and self._recursive and holder == thread:
-                        new = (me, pid, thread, depth + 1, count, waiters - was_waiting)
-                    elif not owner or not file.is_alive(owner):
-                        claim[0] = count + 1
-                        new = (me, self._pid, thread, 1, count + 1, waiters - was_waiting)
+                    owner, pid, holder, depth, count, waiters = _unpack(file.memory)
+                    if not owner or (owner != me and not file.is_alive(owner)):
+                        mine = (me, self._pid, thread, 1, count + 1)
+                    elif self._recursive and owner == me and holder == thread:
+                        mine = (me, pid, thread, depth + 1, count)
                     else:
-                        blocker = (owner, pid)
-                        new = (owner, pid, holder, depth, count, waiters - was_waiting + will_wait)
-                    done = list(map(memory.__setitem__, todo, (_STATE.pack(*new),)))
+                        mine = None
+                    if mine is not None:
+                        claim[:] = [mine]
+                        new = _pack(*mine, waiters - was_waiting)
+                    else:
+                        claim.clear()
+                        new = _pack(owner, pid, holder, depth, count, waiters - was_waiting + will_wait)
+                    done = [*map(file.memory.__setitem__, todo, (new,))]
                     if waiters:
                         # Taken by us, or still by another: either way there is nothing to come for.
                         self._bell.silence()
                 finally:
                     file.unlock()
                 if done:
-                    break
-            self._todo = outer
-            outer.clear()
-        return blocker
+                    return None if mine is not None else (owner, pid)
 
-    def _wait(self, claim: list[int], deadline: float | None) -> bool:
+    def _wait(self, claim: list[Any], deadline: float | None) -> bool:
         poller = select.poll()
         poller.register(self._bell.fileno(), select.POLLIN)
         waiting = 0
@@ -214,7 +226,10 @@ class Word:
         watched_owner = 0
         try:
             while True:
-                late = deadline is not None and monotonic() >= deadline
+                pause = _LOOK_EVERY
+                if deadline is not None:
+                    pause = min(pause, deadline - monotonic())
+                late = pause <= 0
                 blocker = self._attempt(claim, waiting, 0 if late else 1)
                 waiting = 0 if late or blocker is None else 1
                 if blocker is None:
@@ -224,16 +239,14 @@ class Word:
                 if blocker[0] != watched_owner:
                     if watched >= 0:
                         poller.unregister(watched)
-                        os.close(watched)
+                        fd, watched = watched, -1
+                        os.close(fd)
                     watched_owner, pid = blocker
                     watched = -1 if pid == self._pid else _open_pidfd(pid)
                     if watched >= 0:
                         poller.register(watched, select.POLLIN)
                         continue  # and see whether it is the owner's still
-                left = None if deadline is None else max(0.0, deadline - monotonic())
-                if watched < 0 and blocker[1] != self._pid:
-                    left = _LOOK_EVERY if left is None else min(left, _LOOK_EVERY)
-                poller.poll(None if left is None else left * 1000)
+                poller.poll(pause * 1000)
         except BaseException:
             if waiting:
                 self._uncount()
@@ -243,80 +256,83 @@ class Word:
                 os.close(watched)
 
     def _uncount(self) -> None:
+        """This thread no longer waits."""
         self._change(lambda state: (*state[:5], max(0, state[5] - 1)))
 
-    def _give_back(self, count: int) -> None:
-        """Undo the acquisition with that number, if it happened and is ours."""
-        me = self._file.me
-
-        def undo(state: tuple[int, ...]) -> tuple[int, ...] | None:
-            if state[0] != me or state[4] != count:
-                return None
-            return (0, 0, 0, 0, count, state[5])
-
-        if count:
-            self._change(undo)
+    def _give_back(self, claim: list[Any]) -> None:
+        """Undo an acquisition, if it happened and is ours still."""
+        mine = claim[0]
+        self._change(lambda state: _one_less(state) if state[:5] == mine else None)
 
     def release(self) -> None:
         """Give the lock back, whoever took it; the recursive one only by the thread that did."""
-        me = self._file.me
-        thread = get_ident() if self._recursive else 0
+        seen: list[Any] = []
+        refusal: list[str] = []
+        me = self._file.me if self._recursive else 0
+        thread = get_ident()
 
-        def free(state: tuple[int, ...]) -> tuple[int, ...]:
-            owner, pid, holder, depth, count, waiters = state
+        def free(state: tuple[int, ...]) -> tuple[int, ...] | None:
+            refusal.clear()
             if self._recursive:
-                if owner != me or holder != thread:
-                    raise AssertionError("attempt to release recursive lock not owned by thread")
-                if depth > 1:
-                    return (owner, pid, holder, depth - 1, count, waiters)
-            elif not owner:
-                raise ValueError("semaphore or lock released too many times: this Lock is not locked")
-            seen.append(count)
-            return (0, 0, 0, 0, count, waiters)
+                if state[0] != me or state[2] != thread:
+                    refusal.append("attempt to release recursive lock not owned by thread")
+                    return None
+            elif not state[0]:
+                refusal.append("semaphore or lock released too many times: this Lock is not locked")
+                return None
+            seen[:] = [state[:5]]
+            return _one_less(state)
 
-        seen: list[int] = []
         try:
             self._change(free)
-        except (ValueError, AssertionError):
-            raise
         except BaseException:
             # A signal handler raised in the middle. The caller's `with` will not come back: finish for him.
             if seen:
-                self._give_back(seen[-1])
+                self._give_back(seen)
             else:
                 self._change(free)
             raise
+        if refusal:
+            raise (AssertionError if self._recursive else ValueError)(refusal[0])
 
     def _change(self, decide: Any) -> None:
-        """One change of the state under the record lock: from what it is to `decide(what it is)`."""
+        """One change of the state under the record lock: from what it is to `decide(what it is)`; None: none."""
         file = self._file
-        memory = file.memory
         with file.mutex:
-            outer = self._todo
             while True:
+                self._todo.clear()
                 todo = self._todo = [_HERE]
                 file.lock()
                 try:
-                    state = _STATE.unpack_from(memory)
+                    state = _unpack(file.memory)
                     new = decide(state)
                     if new is None:
-                        done = todo  # nothing to do, unless somebody came in between
-                    else:
-                        if state[5] and not new[0]:
-                            self._bell.ring()  # before the word: see above
-                        done = list(map(memory.__setitem__, todo, (_STATE.pack(*new),)))  # type: ignore[arg-type]
+                        return
+                    if new[5] and not new[0]:
+                        self._bell.ring()  # before the word: see above
+                    done = [*map(file.memory.__setitem__, todo, (_pack(*new),))]  # type: ignore[arg-type]
                 finally:
                     file.unlock()
                 if done:
-                    break
-            self._todo = outer
-            outer.clear()
+                    return
 
     def owner(self) -> int:
         """The pid of the owner, if there is one and it is alive; else 0."""
-        with self._file.mutex:
-            owner, pid, *_ = _STATE.unpack_from(self._file.memory)
-            return int(pid) if owner and self._file.is_alive(owner) else 0
+        file = self._file
+        with file.mutex:
+            file.lock()
+            try:
+                owner, pid, *_ = _unpack(file.memory)
+                return int(pid) if owner and file.is_alive(owner) else 0
+            finally:
+                file.unlock()
+
+
+def _one_less(state: tuple[int, ...]) -> tuple[int, ...]:
+    owner, pid, holder, depth, count, waiters = state
+    if depth > 1:
+        return owner, pid, holder, depth - 1, count, waiters
+    return 0, 0, 0, 0, count, waiters
 
 
 def _open_pidfd(pid: int) -> int:
