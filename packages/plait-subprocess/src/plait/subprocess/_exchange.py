@@ -28,7 +28,7 @@ import os
 import select
 from time import monotonic
 
-from ._platform import feeding, stop_feeding
+from ._platform import feeding, start_feeding, stop_feeding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,12 +107,12 @@ class Exchange:
                 self._salvage(stream)
                 streams[stream.fileno()] = stream
                 poller.register(stream, select.POLLIN | select.POLLPRI)
-        sink = -1
+        sink = given = -1
         bell = handle.borrow_descriptor()
         try:
             if self._stdin is not None and not self._stdin.closed:
-                sink = self._stdin.fileno()
-                feeding[id(self)] = sink
+                sink = given = self._stdin.fileno()
+                start_feeding(sink)
                 os.set_blocking(sink, False)
                 poller.register(sink, select.POLLOUT)
                 if len(self._input) - self._sent >= _A_LOT:
@@ -123,7 +123,7 @@ class Exchange:
                 poller.register(bell, select.POLLIN)
             return self._loop(poller, streams, sink, bell, deadline, handle)
         finally:
-            feeding.pop(id(self), None)
+            feeding.pop(given, None)
             handle.return_descriptor()
             if sink >= 0 and not self._stdin.closed:
                 os.set_blocking(sink, True)
@@ -201,7 +201,7 @@ class Exchange:
 
     def _close_stdin(self) -> None:
         try:
-            stop_feeding(self, self._stdin)
+            stop_feeding(self._stdin.fileno(), self._stdin)
         except (BrokenPipeError, BlockingIOError):
             pass  # what the caller had written before was not wanted either
 
@@ -209,7 +209,7 @@ class Exchange:
         for stream in streams.values():
             stream.close()
         streams.clear()
-        if self._stdin is not None:
+        if self._stdin is not None and not self._stdin.closed:
             self._close_stdin()
 
     def _salvage(self, stream: Any) -> None:

@@ -36,6 +36,7 @@ import os
 from time import monotonic, sleep
 
 from .._thread import RLock, fork_generation
+from ._platform import send_through_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _probe_pidfd() -> bool:
     """Whether this kernel opens pidfds and waits for them. Asked about ourselves, until there is an answer."""
     global _pidfd_works
     if _pidfd_works is None:
-        if _pidfd_open is None or _waitid is None or _P_PIDFD is None:
+        if None in (_pidfd_open, _waitid, _P_PIDFD, send_through_pidfd):
             _pidfd_works = False
             return False
         try:
@@ -204,9 +205,7 @@ class ProcessHandle:
                 return
             try:
                 if self._fd >= 0:
-                    import signal
-
-                    signal.pidfd_send_signal(self._fd, sig)
+                    send_through_pidfd(self._fd, sig)
                 else:
                     # Only we can take its status, and not while we hold the lock: the number is still the
                     # child's.

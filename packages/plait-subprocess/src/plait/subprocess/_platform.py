@@ -14,8 +14,8 @@
 #   every fork takes first. Nothing sleeps while it holds that lock.
 #
 #   A copy of our end of a child's input would keep the child from ever seeing the end of that input. While
-#   nobody but us can be using it (during the start, and while communicate() feeds it) it is in `feeding`, and
-#   forked copies get /dev/null in its place.
+#   nobody but us can be using it (during the start, while communicate() feeds it, all the time if run() made it)
+#   it is in `feeding`, and forked copies get /dev/null in its place.
 #
 #   Signals whose handlers raise. Between any two calls a handler may run and raise (KeyboardInterrupt). What
 #   must not be lost there, a new descriptor or a new pid, is therefore put into a list by the same call into
@@ -67,7 +67,9 @@ __all__ = [
     "in_flight",
     "open_null",
     "open_pipe",
+    "send_through_pidfd",
     "start",
+    "start_feeding",
     "stop_feeding",
 ]
 
@@ -80,8 +82,18 @@ _PID_WIDTH = 20
 
 #: Lists of descriptors that a forked copy of this process must not keep, by their id; see above.
 in_flight: dict[int, list[int]] = {}
-#: Descriptors that lead to a child's input, by the id of their user.
+#: Descriptors that lead to a child's input, and the i-nodes of their pipes, which show whether an entry still holds.
 feeding: dict[int, int] = {}
+
+#: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then
+#: pidfds are not used.
+send_through_pidfd: Any = None
+try:
+    import _signal  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    pass
+else:
+    send_through_pidfd = getattr(_signal, "pidfd_send_signal", None)
 
 _pipe2: Any = getattr(os, "pipe2", None)
 _no_fork = RLock()
@@ -115,12 +127,18 @@ def _after_fork_in_child() -> None:
                 except OSError:
                     pass  # closed already, which is what we wanted
     in_flight.clear()
-    if feeding:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for fd in feeding.values():
-            os.dup2(nowhere, fd, inheritable=False)
+    for fd, inode in feeding.items():
+        try:
+            if os.fstat(fd).st_ino != inode:
+                continue
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+        except OSError as problem:
+            if problem.errno != errno.EBADF:  # not even one descriptor is left
+                os.close(fd)
+            continue
+        os.dup2(nowhere, fd, inheritable=False)
         os.close(nowhere)
-        feeding.clear()
+    feeding.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -155,13 +173,18 @@ def close(opened: list[int], which: Iterable[int]) -> None:
                 any(map(os.close, map(opened.pop, map(opened.index, (fd,)))))
 
 
-def stop_feeding(user: object, stream: Any) -> None:
-    """Close *stream*, and with it what *user* had in `feeding`."""
+def start_feeding(fd: int) -> None:
+    """Let no forked copy of this process hold the pipe that *fd* writes to, until `feeding` has it no more."""
+    feeding[fd] = os.fstat(fd).st_ino
+
+
+def stop_feeding(fd: int, stream: Any) -> None:
+    """Close *stream*, whose descriptor is *fd*."""
     with _no_fork:
         try:
             stream.close()
         finally:
-            feeding.pop(id(user), None)
+            feeding.pop(fd, None)
 
 
 class StartRequest:

@@ -22,6 +22,7 @@ import sys
 from time import monotonic
 
 from . import _platform
+from ._exchange import Exchange
 from ._handle import ProcessHandle, deadline_after
 from ._results import SubprocessError, TimeoutExpired, subscript
 
@@ -33,13 +34,18 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._exchange import Exchange
-
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Popen"]
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen"]
 
 PIPE = -1
 STDOUT = -2
 DEVNULL = -3
+
+
+class _OwnPipe(int):
+    """PIPE, said by somebody who will let nobody else write to it."""
+
+
+OWN_PIPE = _OwnPipe(PIPE)
 
 #: After Ctrl-C the child, which the terminal has interrupted too, gets this long to end before we go on.
 _INTERRUPT_GRACE = 0.25
@@ -68,11 +74,12 @@ class _Ends:
         self.mine = [-1, -1, -1]
         self.opened = opened  # whatever was opened for the start and belongs to no stream
 
-    def close(self) -> None:
+    def close(self, keep_feeding: bool = False) -> None:
         """Close what was for the child, or is still nobody's. May be called again."""
         _platform.close(self.opened, tuple(self.opened))
         _platform.in_flight.pop(id(self), None)
-        _platform.feeding.pop(id(self), None)
+        if not keep_feeding:
+            _platform.feeding.pop(self.mine[0], None)
 
     def plan(self, number: int, wanted: Any) -> None:
         """Decide what the child's descriptor *number* will be."""
@@ -252,7 +259,7 @@ class Popen:
             self._open_streams(ends, raw, bufsize)
             self.pid = _platform.start(request)
             self._handle = ProcessHandle(self.pid)
-            ends.close()
+            ends.close(keep_feeding=stdin is OWN_PIPE)
         except BaseException:
             try:
                 self._undo_start(request, ends, raw)
@@ -286,7 +293,7 @@ class Popen:
             if fd < 0:
                 continue
             if number == 0:
-                _platform.feeding[id(ends)] = fd
+                _platform.start_feeding(fd)
             # One call takes the descriptor out of one list and puts its stream into the other.
             raw.extend(map(io.FileIO, map(opened.pop, map(opened.index, (fd,))), "r" if number else "w"))
             stream: Any = raw[-1]
@@ -416,8 +423,6 @@ class Popen:
             if self.stdin is self.stdout is self.stderr is None:
                 self.wait(timeout)
                 return None, None
-            from ._exchange import Exchange
-
             self._exchange = Exchange(self.stdin, streams, self._input_bytes(given))
         done = self._exchange.pump(deadline, handle)
         if done:

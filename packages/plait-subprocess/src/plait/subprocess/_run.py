@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ._popen import PIPE, Popen
+from ._popen import OWN_PIPE, PIPE, Popen
 from ._results import CalledProcessError, CompletedProcess, TimeoutExpired
 
 TYPE_CHECKING = False
@@ -35,6 +35,8 @@ def run(
         if kwargs.get("stdin") is not None:
             raise ValueError("pass either input or stdin: input needs a pipe of its own")
         kwargs["stdin"] = PIPE
+    if kwargs.get("stdin") == PIPE:
+        kwargs["stdin"] = OWN_PIPE
     if capture_output:
         if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
             raise ValueError(
