@@ -11,8 +11,11 @@ import importlib
 import itertools
 import os
 import pickle
+import random
+import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -105,8 +108,41 @@ def broken_initializer():
     raise LookupError("no such luck")
 
 
-def big_result_slowly(size):
+def big_result_slowly(size, delay):
+    time.sleep(delay)
     return b"x" * size
+
+
+def turn(path, task):
+    """Mostly short; or it waits for another one, or is that other one."""
+    if task == "wait":
+        while not os.path.exists(path):
+            time.sleep(0.01)
+    elif task == "open":
+        with open(path, "w"):
+            pass
+    return task
+
+
+def fork_and_return():
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return "child"
+
+
+def scribble():
+    for fd in range(3, 100):
+        try:
+            os.write(fd, b"This is no answer, and no frame either.")
+        except OSError:
+            pass
+    time.sleep(60)
+
+
+def close_descriptors():
+    os.closerange(3, 256)
+    time.sleep(60)
 
 
 def gone(pid):
@@ -267,17 +303,25 @@ def exit_codes_are_told(make):
 
 def a_worker_killed_in_the_middle_of_a_large_result(make):
     pool = make(2)
-    pool.submit(identity, 1).result(20)
-    block = threading.Event()  # the manager must not read, so that the worker is stuck in its write
-    held = pool.submit(identity, 1)
-    held.add_done_callback(lambda future: block.wait(10))
-    future = pool.submit(big_result_slowly, 50_000_000)
-    time.sleep(0.3)
-    for member in list(pool._crew.members):
-        os.kill(member.pid, signal.SIGKILL)
-    block.set()
+    list(pool.map(pid_after, [0.1, 0.1]))
+    # The manager must not read, so that the worker is stuck in its write.
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold_up(future):
+        entered.set()
+        leave.wait(10)
+
+    held = pool.submit(pid_after, 0.1)
+    held.add_done_callback(hold_up)
+    future = pool.submit(big_result_slowly, 50_000_000, 0.3)
+    assert entered.wait(10)
+    time.sleep(0.6)
+    for pid in pids(pool):
+        os.kill(pid, signal.SIGKILL)
+    leave.set()
     error = future.exception(10)
     assert isinstance(error, BrokenProcessPool), error
+    assert held.result(1)
     pool.shutdown()
 
 
@@ -428,6 +472,98 @@ def a_forked_child_is_refused(make):
     pool.shutdown()
 
 
+def a_call_that_was_sent_ahead_does_not_wait_behind_a_long_one(make):
+    with tempfile.TemporaryDirectory() as folder, make(2) as pool:
+        path = os.path.join(folder, "open")
+        list(pool.map(pid_after, [0.1, 0.1]))
+        for _ in range(3):
+            list(pool.map(turn, [""] * 200, [""] * 200))
+        # All are given out in one go, so that the one which opens goes to the same worker as those which wait.
+        entered, leave = threading.Event(), threading.Event()
+        pool.submit(pid_after, 0.05).add_done_callback(lambda future: (entered.set(), leave.wait(10)))
+        assert entered.wait(10)
+        tasks = ["wait", *[""] * 3, "open", *[""] * 20]
+        start = time.monotonic()
+        submitted = [pool.submit(turn, path, task) for task in tasks]
+        leave.set()
+        assert [future.result(5) for future in submitted] == tasks
+        assert time.monotonic() - start < 4
+        assert pool.submit(turn, "", "again").result(5) == "again"
+
+
+def ctrl_c_at_birth_interrupts_the_first_call(make):
+    pool = make(1)
+    future = pool.submit(time.sleep, 60)
+    until(lambda: pids(pool) and pids(pool)[0])
+    os.kill(pids(pool)[0], signal.SIGINT)
+    raises(KeyboardInterrupt, future.result, 20)
+    assert pool.submit(identity, 1).result(10) == 1
+    pool.shutdown()
+
+
+def a_call_may_fork_and_both_return(make):
+    with make(1) as pool:
+        assert pool.submit(fork_and_return).result(20) == 0
+        assert pool.submit(identity, 1).result(20) == 1
+
+
+def calls_that_spoil_the_pipes_break_the_pool(make):
+    for function, words in ((scribble, "no answer"), (close_descriptors, "closed")):
+        pool = make(1)
+        error = pool.submit(function).exception(20)
+        assert isinstance(error, BrokenProcessPool), error
+        assert words in str(error), error
+        pool.shutdown()
+
+
+def workers_die_at_any_moment(make):
+    random.seed(1)
+    for attempt in range(12):
+        pool = make(2)
+        submitted = [pool.submit(pid_after, random.choice([0, 0, 0.01])) for _ in range(40)]
+        submitted.append(pool.submit(time.sleep, 60))
+        until(lambda pool=pool: pids(pool) and pids(pool)[0])
+        time.sleep(random.choice([0, 0.002, 0.05, 0.2]) if attempt else 0)
+        victim = random.choice([pid for pid in pids(pool) if pid])
+        os.kill(victim, signal.SIGKILL)
+        start = time.monotonic()
+        done, not_done = futures.wait(submitted, 5)
+        assert not not_done, (not_done, pool, time.monotonic() - start)
+        error = submitted[-1].exception(5)
+        assert isinstance(error, BrokenProcessPool), error
+        assert f"{victim} was killed by SIGKILL" in str(error), (victim, error)
+        pool.shutdown()
+
+
+def a_worker_that_cannot_be_started_is_not_missed_while_there_are_others(make):
+    class Context:
+        def __init__(self, context, starts):
+            self.context, self.starts = context, starts
+
+        def get_start_method(self):
+            return "spawn"
+
+        def Process(self, **arguments):
+            self.starts -= 1
+            if self.starts < 0:
+                raise BlockingIOError("no more processes")
+            return self.context.Process(**arguments)
+
+    context = multiprocessing.get_context(METHOD[0])
+    with futures.ProcessPoolExecutor(3, mp_context=Context(context, 1)) as pool:
+        assert len(set(pool.map(pid_after, [0.01] * 20))) == 1
+    with futures.ProcessPoolExecutor(3, mp_context=Context(context, 0)) as pool:
+        raises(BlockingIOError, pool.submit, identity, 1)
+        assert "no more processes" in str(raises(BrokenProcessPool, pool.submit, identity, 1))
+    with make(3) as pool:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0) + 4, limits[1]))
+        try:
+            raises(OSError, pool.submit, identity, 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 METHOD = [""]
 
 
@@ -455,6 +591,12 @@ SCENARIOS = [
     ctrl_c_interrupts_running_calls_only,
     workers_are_replaced_after_their_quota,
     a_forked_child_is_refused,
+    a_call_that_was_sent_ahead_does_not_wait_behind_a_long_one,
+    ctrl_c_at_birth_interrupts_the_first_call,
+    a_call_may_fork_and_both_return,
+    calls_that_spoil_the_pipes_break_the_pool,
+    workers_die_at_any_moment,
+    a_worker_that_cannot_be_started_is_not_missed_while_there_are_others,
 ]
 
 

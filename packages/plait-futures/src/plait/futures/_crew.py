@@ -11,7 +11,8 @@ Rules
   - A call belongs to at most one worker, and the pool knows which (`held`).
   - When the process of the pool dies, however, each worker finds the end of its calls and goes: no other process
     has the writing end. Our ends are closed in every forked child (`_forked`), those meant for the worker in every
-    child but this worker.
+    child but this worker. Where the kernel can (Linux), it also kills a worker that is in the middle of a
+    call: see `_worker`.
 
 Theory of operation
   `submit` puts a call into `pending` (a deque) and rings, if the manager said that it sleeps. The manager says so
@@ -19,14 +20,22 @@ Theory of operation
   Accepting is the same bargain as in `_threadpool`: look at `refusal`, enter the call, look again.
 
   Sending ahead. An idle worker costs a round trip, so calls may travel together and wait in the pipe of a busy
-  worker. A call that waits there can neither be cancelled nor go to somebody else, hence:
+  worker, where they can no longer be cancelled. Hence:
     - a call goes ahead only if its function is known to be short: LONGEST_SHORT at most, as measured by the
       workers, where a longer run counts at once and a shorter one little by little. An unmeasured function counts
       as long;
     - it goes ahead only behind calls that are known to be short, with AHEAD seconds of them in all;
     - idle workers come first, a new worker next, and no worker gets more than its share of what is pending.
-  So a call that turns out long, against the record of its function, delays those behind it, which were AHEAD at
-  most; calls of unknown or of long functions never wait behind another while a worker is idle.
+
+  Taking back. A call may turn out long against the record of its function, or wait for one that was sent ahead behind
+  it. So a call that was sent is not yet a call that will be made: for each there is a ticket, its number, in another
+  pipe, and a worker starts only the calls whose ticket it has read. The pool can read from that pipe, too. A read
+  takes whole tickets (they are written in one piece, and every reader asks for multiples of their size), so each is
+  taken by one side, and nobody has to agree with a busy worker on anything. When a worker that has calls ahead has
+  not answered for PATIENCE, the manager takes the tickets that are left, and gives these calls out again under new
+  numbers; the worker drops the content of calls it has no ticket for when it comes across it. Nothing more goes
+  ahead to that worker before it answers. Should the ticket of its oldest call be among them, the worker
+  has not got that far yet (it is still starting), and that one is put back.
 
   Death. The sentinel tells. What the worker wrote before is read to the end and counts. Then its exit code is
   asked, and, unless it was told to go, the pool is broken: the message names pid and exit code or signal; each
@@ -64,6 +73,7 @@ from ._wire import (
     FAILURE,
     PACKED_VALUE,
     START_FAILED,
+    TICKET,
     WITH_ITS_FUNCTION,
     Frames,
     Functions,
@@ -84,6 +94,13 @@ AHEAD = 0.008
 LONGEST_SHORT = 0.002
 # A bound on what one frame costs to make while others wait.
 MOST_AHEAD = 500
+# Seconds without an answer after which a worker loses the calls that were sent ahead to it.
+PATIENCE = 0.016
+# A bound on the tickets in a pipe: they must always fit (POSIX: 512 bytes at once; pipes hold 16 KiB and more).
+MOST_TICKETS = 1000
+_TICKETS_AT_ONCE = 64
+# Seconds after which a worker that could not be started is tried again, if there are others.
+_SECOND_TRY = 1.0
 # Seconds for a terminated worker to go by itself.
 GRACE = 1.0
 _READ_SIZE = 1 << 18
@@ -115,23 +132,66 @@ class _Member:
     """One worker process, seen from here."""
 
     def __init__(self, quota: int | None) -> None:
-        self.their_calls, self.calls = Pipe(duplex=False)
-        self.answers, self.their_answers = Pipe(duplex=False)
-        os.set_blocking(self.calls.fileno(), False)
-        os.set_blocking(self.answers.fileno(), False)
+        self.ends: list[Any] = []
+        self.their_calls, self.calls = self._pipe()
+        self.answers, self.their_answers = self._pipe()
+        # Reading is for both sides, and one open file has one mode: the worker does without blocking, too.
+        self.tickets, self.new_tickets = self._pipe()
+        # We hold one end, and say nothing.
+        self.their_lifeline, self.lifeline = self._pipe()
+        for end in (self.calls, self.answers, self.tickets, self.new_tickets):
+            os.set_blocking(end.fileno(), False)
         self.process: Any = None
         self.pid: int | None = None
         self.sentinel = -1
-        # call number -> (future, key of its function, its cost as expected)
-        self.held: dict[int, tuple[Any, Any, float]] = {}
+        # call number -> (future, key of its function, its cost as expected, packed call)
+        self.held: dict[int, tuple[Any, Any, float, Any]] = {}
         self.known: set[int] = set()
         self.unsent: deque[memoryview] = deque()
         self.frames = Frames()
         self.quota = quota
         self.told_to_go = False
+        # When it last answered, or got a call while it had none.
+        self.since = 0.0
+        # It has not answered for PATIENCE: nothing goes ahead to it.
+        self.late = False
+        # Why it is being killed, if we do that.
+        self.crime: str | None = None
+
+    def _pipe(self) -> tuple[Any, Any]:
+        ends = Pipe(duplex=False)
+        self.ends += ends
+        return ends
 
     def load(self) -> float:
-        return sum(cost for _, _, cost in self.held.values())
+        return sum(held[2] for held in self.held.values())
+
+    def grant(self, calls: list[int]) -> None:
+        """Write tickets. There is always room for them."""
+        fd = self.new_tickets.fileno()
+        try:
+            for start in range(0, len(calls), _TICKETS_AT_ONCE):
+                os.write(fd, b"".join(map(TICKET.pack, calls[start : start + _TICKETS_AT_ONCE])))
+        except BrokenPipeError:
+            pass  # its sentinel tells the rest
+
+    def take_back(self) -> list[tuple[Any, Any, Any]]:
+        """The calls that it has not started, and will not."""
+        taken: list[int] = []
+        try:
+            while data := os.read(self.tickets.fileno(), TICKET.size * _TICKETS_AT_ONCE):
+                taken += [number for (number,) in TICKET.iter_unpack(data)]
+        except BlockingIOError:
+            pass
+        if taken and taken[0] == next(iter(self.held)):
+            self.grant([taken.pop(0)])
+        if self.quota is not None:
+            self.quota += len(taken)
+        calls = []
+        for number in taken:
+            future, key, _, packed = self.held.pop(number)
+            calls.append((future, key, packed))
+        return calls
 
     def start(self, crew: Crew) -> None:
         main = sys.modules.get("__main__")
@@ -145,8 +205,7 @@ class _Member:
                 target=run_worker,
                 name=f"{crew.name}-{next(crew.numbers)}",
                 args=(
-                    self.their_calls,
-                    self.their_answers,
+                    (self.their_calls, self.tickets, self.their_answers, self.their_lifeline),
                     crew.initializer,
                     crew.initargs,
                     signal.SIGINT not in before,
@@ -158,12 +217,19 @@ class _Member:
         finally:
             if mask is not None:
                 mask(signal.SIG_SETMASK, before)
-            self.their_calls.close()
-            self.their_answers.close()
+            for end in (self.their_calls, self.their_answers, self.their_lifeline):
+                end.close()
 
     def tell_to_go(self) -> None:
         self.told_to_go = True
         self.calls.close()
+        self.new_tickets.close()
+
+    def put_away(self) -> None:
+        for end in self.ends:
+            end.close()
+        if self.process is not None and self.pid is not None:
+            self.process.close()
 
 
 class Crew:
@@ -204,6 +270,8 @@ class Crew:
         self.selector: selectors.BaseSelector | None = None
         self.manager: Thread | None = None
         self.starting_in = 0
+        # When a worker may be started again after a failure.
+        self.next_try = 0.0
         self.pid = os.getpid()
         self.handle: Any = None
         self.mark = object()
@@ -248,8 +316,8 @@ class Crew:
         with self.beginning:
             if self.begun:
                 return
-            self.begun = True
             try:
+                self.begun = True
                 for _ in range(self.most if self.all_at_once else 1):
                     self._recruit()
                 self.manager = Thread(target=_manage, args=(self,), name=f"{self.name}-manager")
@@ -280,6 +348,7 @@ class Crew:
         for member in self.members:
             self._watch(member)
         while not self.broken:
+            self._take_back()
             self._give_out()
             left = len(self.pending)
             if self.refusal is not None and not left and not any(member.held for member in self.members):
@@ -289,7 +358,7 @@ class Crew:
             if len(self.pending) != left or (self.refusal is not None and not left):
                 timeout: float | None = 0
             else:
-                timeout = None
+                timeout = self._until_too_late()
             events = selector.select(timeout)
             self.asleep = False
             self._handle(events)
@@ -312,6 +381,8 @@ class Crew:
                 self._bury(member)
             elif mask & selectors.EVENT_WRITE:
                 self._write(member)
+            elif member.answers.closed:
+                pass  # buried by an event before this one
             elif not self._read(member):
                 self._stop_listening(member)
             if self.broken:
@@ -327,8 +398,7 @@ class Crew:
             member.start(self)
         except BaseException:
             self.members.remove(member)
-            member.calls.close()
-            member.answers.close()
+            member.put_away()
             raise
         finally:
             self.starting_in = 0
@@ -350,34 +420,66 @@ class Crew:
             if idle:
                 share = -(-len(self.pending) // len(idle))
                 self._send(idle[0], AHEAD, share)
-            elif len([m for m in self.members if not m.told_to_go]) < self.most:
+            elif self._has_vacancy():
                 try:
                     self._recruit()
                 except Exception as error:  # noqa: BLE001 - it is the cause of what everyone gets
+                    if self.members:  # those who are here will do it
+                        self.next_try = monotonic() + _SECOND_TRY
+                        continue
                     self._break(f"a worker process could not be started: {error}", error)
                     return
             else:
                 # Nobody is idle. Top up those that will be soon.
                 sent = False
                 for member in free:
+                    if member.late:
+                        continue
                     room = AHEAD - member.load()
                     if room > AHEAD / 2 and self.pending:
                         sent = self._send(member, room, MOST_AHEAD) or sent
                 if not sent:
                     return
 
+    def _has_vacancy(self) -> bool:
+        staying = [member for member in self.members if not member.told_to_go]
+        return len(staying) < self.most and (not self.next_try or monotonic() >= self.next_try)
+
+    def _take_back(self) -> None:
+        now = 0.0
+        for member in self.members:
+            if len(member.held) > 1 and not member.late:
+                now = now or monotonic()
+                if now - member.since >= PATIENCE:
+                    member.late = True
+                    self.pending.extendleft(reversed(member.take_back()))
+
+    def _until_too_late(self) -> float | None:
+        """Seconds until something is to be done even if nobody rings or answers."""
+        moments = [m.since + PATIENCE for m in self.members if len(m.held) > 1 and not m.late]
+        if not moments and not self.next_try:
+            return None
+        now = monotonic()
+        if self.pending and self.next_try > now:
+            moments.append(self.next_try)
+        return max(0.0, min(moments) - now) if moments else None
+
     def _send(self, member: _Member, room: float, share: int) -> bool:
         """Send a batch to *member*: to an idle one at least one call, further ones and to others only short ones."""
         definitions = []
         batch: list[Any] = []
-        most = min(share, MOST_AHEAD) if member.quota is None else min(share, MOST_AHEAD, member.quota)
+        most = min(share, MOST_AHEAD, MOST_TICKETS - len(member.held))
+        if member.quota is not None:
+            most = min(most, member.quota)
+        if not member.held:
+            member.since = monotonic()
         pending = self.pending
         while len(batch) < most:
             try:
                 cost = self.costs.get(pending[0][1], float("inf"))
                 if member.held and (cost > LONGEST_SHORT or cost > room):
                     break
-                future, key, (shape, number, body) = pending.popleft()
+                future, key, packed = pending.popleft()
             except IndexError:
                 break
             log = future._log
@@ -386,11 +488,12 @@ class Crew:
                 if log[0] is CANCELLED and future._end is None:
                     future.cancel()
                 continue
+            shape, number, body = packed
             if number != WITH_ITS_FUNCTION and number not in member.known:
                 member.known.add(number)
                 definitions.append((number, self.functions.pickles[number]))
             call = next(self.call_numbers)
-            member.held[call] = (future, key, cost)
+            member.held[call] = (future, key, cost, packed)
             batch.append((call, shape, number, body))
             room -= cost
             del future
@@ -400,6 +503,7 @@ class Crew:
             return False
         if member.quota is not None:
             member.quota -= len(batch)
+        member.grant([call[0] for call in batch])
         was_empty = not member.unsent
         member.unsent.append(memoryview(frame((definitions, batch))))
         if was_empty:
@@ -439,7 +543,16 @@ class Crew:
                 return True
             if not data:
                 return False
-            for answer in member.frames.feed(data):
+            try:
+                answers = member.frames.feed(data)
+                if not all(answer[0] is None or answer[0] in member.held for answer in answers):
+                    raise ValueError("it answers a call that it does not have")
+            except Exception as error:  # noqa: BLE001 - whatever bytes of anything may lead to
+                self._condemn(member, f"wrote what is no answer into the pipe of its answers ({error})")
+                return True
+            member.since = monotonic()
+            member.late = False
+            for answer in answers:
                 self._finish(member, *answer)
             if self.broken or len(data) < _READ_SIZE:
                 return True
@@ -452,7 +565,7 @@ class Crew:
             )
             return
         assert call is not None
-        future, key, _ = member.held.pop(call)
+        future, key, _, _ = member.held.pop(call)
         if shape != CHUNK_VALUES:
             known = self.costs.get(key)
             if known is None or seconds > known:
@@ -492,8 +605,22 @@ class Crew:
         self.selector.unregister(member.answers.fileno())
         member.answers.close()
         if member.held:
-            # It cannot answer any more. If it is on its way out, the signal does not change its exit code.
-            member.process.kill()
+            # It cannot answer any more. Most likely it is on its way out: the sentinel is next, with the exit code.
+            if member.process.exitcode is None:
+                member.process.join(_SECOND_TRY / 10)
+            if member.process.exitcode is None:
+                member.crime = "closed the pipe of its answers, and was killed"
+                member.process.kill()
+
+    def _condemn(self, member: _Member, crime: str) -> None:
+        """End a worker that cannot be understood any more; its sentinel does the rest."""
+        assert self.selector is not None
+        if not member.answers.closed:
+            if member.answers.fileno() in self.selector.get_map():
+                self.selector.unregister(member.answers.fileno())
+            member.answers.close()
+        member.crime = f"{crime}, and was killed"
+        member.process.kill()
 
     def _bury(self, member: _Member) -> None:
         """Its process has ended."""
@@ -502,15 +629,17 @@ class Crew:
         self._stop_writing(member)
         if not member.answers.closed:
             self._read(member)
+        if not member.answers.closed:
             self.selector.unregister(member.answers.fileno())
+            member.answers.close()
         if self.broken:
             return
         member.process.join()
         if member.told_to_go and not member.held:
             self.members.remove(member)
-            _put_away(member)
+            member.put_away()
             return
-        how = ending(member.process.exitcode)
+        how = member.crime or ending(member.process.exitcode)
         self._break(f"worker process {member.pid} {how} while it had {len(member.held)} calls", None)
 
     def _break(self, what: str, cause: BaseException | None) -> None:
@@ -553,7 +682,7 @@ class Crew:
         for member in self.members:
             if member.pid is not None:
                 member.process.join()
-            _put_away(member)
+            member.put_away()
         self.members.clear()
 
 
@@ -565,13 +694,6 @@ def _unreadable(problem: BaseException) -> BaseException:
     )
     error.__cause__ = problem
     return error
-
-
-def _put_away(member: _Member) -> None:
-    for end in (member.calls, member.answers):
-        end.close()
-    if member.process is not None and member.pid is not None:
-        member.process.close()
 
 
 def _manage(crew: Crew) -> None:
@@ -620,11 +742,15 @@ def _forked(crew: Crew) -> None:
     crew.beginning = RLock()
     ours = crew.starting_in == get_ident()
     for member in crew.members:
-        member.calls.close()
-        member.answers.close()
-        if not ours or member is not crew.members[-1]:
-            member.their_calls.close()
-            member.their_answers.close()
+        its_own = {
+            id(member.their_calls),
+            id(member.tickets),
+            id(member.their_answers),
+            id(member.their_lifeline),
+        }
+        for end in member.ends:
+            if not (ours and member is crew.members[-1] and id(end) in its_own):
+                end.close()
     if crew.selector is not None:
         crew.selector.close()
     if not crew.begun:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a pool of processes and its workers say to each other.
 
-Two pipes per worker, calls and answers; nobody else reads or writes either. A frame is its length and a pickle of
-built-in types only, so that unpickling a frame cannot fail. Whatever the user gave is in it as bytes of its own and
+Two pipes per worker, calls and answers; nobody else reads or writes either. A frame is a fixed word, the length, and a
+pickle of built-in types only, so that unpickling a frame cannot fail. Whatever the user gave is in it as bytes of its own and
 is unpickled by itself: one bad argument, function, result or exception spoils one call. Immutable atoms travel as
 they are.
 
@@ -40,7 +40,12 @@ START_FAILED = 4  # body: a failure, of the initializer
 
 WITH_ITS_FUNCTION = -1  # instead of a function number: body is the pickle of (function, what the shape says)
 
-_LENGTH = Struct("!Q")
+# What lets a worker start a call, see `_crew`: its number, in a pipe of its own.
+TICKET = Struct("!Q")
+
+# Every frame begins with a word, so that what a call writes into the wrong descriptor is not taken for an answer.
+_WORD = 0x706C6169
+_HEAD = Struct("!LQ")
 _ATOMS = frozenset([int, float, complex, bool, str, bytes, type(None)])
 # More functions than this by name, and a program makes them up as it goes; then they are not remembered.
 _MOST_FUNCTIONS = 1000
@@ -60,7 +65,7 @@ class RemoteTraceback(Exception):
 
 def frame(content: object) -> bytes:
     data = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(data)) + data
+    return _HEAD.pack(_WORD, len(data)) + data
 
 
 class Frames:
@@ -76,13 +81,15 @@ class Frames:
         buffer += data
         contents = []
         start = 0
-        while len(buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer, start)
-            stop = start + _LENGTH.size + length
+        while len(buffer) - start >= _HEAD.size:
+            word, length = _HEAD.unpack_from(buffer, start)
+            if word != _WORD:
+                raise ValueError(f"not the beginning of a frame: {bytes(buffer[start : start + 20])!r}")
+            stop = start + _HEAD.size + length
             if len(buffer) < stop:
                 break
-            with memoryview(buffer) as view:
-                contents.append(loads(view[start + _LENGTH.size : stop]))
+            with memoryview(buffer) as view, view[start + _HEAD.size : stop] as content:
+                contents.append(loads(content))
             start = stop
         if start:
             del buffer[:start]

@@ -2,17 +2,24 @@
 """The life of a worker process of a pool.
 
 - It reads calls from one pipe and answers on another, each answer by itself before the next call begins, so that no
-  result waits behind a long call.
-- The end of the calls pipe is its order to go. The pool closes it, or the kernel does when the pool's process dies.
-- Ctrl-C reaches every process of the terminal. Here it interrupts the call that is running (KeyboardInterrupt,
-  which is then that call's outcome), and is ignored between calls. A handler that the program has installed itself
-  stays.
+  result waits behind a long call. It makes a call when it has read its ticket from a third pipe; calls without one
+  were taken back, and are dropped.
+- The end of the tickets is its order to go. The pool closes that pipe, or the kernel does when the pool's process dies.
+- In the middle of a call nobody reads. So there is the lifeline, a pipe in which nothing is ever written and whose
+  other end only the pool's process has: the kernel is told to send SIGKILL when that is gone (F_SETOWN, F_SETSIG and
+  O_ASYNC; Linux). Not a milder signal: a forked worker has the handlers of its parent.
+- Ctrl-C reaches every process of the terminal. Here it interrupts the call that is running, or about to
+  (KeyboardInterrupt, which is then that call's outcome), and is ignored by a worker that has none. A handler that the
+  program has installed itself stays.
+- A call may fork. A child that comes back from the call has no pool to answer to, and ends.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
+from collections import deque
 from time import perf_counter
 
 from ._wire import (
@@ -21,6 +28,7 @@ from ._wire import (
     CHUNK_VALUES,
     FAILURE,
     START_FAILED,
+    TICKET,
     WITH_ITS_FUNCTION,
     Frames,
     describe,
@@ -43,11 +51,14 @@ class _Interruption:
 
     def __init__(self) -> None:
         self.wanted = False
+        # It came at another moment, while there was a call to make.
+        self.missed = False
 
     def __call__(self, *_: object) -> None:
         if self.wanted:
             self.wanted = False
             raise KeyboardInterrupt
+        self.missed = True
 
     def install(self, unblock: bool) -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -57,23 +68,17 @@ class _Interruption:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-class _Broken:
-    """A function that did not unpickle here; calling it says why."""
-
-    def __init__(self, problem: BaseException) -> None:
-        self._problem = problem
-
-    def __call__(self, *_: Any, **__: Any) -> Any:
-        raise self._problem
-
-
 class _Worker:
     def __init__(self, answers: int, interruption: _Interruption) -> None:
         self._answers = answers
         self._interruption = interruption
         self._functions: dict[int, Callable[..., Any]] = {}
+        self._packed: dict[int, bytes] = {}
+        self._pid = os.getpid()
 
     def send(self, *answer: Any) -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)
         data = memoryview(frame(answer))
         while data:
             data = data[os.write(self._answers, data) :]
@@ -83,6 +88,9 @@ class _Worker:
         try:
             try:
                 self._interruption.wanted = True
+                if self._interruption.missed:
+                    self._interruption.missed = False
+                    raise KeyboardInterrupt
                 return function(*args), None
             finally:
                 # Interrupted in this very line, `wanted` is False already, and it is caught below.
@@ -91,11 +99,18 @@ class _Worker:
             return None, error
 
     def define(self, definitions: list[tuple[int, bytes]]) -> None:
-        for number, packed in definitions:
-            function, problem = self.attempt(loads, packed)
-            self._functions[number] = function if problem is None else _Broken(problem)
+        self._packed.update(definitions)
+
+    def _load(self, number: int) -> None:
+        # If that raises, each call of the function raises it.
+        self._functions[number] = loads(self._packed[number])
 
     def answer(self, call: int, shape: int, number: int, body: Any) -> None:
+        if number not in self._functions and number != WITH_ITS_FUNCTION:
+            _, problem = self.attempt(self._load, number)
+            if problem is not None:
+                self.send(call, FAILURE, describe(problem), 0.0)
+                return
         started = perf_counter()
         if shape == CHUNK:
             result = self._chunk(number, body)
@@ -139,9 +154,64 @@ class _Worker:
             values.append(function(*args))  # noqa: PERF401 - those before an exception count
 
 
+class _Calls:
+    """Where the calls come from."""
+
+    def __init__(self, source: int, tickets: int, worker: _Worker, interruption: _Interruption) -> None:
+        self._source = source
+        self._tickets = tickets
+        self._worker = worker
+        self._interruption = interruption
+        self._poller = select.poll()
+        self._poller.register(tickets, select.POLLIN)
+        self._frames = Frames()
+        self._known: deque[Any] = deque()
+
+    def next(self) -> Any:
+        """The next call, now ours to make; None if there will be no more."""
+        while True:
+            try:
+                ticket = os.read(self._tickets, TICKET.size)
+                break
+            except BlockingIOError:
+                self._poller.poll()
+                self._interruption.missed = False
+        if not ticket:
+            return None
+        (number,) = TICKET.unpack(ticket)
+        known = self._known
+        while True:
+            while not known:
+                data = os.read(self._source, _READ_SIZE)
+                if not data:
+                    return None
+                for definitions, calls in self._frames.feed(data):
+                    self._worker.define(definitions)
+                    known += calls
+            call = known.popleft()
+            if call[0] == number:
+                return call
+
+
+def _end_with_pool(lifeline: int) -> None:
+    import fcntl
+
+    set_signal = getattr(fcntl, "F_SETSIG", None)
+    asynchronous = getattr(os, "O_ASYNC", getattr(fcntl, "FASYNC", None))
+    if set_signal is None or asynchronous is None:
+        return  # then it ends after the call
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, set_signal, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | asynchronous)
+    # It may have been too late for that; nobody writes, so only the end can be read.
+    poller = select.poll()
+    poller.register(lifeline, select.POLLIN)
+    if poller.poll(0):
+        os._exit(1)
+
+
 def run_worker(
-    calls: Any,
-    answers: Any,
+    pipes: tuple[Any, Any, Any, Any],
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
     unblock: bool,
@@ -149,24 +219,19 @@ def run_worker(
     """The target of a worker process: answer calls until there are no more."""
     interruption = _Interruption()
     interruption.install(unblock)
-    worker = _Worker(answers.fileno(), interruption)
+    source, tickets, answers, lifeline = [pipe.fileno() for pipe in pipes]
+    worker = _Worker(answers, interruption)
     try:
+        _end_with_pool(lifeline)
         if initializer is not None:
             _, problem = worker.attempt(initializer, *initargs)
             if problem is not None:
                 worker.send(None, START_FAILED, describe(problem), 0.0)
                 return
         initializer, initargs = None, ()
-        frames = Frames()
-        source = calls.fileno()
-        while True:
-            data = os.read(source, _READ_SIZE)
-            if not data:
-                return
-            for definitions, batch in frames.feed(data):
-                worker.define(definitions)
-                for call in batch:
-                    worker.answer(*call)
+        calls = _Calls(source, tickets, worker, interruption)
+        while (call := calls.next()) is not None:
+            worker.answer(*call)
     except BrokenPipeError:
         return  # the pool's process is gone; nobody wants the answers
     finally:
