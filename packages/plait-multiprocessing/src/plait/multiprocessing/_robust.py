@@ -310,7 +310,7 @@ class Word:
                         return
                     if new[5] and not new[0]:
                         self._bell.ring()  # before the word: see above
-                    done = [*map(file.memory.__setitem__, todo, (_pack(*new),))]  # type: ignore[arg-type]
+                    done = [*map(file.memory.__setitem__, todo, (_pack(*new),))]
                 finally:
                     file.unlock()
                 if done:

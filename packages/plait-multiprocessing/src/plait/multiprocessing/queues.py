@@ -32,11 +32,17 @@
 # when somebody finds the queue full: what it reserved and did not send will never come; what it was just taking
 # counts as taken. Therefore:
 #
+# Nothing waits for the dead. A process that was given the queue by its parent also watches that parent while it waits.
+# When the parent is dead, the wait goes on only as long as there is somebody else from whom an end of it can be expected:
+# a living process that has put something into this queue before (or made it), for get(); one that has taken something
+# (or made it), for put(). Otherwise the wait ends with an error that names the parent.
+#
 #   Guarantee: a killed process never makes the others wait for ever. For each process that was killed inside put() or
 #   get() the queue may hold one item more than `maxsize` per thread that was in there, and qsize() be that much too low.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
@@ -44,10 +50,10 @@ from array import array
 from collections import deque
 from itertools import count
 from struct import Struct
-from time import monotonic
+from time import monotonic, sleep
 from types import GenericAlias
 
-from .._thread import RLock, register_after_fork, reset_lock
+from .._thread import RLock, register_after_fork, report_unraisable, reset_lock
 from ..queue import Empty, Full
 from . import _inherit, _platform
 from ._bell import Bell
@@ -82,6 +88,10 @@ _ID, _RESERVED, _SENT, _TAKEN, _TAKING = range(5)
 _WIDTH = 5
 _LEDGER_SIZE = 65536
 _HEAD = 8  # words before the first entry; word 0 counts the putters that wait for room
+# In place of what send() returned: the feeder will send it.
+_POSTPONED = "postponed"
+# Errors of a send that mean "not now": the kernel's limits on memory and on descriptors under way.
+_NOT_NOW = {getattr(errno, name) for name in ("ENOBUFS", "ENOMEM", "ETOOMANYREFS") if hasattr(errno, name)}
 # A putter that waits for room looks this often whether somebody with a reservation has died.
 _LOOK_EVERY = 0.25
 
@@ -112,6 +122,28 @@ class _Ledger:
             at = self._at or self._open_entry()
             for _ in map(self.words.__setitem__, (at + which,), self._counters[which]):
                 pass
+
+    def enter(self) -> None:
+        """Make ourselves known: the first entry is that of the process that made the queue."""
+        with self.file.mutex:
+            self._open_entry()
+
+    def others(self, which: int) -> bool:
+        """Whether a thread or process is left, beside the caller, that has counted in that field or made the queue."""
+        file, words = self.file, self.words
+        with file.mutex:
+            file.lock()
+            try:
+                for at in range(_HEAD, len(words) - _WIDTH, _WIDTH):
+                    owner = words[at]
+                    if not owner:
+                        return False
+                    expected = words[at + which] or at == _HEAD
+                    if expected and (_platform.thread_count() if owner == file.me else file.is_alive(owner)):
+                        return True
+                return False
+            finally:
+                file.unlock()
 
     def _open_entry(self) -> int:
         """Find our own place: a new one, or that of a process that is dead, whose counts we carry on."""
@@ -258,6 +290,8 @@ class Queue(Items["T"]):
         self._maxsize = max(0, maxsize)
         self._channel = _Channel()
         self._ledger = _Ledger()
+        self._ledger.enter()
+        self._given = False  # whether our parent had it before us
         self._renew()
 
     def _renew(self) -> None:
@@ -267,7 +301,6 @@ class Queue(Items["T"]):
         self._feeding = False
         self._closed = False
         self._wait_at_end = True
-        self._inside: list[None] = []
         register_after_fork(self, Queue._after_fork)
 
     def _after_fork(self) -> None:
@@ -279,7 +312,7 @@ class Queue(Items["T"]):
                 os.close(fd)
         self._feeder = None
         self._feeding = False
-        self._inside.clear()
+        self._given = True
 
     def __getstate__(self) -> tuple[Any, ...]:
         _inherit.assert_spawning(self)
@@ -287,6 +320,7 @@ class Queue(Items["T"]):
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._maxsize, self._channel, self._ledger = state
+        self._given = True
         self._renew()
 
     def __repr__(self) -> str:
@@ -299,19 +333,30 @@ class Queue(Items["T"]):
         """Put an item. Full if there is no room and *block* is false, or none within *timeout* seconds.
 
         An unbounded queue never blocks. An item that cannot be pickled raises, and the queue is as it was.
-        ValueError after `close`.
+        ValueError after `close`. In a process that was given the queue by its parent: BrokenPipeError when there is no
+        room, the parent has died, and no process is left that took something from the queue before.
         """
         if self._closed:
             raise ValueError(f"Queue {self!r} is closed")
         data = _dumps(obj)
-        if self._maxsize:
-            self._make_room(block, timeout)
-        else:
-            self._ledger.bump(_RESERVED)
-        if len(data) < _INLINE:
-            self._send(_PLAIN + data, -1)
-        else:
-            self._send(_FILED, _in_file(data))
+        fd = -1 if len(data) < _INLINE else _in_file(data)
+        reserved: list[bool] = []
+        sent: list[Any] = []
+        try:
+            if self._maxsize:
+                self._make_room(block, timeout)
+            else:
+                self._ledger.bump(_RESERVED)
+            reserved.append(True)
+            self._send(_PLAIN + data if fd < 0 else _FILED, fd, sent)
+        except BaseException:
+            # The queue refused, or a signal handler raised: no place is kept for what will not come.
+            if reserved and not sent:
+                self._withdraw()
+            raise
+        finally:
+            if fd >= 0 and _POSTPONED not in sent:
+                os.close(fd)
 
     def put_nowait(self, obj: T) -> None:
         """`put(obj, block=False)`."""
@@ -329,6 +374,7 @@ class Queue(Items["T"]):
         deadline = None if timeout is None else monotonic() + timeout
         poller = select.poll()
         poller.register(ledger.room.fileno(), select.POLLIN)
+        parent = self._watched_parent(poller)
         enrolled = 1
         try:
             while not ledger.reserve(self._maxsize, enrolled):
@@ -338,20 +384,57 @@ class Queue(Items["T"]):
                     pause = min(pause, deadline - monotonic())
                     if pause <= 0:
                         raise Full
-                if poller.poll(pause * 1000):
-                    ledger.room.silence()
-                else:
+                ready = poller.poll(pause * 1000)
+                if not ready:
                     ledger.settle_the_dead()
+                elif parent is not None and any(fd == parent.sentinel for fd, _ in ready):
+                    if not ledger.reserve(self._maxsize, 0):
+                        self._without(parent, _TAKEN, pause)
+                    else:
+                        return
+                else:
+                    ledger.room.silence()
         finally:
             if not enrolled:
                 ledger.wait_less()
 
-    def _send(self, packet: bytes, fd: int) -> None:
+    def _watched_parent(self, poller: select.poll) -> Any:
+        """The parent whose end has to end our wait, registered with *poller*; None if there is no such."""
+        if not self._given:
+            return None
+        from .process import parent_process
+
+        parent = parent_process()
+        if parent is not None:
+            poller.register(parent.sentinel, select.POLLIN)
+        return parent
+
+    def _without(self, parent: Any, which: int, longest: float) -> None:
+        """Our parent is dead: raise, unless there is somebody else; then pause."""
+        if not self._ledger.others(which):
+            name = f"the parent process {parent.name!r} (pid {parent.pid})"
+            if which == _RESERVED:
+                raise EOFError(
+                    f"{self!r} is empty, and {name}, which shared it, has ended; nobody else puts into it"
+                )
+            raise BrokenPipeError(
+                errno.EPIPE,
+                f"{self!r} is full, and {name}, which shared it, has ended; nobody else takes from it",
+            )
+        fd = (self._channel.outlet if which == _RESERVED else self._ledger.room).fileno()
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        poller.poll(min(longest, _LOOK_EVERY) * 1000)
+
+    def _send(self, packet: bytes, fd: int, sent: list[Any]) -> None:
+        """Send, now or later; *sent* is not empty as soon as the item is ours no more."""
         # No lock: another thread that sends at the same time has no place before or behind us.
-        if not self._backlog and self._send_now(packet, fd):
+        if not self._backlog and self._send_now(packet, fd, sent):
             return
         with self._mutex:
-            self._backlog.append((packet, fd))
+            item = (packet, fd)
+            self._backlog.append(item)
+            sent.append(_POSTPONED)
             if self._feeding:
                 return
             self._feeding = True
@@ -359,22 +442,32 @@ class Queue(Items["T"]):
                 self._start_feeder()
             except BaseException:
                 self._feeding = False
+                self._backlog.remove(item)
+                sent.clear()
                 raise
 
-    def _send_now(self, packet: bytes, fd: int) -> bool:
+    def _withdraw(self) -> None:
+        """What was reserved will not be sent: it counts as sent and taken."""
+        self._ledger.bump(_SENT)
+        self._ledger.took()
+
+    def _send_now(self, packet: bytes, fd: int, sent: list[Any]) -> bool:
         inlet = self._channel.inlet
         try:
+            # By one call each, so that an interrupted caller knows whether it happened.
             if fd < 0:
-                inlet.send(packet, _DONTWAIT)
+                sent.extend(map(inlet.send, (packet,), (_DONTWAIT,)))
             else:
                 sockets = _platform.socket_module()
                 rights = (sockets.SOL_SOCKET, sockets.SCM_RIGHTS, array("i", [fd]))
-                inlet.sendmsg([packet], [rights], _DONTWAIT)
+                sent.extend(map(inlet.sendmsg, ([packet],), ([rights],), (_DONTWAIT,)))
         except BlockingIOError:
             return False
+        except OSError as problem:
+            if problem.errno in _NOT_NOW:
+                return False
+            raise
         self._ledger.bump(_SENT)
-        if fd >= 0:
-            os.close(fd)
         return True
 
     def _start_feeder(self) -> None:
@@ -388,15 +481,30 @@ class Queue(Items["T"]):
     def _feed(self) -> None:
         poller = select.poll()
         poller.register(self._channel.inlet.fileno(), select.POLLOUT)
+        pause = 0.001
         from .process import not_at_end
 
         while True:
             while self._backlog:
                 packet, fd = self._backlog[0]
-                if self._send_now(packet, fd):
+                try:
+                    if self._send_now(packet, fd, []):
+                        self._backlog.popleft()
+                        if fd >= 0:
+                            os.close(fd)
+                        pause = 0.001
+                    else:
+                        poller.poll()
+                        if fd >= 0:
+                            # The socket has room, and yet not for one more descriptor: nothing tells when.
+                            sleep(pause)
+                            pause = min(2 * pause, 0.05)
+                except Exception as problem:  # noqa: BLE001 - reported; the items behind it have to get on
                     self._backlog.popleft()
-                else:
-                    poller.poll()
+                    if fd >= 0:
+                        os.close(fd)
+                    self._withdraw()
+                    report_unraisable(problem, "Item lost by the feeder thread of", self)
             with self._mutex:
                 self._feeding = False
                 # A finaliser that put in this very moment has relied on us.
@@ -419,7 +527,8 @@ class Queue(Items["T"]):
         """Take an item. Empty if there is none and *block* is false, or none within *timeout* seconds.
 
         If the item cannot be unpickled that error is raised, once; the item is gone and the next `get` works.
-        ValueError after `close`.
+        ValueError after `close`. In a process that was given the queue by its parent: EOFError when there is no item,
+        the parent has died, and no process is left that put something into the queue before.
         """
         packet, data = self._receive(block, timeout)
         if packet[:1] == _FILED:
@@ -433,40 +542,37 @@ class Queue(Items["T"]):
     def _receive(self, block: bool, timeout: float | None) -> tuple[bytes, Any]:
         if self._closed:
             raise ValueError(f"Queue {self!r} is closed")
-        self._inside.append(None)
-        try:
-            if block and timeout is None and not self._maxsize:
-                return self._take(0)
-            deadline = None if timeout is None or not block else monotonic() + timeout
-            poller = None
-            while True:
-                if self._maxsize:
-                    self._ledger.taking(1)
-                try:
-                    return self._take(_DONTWAIT)
-                except BlockingIOError:
-                    pass
-                finally:
-                    if self._maxsize:
-                        self._ledger.taking(-1)
-                left = None
-                if not block:
-                    if self._backlog and not self._await_feeder():
-                        continue
-                    raise Empty
-                if deadline is not None:
-                    left = deadline - monotonic()
-                    if left <= 0:
-                        raise Empty
-                if poller is None:
-                    poller = select.poll()
-                    poller.register(self._channel.outlet.fileno(), select.POLLIN)
-                poller.poll(None if left is None else left * 1000)
-        finally:
+        if block and timeout is None and not self._maxsize and not self._given:
+            return self._take(0)
+        deadline = None if timeout is None or not block else monotonic() + timeout
+        poller = parent = None
+        while True:
+            if self._maxsize:
+                self._ledger.taking(1)
             try:
-                self._inside.pop()
-            except IndexError:
+                return self._take(_DONTWAIT)
+            except BlockingIOError:
                 pass
+            finally:
+                if self._maxsize:
+                    self._ledger.taking(-1)
+            left = None
+            if not block:
+                if self._backlog and not self._await_feeder():
+                    continue
+                raise Empty
+            if deadline is not None:
+                left = deadline - monotonic()
+                if left <= 0:
+                    raise Empty
+            if poller is None:
+                poller = select.poll()
+                poller.register(self._channel.outlet.fileno(), select.POLLIN)
+                parent = self._watched_parent(poller)
+            # In pieces, because poll() takes milliseconds in a C int.
+            ready = poller.poll(None if left is None else min(left, 86400.0) * 1000)
+            if parent is not None and [fd for fd, _ in ready] == [parent.sentinel]:
+                self._without(parent, _RESERVED, _LOOK_EVERY if left is None else left)
 
     def _await_feeder(self) -> bool:
         """The socket is empty but our own backlog is not: let the feeder get on. True if that did not help."""
