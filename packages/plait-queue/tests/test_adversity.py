@@ -16,7 +16,8 @@ import threading
 
 import pytest
 
-from plait.queue import Queue
+from plait._thread import RLock
+from plait.queue import Empty, Full, Queue, ShutDown
 
 PACKAGE = Queue.__module__.rpartition(".")[0]
 PREAMBLE = """
@@ -398,3 +399,216 @@ def test_import_works_where_nothing_can_be_started():
     before = threading.active_count()
     module.Queue()
     assert threading.active_count() == before
+
+
+class Meddling(RLock):
+    """A mutex that lets something happen at the very moment when a failing call sets it free."""
+
+    def __exit__(self, *problem):
+        super().__exit__(*problem)
+        if problem[0] in (Full, Empty):
+            self.then()
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_an_item_that_was_refused_is_not_admitted_a_moment_later(looked_at):
+    q = Queue(1)
+    q.put("first")
+    if looked_at:
+        q.mutex  # noqa: B018
+    q.__dict__["_lock"] = mutex = Meddling()
+    q._furnish()
+    taken = []
+    mutex.then = lambda: taken.append(q.get(block=False))
+    with pytest.raises(Full):
+        q.put("second", timeout=0.001)
+    assert taken == ["first"]
+    assert q.empty()
+    assert q.unfinished_tasks == 1
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_a_getter_that_found_nothing_is_not_served_a_moment_later(looked_at):
+    q = Queue()
+    if looked_at:
+        q.mutex  # noqa: B018
+    q.__dict__["_lock"] = mutex = Meddling()
+    q._furnish()
+    mutex.then = lambda: q.put("late")
+    with pytest.raises(Empty):
+        q.get(timeout=0.001)
+    assert not q._returned
+    assert q.get(block=False) == "late"
+
+
+@pytest.fixture
+def a_put_under_way():
+    """A queue whose mutex is looked at while a put() is between its first half and its second."""
+    q = Queue()
+    q.put("early")
+    if not q._free:
+        pytest.skip("everything happens under the mutex on this Python")
+    found = q._stock
+    assert list(q.queue) == ["early"]
+    next(q._puts)
+    found.append("late")
+    return q
+
+
+def test_a_put_under_way_when_the_mutex_is_first_looked_at_is_not_lost(a_put_under_way):
+    q = a_put_under_way
+    assert list(q.queue) == ["early"]  # not before that put takes the mutex
+    q._look_after("late")
+    assert list(q.queue) == ["early", "late"]
+    assert [q.get(), q.get()] == ["early", "late"]
+    assert q.unfinished_tasks == 2
+
+
+def test_a_put_under_way_is_seen_by_whoever_looks_first(a_put_under_way):
+    q = a_put_under_way
+    assert q.qsize() == 2
+    q._look_after("late")
+    assert [q.get(), q.get()] == ["early", "late"]
+    assert q.empty()
+
+
+def test_a_get_under_way_when_the_mutex_is_first_looked_at_finds_no_item_that_is_not_its_own():
+    q = Queue()
+    q.put(1)
+    if not q._free:
+        pytest.skip("everything happens under the mutex on this Python")
+    takes = q._takes
+    q.mutex  # noqa: B018
+    with pytest.raises(IndexError):
+        next(takes)
+    assert q.get() == 1
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+def test_a_put_under_way_at_the_shutdown_is_refused(immediate):
+    q = Queue()
+    if not q._free:
+        pytest.skip("everything happens under the mutex on this Python")
+    found = q._stock
+    q.shutdown(immediate)
+    for item in ("one", "other"):
+        next(q._puts)
+        found.append(item)
+    with pytest.raises(ShutDown):
+        q.get(block=False)
+    for item in ("other", "one"):
+        with pytest.raises(ShutDown):
+            q._look_after(item)
+    assert q.unfinished_tasks == 0
+    assert q.empty()
+
+
+@pytest.mark.parametrize("meddle", ["q.mutex", "q.queue", "q.not_full", "q.shutdown()"])
+def test_many_threads_lose_nothing_while_the_queue_is_first_looked_into(meddle):
+    in_child(f"""
+    sys.setswitchinterval(1e-5)
+    for round in range(60):
+        q = Queue()
+        each, put, taken = 60, [[] for _ in range(3)], [[] for _ in range(3)]
+        ready = threading.Barrier(7)
+        def produce(mine):
+            ready.wait()
+            for n in range(each):
+                item = (id(mine), n)
+                try: q.put(item)
+                except ShutDown: return
+                mine.append(item)
+        def consume(mine):
+            ready.wait()
+            while True:
+                try: item = q.get()
+                except ShutDown: return
+                mine.append(item)
+                q.task_done()
+        makers = [threading.Thread(target=produce, args=(mine,)) for mine in put]
+        takers = [threading.Thread(target=consume, args=(mine,)) for mine in taken]
+        for t in makers + takers: t.start()
+        ready.wait()
+        {meddle}
+        for t in makers: t.join(10)
+        q.join()
+        q.shutdown()
+        for t in takers: t.join(10)
+        assert not any(t.is_alive() for t in makers + takers)
+        assert sorted(sum(put, [])) == sorted(sum(taken, []))
+    """)
+
+
+@signals
+@pytest.mark.parametrize("bound", [0, 2])
+@pytest.mark.parametrize("kind", ["Queue", "Hooked"])
+def test_join_in_a_child_does_not_wait_for_puts_that_died_at_the_fork(kind, bound):
+    in_child(f"""
+    import warnings; warnings.simplefilter("ignore")
+    sys.setswitchinterval(1e-6)
+    class Hooked(Queue):
+        def _put(self, item): time.sleep(0); self.queue.append(item); time.sleep(0)
+    q = {kind}({bound})
+    stop = []
+    def churn():
+        while not stop:
+            try:
+                q.put(1, timeout=0.001)
+                q.get(block=False); q.task_done()
+            except (Full, Empty): pass
+    def hidden(): return q.qsize()
+    thread = threading.Thread(target=churn); thread.start()
+    for _ in range(60):
+        pid = os.fork()
+        if not pid:
+            signal.alarm(10)
+            left, there = q.unfinished_tasks, q.qsize()
+            # One may have been taken by the thread that is not here, which will not say that it is done.
+            assert there <= left <= there + 1, (left, there)
+            for _ in range(left): q.task_done()
+            q.join()
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    stop.append(True)
+    thread.join(10)
+    """)
+
+
+@signals
+def test_a_put_that_dies_in_its_hook_at_the_fork_is_not_counted():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    inside, go_on = threading.Event(), threading.Event()
+    class Slow(Queue):
+        def _put(self, item):
+            inside.set(); go_on.wait(); super()._put(item)
+    q = Slow()
+    thread = threading.Thread(target=q.put, args=(1,)); thread.start()
+    inside.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        assert q.unfinished_tasks == 0
+        q.join()
+        os._exit(7)
+    go_on.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    thread.join(10)
+    assert q.unfinished_tasks == 1
+    """)
+
+
+def test_a_handler_that_raises_index_error_is_not_taken_for_an_empty_queue():
+    q = Queue()
+    q.put(1)
+
+    class Strike(RLock):
+        def __enter__(self):
+            raise IndexError("struck")
+
+    q.mutex  # noqa: B018
+    good, q.__dict__["_lock"] = q._lock, Strike()
+    with pytest.raises(IndexError, match="struck"):
+        q.get(block=False)
+    q.__dict__["_lock"] = good
+    assert q.get() == 1

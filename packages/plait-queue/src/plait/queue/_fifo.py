@@ -53,7 +53,7 @@ from time import monotonic
 from types import GenericAlias, MappingProxyType
 
 from .._thread import RLock, get_ident, register_after_fork, reset_lock
-from ._platform import WHOLE_STEPS, Empty, is_owned
+from ._platform import SPARSE_CHECKS, WHOLE_STEPS, Empty, is_owned
 from ._waiting import Waiter, move, steps_of
 
 TYPE_CHECKING = False
@@ -171,7 +171,12 @@ class Queue(Of["T"]):
         """
         try:
             if self._free and self.maxsize <= 0:
-                self._stock.extend(compress((item,), self._puts))
+                if SPARSE_CHECKS:
+                    for _ in self._puts:
+                        break
+                    self._stock.append(item)
+                else:
+                    self._stock.extend(compress((item,), self._puts))
                 if self._getters or not self._free:
                     self._look_after(item)
                 return
@@ -179,7 +184,12 @@ class Queue(Of["T"]):
                 with self._lock:
                     bound = self.maxsize
                     if not (self.is_shutdown or self._putters) and (bound <= 0 or len(self._stock) < bound):
-                        self._stock.extend(compress((item,), self._puts))
+                        if SPARSE_CHECKS:
+                            for _ in self._puts:
+                                break
+                            self._stock.append(item)
+                        else:
+                            self._stock.extend(compress((item,), self._puts))
                         if self._getters:
                             self._settle()
                         return
@@ -383,7 +393,7 @@ class Queue(Of["T"]):
 
     def _put_slowly(self, item: T, block: bool, timeout: float | None) -> None:
         deadline = None if timeout is None else monotonic() + timeout
-        waiter = Waiter(item)
+        waiter: Any = None
         try:
             with self._lock:
                 if self.is_shutdown:
@@ -395,6 +405,7 @@ class Queue(Of["T"]):
                     return
                 if not block or timeout == 0:
                     raise Full(f"{self!r} is full: it holds {self._level()} items")
+                waiter = Waiter(item)
                 self._enlist(self._putters, waiter)
                 self._settle()
             waiter.sleep(self._lock, None if deadline is None else max(0.0, deadline - monotonic()))
@@ -407,9 +418,10 @@ class Queue(Of["T"]):
                 if waiter.box:
                     raise Full(f"{self!r} had no room within {timeout} s")
         except BaseException:
-            waiter.gone = True
             with self._lock:
-                _strike(self._putters, waiter)
+                if waiter is not None:
+                    waiter.gone = True
+                    _strike(self._putters, waiter)
                 self._settle()
             raise
 
