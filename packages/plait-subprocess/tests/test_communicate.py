@@ -271,3 +271,25 @@ def test_cat_gives_back_what_it_got(data, bufsize, timeout, stderr):
         out, err = process.communicate(data, timeout)
     assert out == data
     assert err == (None if stderr is None else b"")
+
+
+@pytest.mark.parametrize("timeout", [20, 0.2])
+def test_what_the_caller_has_buffered_cannot_block_communicate(timeout):
+    # More than a pipe holds stands in the stream's buffer, and the child wants to be read first, or nothing at all.
+    reads = "import os, sys; os.write(1, b'x' * 300_000); print(len(sys.stdin.buffer.read()))"
+    command = [*PYTHON, reads] if timeout > 1 else ["sleep", "60"]
+    with Popen(command, stdin=PIPE, stdout=PIPE, bufsize=1 << 20) as process:
+        process.stdin.write(b"y" * 500_000)
+        if timeout > 1:
+            assert process.communicate(b"z" * 10, timeout)[0] == b"x" * 300_000 + b"500010\n"
+        else:
+            with pytest.raises(TimeoutExpired):
+                process.communicate(timeout=timeout)
+            process.kill()
+            process.communicate()
+
+
+def test_bytes_that_are_no_text_do_not_hide_a_timeout():
+    with pytest.raises(TimeoutExpired) as caught:
+        run("printf 'a\\377b'; exec sleep 60", shell=True, stdout=PIPE, timeout=0.3, encoding="utf-8")
+    assert caught.value.stdout == "a\ufffdb"

@@ -124,9 +124,55 @@ def test_env_refuses_a_name_with_an_equals_sign():
         run(["true"], env={"A=B": "c"})
 
 
-def test_null_characters_are_refused():
+@pytest.mark.parametrize(
+    "options",
+    [{"args": ["true", "a\0b"]}, {"args": ["true"], "env": {"A": "b\0c"}}, {"args": ["true"], "cwd": "/\0"}],
+)
+def test_null_characters_are_refused_without_a_leak(options):
+    before = sorted(os.listdir("/dev/fd"))
     with pytest.raises(ValueError, match="null"):
-        run(["true", "a\0b"])
+        run(**options)
+    assert sorted(os.listdir("/dev/fd")) == before
+
+
+def test_a_number_to_pass_on_that_is_not_open_yet_does_not_hold_up_the_start():
+    # The pipe that reports on exec may get just this number; the child must close it all the same.
+    lowest = os.dup(0)
+    os.close(lowest)
+    for fd in range(lowest, lowest + 5):
+        try:
+            process = Popen(["sleep", "60"], pass_fds=[fd])
+        except OSError:
+            continue  # nobody had the number
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+@pytest.mark.parametrize("spare", range(7))
+def test_too_few_descriptors_are_an_error_that_keeps_none(spare):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = sorted(os.listdir("/dev/fd"))
+    blockers = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 20, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                blockers.append(os.dup(blockers[0]))
+        for _ in range(spare):
+            os.close(blockers.pop())
+        with pytest.raises(OSError, match="Too many open files"):
+            Popen(["true"], stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        for fd in blockers:
+            os.close(fd)
+        blockers.clear()
+        assert sorted(os.listdir("/dev/fd")) == before
+        assert run(["cat"], input=b"x", stdout=PIPE).stdout == b"x"
+    finally:
+        for fd in blockers:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("which", ["stdin", "stdout", "stderr"])

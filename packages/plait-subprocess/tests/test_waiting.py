@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import io
@@ -309,6 +310,16 @@ def test_no_descriptor_stays_behind_once_a_child_was_waited_for():
     assert sorted(os.listdir("/dev/fd")) == before
 
 
+def test_a_timeout_that_is_no_number_is_refused():
+    with start(["cat"], stdin=PIPE, stdout=PIPE) as process:
+        for wait in (process.wait, process.handle.wait):
+            with pytest.raises(ValueError, match="nan"):
+                wait(math.nan)
+        with pytest.raises(ValueError, match="nan"):
+            process.communicate(timeout=math.nan)
+        process.kill()
+
+
 class TestProcessHandle:
     def test_it_waits_and_raises_the_builtin_timeout(self):
         process = start(["cat"], stdin=PIPE)
@@ -342,6 +353,58 @@ class TestProcessHandle:
         # Asked for again, or for the first time after the end, it is readable too.
         assert select.select([handle], [], [], 0)[0] == [handle]
         handle.close()
+
+    def test_its_descriptor_can_be_had_again_after_close(self, kernel):
+        if kernel != "pidfd":
+            pytest.skip("there is none to begin with")
+        process = start(["cat"], stdin=PIPE)
+        process.handle.fileno()
+        process.handle.close()
+        assert select.select([process.handle], [], [], 0)[0] == []
+        process.stdin.close()
+        assert select.select([process.handle], [], [], 10)[0] == [process.handle]
+        process.wait()
+        process.handle.close()
+
+    def test_a_look_inside_a_look_keeps_the_descriptor(self, kernel, monkeypatch):
+        # A SIGCHLD handler that polls the very handle whose poll() it has interrupted, after the peek.
+        if kernel == "waitpid":
+            pytest.skip("there is no peek")
+        process = start(["false"])
+        handle = process.handle
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        inner = []
+
+        def waitid_interrupted(*args):
+            found = os.waitid(*args)
+            if not inner:
+                inner.append(None)
+                handle._look()
+                inner.append(handle.returncode)
+            return found
+
+        monkeypatch.setattr(handle_module, "_waitid", waitid_interrupted)
+        with handle._lock:
+            handle._look()
+        assert (inner, handle.returncode, handle.status_lost) == ([None, 1], 1, False)
+        assert handle._fd == -1
+        assert process.wait() == 1
+
+    def test_being_out_of_descriptors_once_says_nothing_about_the_kernel(self, kernel, monkeypatch):
+        if kernel != "pidfd":
+            pytest.skip("about the pidfd")
+
+        def refuse(_pid):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(handle_module, "_pidfd_works", None)
+            patch.setattr(handle_module, "_pidfd_open", refuse)
+            assert start(["true"]).wait(10) == 0
+            assert handle_module._pidfd_works is None
+            patch.setattr(handle_module, "_pidfd_open", os.pidfd_open)
+            assert start(["true"]).wait(10) == 0
+            assert handle_module._pidfd_works is True
 
     def test_it_goes_on_without_its_descriptor_after_close(self):
         process = start(["sleep", "60"])

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""Signal handlers that raise, forks in other threads, and starts at odd moments: nothing is lost or kept."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+
+import pytest
+
+from plait.subprocess import PIPE, Popen, run
+
+PACKAGE = Popen.__module__.rpartition(".")[0]
+popen_module = importlib.import_module(Popen.__module__)
+platform_module = importlib.import_module(PACKAGE + "._platform")
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+def script(code, *arguments, timeout=30.0, **options):
+    """Run *code* in a fresh interpreter that can import what we can."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, PACKAGE, *arguments]
+    return run(command, timeout=timeout, env=env, text=True, capture_output=True, **options)
+
+
+# Raises once at each place where the interpreter may run a signal handler: after a call, on entry of a function, on the
+# way back to the top of a loop. Then looks for what is left of that run.
+SWEEP = r"""
+import dis, gc, importlib, os, sys, warnings
+warnings.simplefilter("ignore")
+piece = importlib.import_module(sys.argv[1])
+platform = importlib.import_module(sys.argv[1] + "._platform")
+abandoned = importlib.import_module(sys.argv[1] + "._popen")._abandoned
+folder = os.path.dirname(piece.__file__)
+class Interruption(BaseException): pass
+
+def descriptors():
+    found = set()
+    for fd in map(int, os.listdir("/dev/fd")):
+        try: os.fstat(fd); found.add(fd)
+        except OSError: pass
+    return found
+
+places = {}
+def is_place(frame):
+    code = frame.f_code
+    if code not in places:
+        places[code], before = set(), ""
+        for step in dis.get_instructions(code):
+            if before.startswith("CALL") or before in ("RESUME", "JUMP_BACKWARD"):
+                places[code].add(step.offset)
+            before = step.opname
+    return frame.f_lasti in places[code]
+
+def sweep(act):
+    number = 0
+    while True:
+        count, where = 0, None
+        def trace(frame, event, arg):
+            nonlocal count, where
+            if not frame.f_code.co_filename.startswith(folder) or frame.f_code.co_name == "__del__":
+                return None
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            if event == "opcode" and is_place(frame):
+                count += 1
+                if count == number + 1:
+                    where = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+                    raise Interruption
+            return trace
+        before = descriptors()
+        sys.settrace(trace)
+        try: act()
+        except Interruption: pass
+        finally: sys.settrace(None)
+        if where is None:
+            return number
+        gc.collect()
+        while abandoned: abandoned.pop().wait()  # not lost: the next start would have looked after it
+        assert descriptors() == before, (where, descriptors() ^ before)
+        assert not platform.in_flight, where
+        try: left = os.waitpid(-1, 0)
+        except ChildProcessError: left = None
+        assert not left, (where, left)
+        number += 1
+
+def fail():
+    try: piece.run(["/no/such/program"], stdout=piece.PIPE)
+    except FileNotFoundError: pass
+
+piece.run(["true"], input=b"x", capture_output=True)
+act = fail if sys.argv[2] == "fail" else lambda: piece.run(["true"], input=b"x", capture_output=True, timeout=20)
+print("places:", sweep(act) > 100)
+"""
+
+
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython" or sys.version_info < (3, 11), reason="needs to know the places"
+)
+@pytest.mark.parametrize("act", ["succeed", "fail"])
+def test_a_handler_that_raises_anywhere_leaves_no_descriptor_and_no_child(act):
+    result = script(SWEEP, act)
+    assert (result.stdout, result.returncode) == ("places: True\n", 0), result.stderr
+
+
+@pytest.mark.parametrize(
+    "moment", ["start of the program", "making of the handle", "communicate()", "exchange of data"]
+)
+def test_a_copy_forked_meanwhile_by_another_thread_holds_up_nothing(moment, monkeypatch):
+    # As multiprocessing's fork does. The copy lives on until the end of this test.
+    copies = []
+    wait_read, wait_write = os.pipe()
+
+    def fork():
+        pid = os.fork()
+        if pid == 0:
+            os.close(wait_write)
+            os.read(wait_read, 1)
+            os._exit(0)
+        copies.append(pid)
+
+    def with_a_fork(function):
+        def forking(*args, **kwargs):
+            thread = threading.Thread(target=fork)
+            thread.start()
+            thread.join()
+            return function(*args, **kwargs)
+
+        return forking
+
+    target, name = {
+        "start of the program": (platform_module, "start"),
+        "making of the handle": (popen_module, "ProcessHandle"),
+        "communicate()": (Popen, "communicate"),
+        "exchange of data": (popen_module.Exchange, "_loop"),
+    }[moment]
+    monkeypatch.setattr(target, name, with_a_fork(getattr(target, name)))
+    try:
+        result = run(["cat"], input=b"x" * 100_000, capture_output=True, timeout=20)
+        assert len(result.stdout) == 100_000
+        assert len(copies) == 1
+    finally:
+        os.close(wait_write)
+        os.close(wait_read)
+        for pid in copies:
+            os.waitpid(pid, 0)
+
+
+def test_forks_in_another_thread_never_catch_a_start_half_done():
+    code = (
+        "import importlib, os, sys, threading, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "wait_read, wait_write = os.pipe()\n"
+        "copies, enough = [], threading.Event()\n"
+        "def forks():\n"
+        "    while not enough.wait(0.001) and len(copies) < 150:\n"
+        "        pid = os.fork()\n"
+        "        if not pid: os.close(wait_write); os.read(wait_read, 1); os._exit(0)\n"
+        "        copies.append(pid)\n"
+        "thread = threading.Thread(target=forks); thread.start()\n"
+        "for _ in range(60):\n"
+        "    assert piece.run(['cat'], input=b'x', capture_output=True, timeout=20).stdout == b'x'\n"
+        "enough.set(); thread.join(); os.close(wait_write)\n"
+        "for pid in copies: os.waitpid(pid, 0)\n"
+        "print(len(copies) > 10)\n"
+    )
+    result = script(code)
+    assert result.stdout == "True\n", result.stderr
+
+
+def test_starting_and_talking_import_nothing_that_a_signal_handler_could_find_half_done():
+    code = (
+        "import importlib, sys\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "before = set(sys.modules)\n"
+        "piece.run(['cat'], input=b'x', capture_output=True, timeout=20)\n"
+        "p = piece.Popen(['cat'], stdin=piece.PIPE); p.kill(); p.wait(); p.stdin.close()\n"
+        "print(*sorted(set(sys.modules) - before - {'_posixsubprocess'}))\n"
+    )
+    result = script(code)
+    if sys.implementation.name == "cpython":
+        assert result.stdout == "\n", result.stderr
+
+
+def test_starts_in_a_signal_handler_do_not_disturb_the_interrupted_start():
+    code = (
+        "import importlib, signal, sys\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "said = []\n"
+        "def handler(*_):\n"
+        "    if len(said) < 40: said.append(piece.run(['cat'], input=b'y', capture_output=True).stdout)\n"
+        "signal.signal(signal.SIGALRM, handler)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.002, 0.003)\n"
+        "while len(said) < 40:\n"
+        "    assert piece.run(['cat'], input=b'x', capture_output=True).stdout == b'x'\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "print(set(said))\n"
+    )
+    result = script(code)
+    assert result.stdout == "{b'y'}\n", result.stderr
+
+
+def test_run_leaves_no_child_behind_after_ctrl_c():
+    code = (
+        "import importlib, os, signal, sys, threading\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "pid = os.getpid()\n"
+        "said, said_write = os.pipe()\n"
+        "def interrupt(): os.read(said, 1); os.kill(pid, signal.SIGINT)\n"
+        "for options in ({}, {'stdout': piece.PIPE}):\n"
+        "    threading.Thread(target=interrupt).start()\n"
+        "    try: piece.run(['sh', '-c', f'echo >&{said_write}; exec sleep 60'], pass_fds=[said_write], **options)\n"
+        "    except KeyboardInterrupt: pass\n"
+        "    try: print(os.waitpid(-1, os.WNOHANG))\n"
+        "    except ChildProcessError: print('gone')\n"
+    )
+    result = script(code)
+    assert (result.stdout, result.stderr) == ("gone\ngone\n", "")
+
+
+def test_a_popen_that_outlives_the_interpreter_says_nothing():
+    code = (
+        "import importlib, sys\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "class Holder: pass\n"
+        "holder = Holder()\n"
+        "holder.itself, holder.process = holder, piece.Popen(['cat'], stdin=piece.PIPE)\n"
+    )
+    result = script(code)
+    assert "Exception ignored" not in result.stderr
+    assert result.returncode == 0
+
+
+def test_a_wrong_encoding_is_found_out_before_the_program_runs(tmp_path):
+    mark = tmp_path / "mark"
+    before = sorted(os.listdir("/dev/fd"))
+    with pytest.raises(LookupError):
+        Popen(["touch", str(mark)], stdin=PIPE, stdout=PIPE, encoding="no such encoding")
+    assert sorted(os.listdir("/dev/fd")) == before
+    with pytest.raises(ChildProcessError):  # there is no child, so nothing can still make the mark
+        os.waitpid(-1, 0)
+    assert not mark.exists()
