@@ -66,7 +66,9 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(("what", "error"), [("get", "EOFError"), ("put", "BrokenPipeError")])
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_wait_at_a_queue_ends_with_the_parent_and_names_it(script, method, what, error):
-    result = script(ORPHAN, method, what, timeout=10)  # the pipe of stdout closes when the child has ended too
+    result = script(
+        ORPHAN, method, what, timeout=10
+    )  # the pipe of stdout closes when the child has ended too
     assert result.returncode == -signal.SIGKILL, result.stderr
     pid, _, said = result.stdout.partition(" ")
     assert said.startswith(error)

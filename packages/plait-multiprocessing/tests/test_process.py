@@ -275,7 +275,7 @@ def test_child_that_dies_before_reading_does_not_block_the_start():
 def test_fork_from_a_process_with_busy_locks_works():
     ctx = mp.get_context("fork")
     lock, queue, (here, there) = ctx.Lock(), ctx.Queue(), ctx.Pipe()
-    stop = threading.Event()
+    stop, drained = threading.Event(), threading.Event()
 
     def busy():
         while not stop.is_set():
@@ -286,12 +286,13 @@ def test_fork_from_a_process_with_busy_locks_works():
             there.send(1)
 
     def drain():
-        while not stop.is_set():
+        while not drained.is_set():
             if here.poll(0.05):
                 here.recv()
 
-    threads = [threading.Thread(target=busy) for _ in range(3)] + [threading.Thread(target=drain)]
-    for thread in threads:
+    workers = [threading.Thread(target=busy) for _ in range(3)]
+    drainer = threading.Thread(target=drain)
+    for thread in (*workers, drainer):
         thread.start()
     try:
         for _ in range(10):
@@ -303,8 +304,10 @@ def test_fork_from_a_process_with_busy_locks_works():
             assert process.exitcode == 0
     finally:
         stop.set()
-        for thread in threads:
+        for thread in workers:
             thread.join()
+        drained.set()  # not before: they may be blocked in a full pipe
+        drainer.join()
 
 
 def test_start_method_is_chosen_once(script):

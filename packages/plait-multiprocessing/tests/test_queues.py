@@ -6,6 +6,8 @@ from __future__ import annotations
 import collections
 import os
 import queue as stdlib_queue
+import socket
+import sys
 import threading
 import time
 
@@ -44,13 +46,13 @@ class QueueMachine(RuleBasedStateMachine):
         if self.model:
             assert self.queue.get_nowait() == self.model.popleft()
         else:
-            with pytest.raises(stdlib_queue.Empty):
+            with pytest.raises(queues.Empty):
                 self.queue.get_nowait()
 
     @precondition(lambda self: not self.model)
     @rule()
     def get_times_out(self):
-        with pytest.raises(stdlib_queue.Empty):
+        with pytest.raises(queues.Empty):
             self.queue.get(timeout=0.001)
 
     @invariant()
@@ -67,7 +69,7 @@ TestQueueMachine.settings = settings(max_examples=25, stateful_step_count=30, de
 def test_exceptions_are_those_of_the_queue_module():
     assert queues.Empty is plait_queue.Empty
     assert queues.Full is plait_queue.Full
-    assert issubclass(queues.Empty, stdlib_queue.Empty)
+    assert issubclass(queues.Empty, stdlib_queue.Empty) or sys.implementation.name == "pypy"
 
 
 def test_items_of_many_processes_arrive_once_and_in_their_order(ctx):
@@ -309,3 +311,60 @@ def test_lost_descriptor_is_an_error_not_a_hang():
             os.close(fd)
     queue.put(2)
     assert queue.get() == 2
+
+
+def test_feeder_that_cannot_send_says_so_and_makes_room(monkeypatch):
+    queue = mp.Queue(20_000)
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda report: reported.append(report.exc_value))
+    for i in range(20_000):
+        queue.put(i)  # more than the socket takes: the feeder has the rest
+    assert queue.full()
+    queue._channel.outlet.shutdown(socket.SHUT_RDWR)
+    queue.put("there is room again", timeout=10)
+    queue.close()
+    queue.join_thread()
+    assert reported
+    assert all(isinstance(error, BrokenPipeError) for error in reported)
+
+
+def test_put_interrupted_at_any_point_keeps_no_place(script):
+    result = script(
+        """
+import random, signal, time
+import {mp} as mp
+from {mp}.queues import Empty, Full
+
+armed = []
+
+def handler(*_):
+    if armed:
+        armed.clear()
+        raise ZeroDivisionError
+
+queue = mp.Queue(3)
+queue.put(queue.qsize())
+queue.get()
+signal.signal(signal.SIGALRM, handler)
+interrupted = 0
+end = time.monotonic() + 0.7
+while time.monotonic() < end or interrupted < 20:
+    signal.setitimer(signal.ITIMER_REAL, 0.00001 + 0.0001 * random.random())
+    try:
+        armed.append(1)
+        while armed:
+            queue.put(0, timeout=0.0001)
+    except ZeroDivisionError:
+        interrupted += 1
+    except Full:
+        pass
+    armed.clear()
+    try:
+        while True:
+            queue.get_nowait()
+    except Empty:
+        pass
+print(queue.qsize())
+"""
+    )
+    assert result.stdout == "0\n", result.stderr

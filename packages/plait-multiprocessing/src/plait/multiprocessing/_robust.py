@@ -44,10 +44,10 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 import select
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
 from struct import Struct
 from time import monotonic, sleep
 
@@ -99,15 +99,19 @@ class SharedFile:
     def _announce(self) -> int:
         # Another thread or a handler may be doing the same: the first to append has named us, for good.
         new = int.from_bytes(os.urandom(8), "little") >> 2 or 1
-        fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, 1 + new)
+        lockf(self.fd, LOCK_EX, 1, 1 + new)
         self._ids.append(new)
         return self._ids[0]
 
     def lock(self) -> None:
-        """Take the record lock: from here to `unlock` no other process is at the memory."""
+        """Take the record lock: from here to `lockf(fd, LOCK_UN, 1)` no other process is at the memory.
+
+        Both belong into one try-finally, and the second is no method: with a signal handler that raises there would be
+        a moment in which nobody gives it back. Giving back what was not taken does no harm.
+        """
         while True:
             try:
-                fcntl.lockf(self.fd, fcntl.LOCK_EX, 1)
+                lockf(self.fd, LOCK_EX, 1)
                 return
             except OSError as refused:
                 # The kernel looks for deadlocks between processes, not threads, and sees some that are none: record
@@ -115,10 +119,6 @@ class SharedFile:
                 if refused.errno != errno.EDEADLK:
                     raise
                 sleep(0.001)
-
-    def unlock(self) -> None:
-        """Give the record lock back."""
-        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1)
 
     def is_alive(self, other: int) -> bool:
         """Whether the process that calls itself *other* is alive. With the mutex and the record lock held.
@@ -128,12 +128,12 @@ class SharedFile:
         if other in self._ids:
             return True
         try:
-            fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1 + other)
+            lockf(self.fd, LOCK_EX | LOCK_NB, 1, 1 + other)
         except OSError as refused:
             if refused.errno in (errno.EAGAIN, errno.EACCES):
                 return True
             raise
-        fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, 1 + other)
+        lockf(self.fd, LOCK_UN, 1, 1 + other)
         return False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -194,8 +194,8 @@ class Word:
             while True:
                 self._todo.clear()
                 todo = self._todo = [_HERE]
-                file.lock()
                 try:
+                    file.lock()
                     owner, pid, holder, depth, count, waiters = _unpack(file.memory)
                     if not owner or (owner != me and not file.is_alive(owner)):
                         mine = (me, self._pid, thread, 1, count + 1)
@@ -214,7 +214,7 @@ class Word:
                         # Taken by us, or still by another: either way there is nothing to come for.
                         self._bell.silence()
                 finally:
-                    file.unlock()
+                    lockf(file.fd, LOCK_UN, 1)
                 if done:
                     return None if mine is not None else (owner, pid)
 
@@ -302,8 +302,8 @@ class Word:
             while True:
                 self._todo.clear()
                 todo = self._todo = [_HERE]
-                file.lock()
                 try:
+                    file.lock()
                     state = _unpack(file.memory)
                     new = decide(state)
                     if new is None:
@@ -312,7 +312,7 @@ class Word:
                         self._bell.ring()  # before the word: see above
                     done = [*map(file.memory.__setitem__, todo, (_pack(*new),))]
                 finally:
-                    file.unlock()
+                    lockf(file.fd, LOCK_UN, 1)
                 if done:
                     return
 
@@ -320,12 +320,12 @@ class Word:
         """The pid of the owner, if there is one and it is alive; else 0."""
         file = self._file
         with file.mutex:
-            file.lock()
             try:
+                file.lock()
                 owner, pid, *_ = _unpack(file.memory)
                 return int(pid) if owner and file.is_alive(owner) else 0
             finally:
-                file.unlock()
+                lockf(file.fd, LOCK_UN, 1)
 
 
 def _one_less(state: tuple[int, ...]) -> tuple[int, ...]:

@@ -48,6 +48,7 @@ import select
 import sys
 from array import array
 from collections import deque
+from fcntl import LOCK_UN, lockf
 from itertools import count
 from struct import Struct
 from time import monotonic, sleep
@@ -116,12 +117,17 @@ class _Ledger:
         _inherit.assert_spawning(self)
         return _Ledger, (self.file, self.room)
 
-    def bump(self, which: int) -> None:
-        """Add one to a field of our own entry. One C call: complete even if a handler or finaliser comes in."""
+    def bump(self, which: int, done: list[Any] | None = None) -> None:
+        """Add one to a field of our own entry, and an item to *done*.
+
+        Both by one call, so that a handler or finaliser that comes in finds it complete, and a caller who is interrupted
+        by an exception knows whether it happened.
+        """
+        if done is None:
+            done = []
         with self.file.mutex:
             at = self._at or self._open_entry()
-            for _ in map(self.words.__setitem__, (at + which,), self._counters[which]):
-                pass
+            done.extend(map(self.words.__setitem__, (at + which,), self._counters[which]))
 
     def enter(self) -> None:
         """Make ourselves known: the first entry is that of the process that made the queue."""
@@ -132,8 +138,8 @@ class _Ledger:
         """Whether a thread or process is left, beside the caller, that has counted in that field or made the queue."""
         file, words = self.file, self.words
         with file.mutex:
-            file.lock()
             try:
+                file.lock()
                 for at in range(_HEAD, len(words) - _WIDTH, _WIDTH):
                     owner = words[at]
                     if not owner:
@@ -143,14 +149,14 @@ class _Ledger:
                         return True
                 return False
             finally:
-                file.unlock()
+                lockf(file.fd, LOCK_UN, 1)
 
     def _open_entry(self) -> int:
         """Find our own place: a new one, or that of a process that is dead, whose counts we carry on."""
         file, words = self.file, self.words
         me = file.me
-        file.lock()
         try:
+            file.lock()
             for at in range(_HEAD, len(words) - _WIDTH, _WIDTH):
                 owner = words[at]
                 if owner == me:
@@ -162,7 +168,7 @@ class _Ledger:
             else:
                 raise OSError("more processes than a queue has room for use this one")
         finally:
-            file.unlock()
+            lockf(file.fd, LOCK_UN, 1)
         self._counters = [count(words[at + which] + 1) for which in range(_WIDTH)]
         self._at = at
         return at
@@ -177,8 +183,8 @@ class _Ledger:
         """Count out what dead processes had reserved, and count as taken what they were taking."""
         file, words = self.file, self.words
         with file.mutex:
-            file.lock()
             try:
+                file.lock()
                 for at in range(_HEAD, len(words) - _WIDTH, _WIDTH):
                     if not words[at]:
                         break
@@ -186,7 +192,7 @@ class _Ledger:
                     if unsettled and not file.is_alive(words[at]):
                         self._settle(at)
             finally:
-                file.unlock()
+                lockf(file.fd, LOCK_UN, 1)
 
     def size(self) -> int:
         """How many items there are, as far as that can be said while others go on."""
@@ -198,23 +204,23 @@ class _Ledger:
             total += words[at + _RESERVED] - words[at + _TAKEN]
         return max(total, 0)
 
-    def reserve(self, maxsize: int, waiting: int) -> bool:
+    def reserve(self, maxsize: int, waiting: int, done: list[Any]) -> bool:
         """Reserve a place if there is one; *waiting* (1, 0, -1) is added to the putters that wait if there is not."""
         file = self.file
         with file.mutex:
             if not self._at:
                 self._open_entry()
-            file.lock()
             try:
+                file.lock()
                 size = self.size()
                 free = size < maxsize
                 if free:
-                    self.bump(_RESERVED)
+                    self.bump(_RESERVED, done)
                 else:
                     self.words[0] = max(0, self.words[0] + waiting)
                 others = size + 1 < maxsize and self.words[0] > 0
             finally:
-                file.unlock()
+                lockf(file.fd, LOCK_UN, 1)
         if free and others:
             self.room.ring()  # the bell rang once for several places
         return free
@@ -222,15 +228,15 @@ class _Ledger:
     def wait_less(self) -> None:
         """One putter no longer waits."""
         with self.file.mutex:
-            self.file.lock()
             try:
+                self.file.lock()
                 self.words[0] = max(0, self.words[0] - 1)
             finally:
-                self.file.unlock()
+                lockf(self.file.fd, LOCK_UN, 1)
 
-    def took(self) -> None:
+    def took(self, done: list[Any] | None = None) -> None:
         """An item was taken: tell those who wait for room."""
-        self.bump(_TAKEN)
+        self.bump(_TAKEN, done)
         if self.words[0]:
             self.room.ring()
 
@@ -340,19 +346,21 @@ class Queue(Items["T"]):
             raise ValueError(f"Queue {self!r} is closed")
         data = _dumps(obj)
         fd = -1 if len(data) < _INLINE else _in_file(data)
-        reserved: list[bool] = []
+        reserved: list[Any] = []
         sent: list[Any] = []
+        counted: list[Any] = []
         try:
             if self._maxsize:
-                self._make_room(block, timeout)
+                self._make_room(block, timeout, reserved)
             else:
-                self._ledger.bump(_RESERVED)
-            reserved.append(True)
-            self._send(_PLAIN + data if fd < 0 else _FILED, fd, sent)
+                self._ledger.bump(_RESERVED, reserved)
+            self._send(_PLAIN + data if fd < 0 else _FILED, fd, sent, counted)
         except BaseException:
             # The queue refused, or a signal handler raised: no place is kept for what will not come.
             if reserved and not sent:
                 self._withdraw()
+            elif sent and not counted and _POSTPONED not in sent:
+                self._ledger.bump(_SENT)
             raise
         finally:
             if fd >= 0 and _POSTPONED not in sent:
@@ -362,12 +370,12 @@ class Queue(Items["T"]):
         """`put(obj, block=False)`."""
         self.put(obj, False)
 
-    def _make_room(self, block: bool, timeout: float | None) -> None:
+    def _make_room(self, block: bool, timeout: float | None, done: list[Any]) -> None:
         ledger = self._ledger
-        if ledger.reserve(self._maxsize, 0):
+        if ledger.reserve(self._maxsize, 0, done):
             return
         ledger.settle_the_dead()
-        if ledger.reserve(self._maxsize, 0):
+        if ledger.reserve(self._maxsize, 0, done):
             return
         if not block or (timeout is not None and timeout <= 0):
             raise Full
@@ -377,7 +385,7 @@ class Queue(Items["T"]):
         parent = self._watched_parent(poller)
         enrolled = 1
         try:
-            while not ledger.reserve(self._maxsize, enrolled):
+            while not ledger.reserve(self._maxsize, enrolled, done):
                 enrolled = 0
                 pause = _LOOK_EVERY
                 if deadline is not None:
@@ -388,7 +396,7 @@ class Queue(Items["T"]):
                 if not ready:
                     ledger.settle_the_dead()
                 elif parent is not None and any(fd == parent.sentinel for fd, _ in ready):
-                    if not ledger.reserve(self._maxsize, 0):
+                    if not ledger.reserve(self._maxsize, 0, done):
                         self._without(parent, _TAKEN, pause)
                     else:
                         return
@@ -426,10 +434,10 @@ class Queue(Items["T"]):
         poller.register(fd, select.POLLIN)
         poller.poll(min(longest, _LOOK_EVERY) * 1000)
 
-    def _send(self, packet: bytes, fd: int, sent: list[Any]) -> None:
+    def _send(self, packet: bytes, fd: int, sent: list[Any], counted: list[Any]) -> None:
         """Send, now or later; *sent* is not empty as soon as the item is ours no more."""
         # No lock: another thread that sends at the same time has no place before or behind us.
-        if not self._backlog and self._send_now(packet, fd, sent):
+        if not self._backlog and self._send_now(packet, fd, sent, counted):
             return
         with self._mutex:
             item = (packet, fd)
@@ -451,7 +459,7 @@ class Queue(Items["T"]):
         self._ledger.bump(_SENT)
         self._ledger.took()
 
-    def _send_now(self, packet: bytes, fd: int, sent: list[Any]) -> bool:
+    def _send_now(self, packet: bytes, fd: int, sent: list[Any], counted: list[Any]) -> bool:
         inlet = self._channel.inlet
         try:
             # By one call each, so that an interrupted caller knows whether it happened.
@@ -467,7 +475,7 @@ class Queue(Items["T"]):
             if problem.errno in _NOT_NOW:
                 return False
             raise
-        self._ledger.bump(_SENT)
+        self._ledger.bump(_SENT, counted)
         return True
 
     def _start_feeder(self) -> None:
@@ -488,7 +496,7 @@ class Queue(Items["T"]):
             while self._backlog:
                 packet, fd = self._backlog[0]
                 try:
-                    if self._send_now(packet, fd, []):
+                    if self._send_now(packet, fd, [], []):
                         self._backlog.popleft()
                         if fd >= 0:
                             os.close(fd)
@@ -581,9 +589,21 @@ class Queue(Items["T"]):
         return not poller.poll(1000)
 
     def _take(self, flags: int) -> tuple[bytes, Any]:
-        packet, extra, _, _ = self._channel.outlet.recvmsg(_INLINE, _ROOM_FOR_A_DESCRIPTOR, flags | _CLOEXEC)
-        self._ledger.took()
-        return packet, extra
+        got: list[tuple[bytes, Any, int, Any]] = []
+        counted: list[Any] = []
+        try:
+            receive = self._channel.outlet.recvmsg
+            got.extend(map(receive, (_INLINE,), (_ROOM_FOR_A_DESCRIPTOR,), (flags | _CLOEXEC,)))
+            self._ledger.took(counted)
+        except BaseException:
+            # A signal handler raised, and the item is nobody's.
+            if got:
+                for fd in _descriptors(got[0][1]):
+                    os.close(fd)
+                if not counted:
+                    self._ledger.took()
+            raise
+        return got[0][:2]
 
     # Looking
 
@@ -644,10 +664,15 @@ def _in_file(data: bytes) -> int:
     return fd
 
 
-def _from_file(extra: Any) -> bytes:
+def _descriptors(extra: Any) -> array[int]:
     fds = array("i")
     for _, _, data in extra:
         fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return fds
+
+
+def _from_file(extra: Any) -> bytes:
+    fds = _descriptors(extra)
     if not fds:
         raise OSError(
             "an item came without its data: this process has no descriptor left (raise RLIMIT_NOFILE)"
