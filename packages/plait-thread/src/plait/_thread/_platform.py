@@ -146,6 +146,9 @@ def refusal(cause: BaseException) -> RuntimeError:
             f"this platform ({sys.platform}) cannot start threads; do the work in the calling thread"
         )
         answer.__cause__ = cause
+    elif "not supported" in said:  # an isolated sub-interpreter of Python 3.10 and 3.11
+        answer = kind(f"{said}; do the work in the calling thread, or in the main interpreter")
+        answer.__cause__ = cause
     elif "shutdown" in said:
         answer = kind(f"{said}: the interpreter is ending; start threads before that, or from an exit hook")
         answer.__cause__ = cause
@@ -162,21 +165,22 @@ def refusal(cause: BaseException) -> RuntimeError:
 class _EmulatedHandle:
     """What `start_joinable_thread` returns: a thread's end, to be asked for and waited for."""
 
-    __slots__ = ("__weakref__", "_done", "_ident", "_joiners", "_sentinel", "_used")
+    __slots__ = ("__weakref__", "_done", "_ident", "_joiners", "_sentinel", "_started", "_used")
 
     def __init__(self) -> None:
-        self._ident = 0
+        self._ident = 0  # as the new thread itself says
+        self._started: list[int] = []  # the same, as the one that started it was told
         self._used = False
         self._done = False
         self._sentinel: Any = None
         self._joiners: dict[Any, None] = {}
 
     def __repr__(self) -> str:
-        return f"<thread handle: ident={self._ident}{' done' if self._done else ''}>"
+        return f"<thread handle: ident={self.ident}{' done' if self._done else ''}>"
 
     @property
     def ident(self) -> int:
-        return self._ident
+        return self._started[0] if self._started else self._ident
 
     def is_done(self) -> bool:
         return self._done
@@ -240,8 +244,9 @@ class _Course:
             handle._finish()
 
     def __del__(self) -> None:
-        if not self._handle._done:
-            self._handle._finish()
+        handle = getattr(self, "_handle", None)  # None if a signal handler's exception ended __init__
+        if handle is not None and not handle._done:
+            handle._finish()
 
 
 # Emulated handles of threads that exist now, also those that have not begun: a forked child is going to ask.
@@ -271,15 +276,13 @@ def _start_emulated(
         raise RuntimeError("daemon threads are disabled in this interpreter; pass daemon=False")
     handle._used = True
     _unfinished[id(handle)] = handle
-    started: list[int] = []
     try:
         # One call of C code, so that an exception of a signal handler cannot come between the start and the note of it.
-        started += starmap(start_new_thread, ((_Course(function, handle), ()),))
-    finally:
-        if started:
-            handle._ident = started[0]
-        else:
+        handle._started += starmap(start_new_thread, ((_Course(function, handle), ()),))
+    except BaseException:
+        if not handle._started:
             _unfinished.pop(id(handle), None)
+        raise
     return handle
 
 

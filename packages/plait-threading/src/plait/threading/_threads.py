@@ -27,7 +27,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import count
+from itertools import count, starmap
 
 from .._thread import (
     _ThreadHandle,
@@ -118,8 +118,9 @@ class _Course:
         return True
 
     def __del__(self) -> None:
-        if self.gate.locked():
-            self.gate.release()
+        gate = getattr(self, "gate", None)  # None if a signal handler's exception ended __init__
+        if gate is not None and gate.locked():
+            gate.release()
 
 
 class Thread:
@@ -198,11 +199,12 @@ class Thread:
         """
         if self._handle is None:
             raise RuntimeError(f"{self!r}: call Thread.__init__() in it before start()")
+        if not self._ticket:
+            raise self._started_before()
+        ticket: list[bool] = []
         try:
-            self._ticket.pop()
-        except IndexError:
-            raise RuntimeError(f"{self!r}: threads can only be started once; make a new Thread") from None
-        try:
+            # In one call of C code: a ticket that is gone is in our hands, wherever a signal handler's exception strikes.
+            ticket += starmap(self._ticket.pop, ((),))
             context = self._context
             if context is None and _inherit_context:
                 from contextvars import copy_context
@@ -219,15 +221,21 @@ class Thread:
             start_joinable_thread(_Course(self, gate, context), self._handle, daemon_threads_allowed())
             self._ident = self._handle.ident
             known = gate.acquire(True, PATIENCE)
-        except BaseException:
-            # The exception of a signal handler may strike when the thread is running already.
-            self._attended.clear()
-            self._ident = self._handle.ident or None
-            if self._ident is None:
-                self._as_if_never_started()
+        except BaseException as error:
+            if ticket:
+                # The exception of a signal handler may strike when the thread is running already.
+                self._attended.clear()
+                self._ident = self._handle.ident or None
+                if self._ident is None:
+                    self._as_if_never_started()
+            elif isinstance(error, IndexError):
+                raise self._started_before() from None
             raise
         if not self._began:
             self._insist(known)
+
+    def _started_before(self) -> RuntimeError:
+        return RuntimeError(f"{self!r}: threads can only be started once; make a new Thread")
 
     def _insist(self, known: bool) -> None:
         """In start(), of a thread that has not begun: if it is dead, raise; if that is not known, wait no longer."""
@@ -396,8 +404,12 @@ class _Departure:
         self.thread = thread
 
     def __del__(self) -> None:
-        alive.pop(id(self.thread), None)
-        self.thread._handle.finish()
+        _depart(self.thread)
+
+
+def _depart(thread: Thread) -> None:
+    alive.pop(id(thread), None)
+    thread._handle.finish()
 
 
 def _adopt() -> Thread:
@@ -405,6 +417,10 @@ def _adopt() -> Thread:
     if ident == _main._ident:
         thread = _main
     else:
+        for other in snapshot():
+            # Whoever had this identifier before has ended, even if its last value is not destroyed yet (PyPy).
+            if other._ident == ident and isinstance(other, _AdoptedThread):
+                _depart(other)
         known = _standard.known_as(ident)
         name, daemon = (f"Dummy-{_next_number()}", True) if known is None else known
         thread = _AdoptedThread(ident, name, daemon)
