@@ -455,7 +455,7 @@ def workers_are_replaced_after_their_quota(make):
 
 def a_forked_child_is_refused(make):
     pool = make(1)
-    running = pool.submit(time.sleep, 1)
+    running = pool.submit(time.sleep, 0.5)
     until(running.running)
     pid = os.fork()
     if not pid:
@@ -494,7 +494,7 @@ def a_call_that_was_sent_ahead_does_not_wait_behind_a_long_one(make):
 def ctrl_c_at_birth_interrupts_the_first_call(make):
     pool = make(1)
     future = pool.submit(time.sleep, 60)
-    until(lambda: pids(pool) and pids(pool)[0])
+    until(future.running)
     os.kill(pids(pool)[0], signal.SIGINT)
     raises(KeyboardInterrupt, future.result, 20)
     assert pool.submit(identity, 1).result(10) == 1
@@ -527,7 +527,7 @@ def workers_die_at_any_moment(make):
         victim = random.choice([pid for pid in pids(pool) if pid])
         os.kill(victim, signal.SIGKILL)
         start = time.monotonic()
-        done, not_done = futures.wait(submitted, 5)
+        _, not_done = futures.wait(submitted, 5)
         assert not not_done, (not_done, pool, time.monotonic() - start)
         error = submitted[-1].exception(5)
         assert isinstance(error, BrokenProcessPool), error

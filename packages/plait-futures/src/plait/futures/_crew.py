@@ -64,9 +64,10 @@ from time import monotonic
 
 from .._thread import RLock, get_ident, register_after_fork
 from ..multiprocessing.connection import Pipe
-from ..threading import Thread, register_atexit
+from ..threading import Thread
 from ._errors import BrokenExecutor
 from ._future import CANCELLED
+from ._open import closed, opened
 from ._threadpool import conclude
 from ._wire import (
     CHUNK_VALUES,
@@ -321,16 +322,15 @@ class Crew:
                 for _ in range(self.most if self.all_at_once else 1):
                     self._recruit()
                 self.manager = Thread(target=_manage, args=(self,), name=f"{self.name}-manager")
-                _open_crews[id(self)] = self
+                opened(self)
                 self.manager.start()
             except BaseException as error:
-                _open_crews.pop(id(self), None)
+                closed(self)
                 self.broken = True
                 self.cause = error
                 self.refusal = f"the workers of the process pool could not be started: {error}"
                 self._end_processes()
                 raise
-            _arm()
 
     def signal_all(self, kill: bool) -> None:
         for member in list(self.members):
@@ -706,7 +706,7 @@ def _manage(crew: Crew) -> None:
         crew.broken = True
         raise
     finally:
-        _open_crews.pop(id(crew), None)
+        closed(crew)
         if crew.broken:
             crew.fail_all()
         crew._end_processes()
@@ -716,29 +716,9 @@ def _manage(crew: Crew) -> None:
         crew.fail_all()
 
 
-# Crews whose manager runs and has not been told to end.
-_open_crews: dict[int, Crew] = {}
-
-
-class _Arming:
-    armed = False
-
-
-def _arm() -> None:
-    if not _Arming.armed:
-        _Arming.armed = True
-        register_atexit(_close_all)
-
-
-def _close_all() -> None:
-    _Arming.armed = False
-    for crew in list(_open_crews.values()):
-        crew.close("cannot schedule new futures: the interpreter is shutting down")
-
-
 def _forked(crew: Crew) -> None:
     """In the child of a fork, a worker or not: our ends of the pipes are the parent's alone, and so is the work."""
-    _open_crews.pop(id(crew), None)
+    closed(crew)
     crew.beginning = RLock()
     ours = crew.starting_in == get_ident()
     for member in crew.members:

@@ -29,6 +29,13 @@ def check_buffersize(buffersize: int | None) -> None:
         raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
 
 
+def check_workers(max_workers: int, initializer: object) -> None:
+    if max_workers <= 0:
+        raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+    if initializer is not None and not callable(initializer):
+        raise TypeError(f"initializer must be a callable, not {initializer!r}")
+
+
 class Executor:
     """Runs calls elsewhere and hands out futures. The base of the pools, and of executors of your own.
 

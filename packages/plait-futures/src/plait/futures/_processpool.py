@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from itertools import islice
 from time import monotonic
-from weakref import ref
 
 from .. import multiprocessing
 from .._thread import get_ident
 from ._crew import BrokenProcessPool, Crew
-from ._executor import Executor, check_buffersize, submit_all
+from ._executor import Executor, check_buffersize, check_workers, submit_all
 from ._future import Future
+from ._open import watch
 from ._threadpool import processors
 from ._wire import Functions
 
@@ -40,15 +40,15 @@ class ProcessPoolExecutor(Executor):
     raises here.
 
     Accepted calls are made even if the executor is dropped or the interpreter is about to exit, which waits for
-    them. Workers end when this process dies, after the call
-    they are at. In a forked child the executor refuses with BrokenProcessPool.
+    them. Workers are killed when this process dies (elsewhere than on Linux: end after the call they are at). In a
+    forked child the executor refuses with BrokenProcessPool.
 
     All methods may be called in any thread, in callbacks (which run in the manager thread, so none should take
     long), signal handlers and finalisers.
 
     Differs from `concurrent.futures.ProcessPoolExecutor`: arguments are pickled in `submit`, not some time later;
     up to 8 ms of calls of functions that are known to be short are sent to a worker ahead, and can no longer be
-    cancelled.
+    cancelled. If it does not come to them within 16 ms, others get them.
     """
 
     _standard_name = "ProcessPoolExecutor"
@@ -64,10 +64,7 @@ class ProcessPoolExecutor(Executor):
     ) -> None:
         if max_workers is None:
             max_workers = processors()
-        if max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
-        if initializer is not None and not callable(initializer):
-            raise TypeError(f"initializer must be a callable, not {initializer!r}")
+        check_workers(max_workers, initializer)
         if mp_context is None:
             mp_context = multiprocessing.get_context(None if max_tasks_per_child is None else "spawn")
         if max_tasks_per_child is not None:
@@ -82,16 +79,7 @@ class ProcessPoolExecutor(Executor):
         self._max_workers = max_workers
         crew = self._crew = Crew(max_workers, mp_context, initializer, initargs, max_tasks_per_child)
         crew.name = type(self).__name__
-
-        # Weakly: with nothing started, executor and crew go together, without the garbage collector.
-        shared = ref(crew)
-
-        def dropped(_: object) -> None:
-            crew = shared()
-            if crew is not None:
-                crew.close("cannot schedule new futures: the executor is gone")
-
-        crew.handle = ref(self, dropped)
+        crew.handle = watch(self, crew)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self._crew.members)} of {self._max_workers} processes>"

@@ -40,15 +40,15 @@ from __future__ import annotations
 import os
 from itertools import count
 from time import monotonic
-from weakref import ref
 
 from .._thread import RLock, get_ident, register_after_fork
 from ..queue import Empty, SimpleQueue
-from ..threading import Thread, register_atexit
+from ..threading import Thread
 from ._errors import BrokenExecutor
-from ._executor import Executor, check_buffersize
+from ._executor import Executor, check_buffersize, check_workers
 from ._future import CANCELLED, Future
 from ._map import Results, Work
+from ._open import closed, opened, watch
 from ._standard import report
 
 TYPE_CHECKING = False
@@ -137,8 +137,7 @@ class _Staff:
                 thread = Thread(target=_work, args=(self, desk), name=f"{self.prefix}_{number}")
                 self.desks.append(desk)
                 self.threads.append(thread)
-                _open_staffs[id(self)] = self
-                _arm()
+                opened(self)
                 try:
                     thread.start()
                 except BaseException:
@@ -214,7 +213,7 @@ def _work(staff: _Staff, desk: list[Any]) -> None:
         _answer_calls(staff, desk)
     finally:
         # There is a None in the queue for good, so the exit of the interpreter need not tell the others.
-        _open_staffs.pop(id(staff), None)
+        closed(staff)
 
 
 def _answer_calls(staff: _Staff, desk: list[Any]) -> None:
@@ -269,29 +268,9 @@ def _pass_over(staff: _Staff, future: Any) -> None:
         future.cancel()
 
 
-# Every staff whose workers have not been told to go home.
-_open_staffs: dict[int, _Staff] = {}
-
-
-class _Arming:
-    armed = False
-
-
-def _arm() -> None:
-    if not _Arming.armed:
-        _Arming.armed = True
-        register_atexit(_close_all)
-
-
-def _close_all() -> None:
-    _Arming.armed = False
-    for staff in list(_open_staffs.values()):
-        staff.close("cannot schedule new futures: the interpreter is shutting down")
-
-
 def _forked(staff: _Staff) -> None:
     """In the child of a fork: the threads stayed behind. Fail what they would have done."""
-    _open_staffs.pop(id(staff), None)
+    closed(staff)
     if not staff.threads:
         staff.hiring = RLock()
         return
@@ -348,23 +327,11 @@ class ThreadPoolExecutor(Executor):
     ) -> None:
         if max_workers is None:
             max_workers = min(MOST_BY_DEFAULT, processors() + MORE_THAN_PROCESSORS)
-        if max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
-        if initializer is not None and not callable(initializer):
-            raise TypeError(f"initializer must be a callable, not {initializer!r}")
+        check_workers(max_workers, initializer)
         self._max_workers = max_workers
         prefix = thread_name_prefix or f"{type(self).__name__}-{next(_pool_numbers)}"
         staff = self._staff = _Staff(max_workers, prefix, initializer, initargs)
-
-        # Weakly: with nothing started, executor and staff go together, without the garbage collector.
-        shared = ref(staff)
-
-        def dropped(_: object) -> None:
-            staff = shared()
-            if staff is not None:
-                staff.close("cannot schedule new futures: the executor is gone")
-
-        staff.handle = ref(self, dropped)
+        staff.handle = watch(self, staff)
         register_after_fork(staff, _forked)
 
     def __repr__(self) -> str:

@@ -2,9 +2,9 @@
 """What a pool of processes and its workers say to each other.
 
 Two pipes per worker, calls and answers; nobody else reads or writes either. A frame is a fixed word, the length, and a
-pickle of built-in types only, so that unpickling a frame cannot fail. Whatever the user gave is in it as bytes of its own and
-is unpickled by itself: one bad argument, function, result or exception spoils one call. Immutable atoms travel as
-they are.
+pickle of built-in types only, so that unpickling a frame cannot fail. Whatever the user gave is in it as bytes of its
+own and is unpickled by itself: one bad argument, function, result or exception spoils one call. Immutable atoms
+travel as they are.
 
   frame to a worker    (definitions, calls): functions that are new to it, as (number, pickle), then
                        (call number, shape, function number, body) for each call

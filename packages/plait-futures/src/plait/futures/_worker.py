@@ -53,12 +53,15 @@ class _Interruption:
         self.wanted = False
         # It came at another moment, while there was a call to make.
         self.missed = False
+        # While the worker waits for a call: whether there is one.
+        self.has_call: Callable[[], bool] | None = None
 
     def __call__(self, *_: object) -> None:
         if self.wanted:
             self.wanted = False
             raise KeyboardInterrupt
-        self.missed = True
+        if self.has_call is None or self.has_call():
+            self.missed = True
 
     def install(self, unblock: bool) -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -162,10 +165,13 @@ class _Calls:
         self._tickets = tickets
         self._worker = worker
         self._interruption = interruption
-        self._poller = select.poll()
-        self._poller.register(tickets, select.POLLIN)
         self._frames = Frames()
         self._known: deque[Any] = deque()
+
+    def _is_next_here(self, milliseconds: int | None = 0) -> bool:
+        poller = select.poll()  # one of its own: a signal handler asks in the middle of a wait
+        poller.register(self._tickets, select.POLLIN)
+        return bool(poller.poll(milliseconds))
 
     def next(self) -> Any:
         """The next call, now ours to make; None if there will be no more."""
@@ -174,8 +180,10 @@ class _Calls:
                 ticket = os.read(self._tickets, TICKET.size)
                 break
             except BlockingIOError:
-                self._poller.poll()
                 self._interruption.missed = False
+                self._interruption.has_call = self._is_next_here
+                self._is_next_here(None)
+                self._interruption.has_call = None
         if not ticket:
             return None
         (number,) = TICKET.unpack(ticket)
