@@ -181,8 +181,12 @@ def test_starting_and_talking_import_nothing_that_a_signal_handler_could_find_ha
         "print(*sorted(set(sys.modules) - before - {'_posixsubprocess'}))\n"
     )
     result = script(code)
-    if sys.implementation.name == "cpython":
-        assert result.stdout == "\n", result.stderr
+    assert result.returncode == 0, result.stderr
+    loaded = result.stdout.split()
+    if sys.implementation.name != "cpython" or sys.version_info < (3, 11):
+        # Not ours: 3.10's fork_exec imports the standard module, which is fit for that.
+        loaded = [name for name in loaded if name.startswith(PACKAGE)]
+    assert loaded == []
 
 
 def test_starts_in_a_signal_handler_do_not_disturb_the_interrupted_start():
@@ -191,9 +195,10 @@ def test_starts_in_a_signal_handler_do_not_disturb_the_interrupted_start():
         "piece = importlib.import_module(sys.argv[1])\n"
         "said = []\n"
         "def handler(*_):\n"
-        "    if len(said) < 40: said.append(piece.run(['cat'], input=b'y', capture_output=True).stdout)\n"
+        "    said.append(piece.run(['cat'], input=b'y', capture_output=True).stdout)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.0003 * (len(said) % 10 + 1))\n"  # not before this one is done
         "signal.signal(signal.SIGALRM, handler)\n"
-        "signal.setitimer(signal.ITIMER_REAL, 0.002, 0.003)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.002)\n"
         "while len(said) < 40:\n"
         "    assert piece.run(['cat'], input=b'x', capture_output=True).stdout == b'x'\n"
         "signal.setitimer(signal.ITIMER_REAL, 0)\n"

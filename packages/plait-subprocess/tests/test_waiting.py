@@ -51,11 +51,24 @@ def start(command, **options):
     return Popen(command, shell=isinstance(command, str), **options)
 
 
-def script(code, *arguments, timeout=20.0, **options):
-    """Run *code* in a fresh interpreter that can import what we can."""
+# Without these, a fresh interpreter would use what the kernel has, whatever the `kernel` fixture says.
+LESS = {
+    "pidfd": "",
+    "waitid": "handle_module._pidfd_works = False\n",
+    "waitpid": "handle_module._pidfd_works, handle_module._waitid = False, None\n",
+}
+
+
+def script(code, kernel, timeout=20.0, **options):
+    """Run *code* in a fresh interpreter that can import what we can and has no more than *kernel*."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    prelude = "import importlib, sys\nhandle_module = importlib.import_module(sys.argv[1] + '._handle')\n"
     return run(
-        [sys.executable, "-c", code, PACKAGE, *arguments], timeout=timeout, env=env, text=True, **options
+        [sys.executable, "-c", prelude + LESS[kernel] + code, PACKAGE],
+        timeout=timeout,
+        env=env,
+        text=True,
+        **options,
     )
 
 
@@ -197,7 +210,7 @@ def _fork_false():
     return pid
 
 
-def test_children_that_the_kernel_reaps_are_waited_for():
+def test_children_that_the_kernel_reaps_are_waited_for(kernel):
     code = (
         "import importlib, signal, sys, time\n"
         "piece = importlib.import_module(sys.argv[1])\n"
@@ -209,10 +222,10 @@ def test_children_that_the_kernel_reaps_are_waited_for():
         "try: piece.run(['no-such-program'])\n"
         "except FileNotFoundError: print('clear')\n"
     )
-    assert script(code, stdout=PIPE).stdout == "0 0 True\nclear\n"
+    assert script(code, kernel, stdout=PIPE).stdout == "0 0 True\nclear\n"
 
 
-def test_a_sigchld_handler_may_poll_and_wait():
+def test_a_sigchld_handler_may_poll_and_wait(kernel):
     code = (
         "import importlib, signal, sys\n"
         "piece = importlib.import_module(sys.argv[1])\n"
@@ -230,10 +243,10 @@ def test_a_sigchld_handler_may_poll_and_wait():
         "    live.clear()\n"
         "print('done')\n"
     )
-    assert script(code, stdout=PIPE).stdout == "done\n"
+    assert script(code, kernel, stdout=PIPE).stdout == "done\n"
 
 
-def test_a_sigchld_handler_that_takes_every_status_does_no_harm():
+def test_a_sigchld_handler_that_takes_every_status_does_no_harm(kernel):
     code = (
         "import importlib, os, signal, sys\n"
         "piece = importlib.import_module(sys.argv[1])\n"
@@ -247,7 +260,7 @@ def test_a_sigchld_handler_that_takes_every_status_does_no_harm():
         "    assert piece.run(['echo'], capture_output=True).stdout == b'\\n'\n"
         "print('done')\n"
     )
-    assert script(code, stdout=PIPE).stdout == "done\n"
+    assert script(code, kernel, stdout=PIPE).stdout == "done\n"
 
 
 def test_a_forked_copy_refuses_to_wait_for_the_parents_child():
@@ -287,7 +300,7 @@ def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
     pid, ref = process.pid, weakref.ref(process)
     with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):
         del process
-    gc.collect()
+        gc.collect()
     assert ref() is None
     assert [handle.pid for handle in popen_module._abandoned] == [pid]
     # Wait for its end without taking the status.
@@ -429,7 +442,7 @@ class TestProcessHandle:
 
 def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
     if kernel == "waitid":
-        pytest.skip("the child interpreter of this test chooses for itself; twice is enough")
+        pytest.skip("takes its time, and is in between the other two")
     code = (
         "import importlib, os, signal, sys, threading, time\n"
         "piece = importlib.import_module(sys.argv[1])\n"
@@ -451,4 +464,4 @@ def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
         "try: piece.run(['sleep', '60'])\n"
         "except KeyboardInterrupt: print('run', time.monotonic() - began < 5)\n"
     )
-    assert script(code, stdout=PIPE).stdout == "wait 5\ncommunicate 5\nwith 5\nrun True\n"
+    assert script(code, kernel, stdout=PIPE).stdout == "wait 5\ncommunicate 5\nwith 5\nrun True\n"

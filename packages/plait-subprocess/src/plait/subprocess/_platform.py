@@ -31,6 +31,7 @@
 #   handler either. `_posixsubprocess.fork_exec` blocks all signals around it and does everything in C; it
 #   falls back to fork where vfork cannot serve (a preexec_fn, a change of user). It is private, and its
 #   arguments have changed four times.
+#   (3.10's imports the standard `subprocess` by itself, on the first start. Nothing of it is used here.)
 #
 #   Signals. What the interpreter ignores for its own sake (SIGPIPE, SIGXFZ, SIGXFSZ) would be ignored by the
 #   child too; restore_signals puts the default back. Handlers do not survive exec. The signal mask does, on
