@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing.connection as standard
 import os
+import pickle
 import signal
 import socket
 import threading
@@ -307,3 +308,25 @@ def test_echo_through_a_child(ctx):
     process.join(20)
     assert process.exitcode == 0
     here.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"\xff\xff\xff\xfe", OSError),
+        (b"\x80\0\0\0" + b"x" * 100, OSError),
+        (b"\xff" * 12, EOFError),
+        (b"\x7f\xff\xff\xff" + b"x" * 10, EOFError),
+        (b"\xff\xff\xff\xff\0\0\1\0\0\0\0\0", EOFError),
+        (b"\0\0", EOFError),
+        (b"\0\0\0\5\x80\5x..", pickle.UnpicklingError),
+    ],
+)
+def test_bytes_that_are_no_message_are_an_error_at_once(data, error):
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    begin = time.monotonic()
+    with Connection(reader, writable=False) as connection, pytest.raises(error):
+        connection.recv()
+    assert time.monotonic() - begin < 2

@@ -342,6 +342,14 @@ def handler(*_):
         armed.clear()
         raise ZeroDivisionError
 
+def fill():
+    armed.append(1)
+    while armed:
+        try:
+            queue.put(0, timeout=0.0001)
+        except Full:
+            armed.clear()
+
 queue = mp.Queue(3)
 queue.put(queue.qsize())
 queue.get()
@@ -351,13 +359,9 @@ end = time.monotonic() + 0.7
 while time.monotonic() < end or interrupted < 20:
     signal.setitimer(signal.ITIMER_REAL, 0.00001 + 0.0001 * random.random())
     try:
-        armed.append(1)
-        while armed:
-            queue.put(0, timeout=0.0001)
+        fill()
     except ZeroDivisionError:
         interrupted += 1
-    except Full:
-        pass
     armed.clear()
     try:
         while True:

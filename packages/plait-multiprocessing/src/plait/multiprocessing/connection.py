@@ -61,6 +61,8 @@ _ATOMIC = min(getattr(select, "PIPE_BUF", 512), 4096)
 _JOIN = 16384
 # No single read asks for more: the buffer is allocated before the first byte is here.
 _READ_MAX = 1 << 20
+# A message that says it is longer than this has to prove it before it gets more memory.
+_TRUSTED = 64 << 20
 # poll() takes milliseconds in a C int.
 _LONGEST_POLL = 86400.0
 
@@ -307,6 +309,11 @@ class Connection:
                 head = self._read(fd, 4)
                 size = int.from_bytes(head, "big", signed=True)
                 if size < 0:
+                    if size != -1:
+                        self._fd = None
+                        raise OSError(
+                            f"a message of {size} bytes: what came is no message; connection closed"
+                        )
                     size = int.from_bytes(self._read(fd, 8), "big")
                 if maxlength is not None and size > maxlength:
                     self._fd = None
@@ -343,11 +350,17 @@ class Connection:
                 pieces.append(piece)
                 left -= len(piece)
             return b"".join(pieces)
-        whole = bytearray(size)
-        filled = len(first)
-        whole[:filled] = first
+        whole = bytearray(first)
+        while len(whole) < size:
+            # Memory is taken as the bytes come in: the length alone may be a lie.
+            self._read_more(fd, whole, min(size - len(whole), max(_TRUSTED, len(whole))))
+        return bytes(whole)
+
+    def _read_more(self, fd: int, whole: bytearray, size: int) -> None:
+        filled = len(whole)
+        whole.extend(bytes(size))
         with memoryview(whole) as view:
-            while filled < size:
+            while filled < len(view):
                 self._check_still_open()
                 try:
                     count = os.readv(fd, [view[filled:]])
@@ -357,7 +370,6 @@ class Connection:
                 if not count:
                     raise EOFError(f"{self!r}: the other end was closed")
                 filled += count
-        return bytes(whole)
 
     def _read_some(self, fd: int, size: int) -> bytes:
         while True:
