@@ -298,7 +298,7 @@ def test_a_forked_copy_refuses_to_wait_for_the_parents_child():
 def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
     process = start(["sleep", "0.2"])
     pid, ref = process.pid, weakref.ref(process)
-    with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):
+    with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):  # noqa: PT031
         del process
         gc.collect()
     assert ref() is None

@@ -256,7 +256,8 @@ class Popen:
                 self._size_pipes(ends.mine, pipesize)
             request.stdin, request.stdout, request.stderr = ends.child
             # Before the start, so that a wrong encoding is found out before the program has done anything.
-            self._open_streams(ends, raw, bufsize)
+            if ends.mine != [-1, -1, -1]:
+                self._open_streams(ends, raw, bufsize)
             self.pid = _platform.start(request)
             self._handle = ProcessHandle(self.pid)
             ends.close(keep_feeding=stdin is OWN_PIPE)
