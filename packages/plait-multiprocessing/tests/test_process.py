@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -333,3 +334,74 @@ except ValueError as e:
     assert result.returncode == 0, result.stderr
     assert "already 'fork'" in result.stdout
     assert "'teleport'" in result.stdout
+
+
+def test_missing_interpreter_is_named_and_leaves_nothing_open():
+    ctx = mp.get_context("spawn")
+    from plait.multiprocessing import spawn
+
+    executable = spawn.get_executable()
+    before = open_descriptors()
+    try:
+        for nothing, error, text in (
+            (None, RuntimeError, "set_executable"),
+            ("/no/such/python", OSError, "/no/such"),
+        ):
+            ctx.set_executable(nothing)
+            with pytest.raises(error, match=text):
+                ctx.Process(target=targets.nothing).start()
+    finally:
+        ctx.set_executable(executable)
+    assert open_descriptors() <= before
+
+
+@pytest.mark.skipif(not hasattr(signal, "pidfd_send_signal"), reason="without pidfd each check takes turns")
+def test_many_short_processes_leave_neither_descriptors_nor_zombies():
+    ctx = mp.get_context("fork")
+    started(ctx, targets.nothing).join()
+    before = open_descriptors()
+    for i in range(100):
+        process = started(ctx, targets.nothing)
+        if i % 3:
+            process.join()
+    for process in mp.active_children():
+        process.join()
+    del process
+    assert open_descriptors() <= before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_child_killed_at_any_moment_of_its_start_ends_every_wait():
+    ctx = mp.get_context("spawn")
+    for i in range(6):
+        here, there = ctx.Pipe()
+        process = started(ctx, targets.close_and_sleep, there, b"x" * 1_000_000)
+        there.close()
+        time.sleep(0.015 * i)
+        process.kill()
+        try:
+            assert here.recv() == "here"
+        except EOFError:
+            pass
+        process.join(10)
+        assert process.exitcode == -signal.SIGKILL
+        here.close()
+
+
+def test_no_descriptors_left_is_an_error_and_nothing_is_lost(ctx):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError):
+        started(ctx, targets.nothing).join()
+    before = open_descriptors()
+    for spare in range(8):
+        for make in (lambda: started(ctx, targets.nothing).join(), ctx.Queue, ctx.Lock, ctx.Pipe):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (before + spare - 1, limits[1]))
+            try:
+                with contextlib.suppress(OSError):
+                    make()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert open_descriptors() <= before

@@ -84,7 +84,12 @@ def interpreter_flags() -> list[str]:
 
 def get_command_line(fd: int) -> list[str]:
     """The command of a child that finds its instructions in the descriptor *fd*."""
-    executable = os.fsdecode(get_executable())
+    executable = os.fsdecode(get_executable() or "")
+    if not executable:
+        raise RuntimeError(
+            "no interpreter to start a process with: sys.executable is empty here; "
+            "call set_executable() first, or use the 'fork' start method"
+        )
     if getattr(sys, "frozen", False):
         return [executable, _FLAG, f"fd={fd}"]
     return [executable, *interpreter_flags(), "-c", _BOOTSTRAP.format(fd=fd), _FLAG]
@@ -127,7 +132,8 @@ def get_preparation_data(name: str) -> dict[str, Any]:
             data["main_name"] = str(module)
     else:
         path = getattr(main, "__file__", None) or process._main_path
-        if path is not None and not getattr(sys, "frozen", False):
+        # A program that was read from a pipe calls itself "<stdin>" on some Pythons.
+        if path is not None and not str(path).startswith("<") and not getattr(sys, "frozen", False):
             data["main_path"] = os.path.join(_start_directory, os.fspath(path))
     return data
 
