@@ -7,7 +7,8 @@
 #   - Before that, the callbacks of `register_atexit` run, last-registered first: a pool whose workers wait for work
 #     has to tell them to go home before anybody waits for them.
 #   - One failing callback is reported and does not keep the others from running.
-#   - A callback may register another, a thread may start another: it goes on until there are none left.
+#   - A callback may register another, a thread may start another: it goes on until there are none left. What a thread
+#     registers while we join is called when the join that is under way has ended.
 #   - It happens once per process. A forked child begins anew, with the callbacks that the parent had registered and
 #     not yet called: they belong to objects that the child has, too.
 #   - Someone who interrupts the joining (Ctrl-C) is not made to wait a second time.
