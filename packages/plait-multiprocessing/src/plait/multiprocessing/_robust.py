@@ -267,33 +267,45 @@ class Word:
     def release(self) -> None:
         """Give the lock back, whoever took it; the recursive one only by the thread that did."""
         seen: list[Any] = []
-        refusal: list[str] = []
-        me = self._file.me if self._recursive else 0
-        thread = get_ident()
-
-        def free(state: tuple[int, ...]) -> tuple[int, ...] | None:
-            refusal.clear()
-            if self._recursive:
-                if state[0] != me or state[2] != thread:
-                    refusal.append("attempt to release recursive lock not owned by thread")
-                    return None
-            elif not state[0]:
-                refusal.append("semaphore or lock released too many times: this Lock is not locked")
-                return None
-            seen[:] = [state[:5]]
-            return _one_less(state)
-
         try:
-            self._change(free)
+            refusal = self._free(seen)
         except BaseException:
             # A signal handler raised in the middle. The caller's `with` will not come back: finish for him.
             if seen:
                 self._give_back(seen)
             else:
-                self._change(free)
+                self._free(seen)
             raise
         if refusal:
-            raise (AssertionError if self._recursive else ValueError)(refusal[0])
+            raise (AssertionError if self._recursive else ValueError)(refusal)
+
+    def _free(self, seen: list[Any]) -> str:
+        """Give it back once; why not, if not. *seen*: the owner's part of the state before."""
+        # `_change`, written out, because every release comes through here.
+        file = self._file
+        fd, memory = file.fd, file.memory
+        with file.mutex:
+            me = file.me
+            while True:
+                self._todo.clear()
+                todo = self._todo = [_HERE]
+                try:
+                    file.lock()
+                    state = _unpack(memory)
+                    if self._recursive:
+                        if state[0] != me or state[2] != get_ident():
+                            return "attempt to release recursive lock not owned by thread"
+                    elif not state[0]:
+                        return "semaphore or lock released too many times: this Lock is not locked"
+                    seen[:] = (state[:5],)
+                    new = _one_less(state)
+                    if state[5] and not new[0]:
+                        self._bell.ring()  # before the word: see above
+                    done = [*map(memory.__setitem__, todo, (_pack(*new),))]
+                finally:
+                    lockf(fd, LOCK_UN, 1)
+                if done:
+                    return ""
 
     def _change(self, decide: Any) -> None:
         """One change of the state under the record lock: from what it is to `decide(what it is)`; None: none."""
