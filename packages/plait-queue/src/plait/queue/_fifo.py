@@ -1,5 +1,15 @@
 # SPDX-License-Identifier: MIT
-# The queue: one owner-aware lock, one deque, and three lines of waiting calls.
+# The queue: a deque, two counters, and, once somebody has to wait, an owner-aware lock and three lines of waiting
+# calls.
+#
+# Two modes
+#   Free: until somebody looks at `mutex` or `queue`, get() pops from the deque and put() to an unbounded queue appends
+#   to it without the mutex. Both then look for waiting calls; a call that has to wait enters its line and then looks
+#   at the deque once more. Whichever comes second sees the other, so no wake-up is lost. This rests on one call of a
+#   C function being whole for other threads (CPython with its global lock; see _platform.py).
+#   Locked: everything happens under the mutex. So it is for good after the first look at `mutex`, `queue` or a
+#   Condition, after shutdown, after an interrupted getter gave an item back, for subclasses with hooks, and from the
+#   beginning on PyPy and on CPython without the global lock. `_close` says how a queue gets from here to there.
 #
 # Always true when the mutex is free
 #   - nobody waits in vain: no getter waits while there is stock, no putter while there is room, no joiner while
@@ -36,14 +46,15 @@
 #
 # What if it is forked here
 #   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread
-#   itself holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment.
+#   itself holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment. Counting an
+#   item and storing it cannot be parted by a fork; a hook of a subclass can, and is then not counted.
 #
 # Subclasses and meddlers
 #   `_init/_put/_get/_qsize` are honoured where a class overrides them; then items pass through them (in the thread
 #   that happens to settle). `queue` may be read, changed or replaced under `mutex`. The three Conditions of the
 #   standard module exist from the moment somebody asks for one; their notify() settles the queue too, so
 #   `q.queue.clear(); q.not_full.notify_all()` wakes our putters, and a user waiting in `q.not_empty.wait()` is
-#   notified by our put(). All of this takes the long way round (`_odd`); a queue nobody meddled with never sees it.
+#   notified by our put(). Those take the long way round (not `_plain`); a queue nobody meddled with never sees it.
 
 from __future__ import annotations
 
@@ -111,7 +122,8 @@ class Queue(Of["T"]):
     same thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are
     served in the order in which they came.
 
-    Differs from the standard `queue.Queue` in those guarantees; in that `mutex` is an `RLock`; and in that
+    Differs from the standard `queue.Queue` in those guarantees; in that `mutex` is an `RLock` (and everything happens under it
+    only from the first look at it on); and in that
     `not_empty`, `not_full` and `all_tasks_done` are made when they are first looked at. A put() that interrupts
     another put() of the same thread may exceed *maxsize* by one.
     """
@@ -129,12 +141,15 @@ class Queue(Of["T"]):
     _parked: deque[T] = _NOBODY  # put while a hook of a subclass was running in the same thread
     _late: deque[T] = _NOBODY  # the stock of the free days, see _close
     _takes = _locked_takes = _late_takes = _NO_MORE
+    _stock: Any
     _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
     _lock = _Furniture()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._hooked = any(getattr(cls, hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize"))
+        cls._hooked = any(
+            getattr(cls, hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize")
+        )
         cls._plain = not cls._hooked
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -374,7 +389,7 @@ class Queue(Of["T"]):
     # ---------------------------------------------------------
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
-        self._stock: Any = deque()
+        self._stock = deque()
         takes = self._locked_takes = starmap(self._stock.popleft, _ENDLESS)
         if WHOLE_STEPS and self._plain:
             self._takes = takes

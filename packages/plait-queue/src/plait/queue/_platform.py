@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the interpreter brings along for queues: a `SimpleQueue` written in C, and the `Empty` that it raises.
 
-The only file of this package that names anything private of the interpreter. Where the interpreter has no such module (PyPy), `Empty` is
-ours and there is no `SimpleQueue` here; the package then takes the one in `_simple.py`.
+The only file of this package that names anything private of the interpreter. Where that has no such module (PyPy),
+`Empty` is ours and there is no `SimpleQueue` here; the package then takes the one in `_simple.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from .._thread import RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from _queue import Empty, SimpleQueue
+    from collections.abc import Callable
 else:
     try:
         # Both or neither: `except Empty` has to catch what the C get() raises.

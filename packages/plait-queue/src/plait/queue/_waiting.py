@@ -13,12 +13,12 @@
 #   between taking the step and storing the name (3.11 and newer; one bytecode wide on 3.10 and PyPy). So steps that
 #   must not be torn are composed of C iterators here, and are taken by a `for` that ends at once.
 #
-# This has nothing to do with other threads: those are kept out by the queue's mutex.
+# This has nothing to do with other threads: those are kept out by the queue's mutex, or, in its free mode (_fifo.py),
+# by the interpreter's global lock.
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import count, repeat, starmap
+from itertools import repeat, starmap
 from time import monotonic
 
 from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["Tally", "Waiter", "move", "steps_of"]
+__all__ = ["Waiter", "move", "steps_of"]
 
 
 def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
@@ -41,16 +41,6 @@ def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
 def move(take: Callable[[], Any], give: Callable[[Any], Any]) -> Iterator[Any]:
     """An iterator, each step of which is `give(take())` in one piece."""
     return map(give, starmap(take, repeat(())))
-
-
-class Tally:
-    """Counts up, in one piece: `for _ in tally.steps: break`. `tally.shown[0]` is the number reached."""
-
-    __slots__ = ("shown", "steps")
-
-    def __init__(self, reached: int = 0) -> None:
-        self.shown = deque((reached,), maxlen=1)
-        self.steps: Iterator[Any] = map(self.shown.append, count(reached + 1))
 
 
 class Waiter:

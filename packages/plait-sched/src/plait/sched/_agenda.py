@@ -7,7 +7,7 @@
 #   matter which thread or signal handler they come from.
 #
 #   Everything else is an index that may lag behind the truth and is corrected when it is read:
-#     `_arrivals`  events entered since somebody last looked, unordered;
+#     `arrivals`   events entered since somebody last looked, unordered;
 #     `_ordered`   a list sorted backwards, the next event last: many arrivals at a time go here by one sort, which
 #                  Python's merge sort does in nearly linear time, since most of it is in order already;
 #     `_heap`      few arrivals at a time go here.
@@ -15,7 +15,7 @@
 #   they outnumber the others.
 #
 # Interruptions
-#   `add` and `take` are safe anywhere. `first` rearranges the index under an owner-aware lock. If it is interrupted
+#   Entering an event (into `pending`, then into `arrivals`) and `take` are safe anywhere. `first` rearranges the index under an owner-aware lock. If it is interrupted
 #   by a nested `first` (a scheduler run from a signal handler, or from the comparison of some exotic time), that one
 #   must not touch the half-done index and finds the smallest pending event by looking at all. If an exception out of
 #   a handler ends it, or a fork in another thread freezes it half-done, the index is built anew from the truth the
@@ -37,38 +37,37 @@ MANY = 24
 class Agenda:
     """The pending events of one scheduler."""
 
-    __slots__ = ("__weakref__", "_arrivals", "_heap", "_lock", "_ordered", "_rearranging", "pending")
+    __slots__ = ("__weakref__", "_heap", "_lock", "_ordered", "_rearranging", "arrivals", "pending")
 
     def __init__(self) -> None:
         self.pending: dict[int, Event] = {}
-        self._arrivals: dict[int, Event] = {}
+        self.arrivals: list[Event] = []
         self._ordered: list[Event] = []
         self._heap: list[Event] = []
         self._rearranging = False
         self._lock = RLock()
         register_after_fork(self, _free)
 
-    def add(self, event: Event) -> None:
-        """Make an event pending. O(1)."""
-        self.pending[event.sequence] = event
-        self._arrivals[event.sequence] = event
-
     def take(self, event: Event) -> bool:
         """Make an event not pending. O(1). False if it was not pending: it is for the caller to run only if true."""
         if self.pending.pop(event.sequence, None) is None:
             return False
-        self._arrivals.pop(event.sequence, None)
         return True
 
     def forget(self) -> None:
         """Drop what the index holds of cancelled events if that is most of it, so that it keeps nothing alive for
         long."""
-        if len(self._ordered) + len(self._heap) > 2 * len(self.pending) + MANY and self._lock.acquire(
-            blocking=False
-        ):
+        if self._mostly_gone() and self._lock.acquire(blocking=False):
             try:
                 if not self._rearranging:
-                    self.first()
+                    self._rearranging = True
+                    try:
+                        self.rebuild()
+                    except BaseException:
+                        self._start_over()
+                        raise
+                    finally:
+                        self._rearranging = False
             finally:
                 self._lock.release()
 
@@ -79,58 +78,62 @@ class Agenda:
                 return min(self.pending.copy().values(), default=None)
             self._rearranging = True
             try:
-                if self._arrivals:
-                    self._take_in()
-                elif len(self._ordered) > 2 * len(self.pending) + MANY:
-                    self._rebuild()
-                event = self._front()
-                if event is None and self.pending:
-                    # An interruption came between the two steps of add(), or in the middle of _take_in().
-                    self._rebuild()
-                    event = self._front()
+                arrivals, heap = self.arrivals, self._heap
+                if arrivals:
+                    if len(arrivals) > MANY:
+                        self._take_in()
+                        heap = self._heap
+                    else:
+                        while arrivals:
+                            heappush(heap, arrivals.pop())
+                ordered, pending = self._ordered, self.pending
+                while ordered and ordered[-1][2] not in pending:
+                    ordered.pop()
+                while heap and heap[0][2] not in pending:
+                    heappop(heap)
+                if heap and (not ordered or heap[0] < ordered[-1]):
+                    return heap[0]
+                if ordered:
+                    return ordered[-1]
+                if not pending:
+                    return None
+                # An interruption came between the two steps of entering an event, or in the middle of _take_in().
+                self.rebuild()
+                return self._ordered[-1] if self._ordered else None
             except BaseException:
-                self._ordered = []
-                self._heap = []
-                self._arrivals = self.pending.copy()
+                self._start_over()
                 raise
             finally:
                 self._rearranging = False
-            return event
 
-    def _front(self) -> Event | None:
-        ordered, heap, pending = self._ordered, self._heap, self.pending
-        while ordered and ordered[-1].sequence not in pending:
-            ordered.pop()
-        while heap and heap[0].sequence not in pending:
-            heappop(heap)
-        if heap and (not ordered or heap[0] < ordered[-1]):
-            return heap[0]
-        return ordered[-1] if ordered else None
+    def _mostly_gone(self) -> bool:
+        return len(self._ordered) + len(self._heap) + len(self.arrivals) > 2 * len(self.pending) + MANY
+
+    def _start_over(self) -> None:
+        # The arrivals last: whoever interrupts this finds at worst too few of them, and events without an index.
+        self._ordered = []
+        self._heap = []
+        self.arrivals.extend(self.pending.copy().values())
 
     def _take_in(self) -> None:
-        if len(self._ordered) + len(self._heap) > 2 * len(self.pending) + MANY:
-            self._rebuild()
+        if self._mostly_gone():
+            self.rebuild()
             return
-        arrived = []
-        while self._arrivals:
-            try:
-                arrived.append(self._arrivals.popitem()[1])
-            except KeyError:
-                break  # cancelled just now
+        arrived = self.arrivals[:]
+        del self.arrivals[: len(arrived)]
         if len(arrived) <= MANY + len(self._ordered) // 8:
             for event in arrived:
                 heappush(self._heap, event)
         else:
-            arrived.reverse()
             arrived += self._heap
             self._heap = []
             self._ordered += arrived
             self._ordered.sort(reverse=True)
 
-    def _rebuild(self) -> None:
+    def rebuild(self) -> None:
         # In this order: an event that arrives meanwhile is in the arrivals, or in the copy, or in both. Twice does
         # no harm, for it is pending once.
-        self._arrivals.clear()
+        self.arrivals.clear()
         ordered = list(self.pending.copy().values())
         ordered.sort(reverse=True)
         self._ordered = ordered
@@ -144,7 +147,7 @@ def _free(agenda: Agenda) -> None:
     except RuntimeError:
         reset_lock(agenda._lock)
         if agenda._rearranging:
-            agenda._rebuild()
+            agenda.rebuild()
             agenda._rearranging = False
     else:
         agenda._lock.acquire()

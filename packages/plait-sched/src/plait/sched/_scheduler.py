@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["scheduler"]
 
+_make = tuple.__new__
 _NONE_GIVEN: Any = object()  # as default for kwargs: each event gets a dict of its own
 
 
@@ -99,11 +100,13 @@ class scheduler:  # noqa: N801 - the standard module's name
         Returns the event, which is what `cancel` takes. Never waits; a sleeping `run` wakes if this event is before
         the one it waits for.
         """
-        event = tuple.__new__(
-            Event,
-            (time, priority, next(self._numbers), action, argument, {} if kwargs is _NONE_GIVEN else kwargs),
+        number = next(self._numbers)
+        event = _make(
+            Event, (time, priority, number, action, argument, {} if kwargs is _NONE_GIVEN else kwargs)
         )
-        self._agenda.add(event)
+        agenda = self._agenda
+        agenda.pending[number] = event
+        agenda.arrivals.append(event)
         if self._naps:
             for nap in self._naps.copy():
                 if event < nap.event:
@@ -163,15 +166,16 @@ class scheduler:  # noqa: N801 - the standard module's name
         steady = timefunc is time.monotonic
         ours = delayfunc is time.sleep
         now: Any = None
-        first, take = agenda.first, agenda.take
+        first, pending = agenda.first, agenda.pending
         while True:
             event = first()
             if event is None:
                 return None
-            if now is None or not steady or now < event.time:
+            at, _, number, action, argument, kwargs = event
+            if now is None or not steady or now < at:
                 now = timefunc()
-                if now < event.time:
-                    to_go = event.time - now
+                if now < at:
+                    to_go = at - now
                     if not blocking:
                         return to_go
                     if ours:
@@ -179,8 +183,11 @@ class scheduler:  # noqa: N801 - the standard module's name
                     else:
                         delayfunc(to_go)
                     continue
-            if take(event):
-                event.action(*event.argument, **event.kwargs)
+            if pending.pop(number, None) is not None:  # nobody else has taken it
+                if kwargs:
+                    action(*argument, **kwargs)
+                else:
+                    action(*argument)
                 delayfunc(0)
 
     def _nap(self, event: Event, seconds: float) -> None:
