@@ -132,13 +132,14 @@ def demo(session: nox.Session) -> None:
     with told(session):
         python = wheelhouse.environment(demo_folder, sys.executable)
         wheelhouse.install(python, ["-c", str(SIBLINGS), *PACKAGES])
-    # The demo ends its own processes on Ctrl-C; nox must not be faster than that.
-    session.run(
-        *(str(python), str(ROOT / "tools" / "demo.py"), *session.posargs),
-        external=True,
-        interrupt_timeout=10,
-        terminate_timeout=5,
-    )
+    # The demo ends its own processes on Ctrl-C; nox must not be faster than that. Paths are the caller's.
+    with session.chdir(session.invoked_from):
+        session.run(
+            *(str(python), str(ROOT / "tools" / "demo.py"), *session.posargs),
+            external=True,
+            interrupt_timeout=10,
+            terminate_timeout=5,
+        )
 
 
 @nox.session(reuse_venv=True)
@@ -283,3 +284,7 @@ def clean(_session: nox.Session) -> None:
         ".import_linter_cache",
     ):
         shutil.rmtree(ROOT / name, ignore_errors=True)
+    for name in ("__pycache__", ".pytest_cache", ".hypothesis", ".tox"):
+        for folder in ("packages", "tests-integration", "tools"):
+            for left in [*(ROOT / folder).rglob(name)]:
+                shutil.rmtree(left, ignore_errors=True)

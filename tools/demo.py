@@ -26,6 +26,8 @@ from census import page, report, serial
 from census.measure import Record, Skipped, Source, find_sources
 from census.pipeline import Ended, Interrupted, Interruptions, Outcome, Settings, measure_concurrently
 
+from plait.multiprocessing import get_all_start_methods
+
 AGREED, DIFFERENT, WRONG_CALL, FAILED = 0, 1, 2, 3
 
 #: Above this many differing figures the rest is only counted.
@@ -61,14 +63,14 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--gzips", type=at_least_one, default=2, help="gzip children at a time (2)")
     parser.add_argument("--bound", type=at_least_one, default=64, help="results the queue holds at most (64)")
     parser.add_argument(
-        "--start-method", choices=["spawn", "fork", "forkserver"], help="of processes (plait's default)"
+        "--start-method", choices=get_all_start_methods(), help="of processes (plait's default)"
     )
     options = parser.parse_args(argv)
     options.gzip = shutil.which("gzip")
     if options.gzip is None:
         parser.error("there is no gzip on PATH, and this machine's own gzip is what is measured")
     if not os.path.isdir(options.folder):
-        parser.error(f"{options.folder} is not a folder")
+        parser.error(f"{os.path.abspath(options.folder)} is not a folder")
     if options.html and not os.path.isdir(os.path.dirname(os.path.abspath(options.html))):
         parser.error(f"{options.html}: its folder does not exist")
     return options
