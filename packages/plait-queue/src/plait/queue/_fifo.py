@@ -122,8 +122,8 @@ class Queue(Of["T"]):
     same thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are
     served in the order in which they came.
 
-    Differs from the standard `queue.Queue` in those guarantees; in that `mutex` is an `RLock` (and everything happens under it
-    only from the first look at it on); and in that
+    Differs from the standard `queue.Queue` in those guarantees; in that `mutex` is an `RLock`, under which everything
+    happens from the first look at it on; and in that
     `not_empty`, `not_full` and `all_tasks_done` are made when they are first looked at. A put() that interrupts
     another put() of the same thread may exceed *maxsize* by one.
     """

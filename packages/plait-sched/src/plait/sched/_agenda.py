@@ -15,11 +15,11 @@
 #   they outnumber the others.
 #
 # Interruptions
-#   Entering an event (into `pending`, then into `arrivals`) and `take` are safe anywhere. `first` rearranges the index under an owner-aware lock. If it is interrupted
-#   by a nested `first` (a scheduler run from a signal handler, or from the comparison of some exotic time), that one
-#   must not touch the half-done index and finds the smallest pending event by looking at all. If an exception out of
-#   a handler ends it, or a fork in another thread freezes it half-done, the index is built anew from the truth the
-#   next time.
+#   Entering an event (into `pending`, then into `arrivals`) and `take` are safe anywhere. `first` rearranges the index
+#   under an owner-aware lock. If it is interrupted by a nested `first` (a scheduler run from a signal handler, or from
+#   the comparison of some exotic time), that one must not touch the half-done index and finds the smallest pending
+#   event by looking at all. If an exception out of a handler ends it, or a fork in another thread freezes it half-done,
+#   the index is built anew from the truth the next time.
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ class Agenda:
 
     def take(self, event: Event) -> bool:
         """Make an event not pending. O(1). False if it was not pending: it is for the caller to run only if true."""
-        if self.pending.pop(event.sequence, None) is None:
-            return False
-        return True
+        return self.pending.pop(event.sequence, None) is not None
 
     def forget(self) -> None:
         """Drop what the index holds of cancelled events if that is most of it, so that it keeps nothing alive for
@@ -110,7 +108,6 @@ class Agenda:
         return len(self._ordered) + len(self._heap) + len(self.arrivals) > 2 * len(self.pending) + MANY
 
     def _start_over(self) -> None:
-        # The arrivals last: whoever interrupts this finds at worst too few of them, and events without an index.
         self._ordered = []
         self._heap = []
         self.arrivals.extend(self.pending.copy().values())
