@@ -50,24 +50,16 @@ def test_child_knows_itself_and_its_parent(ctx):
     }
 
 
-@pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (7, 7), ("a message", 1), (True, 1)])
-def test_sys_exit_gives_the_exit_code(ctx, code, expected):
-    process = started(ctx, targets.exit_with, code)
-    process.join(20)
-    assert process.exitcode == expected
-
-
-def test_base_exception_gives_exit_code_1(ctx):
-    process = started(ctx, targets.raise_base_exception)
-    process.join(20)
-    assert process.exitcode == 1
-
-
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_signal_gives_a_negative_exit_code(ctx, signum):
-    process = started(ctx, targets.kill_self, signum)
-    process.join(20)
-    assert process.exitcode == -signum
+def test_every_way_to_end_has_its_exit_code(ctx):
+    """sys.exit with all that it takes, an exception of any kind, a signal, os._exit; all at the same time."""
+    ends = [
+        (started(ctx, targets.exit_with, code), n) for code, n in ((None, 0), (7, 7), ("words", 1), (True, 1))
+    ]
+    ends += [(started(ctx, targets.kill_self, n), -n) for n in (signal.SIGKILL, signal.SIGTERM)]
+    ends += [(started(ctx, targets.raise_base_exception), 1), (started(ctx, os._exit, 9), 9)]
+    for process, expected in ends:
+        process.join(20)
+        assert process.exitcode == expected
 
 
 @pytest.mark.parametrize(("way", "signum"), [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)])
@@ -103,18 +95,16 @@ def test_join_times_out_and_leaves_the_child_alone(ctx):
 
 
 def test_every_joining_thread_sees_an_exit_code(ctx):
-    for _ in range(3):
-        process = started(ctx, targets.nothing)
-        seen = []
-        threads = [
-            threading.Thread(target=lambda p=process, seen=seen: (p.join(), seen.append(p.exitcode)))
-            for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-        assert seen == [0] * 8
+    process = started(ctx, targets.nothing)
+    seen = []
+    threads = [
+        threading.Thread(target=lambda: (process.join(), seen.append(process.exitcode))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert seen == [0] * 8
 
 
 def test_states_are_refused_with_the_standard_exceptions(ctx):
@@ -360,7 +350,7 @@ def test_many_short_processes_leave_neither_descriptors_nor_zombies():
     ctx = mp.get_context("fork")
     started(ctx, targets.nothing).join()
     before = open_descriptors()
-    for i in range(100):
+    for i in range(60):
         process = started(ctx, targets.nothing)
         if i % 3:
             process.join()

@@ -63,7 +63,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestQueueMachine.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 
 
 def test_exceptions_are_those_of_the_queue_module():
@@ -266,7 +266,7 @@ def test_exit_with_unsent_items_that_nobody_can_take_does_not_hang(script):
 import {mp} as mp
 if __name__ == '__main__':
     q = mp.Queue()
-    for i in range(100_000):
+    for i in range(20_000):
         q.put(i)
     print('end')
 """,
@@ -284,7 +284,7 @@ def test_queues_leave_no_descriptors():
 
     once()
     before = open_descriptors()
-    for _ in range(50):
+    for _ in range(15):
         once()
     assert open_descriptors() <= before
 
@@ -314,11 +314,11 @@ def test_lost_descriptor_is_an_error_not_a_hang():
 
 
 def test_feeder_that_cannot_send_says_so_and_makes_room(monkeypatch):
-    queue = mp.Queue(20_000)
+    queue = mp.Queue(1_000)
     reported = []
     monkeypatch.setattr(sys, "unraisablehook", lambda report: reported.append(report.exc_value))
-    for i in range(20_000):
-        queue.put(i)  # more than the socket takes: the feeder has the rest
+    for _ in range(1_000):
+        queue.put(b"i" * 30_000)  # more than the socket takes: the feeder has the rest
     assert queue.full()
     queue._channel.outlet.shutdown(socket.SHUT_RDWR)
     queue.put("there is room again", timeout=10)
