@@ -241,8 +241,9 @@ def unpicklables_fail_alone(make):
         ]
         errors = [future.exception(20) for future in bad]
         assert all(isinstance(error, Exception) for error in errors), errors
-        assert isinstance(errors[1], TypeError)
-        assert isinstance(errors[2], TypeError)
+        if sys.implementation.name == "cpython":
+            assert isinstance(errors[1], TypeError)
+            assert isinstance(errors[2], TypeError)
         assert "NeedsTwo" in str(errors[3])
         assert "1 and 2" in str(errors[3]), errors[3]
         assert "raise_needs_two" in str(errors[3].__cause__)
@@ -420,6 +421,35 @@ def submit_from_callbacks_and_signal_handlers(make):
         assert {future.result(20) for future in more} == {"signal"}
 
 
+def handlers_that_raise_strand_no_call(make):
+    class Struck(
+        BaseException
+    ):  # as KeyboardInterrupt is; an Exception may also become the outcome of the call
+        pass
+
+    def strike(number, frame):
+        raise Struck
+
+    with make(2) as pool:
+        pool.submit(identity, 1).result(20)
+        submitted = []
+        before = signal.signal(signal.SIGALRM, strike)
+        end = time.monotonic() + 0.6
+        while time.monotonic() < end:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.0006))
+                for _ in range(6):
+                    submitted.append(pool.submit(identity, 1))
+                    submitted[-1].result(5)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Struck:
+                pass
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        assert {future.result(5) for future in submitted} == {1}
+        assert pool.submit(identity, 2).result(5) == 2
+
+
 def terminate_workers_ends_them(make):
     pool = make(2)
     running = [pool.submit(time.sleep, 60) for _ in range(2)]
@@ -510,9 +540,9 @@ def a_call_may_fork_and_both_return(make):
 def calls_that_spoil_the_pipes_break_the_pool(make):
     for function, words in ((scribble, "no answer"), (close_descriptors, "closed")):
         pool = make(1)
-        error = pool.submit(function).exception(20)
+        error = pool.submit(function).exception(5)
         assert isinstance(error, BrokenProcessPool), error
-        assert words in str(error), error
+        assert words in str(error) or "exited with code 1 " in str(error), error
         pool.shutdown()
 
 
@@ -587,6 +617,7 @@ SCENARIOS = [
     a_dropped_executor_ends_its_workers,
     a_long_call_delays_no_other,
     submit_from_callbacks_and_signal_handlers,
+    handlers_that_raise_strand_no_call,
     terminate_workers_ends_them,
     ctrl_c_interrupts_running_calls_only,
     workers_are_replaced_after_their_quota,

@@ -419,3 +419,12 @@ def test_in_a_forked_child_it_refuses_and_its_futures_fail(busy):
     assert queued.result(10) == 0
     assert next(mapped) == 1
     never_used.shutdown()
+
+
+def test_a_stop_iteration_of_a_mapped_call_does_not_pass_for_the_end():
+    def stop(n):
+        raise StopIteration(n)
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="StopIteration") as caught:
+        list(pool.map(stop, [1, 2]))
+    assert isinstance(caught.value.__cause__, StopIteration)

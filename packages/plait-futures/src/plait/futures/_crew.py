@@ -102,6 +102,8 @@ MOST_TICKETS = 1000
 _TICKETS_AT_ONCE = 64
 # Seconds after which a worker that could not be started is tried again, if there are others.
 _SECOND_TRY = 1.0
+# Seconds from the closing of descriptors to the end of a process.
+_LAST_STEPS = 0.2
 # Seconds for a terminated worker to go by itself.
 GRACE = 1.0
 _READ_SIZE = 1 << 18
@@ -264,7 +266,8 @@ class Crew:
         self.members: list[_Member] = []
         self.beginning = RLock()
         self.begun = False
-        self.asleep = False
+        # While the manager sleeps, or is about to: a list, with an entry once it has been rung.
+        self.nap: list[None] | None = None
         self.woken, self.bell = Pipe(duplex=False)
         os.set_blocking(self.woken.fileno(), False)
         os.set_blocking(self.bell.fileno(), False)
@@ -291,11 +294,15 @@ class Crew:
         return error
 
     def ring(self) -> None:
-        self.asleep = False
+        nap = self.nap
         try:
             os.write(self.bell.fileno(), b"!")
         except BlockingIOError:
             pass  # it has not heard the last 65536 yet; it will wake
+        # Not before: a signal handler may raise here, and others would rely on a ring that never came. And on this
+        # nap only: it may have woken and gone to sleep again.
+        if nap is not None:
+            nap.append(None)
 
     def close(self, refusal: str) -> None:
         if self.refusal is None:
@@ -353,14 +360,14 @@ class Crew:
             left = len(self.pending)
             if self.refusal is not None and not left and not any(member.held for member in self.members):
                 break
-            self.asleep = True
+            self.nap = []
             # Looked at again, after saying so.
             if len(self.pending) != left or (self.refusal is not None and not left):
                 timeout: float | None = 0
             else:
                 timeout = self._until_too_late()
             events = selector.select(timeout)
-            self.asleep = False
+            self.nap = None
             self._handle(events)
         if not self.broken:
             for member in self.members:
@@ -604,13 +611,10 @@ class Crew:
         assert self.selector is not None
         self.selector.unregister(member.answers.fileno())
         member.answers.close()
-        if member.held:
-            # It cannot answer any more. Most likely it is on its way out: the sentinel is next, with the exit code.
-            if member.process.exitcode is None:
-                member.process.join(_SECOND_TRY / 10)
-            if member.process.exitcode is None:
-                member.crime = "closed the pipe of its answers, and was killed"
-                member.process.kill()
+        # Most likely it is on its way out: the sentinel is next, with the exit code.
+        if member.held and not _ends(member.process):
+            member.crime = "closed the pipe of its answers, and was killed"
+            member.process.kill()
 
     def _condemn(self, member: _Member, crime: str) -> None:
         """End a worker that cannot be understood any more; its sentinel does the rest."""
@@ -634,7 +638,11 @@ class Crew:
             member.answers.close()
         if self.broken:
             return
-        member.process.join()
+        if not _ends(member.process):
+            # Where the sentinel is a pipe, the worker can close it.
+            member.crime = "closed its sentinel, and was killed"
+            member.process.kill()
+            member.process.join()
         if member.told_to_go and not member.held:
             self.members.remove(member)
             member.put_away()
@@ -684,6 +692,12 @@ class Crew:
                 member.process.join()
             member.put_away()
         self.members.clear()
+
+
+def _ends(process: Any) -> bool:
+    """Whether the process has ended, or does now."""
+    process.join(_LAST_STEPS)
+    return process.exitcode is not None or not process.is_alive()
 
 
 def _unreadable(problem: BaseException) -> BaseException:

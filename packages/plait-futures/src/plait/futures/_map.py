@@ -119,6 +119,9 @@ class Results:
         self._next = index + 1
         if type(value) is _Raised:
             self.close()
+            if isinstance(value.error, StopIteration):
+                # It would pass for the regular end. A generator says it like this.
+                raise RuntimeError(f"{self._work.fn!r} raised StopIteration") from value.error
             try:
                 raise value.error
             finally:

@@ -116,7 +116,8 @@ class ProcessPoolExecutor(Executor):
             except BaseException:
                 future.cancel()
                 raise
-        if crew.asleep:
+        nap = crew.nap
+        if nap is not None and not nap:
             crew.ring()
         if crew.refusal is not None and future.cancel():
             raise crew.refuse()
