@@ -16,7 +16,8 @@ Rules
 
 Theory of operation
   `submit` puts a call into `pending` (a deque) and rings, if the manager said that it sleeps. The manager says so
-  before it looks at `pending` for the last time; one of the two sees the other. Shutting down always rings.
+  before it looks at `pending` for the last time; one of the two sees the other. That it has been rung is noted for
+  this one `nap`, after the ring. Shutting down always rings.
   Accepting is the same bargain as in `_threadpool`: look at `refusal`, enter the call, look again.
 
   Sending ahead. An idle worker costs a round trip, so calls may travel together and wait in the pipe of a busy
