@@ -12,6 +12,9 @@ import pytest
 from plait import _thread as ours
 from plait._thread import allocate_lock, register_after_fork, reset_lock, start_joinable_thread
 
+# Forking with threads is what is tested here; newer interpreters warn of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 
 def in_child(work):
     """Fork, run *work* in the child, and return whether it returned True."""
