@@ -53,6 +53,14 @@ class Ties:
         self.sentinel: _inherit.ParentEnd | None = None
         self.alive = -1  # the child holds this one as long as it lives
         self.lifeline = -1
+        self.watch = -1
+        try:
+            self._open(daemon)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _open(self, daemon: bool) -> None:
         pidfd = _platform.own_pidfd()
         if pidfd is not None:
             self.given.append(pidfd)
