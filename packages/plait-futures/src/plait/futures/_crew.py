@@ -640,8 +640,8 @@ class Crew:
         if self.broken:
             return
         if not _ends(member.process):
-            # Where the sentinel is a pipe, the worker can close it.
-            member.crime = "closed its sentinel, and was killed"
+            # Where the sentinel is a pipe, the worker can close it, or write into it.
+            member.crime = "closed its sentinel or wrote into it, and was killed"
             member.process.kill()
             member.process.join()
         if member.told_to_go and not member.held:
