@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 
@@ -91,7 +92,6 @@ class Ties:
 def end_with_parent(lifeline: int) -> None:
     """In a daemonic child: be sent SIGTERM when the parent, who alone holds the other end, is gone."""
     import fcntl
-    import select
 
     set_signal = getattr(fcntl, "F_SETSIG", None)
     asynchronous = getattr(os, "O_ASYNC", getattr(fcntl, "FASYNC", None))
@@ -111,6 +111,7 @@ class Child:
     """A started child of this process. The base of the two start methods; `_popen` of a Process is one of these."""
 
     method = ""
+    _seems_gone = False
     _starter: Any = None  # the Popen, which complains if it is dropped while its child runs
 
     def __init__(self, process: BaseProcess) -> None:
@@ -147,7 +148,15 @@ class Child:
 
     def poll(self) -> int | None:
         """The exit code if the child has ended, without waiting."""
-        return self._handle.poll()
+        code = self._handle.poll()
+        if code is None and self._sentinel is not None and not self._seems_gone:
+            # The kernel closes the files of a process before it is a zombie: whoever saw the sentinel is a little early.
+            poller = select.poll()
+            poller.register(self._sentinel.fileno(), select.POLLIN)
+            if poller.poll(0):
+                self._seems_gone = True  # or it has closed all its files, and lives
+                return self.wait(0.5)
+        return code
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end of the child; None if it did not come within *timeout* seconds."""
