@@ -56,6 +56,8 @@ def is_place(frame):
     return frame.f_lasti in places[code]
 
 def sweep(act):
+    # 3.12 and 3.13 tell of opcodes only if some frame wanted that before settrace().
+    sys._getframe().f_trace_opcodes = True
     number = 0
     while True:
         count, where = 0, None
