@@ -7,6 +7,7 @@ import concurrent.futures as stdlib_futures
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ SCRIPT = Path(__file__).with_name("process_scenarios.py")
 NAMES = re.findall(
     r"^    (\w+),$", SCRIPT.read_text().partition("SCENARIOS = [")[2].partition("]")[0], re.MULTILINE
 )
-METHODS = importlib.import_module(PACKAGE.rpartition(".")[0] + ".multiprocessing").get_all_start_methods()
+multiprocessing = importlib.import_module(PACKAGE.rpartition(".")[0] + ".multiprocessing")
+METHODS = multiprocessing.get_all_start_methods()
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,37 @@ def test_a_pool_that_was_never_used_starts_nothing():
     with ProcessPoolExecutor(2) as pool:
         assert "0 of 2" in repr(pool)
     assert pool._crew.manager is None
+
+
+def test_a_worker_whose_start_is_under_way_is_killed_with_the_others():
+    spawn = multiprocessing.get_context("spawn")
+    ends = []
+
+    class Watched:
+        """A process that is ordered to end, by another thread perhaps, at the moment of its start."""
+
+        def __init__(self, **options):
+            self.process = spawn.Process(**options)
+
+        def start(self):
+            pool.kill_workers()
+            self.process.start()
+
+        def close(self):
+            ends.append(self.process.exitcode)
+            self.process.close()
+
+        def __getattr__(self, name):
+            return getattr(self.process, name)
+
+    class Context:
+        Process = Watched
+
+        def __getattr__(self, name):
+            return getattr(spawn, name)
+
+    pool = ProcessPoolExecutor(1, Context())
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(int)
+    pool.shutdown()
+    assert ends == [-signal.SIGKILL]

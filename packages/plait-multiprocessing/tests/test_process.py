@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -299,6 +300,54 @@ def test_fork_from_a_process_with_busy_locks_works():
             thread.join()
         drained.set()  # not before: they may be blocked in a full pipe
         drainer.join()
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_objects_of_the_main_program_come_back_from_a_child(script, method):
+    result = script(
+        """
+import sys
+import {mp} as mp
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+def answer(queue, connection):
+    queue.put(Point(1))
+    connection.send(Point(2))
+
+if __name__ == "__main__":
+    ctx = mp.get_context(sys.argv[1])
+    queue = ctx.Queue()
+    here, there = ctx.Pipe()
+    child = ctx.Process(target=answer, args=(queue, there))
+    child.start()
+    print(type(queue.get()) is Point, type(here.recv()) is Point)
+    child.join()
+""",
+        method,
+    )
+    assert result.stdout == "True True\n", result.stderr
+
+
+@pytest.mark.parametrize("name", ["f", "h", "marshal"])
+def test_nothing_of_ours_stands_in_the_main_module_of_a_spawned_child(name):
+    # A program given by -c has no main module that a child could import: its functions are missing there.
+    program = f"""
+import {mp.__name__} as mp
+def {name}(): pass
+process = mp.get_context("spawn").Process(target={name})
+process.start()
+process.join()
+print(process.exitcode)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert result.stdout == "1\n"
+    assert f"Can't get attribute '{name}'" in result.stderr
 
 
 def test_start_method_is_chosen_once(script):

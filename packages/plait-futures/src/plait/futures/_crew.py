@@ -263,6 +263,8 @@ class Crew:
         self.pending: deque[tuple[Any, Any, Any]] = deque()
         self.refusal: str | None = None
         self.broken = False
+        # Set by signal_all: whether workers are to be killed (else terminated).
+        self.order: bool | None = None
         self.cause: BaseException | None = None
         self.members: list[_Member] = []
         self.beginning = RLock()
@@ -341,12 +343,19 @@ class Crew:
                 raise
 
     def signal_all(self, kill: bool) -> None:
+        """Send SIGKILL or SIGTERM to every worker, and to those that are just being started."""
+        # First the order, then a look at who is there; who starts a worker does it the other way round. So a worker
+        # whose start is under way gets its signal from one of the two.
+        self.order = kill
         for member in list(self.members):
-            if member.process is not None and member.pid is not None:
-                try:
-                    member.process.kill() if kill else member.process.terminate()
-                except (ValueError, ProcessLookupError):
-                    pass  # it was reaped and closed meanwhile
+            self._signal(member, kill)
+
+    def _signal(self, member: _Member, kill: bool) -> None:
+        if member.process is not None and member.pid is not None:
+            try:
+                member.process.kill() if kill else member.process.terminate()
+            except (ValueError, ProcessLookupError):
+                pass  # it was reaped and closed meanwhile
 
     # -- the manager -----------------------------------------------------------------------------------------------
 
@@ -410,6 +419,8 @@ class Crew:
             raise
         finally:
             self.starting_in = 0
+        if self.order is not None:
+            self._signal(member, self.order)
         if self.selector is not None:
             self._watch(member)
         return member

@@ -35,6 +35,7 @@ _BOOTSTRAP = (
     "import sys,marshal;f=open({fd},'rb');h=marshal.load(f);sys.path[:]=h[0];"
     "__import__(h[1]);sys.exit(sys.modules[h[1]].spawn_main(f,h[2]))"
 )
+_BOOTSTRAP_NAMES = ("sys", "marshal", "f", "h")
 _FLAG = "--multiprocessing-fork"
 
 _start_directory = os.getcwd()
@@ -151,6 +152,8 @@ def launch(process: BaseProcess, ties: _child.Ties) -> Popen:
 
     if current_process()._inheriting:
         raise RuntimeError(_UNGUARDED)
+    # What the child pickles of the main module it calls __mp_main__; here that is __main__.
+    sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
     inheritance = _inherit.Inheritance()
     try:
         with inheritance:
@@ -216,6 +219,10 @@ def spawn_main(instructions: IO[bytes], given: list[int]) -> int:
 
     from . import process
 
+    if not getattr(sys, "frozen", False):
+        # The names of the -c line are not the program's: a function `f` of its own is missed, not mistaken for ours.
+        for name in _BOOTSTRAP_NAMES:
+            vars(sys.modules["__main__"]).pop(name, None)
     for fd in given:
         os.set_inheritable(fd, False)
     with instructions:
