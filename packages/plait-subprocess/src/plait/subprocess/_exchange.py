@@ -125,7 +125,7 @@ class Exchange:
         finally:
             feeding.pop(given, None)
             handle.return_descriptor()
-            if sink >= 0 and not self._stdin.closed:
+            if sink >= 0 and self._stdin is not None and not self._stdin.closed:
                 os.set_blocking(sink, True)
 
     def _loop(

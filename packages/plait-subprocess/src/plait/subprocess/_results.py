@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 __all__ = ["CalledProcessError", "CompletedProcess", "SubprocessError", "TimeoutExpired"]
 
 # `type(list[int])` is types.GenericAlias, without importing `types`.
-subscript: Any = classmethod(type(list[int]))
+_GenericAlias: Any = type(list[int])
+subscript: Any = classmethod(_GenericAlias)
 
 
 def _how_it_ended(returncode: int) -> str:
