@@ -660,7 +660,9 @@ class Crew:
             member.put_away()
             return
         how = member.crime or ending(member.process.exitcode)
-        self._break(f"worker process {member.pid} {how} while it had {len(member.held)} calls", None)
+        number = len(member.held)
+        calls = "1 call" if number == 1 else f"{number} calls"
+        self._break(f"worker process {member.pid} {how} while it had {calls}", None)
 
     def _break(self, what: str, cause: BaseException | None) -> None:
         if self.broken:

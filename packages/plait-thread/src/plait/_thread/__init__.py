@@ -8,7 +8,7 @@
     >>> seen, handle.is_done()
     (['here'], True)
 
-A superset of the interpreter's `_thread`: its locks, thread-local data and identifiers as they are, 3.13's joinable
+The interpreter's `_thread` and more: its locks, thread-local data and identifiers as they are, 3.13's joinable
 threads on every Python, and what the layers above need to survive `os.fork()`: `register_after_fork`,
 `fork_generation` and `reset_lock`.
 """
