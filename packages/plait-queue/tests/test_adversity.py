@@ -485,12 +485,22 @@ def test_a_get_under_way_when_the_mutex_is_first_looked_at_finds_no_item_that_is
 
 
 @pytest.mark.parametrize("immediate", [False, True])
-def test_a_put_under_way_at_the_shutdown_is_refused(immediate):
+@pytest.mark.parametrize("found_stock", ["old", "new"])
+def test_a_put_under_way_at_the_shutdown_is_refused(immediate, found_stock):
     q = Queue()
     if not q._free:
         pytest.skip("everything happens under the mutex on this Python")
     found = q._stock
     q.shutdown(immediate)
+    if found_stock == "new":
+        # It saw that the queue was free before the shutdown, and asked for the stock after it.
+        next(q._puts)
+        q._stock.append("item")
+        with pytest.raises(ShutDown):
+            q._look_after("item")
+        assert q.unfinished_tasks == 0
+        assert q.empty()
+        return
     for item in ("one", "other"):
         next(q._puts)
         found.append(item)

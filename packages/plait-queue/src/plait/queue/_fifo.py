@@ -522,18 +522,23 @@ class Queue(Of["T"]):
             pass  # that was the last
 
     def _withdraw(self, item: T) -> bool:
-        """Take back an item that was put too late, after shutdown; false if it was not."""
+        """Take back an item that was put too late, after shutdown; false if somebody has taken it meanwhile."""
         found: deque[T] = deque()
         try:
             try:
                 found.extend(self._late_takes)
             except IndexError:
                 pass  # that was the last
-            for place, other in enumerate(found):
-                if other is item:
-                    del found[place]
-                    next(self._dones)
-                    return True
+            # The put() may have been so late that it found the new stock already. Others like it may be appending to
+            # that at this moment, but nobody takes from its left while we have the mutex.
+            for place in (found, self._stock):
+                if isinstance(place, deque):
+                    items = tuple(place)
+                    for index in range(len(items) - 1, -1, -1):
+                        if items[index] is item:
+                            del place[index]
+                            next(self._dones)
+                            return True
             return False
         finally:
             self._late.extend(found)
