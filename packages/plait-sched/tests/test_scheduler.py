@@ -371,3 +371,17 @@ def test_a_run_inside_an_action_goes_on_with_the_rest(kind, simulation):
     s.enter(2, 1, ran.append, ("inner",))
     s.run()
     assert ran == ["outer", "inner", "outer ends"]
+
+
+def test_cancel_does_not_complain_of_other_events_that_cannot_be_compared():
+    s = scheduler(lambda: 0, lambda _: None)
+    events = [s.enterabs(number, 1, print) for number in range(200)]
+    odd = s.enterabs("tomorrow", 1, print)
+    for event in events[:190]:
+        s.cancel(event)
+    with pytest.raises(TypeError):
+        s.run()
+    s.cancel(odd)
+    for event in events[190:]:
+        s.cancel(event)
+    assert s.empty()

@@ -61,6 +61,9 @@ class Agenda:
                     self._rearranging = True
                     try:
                         self.rebuild()
+                    except TypeError:
+                        # Some times cannot be compared. That is for run() to say, not for who cancels another event.
+                        self._start_over()
                     except BaseException:
                         self._start_over()
                         raise
