@@ -44,7 +44,8 @@ PYTHONS = [*workspace.SUPPORTED, *(name for name in workspace.ALSO if name in KN
 _own = "{}.{}".format(*sys.version_info)
 TOOLS_PYTHON = _own if _own in KNOWN else next(iter(KNOWN), _own)
 PINS = {
-    name: f"tools/requirements-{name}.txt" for name in ("run", "tests", "checks", "wheels", "tox", "release")
+    name: f"tools/requirements-{name}.txt"
+    for name in ("run", "tests", "checks", "wheels", "tox", "release", "demo")
 }
 DIST = ROOT / "dist"
 SIBLINGS = DIST / "siblings.txt"
@@ -131,7 +132,7 @@ def demo(session: nox.Session) -> None:
     build(session)
     with told(session):
         python = wheelhouse.environment(demo_folder, sys.executable)
-        wheelhouse.install(python, ["-c", str(SIBLINGS), *PACKAGES])
+        wheelhouse.install(python, ["-c", str(SIBLINGS), "-r", str(ROOT / PINS["demo"]), *PACKAGES])
     # The demo ends its own processes on Ctrl-C; nox must not be faster than that. Paths are the caller's.
     with session.chdir(session.invoked_from):
         session.run(

@@ -71,6 +71,12 @@ __all__ = [
 STOP_WITHIN = 1.5
 
 
+def living_threads() -> list[threading.Thread]:
+    """The threads that have to end before the program can."""
+    main = threading.main_thread()
+    return [t for t in threading.enumerate() if t is not main and not t.daemon and t.is_alive()]
+
+
 class Ended(Exception):
     """The run ended early. *stuck* names what would not end with it: nothing, unless something is badly wrong."""
 
@@ -239,18 +245,16 @@ class _Run:
         for pool in (self._hashers, self._gzips):
             pool.shutdown(wait=False, cancel_futures=True)
         self._parsers.kill_workers()
-        for thread in threading.enumerate():  # the pools' own threads too
-            if thread is not threading.main_thread() and not thread.daemon and thread.is_alive():
-                thread.join(max(0.0, deadline - time.monotonic()))
+        # The pools' own threads too; and a pool that was about to start may still add one.
+        while (threads := living_threads()) and time.monotonic() < deadline:
+            threads[0].join(max(0.0, deadline - time.monotonic()))
         for worker in active_children():  # none, unless the pool failed so badly that it lost one
             with suppress(ValueError):
                 worker.kill()
                 worker.join(max(0.1, deadline - time.monotonic()))
         self._progress.close()
         return [f"process {worker.pid}" for worker in active_children()] + [
-            f"thread {thread.name!r}"
-            for thread in threading.enumerate()
-            if thread is not threading.main_thread() and not thread.daemon and thread.is_alive()
+            f"thread {thread.name!r}" for thread in living_threads()
         ]
 
 
