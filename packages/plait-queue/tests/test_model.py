@@ -15,17 +15,21 @@ from plait.queue import Empty, Full, Queue, ShutDown
 
 
 class Hooked(Queue):
-    def _init(self, maxsize):
-        self.queue = []
-
-    def _qsize(self):
-        return len(self.queue)
-
-    def _put(self, item):
-        self.queue.append(item)
+    """Keeps items in a list that grows at its front."""
 
     def _get(self):
-        return self.queue.pop(0)
+        longest_waiting = self.queue[-1]
+        del self.queue[-1]
+        return longest_waiting
+
+    def _put(self, item):
+        self.queue[:0] = [item]
+
+    def _init(self, maxsize):
+        assert maxsize == self.maxsize
+        self.queue = []
+
+    _qsize = property(lambda self: self.queue.__len__)
 
 
 class Model(RuleBasedStateMachine):

@@ -219,20 +219,24 @@ def test_join_waits_for_as_many_task_done_as_there_were_puts(flavour):
 
 
 def test_items_pass_through_the_hooks_of_a_subclass(flavour):
-    class Stack(flavour.Queue):
-        def _init(self, maxsize):
-            self.queue = []
-
-        def _qsize(self):
-            return len(self.queue)
-
-        def _put(self, item):
-            self.queue.append(item)
+    class LatestFirst(flavour.Queue):
+        """Keeps items in a dict, by number; a queue that is neither a deque nor a list."""
 
         def _get(self):
-            return self.queue.pop()
+            _, latest = self.queue.popitem()
+            return latest
 
-    q = Stack(3)
+        def _put(self, item):
+            number = len(self.queue)
+            self.queue[number] = item
+
+        def _init(self, maxsize):
+            assert maxsize == 3
+            self.queue = {}
+
+        _qsize = property(lambda self: self.queue.__len__)
+
+    q = LatestFirst(3)
     for n in range(3):
         q.put(n)
     assert q.full()
