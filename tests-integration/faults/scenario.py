@@ -179,6 +179,9 @@ class Impl:
     def __repr__(self) -> str:
         return f"Impl({self.name!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Impl, (self.name,)
+
     def __getattr__(self, area: str) -> Any:
         if area not in STANDARD:
             raise AttributeError(f"{self!r} has no {area}; it has {', '.join(STANDARD)}")
