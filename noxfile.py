@@ -73,6 +73,12 @@ def pytest(session: nox.Session, name: str, *args: str, env: dict[str, str] | No
         )
 
 
+def chosen(session: nox.Session, usual: tuple[str, ...]) -> bool:
+    """Is this session's Python one of the usual ones, or was it asked for by -p, or by the session's full name?"""
+    asked = any(word in ("-p", "--python", "--pythons", "--extra-pythons") for word in sys.argv)
+    return session.python in usual or asked or session.name in sys.argv
+
+
 @contextmanager
 def told(session: nox.Session) -> Iterator[None]:
     """Turn a failed step of the wheelhouse into the session's own error, without a traceback of ours."""
@@ -231,6 +237,21 @@ def vendored(session: nox.Session, piece: str) -> None:
             )
         session.chdir(stage)
         pytest(session, name, "-p", "vendored_guard")
+
+
+@nox.session(python=PYTHONS)
+def faults(session: nox.Session) -> None:
+    """Scenarios of hangs, losses and leaks: -- [--impl plait|stdlib] [--repeat N] [--json FILE] [--list] [NAME...]."""
+    if not chosen(session, ("3.11", "3.13")):
+        session.skip(f"runs on demand: -p {session.python}")
+    build(session)
+    session.install("-c", str(SIBLINGS), "-r", PINS["demo"], *PACKAGES)
+    # On Ctrl-C the runner ends all that its scenarios started; nox must not be faster than that.
+    session.run(
+        *("python", "tools/faults.py", *session.posargs),
+        interrupt_timeout=20,
+        terminate_timeout=5,
+    )
 
 
 @nox.session(reuse_venv=True)

@@ -453,7 +453,8 @@ def descriptors() -> dict[int, str]:
     found = {}
     for entry in os.listdir("/proc/self/fd"):
         try:
-            found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
+            # A file that was removed meanwhile is the same file.
+            found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}").removesuffix(" (deleted)")
         except OSError:
             continue  # the one by which the folder is being listed
     return found
