@@ -15,13 +15,17 @@ threads on every Python, and what the layers above need to survive `os.fork()`: 
 
 from __future__ import annotations
 
-from ._after_fork import fork_generation, register_after_fork, report_unraisable
+from ._after_fork import fork_generation, register_after_fork
+from ._handles import _make_thread_handle, _shutdown, _ThreadHandle
+from ._names import _NAME_MAXLEN, _get_name, set_name
 from ._platform import (
     TIMEOUT_MAX,
     LockType,
     RLock,
+    RLockType,
+    _count,
+    _is_main_interpreter,
     _local,
-    _ThreadHandle,
     allocate_lock,
     daemon_threads_allowed,
     error,
@@ -33,25 +37,41 @@ from ._platform import (
     main_thread_ident,
     reset_lock,
     stack_size,
-    start_new_thread,
 )
-from ._start import start_joinable_thread
+from ._report import _excepthook, _ExceptHookArgs, report_unraisable
+from ._start import start_joinable_thread, start_new_thread
 from ._version import __version__
 
+# What older versions called them.
 allocate = allocate_lock
+exit_thread = exit
+start_new = start_new_thread
+
+_get_main_thread_ident = main_thread_ident
 
 __all__ = [
     "TIMEOUT_MAX",
+    "_NAME_MAXLEN",
     "LockType",
     "RLock",
+    "RLockType",
+    "_ExceptHookArgs",
     "_ThreadHandle",
     "__version__",
+    "_count",
+    "_excepthook",
+    "_get_main_thread_ident",
+    "_get_name",
+    "_is_main_interpreter",
     "_local",
+    "_make_thread_handle",
+    "_shutdown",
     "allocate",
     "allocate_lock",
     "daemon_threads_allowed",
     "error",
     "exit",
+    "exit_thread",
     "fork_generation",
     "get_ident",
     "get_native_id",
@@ -61,7 +81,9 @@ __all__ = [
     "register_after_fork",
     "report_unraisable",
     "reset_lock",
+    "set_name",
     "stack_size",
     "start_joinable_thread",
+    "start_new",
     "start_new_thread",
 ]

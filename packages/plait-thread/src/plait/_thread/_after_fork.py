@@ -18,9 +18,10 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from ._platform import _UnraisableArgs, forget_threads_of_parent, weak_reference
+from ._handles import forget_threads_of_parent
+from ._platform import forget_main_thread_of_parent, weak_reference
+from ._report import report_unraisable
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -69,33 +70,10 @@ def fork_generation() -> int:
     return _generation
 
 
-def report_unraisable(error: BaseException, what: str, culprit: object = None) -> None:
-    """Hand an exception that has no caller to `sys.unraisablehook`, as the interpreter does for finalisers.
-
-    *what* is the first line of the message, *culprit* the object that it is about. Never raises.
-    """
-    try:
-        make = _UnraisableArgs if _UnraisableArgs is not None else _LooseArgs
-        sys.unraisablehook(make((type(error), error, error.__traceback__, what, culprit)))
-    except BaseException:  # noqa: BLE001 - the last resort has no resort
-        stream = sys.stderr or sys.__stderr__
-        if stream is not None:
-            try:
-                stream.write(f"{what}: {culprit!r}: {type(error).__name__}: {error}\n")
-            except (OSError, ValueError):
-                return
-
-
-class _LooseArgs:
-    __slots__ = ("err_msg", "exc_traceback", "exc_type", "exc_value", "object")
-
-    def __init__(self, fields: tuple[Any, ...]) -> None:
-        self.exc_type, self.exc_value, self.exc_traceback, self.err_msg, self.object = fields
-
-
 def _in_child() -> None:
     global _generation
     _generation += 1
+    forget_main_thread_of_parent()
     forget_threads_of_parent()
     for registration in [*_registrations.values()]:
         obj = registration()
