@@ -28,3 +28,76 @@ The tests are found under their own names: `test.test_queue` and so on. Interpre
 `test.test_multiprocessing_{fork,spawn,forkserver}.test_{processes,threads,manager,misc}` made at run time, in every
 child, too, under whichever implementation, the baseline included.
 """
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from implementations import pass_through, sabotaged
+
+__all__ = ["install", "interpreter", "pass_through", "sabotaged", "site_packages", "uninstall"]
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = HERE / "redirecting"
+START_LINE = f"import {PACKAGE.name}; {PACKAGE.name}.begin()\n"
+ENTRY_POINT = f"{PACKAGE.name}:begin\n"
+
+
+def interpreter(environment: Path) -> Path:
+    """The Python of a virtual environment."""
+    return environment / "bin" / "python"
+
+
+def site_packages(environment: Path) -> Path:
+    """Where the environment keeps its packages."""
+    command = [str(interpreter(environment)), "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return Path(said.strip())
+
+
+def _start_files(site: Path) -> tuple[Path, Path]:
+    # From 3.15 on the second form replaces the first one wherever both are there.
+    return site / f"{PACKAGE.name}.pth", site / f"{PACKAGE.name}.start"
+
+
+def install(environment: Path, implementation: str | Path = "plait", exempt: Iterable[Path] = ()) -> None:
+    """Put the redirect to `implementation` into the virtual environment; see the top of this module."""
+    environment = environment.absolute()
+    site = site_packages(environment)
+    if implementation == "standard":
+        where: str | None = None
+    elif implementation == "plait":
+        where = ""
+    else:
+        where = str(Path(implementation).resolve())
+        if not (Path(where) / "plait").is_dir():
+            raise ValueError(f"{where} holds no implementation: fill it with pass_through() or sabotaged() first")
+    target = site / PACKAGE.name
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for module in sorted(PACKAGE.glob("*.py")):
+        shutil.copy(module, target / module.name)
+    settings = {
+        "IMPLEMENTATION": where,
+        "SITE": str(site),
+        "BIN": str(environment / "bin"),
+        "EXEMPT": tuple(str(folder) for folder in (HERE.parent, *exempt)),
+    }
+    lines = ['"""What this environment was set up for; written by the tool that set it up."""', ""]
+    lines += [f"{name} = {value!r}" for name, value in settings.items()]
+    (target / "settings.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    # Compiled now: children that write no byte code, or must not, start as quickly as any other.
+    subprocess.run([str(interpreter(environment)), "-I", "-m", "compileall", "-q", str(target)], check=True)
+    for path, text in zip(_start_files(site), (START_LINE, ENTRY_POINT)):
+        path.write_text(text, encoding="utf-8")
+
+
+def uninstall(environment: Path) -> None:
+    """Take the redirect out of the environment."""
+    site = site_packages(environment)
+    for path in _start_files(site):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(site / PACKAGE.name, ignore_errors=True)

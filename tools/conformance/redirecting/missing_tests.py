@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Makes the packages `test.test_multiprocessing_*` where an interpreter has their tests but not the packages.
+
+All their tests are in `test._test_multiprocessing`, whose `install_tests_in_module_dict` puts them into a module for one
+start method. Some distributions leave the packages out that call it. The modules made here are divided as the newer
+interpreters' are, so that each can be run by itself; children find them like the parent, which pickled test classes need.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+_PREFIX = "test.test_multiprocessing_"
+_METHODS = ("fork", "spawn", "forkserver")
+#: Last name of a module: what it asks for.
+_PARTS: dict[str, dict[str, object]] = {
+    "test_processes": {"only_type": "processes"},
+    "test_threads": {"only_type": "threads"},
+    "test_manager": {"only_type": "manager"},
+    "test_misc": {"exclude_types": True},
+}
+
+
+class Maker:
+    """Finder and loader of the modules that are missing. It is the last one asked, so what exists is used."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not name.startswith(_PREFIX):
+            return None
+        method, _, part = name[len(_PREFIX) :].partition(".")
+        if method not in _METHODS or (part and part not in _PARTS):
+            return None
+        spec: ModuleSpec = type(sys.__spec__)(name, self, is_package=not part)  # type: ignore[attr-defined]
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        method, _, part = module.__name__[len(_PREFIX) :].partition(".")
+        if part:
+            from test._test_multiprocessing import (  # type: ignore[import-not-found]
+                install_tests_in_module_dict,
+            )
+
+            install_tests_in_module_dict(vars(module), method, **_PARTS[part])
+
+
+def begin() -> None:
+    """Take effect."""
+    sys.meta_path.append(Maker())

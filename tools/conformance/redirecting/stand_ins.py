@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+# Scaffolding: private names that the tests' set-up and tear-down use to clean up after other implementations' ways.
+#
+# Each entry says why the implementation need not have it. An entry may be limited to functions of certain names: a test
+# that checks such a name itself meets what is really there.
+"""Stand-ins for what only the set-up of tests uses."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+NOTHING = object()
+SET_UP = frozenset(("setUpModule", "tearDownModule", "setUpClass", "tearDownClass", "setup_module"))
+
+
+def _nothing_to_do(*_args: object, **_options: object) -> None:
+    """What a stand-in for a clean-up does."""
+
+
+def _empty_set() -> Any:
+    return set()
+
+
+def _temporary_directory() -> Any:
+    import tempfile
+
+    return tempfile.gettempdir
+
+
+def _quiet_logger() -> Any:
+    import logging
+
+    return lambda: logging.getLogger("conformance")
+
+
+def _idle() -> Any:
+    return _nothing_to_do
+
+
+#: (module, name): (functions that get it, None for all of them; makes it)
+#: Handed out only where the implementation lacks the name.
+TABLE: dict[tuple[str, str], tuple[frozenset[str] | None, Callable[[], Any]]] = {
+    # The set-up remembers which objects there were, to warn of those that tests leave. Leaks are counted elsewhere.
+    ("threading", "_dangling"): (SET_UP, _empty_set),
+    ("multiprocessing.process", "_dangling"): (SET_UP, _empty_set),
+    # Collects children that have ended; an implementation may do so at other times.
+    ("multiprocessing.process", "_cleanup"): (SET_UP, _idle),
+    # Stops helper processes between test modules; what helpers there are is private.
+    ("multiprocessing.util", "_cleanup_tests"): (SET_UP, _idle),
+    # The set-up creates the folder for listeners before their first use.
+    ("multiprocessing.util", "get_temp_dir"): (SET_UP, _temporary_directory),
+    # The set-up makes the logger quiet. Tests of logging ask for it by themselves, and miss it.
+    ("multiprocessing", "get_logger"): (SET_UP, _quiet_logger),
+    ("multiprocessing.util", "SUBWARNING"): (SET_UP, lambda: 25),
+    # The set-up loads modules into the fork server to save time.
+    ("multiprocessing", "set_forkserver_preload"): (SET_UP, _idle),
+    # Raises where semaphores are too few for process pools to work; who needs none has none too few.
+    ("concurrent.futures.process", "_check_system_limits"): (None, _idle),
+}
+
+
+def find(module: str, name: str, frame: FrameType) -> Any:
+    """The stand-in for the function that runs in `frame`, or NOTHING."""
+    entry = TABLE.get((module, name))
+    if entry is None or not (entry[0] is None or frame.f_code.co_name in entry[0]):
+        return NOTHING
+    return entry[1]()
