@@ -65,7 +65,7 @@ PARTS = {
     "concurrent.futures": "futures",
 }
 
-#: Asked of the interpreter in question: the submodules that its packages have.
+#: Asked of the interpreter in question, without what its start-up adds: the submodules that its packages have.
 LIST = """\
 import importlib, json, os, sys
 found = {}
@@ -88,7 +88,7 @@ print(json.dumps(found))
 def pass_through(folder: Path, python: Path | str) -> Path:
     """Fill `folder` with an implementation that hands through the modules of the interpreter `python`."""
     said = subprocess.run(
-        [str(python), "-I", "-c", LIST, *PARTS], check=True, capture_output=True, text=True
+        [str(python), "-I", "-S", "-c", LIST, *PARTS], check=True, capture_output=True, text=True
     ).stdout
     found: dict[str, bool] = json.loads(said)
     for standard, is_package in found.items():

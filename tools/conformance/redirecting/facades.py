@@ -108,7 +108,7 @@ def look_up(facade: Facade, name: str, frame: FrameType) -> Any:
         child = _child(facade, name)
         if child is not None:
             return child
-        found = stand_ins.find(stands_for, name, frame)
+        found = stand_ins.find(stands_for, name, target, frame)
         if found is not stand_ins.NOTHING:
             return found
         standard: Any = getattr(sys.modules.get(stands_for), name, None)
