@@ -391,7 +391,8 @@ def test_event_waits_until_set_and_tells():
     assert event.wait() is True
     assert event.is_set()
     event.clear()
-    assert not event.isSet()
+    with pytest.warns(DeprecationWarning, match="is_set"):
+        assert not event.isSet()
     assert not event._bells
 
 

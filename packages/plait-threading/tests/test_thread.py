@@ -274,9 +274,9 @@ def test_the_default_excepthook_names_the_thread_and_ignores_system_exit(capsys)
     assert err.endswith("LookupError: lost\n")
 
 
-def test_a_failing_excepthook_is_reported(monkeypatch):
+def test_a_failing_excepthook_is_reported_to_that_of_sys(monkeypatch):
     reports = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda args: reports.append(args.exc_type))
+    monkeypatch.setattr(sys, "excepthook", lambda kind, _error, _traceback: reports.append(kind))
     monkeypatch.setattr(ours, "excepthook", lambda _args: {}[0])
     thread = Thread(target=lambda: 1 / 0)
     thread.start()

@@ -9,44 +9,69 @@ hello from a thread
 
 from __future__ import annotations
 
-from .._thread import TIMEOUT_MAX, RLock, get_ident, get_native_id
+from .._thread import TIMEOUT_MAX, RLock, get_ident, get_native_id, stack_size
 from .._thread import _local as local
 from .._thread import error as ThreadError  # noqa: N812 - the standard module's name
 from .._thread import lock as Lock  # noqa: N812 - the standard module's name
+from ._barrier import Barrier, BrokenBarrierError
 from ._condition import Condition
 from ._event import Event
 from ._excepthook import ExceptHookArgs, excepthook
 from ._exit import register_atexit, run_exit_hooks, unregister_atexit
+from ._iterators import concurrent_tee, serialize_iterator, synchronized_iterator
+from ._semaphore import BoundedSemaphore, Semaphore
 from ._threads import (
     Thread,
     active_count,
+    activeCount,
     current_thread,
+    currentThread,
     enumerate,
     main_thread,
 )
+from ._timer import Timer
+from ._trace import getprofile, gettrace, setprofile, setprofile_all_threads, settrace, settrace_all_threads
 from ._version import __version__
 
 __excepthook__ = excepthook
 
 __all__ = [
     "TIMEOUT_MAX",
+    "Barrier",
+    "BoundedSemaphore",
+    "BrokenBarrierError",
     "Condition",
     "Event",
     "ExceptHookArgs",
     "Lock",
     "RLock",
+    "Semaphore",
     "Thread",
     "ThreadError",
+    "Timer",
     "__version__",
     "active_count",
+    "concurrent_tee",
     "current_thread",
     "enumerate",
     "excepthook",
     "get_ident",
     "get_native_id",
+    "getprofile",
+    "gettrace",
     "local",
     "main_thread",
     "register_atexit",
     "run_exit_hooks",
+    "serialize_iterator",
+    "setprofile",
+    "setprofile_all_threads",
+    "settrace",
+    "settrace_all_threads",
+    "stack_size",
+    "synchronized_iterator",
     "unregister_atexit",
 ]
+
+# Not in __all__, as in the standard module: deprecated there.
+_DEPRECATED = (activeCount, currentThread)

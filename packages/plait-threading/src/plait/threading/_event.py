@@ -47,7 +47,12 @@ class Event:
         """Whether the flag is up."""
         return self._flag
 
-    isSet = is_set  # noqa: N815
+    def isSet(self) -> bool:  # noqa: N802
+        """Call `is_set`. Deprecated: call it yourself."""
+        import warnings
+
+        warnings.warn("isSet() is deprecated, use is_set() instead", DeprecationWarning, stacklevel=2)
+        return self._flag
 
     def set(self) -> None:
         """Raise the flag and wake every waiter. Never blocks; callable from signal handlers and finalisers."""

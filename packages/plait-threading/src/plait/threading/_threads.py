@@ -37,6 +37,7 @@ from .._thread import (
     get_native_id,
     main_thread_ident,
     register_after_fork,
+    set_name,
     start_joinable_thread,
 )
 from . import _standard
@@ -44,11 +45,13 @@ from ._event import Event
 from ._excepthook import report
 from ._exit import arm, at_end_of_main_thread
 from ._registry import alive, here, snapshot
+from ._trace import install as install_hooks
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextvars import Context
+    from types import TracebackType
     from typing import Any
 
 # Names need not be unique, so it does not matter if two threads of a free-threaded build get the same number.
@@ -60,6 +63,10 @@ _inherit_context = bool(getattr(sys.flags, "thread_inherit_context", False))
 # Seconds that start() gives a new thread to begin. The usual answer comes within a fraction of a millisecond; this is
 # for a thread that can neither begin nor say that it has died, and must leave time to report that within a second.
 PATIENCE = 0.8
+
+
+# Flags of code whose frames outlive an exception that was handled in them: generators and coroutines.
+_RESUMABLE = 0x20 | 0x80 | 0x200
 
 
 class _Course:
@@ -78,13 +85,14 @@ class _Course:
         thread = self.thread
         try:
             if self.context is None:
-                thread.run()
+                thread._outcome = (thread.run(), None, None)
             else:
-                self.context.run(thread.run)
+                thread._outcome = (self.context.run(thread.run), None, None)
         except SystemExit:
-            pass
+            thread._outcome = (None, None, None)
         except BaseException as error:  # noqa: BLE001 - what excepthook is for
-            report(thread, error)
+            unchanged = report(thread, error)
+            thread._outcome = (None, error, _relic(error, unchanged))
         finally:
             alive.pop(id(thread), None)
             if thread._mirrored:
@@ -101,6 +109,9 @@ class _Course:
             alive[id(thread)] = thread
             if "threading" in _modules:
                 _standard.enter(thread)
+            install_hooks()
+            if thread._tell_system:
+                _name_in_system(thread._name)
             thread._began = True
             self.gate.release()
         except BaseException as error:  # noqa: BLE001 - start() raises it, or else it is reported
@@ -123,8 +134,47 @@ class _Course:
             gate.release()
 
 
+# From 3.14 on the interpreter has a call for it; elsewhere it is a file to open and write, which costs as much as a
+# fifth of a thread.
+_NAMES_ARE_CHEAP = sys.version_info >= (3, 14)
+
+
+def _name_in_system(name: str) -> None:
+    try:
+        set_name(name)
+    except OSError:
+        return  # a system that forbids it; the name is for people only
+
+
+def _relic(error: BaseException, reported_here: bool) -> TracebackType | None:
+    """The traceback that `result()` is to show: without this module's own frames.
+
+    If it was only printed, nobody else has it, and what its frames refer to is let go: often that is the thread itself,
+    which would not be freed before the next garbage collection.
+    """
+    ours: TracebackType | None = error.__traceback__
+    while ours is not None and ours.tb_frame.f_code.co_filename == __file__:
+        ours = ours.tb_next
+    error.__traceback__ = ours
+    if reported_here:
+        seen: set[int] = set()
+        link: BaseException | None = error
+        while link is not None and id(link) not in seen:
+            seen.add(id(link))
+            step = link.__traceback__
+            while step is not None:
+                if not step.tb_frame.f_code.co_flags & _RESUMABLE:
+                    try:
+                        step.tb_frame.clear()
+                    except RuntimeError:  # it is still running
+                        pass
+                step = step.tb_next
+            link = link.__cause__ or link.__context__
+    return ours
+
+
 class Thread:
-    """A thread of control: `start()` it, `join()` it.
+    """A thread of control: `start()` it, `join()` it, or ask for its `result()`.
 
     Give it a *target* to call with *args* and *kwargs*, or override `run()` in a subclass (which calls
     ``Thread.__init__`` first). *name* is for people; by default it is made from a number and the target's name.
@@ -132,16 +182,19 @@ class Thread:
     *context* is the `contextvars.Context` to run in, by default an empty one (a copy of the starting thread's where
     ``sys.flags.thread_inherit_context`` says so).
 
-    Differs from `threading.Thread`: `start()` raises if the new thread dies before it has begun, where the standard
-    one waits for ever, and starting and joining is faster. Ends of threads are waited for through the interpreter's
-    own handles, also where `join()` comes from several threads or is interrupted.
+    Differs from `threading.Thread`: `result()`, and ``join(reraise=True)``; `start()` raises if the new thread dies
+    before it has begun, where the standard one waits for ever, and starting and joining is faster. Ends of threads are
+    waited for through the interpreter's own handles, also where `join()` comes from several threads or is interrupted.
     """
 
     _handle: Any = None
     _joined_at_exit = True
     _mirrored = False
     _began = False
+    _tell_system = True
     _failure: BaseException | None = None
+    # What run() returned, or what left it. None while it runs, and if it was never reached or did not end here.
+    _outcome: tuple[Any, BaseException | None, TracebackType | None] | None = None
 
     def __init__(
         self,
@@ -163,6 +216,7 @@ class Thread:
         if name is None:
             called = getattr(target, "__name__", None)
             name = f"Thread-{_next_number()}" if called is None else f"Thread-{_next_number()} ({called})"
+            self._tell_system = _NAMES_ARE_CHEAP
         self._name = str(name)
         self._daemon: bool = bool(daemon)
         self._ident: int | None = None
@@ -259,21 +313,26 @@ class Thread:
         self._handle = _ThreadHandle()
         self._ticket.append(True)
 
-    def run(self) -> None:
-        """What the thread does: call *target*. Override it in a subclass, or call it to do the work here."""
+    def run(self) -> Any:
+        """What the thread does: call *target*. Override it in a subclass, or call it to do the work here.
+
+        What it returns is what `result()` returns.
+        """
         target, args, kwargs = self._task
         try:
             if target is not None:
-                target(*args, **kwargs)
+                return target(*args, **kwargs)
+            return None
         finally:
             # The task may refer to this thread, or to much else that nobody needs any more.
             del self._task, target, args, kwargs
 
-    def join(self, timeout: float | None = None) -> None:
+    def join(self, timeout: float | None = None, *, reraise: bool = False) -> None:
         """Wait until the thread has ended, at most *timeout* seconds; ask `is_alive()` which it was.
 
-        Any number of threads may wait, any number of times. RuntimeError if the thread was never started, or is the
-        calling thread, which would wait for itself.
+        With *reraise*, an exception that ended the thread is raised here, too (but SystemExit is not, which is how a
+        thread ends itself). Any number of threads may wait, any number of times. RuntimeError if the thread was never
+        started, or is the calling thread, which would wait for itself.
         """
         if self._handle is None or self._ticket:
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
@@ -286,6 +345,37 @@ class Thread:
             not handle.is_done()
         ):  # else the system thread may still be leaving; waiting for that costs a switch
             handle.join()
+        if reraise and self._outcome is not None and handle.is_done():
+            self._conclude(self._outcome)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait until the thread has ended, and return what `run()` (by default: *target*) returned, or raise what it
+        raised.
+
+        None if it was ended by SystemExit. TimeoutError if it has not ended after *timeout* seconds. RuntimeError as
+        for `join()`, and if there is no result: the thread was not started by this package, or it died without
+        reaching the end, or belongs to the parent of this process. Not in the standard module.
+        """
+        self.join(timeout)
+        outcome = self._outcome
+        if not self._handle.is_done():
+            raise TimeoutError(f"{self!r} has not ended within {timeout} seconds; it goes on")
+        if outcome is None:
+            raise RuntimeError(
+                f"{self!r} has no result: it did not come to its end, or was not started here; look at what it was to do"
+            )
+        return self._conclude(outcome)
+
+    @staticmethod
+    def _conclude(outcome: tuple[Any, BaseException | None, TracebackType | None]) -> Any:
+        value, error, traceback = outcome
+        if error is not None:
+            try:
+                # Each time with the traceback of the first; otherwise it would grow.
+                raise error.with_traceback(traceback)
+            finally:
+                del outcome, error, traceback  # this frame comes to be in it
+        return value
 
     def is_alive(self) -> bool:
         """Whether the thread has been started and has not ended. Never blocks."""
@@ -293,7 +383,12 @@ class Thread:
 
     @property
     def name(self) -> str:
-        """A name for people. Several threads may have the same."""
+        """A name for people. Several threads may have the same.
+
+        The operating system is told the first 15 bytes (on Linux) when the thread starts, or when the thread itself
+        sets it; where that means to write a file (before Python 3.14), only of names that were given and not made up.
+        The main thread's name there is the process's, and stays.
+        """
         return self._name
 
     @name.setter
@@ -301,6 +396,8 @@ class Thread:
         self._name = str(name)
         if self._mirrored:
             _standard.rename(self)
+        if self._ident == get_ident() and self is not _main:
+            _name_in_system(self._name)
 
     @property
     def ident(self) -> int | None:
@@ -342,6 +439,10 @@ class Thread:
     def setDaemon(self, daemonic: bool) -> None:  # noqa: N802
         """Set `daemon`. Deprecated: set the attribute."""
         self.daemon = self._old("setDaemon", "set the daemon attribute", daemonic)
+
+    def isAlive(self) -> bool:  # noqa: N802
+        """Call `is_alive`. Deprecated since Python 3.8: call it yourself."""
+        return bool(self._old("isAlive", "call is_alive()", self.is_alive()))
 
     @staticmethod
     def _old(method: str, instead: str, value: Any) -> Any:
@@ -463,6 +564,24 @@ def enumerate() -> list[Thread]:  # noqa: A001 - the standard module's name for 
 def active_count() -> int:
     """How many threads `enumerate` lists."""
     return len(enumerate())
+
+
+def currentThread() -> Thread:  # noqa: N802
+    """Call `current_thread`. Deprecated: call it yourself."""
+    import warnings
+
+    warnings.warn(
+        "currentThread() is deprecated, use current_thread() instead", DeprecationWarning, stacklevel=2
+    )
+    return current_thread()
+
+
+def activeCount() -> int:  # noqa: N802
+    """Call `active_count`. Deprecated: call it yourself."""
+    import warnings
+
+    warnings.warn("activeCount() is deprecated, use active_count() instead", DeprecationWarning, stacklevel=2)
+    return active_count()
 
 
 _main: Thread = _MainThread(main_thread_ident(), "MainThread", False)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+#
+# Iterators that threads may share.
+#
+#   serialize_iterator  one iterator for all: each item goes to one of the threads that ask.
+#   concurrent_tee      one iterator each: every item goes to all of them.
+#
+# What must always hold
+#   - The iterator behind is entered by one thread at a time.
+#   - Who comes back to it from within itself (a generator that asks for its own next item, a signal handler that does
+#     while the thread is inside) would wait for itself. That is refused with RuntimeError, where the standard ones hang.
+#     The locks are RLocks for this alone: they know their owner.
+#   - In a forked child the locks are free.
+#   - In a tee, a cell is empty or complete: what it holds and the cell after it come into it in one operation, under the
+#     lock. So a cell that is not empty is read without the lock.
+#   - A failure of the source is an item, too: every copy meets it at the same place, once. (The standard tee tells it to
+#     whoever asked first; the others see a generator that failed as one that ended.) Only exceptions that come from
+#     outside, such as KeyboardInterrupt, go to the thread that they struck and nobody else.
+
+from __future__ import annotations
+
+from functools import wraps
+
+from .._thread import RLock, register_after_fork, reset_lock
+
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+
+def _from_within(what: object) -> RuntimeError:
+    return RuntimeError(
+        f"{what!r} was asked for an item by the thread that is inside it; it would wait for itself"
+    )
+
+
+def _free(holder: serialize_iterator | _Source) -> None:
+    reset_lock(holder._lock)
+
+
+class serialize_iterator:  # noqa: N801 - the standard module's name
+    """An iterator that any number of threads can share: each item of *iterable* goes to exactly one of them.
+
+    `send()`, `throw()` and `close()` are there if the iterator has them, one call at a time with the rest.
+
+    Differs from `threading.serialize_iterator` (3.15): RuntimeError instead of a deadlock if the iterator, or a signal
+    handler that interrupted it, asks it for an item; usable in a forked child whatever other threads did at the fork.
+
+        >>> from itertools import count
+        >>> ticket = serialize_iterator(count())
+        >>> next(ticket), next(ticket)
+        (0, 1)
+    """
+
+    __slots__ = ("__weakref__", "_iterator", "_lock")
+
+    def __init__(self, iterable: Iterable[Any]) -> None:
+        self._iterator: Any = iter(iterable)
+        self._lock: Any = RLock()
+        register_after_fork(self, _free)
+
+    def __iter__(self) -> serialize_iterator:
+        return self
+
+    def __next__(self) -> Any:
+        lock = self._lock
+        if lock._is_owned():
+            raise _from_within(self)
+        with lock:
+            return next(self._iterator)
+
+    def send(self, value: Any, /) -> Any:
+        """Send *value* into the generator and return what it yields next."""
+        return self._call(self._iterator.send, value)
+
+    def throw(self, *args: Any) -> Any:
+        """Raise an exception in the generator and return what it yields next."""
+        return self._call(self._iterator.throw, *args)
+
+    def close(self) -> Any:
+        """Close the generator. Waits while another thread is inside it."""
+        return self._call(self._iterator.close)
+
+    def _call(self, method: Callable[..., Any], *args: Any) -> Any:
+        if self._lock._is_owned():
+            raise _from_within(self)
+        with self._lock:
+            return method(*args)
+
+
+def synchronized_iterator(func: Callable[..., Iterable[Any]]) -> Callable[..., serialize_iterator]:
+    """Decorate a function that returns an iterator (a generator function, say): threads may share what it returns.
+
+    >>> @synchronized_iterator
+    ... def numbers(n):
+    ...     yield from range(n)
+    >>> list(numbers(3))
+    [0, 1, 2]
+    """
+
+    @wraps(func)
+    def inner(*args: Any, **kwargs: Any) -> serialize_iterator:
+        return serialize_iterator(func(*args, **kwargs))
+
+    return inner
+
+
+class _Source:
+    """The iterator behind the copies."""
+
+    __slots__ = ("__weakref__", "_iterator", "_lock")
+
+    def __init__(self, iterable: Iterable[Any]) -> None:
+        self._iterator = iter(iterable)
+        self._lock: Any = RLock()
+        register_after_fork(self, _free)
+
+    def fill(self, cell: list[Any]) -> None:
+        """Put the next item into the cell, unless another copy has done it meanwhile."""
+        if self._lock._is_owned():
+            raise _from_within(self._iterator)
+        with self._lock:
+            if not cell:
+                failure = None
+                try:
+                    item = next(self._iterator)
+                except StopIteration:
+                    raise
+                except Exception as error:  # noqa: BLE001 - an item; see above
+                    item, failure = None, error
+                cell += (item, failure, [])
+
+
+class _concurrent_tee:  # noqa: N801 - the standard module's name
+    """One of the iterators that `concurrent_tee` returns; for one thread, or in a `serialize_iterator` for several."""
+
+    __slots__ = ("__weakref__", "_cell", "_source")
+
+    def __init__(self, source: _Source, cell: list[Any]) -> None:
+        self._source = source
+        self._cell = cell
+
+    def __iter__(self) -> _concurrent_tee:
+        return self
+
+    def __next__(self) -> Any:
+        cell = self._cell
+        if not cell:
+            self._source.fill(cell)
+        item, failure, self._cell = cell
+        if failure is not None:
+            raise failure
+        return item
+
+
+def concurrent_tee(iterable: Iterable[T], n: int = 2) -> tuple[Iterator[T], ...]:
+    """Return *n* iterators that each give every item of *iterable*, for as many threads.
+
+    The source is asked for each item once, by whoever comes to it first. Each iterator is for one thread; wrap it in
+    `serialize_iterator` to share it. Teeing one of them again starts where that one stands. Items are kept until the
+    slowest has had them.
+
+    Differs from `threading.concurrent_tee` (3.15): if the source fails, every iterator raises that, not only the first;
+    RuntimeError instead of a deadlock if the source asks for one of its own copies' items.
+
+        >>> first, second = concurrent_tee("abc")
+        >>> next(first), next(first), next(second)
+        ('a', 'b', 'a')
+    """
+    if n < 0:
+        raise ValueError(f"n must be a non-negative integer, not {n!r}")
+    if n == 0:
+        return ()
+    if isinstance(iterable, _concurrent_tee):
+        source, cell = iterable._source, iterable._cell
+    else:
+        source, cell = _Source(iterable), []
+    return tuple(_concurrent_tee(source, cell) for _ in range(n))
