@@ -8,9 +8,8 @@
     >>> seen, handle.is_done()
     (['here'], True)
 
-The interpreter's `_thread` and more: its locks, thread-local data and identifiers as they are, 3.13's joinable
-threads on every Python, and what the layers above need to survive `os.fork()`: `register_after_fork`,
-`fork_generation` and `reset_lock`.
+The interpreter's `_thread` of 3.15 on every Python, and more: what the layers above need to wait (`Parker`,
+`WaitQueue`) and to survive `os.fork()` (`register_after_fork`, `fork_generation`, `reset_lock`).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from __future__ import annotations
 from ._after_fork import fork_generation, register_after_fork
 from ._handles import _make_thread_handle, _shutdown, _ThreadHandle
 from ._names import _NAME_MAXLEN, _get_name, set_name
+from ._parking import Parker, WaitQueue
 from ._platform import (
     TIMEOUT_MAX,
     LockType,
@@ -53,8 +53,10 @@ __all__ = [
     "TIMEOUT_MAX",
     "_NAME_MAXLEN",
     "LockType",
+    "Parker",
     "RLock",
     "RLockType",
+    "WaitQueue",
     "_ExceptHookArgs",
     "_ThreadHandle",
     "__version__",

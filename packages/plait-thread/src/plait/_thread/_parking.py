@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: MIT
+#
+# Parking: how a thread goes to sleep until another one wakes it.
+#
+# A Parker is one waiting call's private doorbell: a raw lock that is held while nobody has rung. A WaitQueue is the line
+# in which such calls stand, oldest first. What can be waited for (a flag, a count, a turn) is the business of the layers
+# above; here is only what they all need.
+#
+# Guarantees of a Parker
+#   - unpark() before park() is remembered, once. Two unparks still buy one wake-up.
+#   - park() may return early; callers look at their own condition, and loop.
+#   - If an exception of a signal handler ends a park(), a token stays behind: nobody can tell whether the lock had
+#     been taken by then, and one wake-up too many is better than one too few.
+#   - unpark() never blocks, and may be called in a signal handler or finaliser, wherever that struck, also in the very
+#     thread that is inside park().
+#   - A fork copies the token with the rest. A parker of a thread that stayed behind can be unparked; unpark() then tells
+#     that this woke nobody.
+#
+# Guarantees of a WaitQueue
+#   - A waiter is struck off exactly once: by the waker that rings it, or by itself, when it gives up. The line is a
+#     dictionary, so that both are one operation on it, and that operation decides who was first.
+#   - Therefore no wake-up is lost: a waiter that times out and finds itself struck off has been woken after all; one
+#     that is interrupted by an exception and finds itself struck off passes the wake-up on.
+#   - wake(n) wakes those that have waited longest. Waiters that a fork left behind are struck off and not counted.
+#   - Struck off first, rung second: whoever is awake and still in line has not been woken by the line.
+#   - `wait(unless=...)` looks at the condition after the waiter has entered. A waker changes the condition first and
+#     wakes second. So one of the two sees the other, and no lock has to be held across both.
+#
+# Assumes
+#   - one operation of a built-in dictionary, and one of a lock, is whole for other threads and for signal handlers.
+#   - nothing about who gets a contended lock, and nothing about the global lock.
+#
+# The token is the one of the "permit" that Doug Lea's LockSupport gave to Java (2004), the rest follows from it. Unlike
+# there, a parker belongs to a call and not to a thread: a late unpark() then reaches a doorbell that nobody listens to
+# any more, and not the next, unrelated wait of the same thread. Making one costs a fraction of a microsecond, a switch of
+# threads some ten. We never spin: under a global lock the thread we wait for cannot run while we do.
+#
+# What remains: on 3.10 and PyPy an exception of a signal handler can strike between two bytecodes at which nothing can
+# catch it (after the last instruction of a `try`). Then a park() may end with an exception and without the token. A
+# WaitQueue does not rely on tokens to know who was woken, and is not hurt by that.
+
+from __future__ import annotations
+
+from itertools import starmap
+from time import monotonic
+
+from ._after_fork import fork_generation
+from ._platform import TIMEOUT_MAX, allocate_lock
+
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Parker", "WaitQueue"]
+
+
+class Parker:
+    """A doorbell for one waiting call: `park()` sleeps until somebody has called `unpark()`.
+
+    An `unpark()` that comes first is remembered, once, and the next `park()` returns at once. `park()` may also return
+    for no reason; look at what you wait for, and park again.
+
+        >>> from plait._thread import Parker
+        >>> parker = Parker()
+        >>> parker.unpark(); parker.unpark()
+        True
+        True
+        >>> parker.park(), parker.park(timeout=0.01)
+        (True, False)
+
+    One thread parks; any thread, signal handler or finaliser unparks. Not in the standard module.
+    """
+
+    __slots__ = ("__weakref__", "_bell", "_generation")
+
+    def __init__(self) -> None:
+        bell = allocate_lock()
+        bell.acquire()
+        self._bell = bell
+        self._generation = fork_generation()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}{'' if self._bell.locked() else ', unparked'}>"
+
+    def park(self, timeout: float | None = None) -> bool:
+        """Sleep until `unpark()` was called, at most *timeout* seconds; zero or less only looks.
+
+        True if it was called, which is then forgotten. An exception of a signal handler ends the sleep, and the next
+        `park()` returns at once.
+        """
+        bell = self._bell
+        try:
+            if timeout is None:
+                return bell.acquire()
+            if 0 < timeout <= TIMEOUT_MAX:
+                return bell.acquire(True, timeout)
+            return self._park_for(timeout)
+        except BaseException:
+            self.unpark()
+            raise
+
+    def _park_for(self, timeout: float) -> bool:
+        if timeout != timeout:
+            raise ValueError(f"{self!r}: cannot wait for a number of seconds that is not a number")
+        if timeout <= 0:
+            return self._bell.acquire(False)
+        # Centuries, or infinity: in pieces that the platform can count.
+        deadline = monotonic() + timeout
+        while not self._bell.acquire(True, min(timeout, TIMEOUT_MAX)):
+            timeout = deadline - monotonic()
+            if timeout <= 0:
+                return False
+        return True
+
+    def unpark(self) -> bool:
+        """End the current or the next `park()`. Never blocks; calling it twice is calling it once.
+
+        False if the parker was made before a fork of which this process is the child: unless it is the forking thread
+        that waits at it, nobody does.
+        """
+        try:
+            self._bell.release()
+        except RuntimeError:  # rung already
+            pass
+        return self._generation == fork_generation()
+
+
+class WaitQueue:
+    """A line of waiting calls, woken in the order in which they came.
+
+    There is no lock in it; change what is waited for, then `wake()`. A waiter looks at it once more when it stands in
+    line, so it cannot miss the change:
+
+        >>> from plait._thread import WaitQueue, start_joinable_thread
+        >>> orders, waiting = [], WaitQueue()
+        >>> def serve():
+        ...     while not orders:
+        ...         waiting.wait(unless=orders.__len__)
+        >>> server = start_joinable_thread(serve)
+        >>> orders.append("tea")
+        >>> _ = waiting.wake()
+        >>> server.join(10)
+        >>> server.is_done()
+        True
+
+    Every method may be called in any thread, signal handler or finaliser, also one that interrupted the same queue. In a
+    forked child, waiters that only the parent has are woken into the void, and not counted. Not in the standard module.
+    """
+
+    __slots__ = ("__weakref__", "_line")
+
+    def __init__(self) -> None:
+        self._line: dict[Parker, None] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}, {len(self._line)} waiting>"
+
+    def __len__(self) -> int:
+        """How many stand in line."""
+        return len(self._line)
+
+    def __iter__(self) -> Iterator[Parker]:
+        """Those who stand in line at this moment, oldest first."""
+        return iter([*self._line])
+
+    def enter(self, parker: Parker) -> None:
+        """Let *parker* stand in line, at its end. Then look once more at what is waited for, and only then park."""
+        self._line[parker] = None
+
+    def leave(self, parker: Parker) -> bool:
+        """Take *parker* out of the line. Every call that entered one has to, however it ends.
+
+        False if somebody was quicker and has woken it, or is about to: then the wake-up is the caller's, to use or to
+        pass on by another `wake()`.
+        """
+        try:
+            del self._line[parker]
+        except KeyError:
+            return False
+        return True
+
+    def wait(self, timeout: float | None = None, *, unless: Callable[[], object] | None = None) -> bool:
+        """Stand in line until woken, at most *timeout* seconds; zero or less does not wait. Return whether woken.
+
+        *unless* is called once, when this call stands in line; if it returns something true there is no waiting, and
+        the answer is True. An exception (of *unless*, or a signal handler) passes a wake-up on that came at the same
+        time.
+        """
+        parker = Parker()
+        line = self._line
+        try:
+            line[parker] = None
+            if unless is not None and unless():
+                if not self.leave(parker):
+                    self._pass_on()
+                return True
+            parker.park(timeout)
+            return not self.leave(parker)
+        except BaseException:
+            if not self.leave(parker):
+                self._pass_on()
+            raise
+
+    def wake(self, n: int = 1) -> int:
+        """Wake the *n* calls that have waited longest, or all if there are fewer; return how many. Never blocks."""
+        line = self._line
+        woken = 0
+        while woken < n:
+            try:
+                for parker in line:  # noqa: B007 - the oldest, without a call at which a signal could strike
+                    break
+                else:
+                    break
+            except RuntimeError:
+                continue  # the line changed under our eyes
+            try:
+                if line.pop(parker, line) is not line:  # else it left, or another waker was quicker
+                    woken += parker.unpark()
+            except BaseException:
+                # Struck off but perhaps not rung. If it had left by itself, nobody listens.
+                if parker not in line:
+                    parker.unpark()
+                raise
+        return woken
+
+    def wake_all(self) -> int:
+        """Wake every call that stands in line at this moment; return how many. Never blocks."""
+        return self.wake(len(self._line))
+
+    def _pass_on(self) -> None:
+        """Give a wake-up that cannot be used to the next in line, whatever else strikes meanwhile."""
+        done: list[int] = []
+        while not done:
+            try:
+                done += starmap(self.wake, ((1,),))
+            except BaseException:  # noqa: BLE001, S112 - another signal; the first exception does for both
+                continue

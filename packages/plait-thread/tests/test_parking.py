@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: MIT
+"""Parkers and the lines they stand in: nothing is lost, whatever strikes and whoever is left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+
+import pytest
+
+from plait._thread import (
+    TIMEOUT_MAX,
+    Parker,
+    WaitQueue,
+    allocate_lock,
+    fork_generation,
+    start_joinable_thread,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+LONG = 20  # seconds that nothing here takes unless it hangs
+
+
+class Struck(Exception):
+    """What the signal handlers of these tests raise."""
+
+
+@pytest.fixture
+def alarm():
+    """Arms a handler for SIGALRM, and puts everything back."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def arm(handler, after=0.01, every=0.0):
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, after, every)
+
+    yield arm
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def in_child(work):
+    """Fork, run *work* in the child, and return whether it returned True in time."""
+    pid = os.fork()
+    if not pid:
+        signal.alarm(LONG)
+        code = 1
+        try:
+            code = 0 if work() is True else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def strike(*_signal):
+    raise Struck
+
+
+def until_in_line(queue, n=1):
+    deadline = time.monotonic() + LONG
+    while len(queue) < n:
+        assert time.monotonic() < deadline, queue
+        time.sleep(0.001)
+
+
+# ------------------------------------------------------------------------------------------------------------- parkers
+
+
+def test_an_early_unpark_is_remembered_once():
+    parker = Parker()
+    assert parker.unpark()
+    assert parker.unpark()
+    assert parker.park()
+    assert not parker.park(0.01)
+
+
+def test_unpark_wakes_a_parked_thread():
+    parker, seen = Parker(), []
+    sleeper = start_joinable_thread(lambda: seen.append(parker.park(LONG)))
+    parker.unpark()
+    sleeper.join(LONG)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, -TIMEOUT_MAX * 2, 0.0, float("-inf")])
+def test_without_time_it_only_looks(timeout):
+    parker = Parker()
+    assert not parker.park(timeout)
+    parker.unpark()
+    assert parker.park(timeout)
+
+
+@pytest.mark.parametrize("timeout", [TIMEOUT_MAX * 3, float("inf"), 1e300])
+def test_centuries_end_when_somebody_rings(timeout):
+    parker, seen = Parker(), []
+    sleeper = start_joinable_thread(lambda: seen.append(parker.park(timeout)))
+    parker.unpark()
+    sleeper.join(LONG)
+    assert seen == [True]
+
+
+def test_no_number_is_an_error_that_says_so():
+    with pytest.raises(ValueError, match="not a number"):
+        Parker().park(float("nan"))
+
+
+def test_a_timeout_is_kept_though_signals_interrupt_it(alarm):
+    alarm(lambda *_: None, 0.005, 0.005)
+    started = time.monotonic()
+    assert not Parker().park(0.2)
+    assert time.monotonic() - started >= 0.19
+
+
+def test_a_handler_may_unpark_the_very_thread_it_interrupts(alarm):
+    parker = Parker()
+    alarm(lambda *_: parker.unpark())
+    assert parker.park(LONG)
+
+
+def test_an_exception_of_a_handler_ends_park_and_leaves_a_token(alarm):
+    parker = Parker()
+    alarm(strike)
+    with pytest.raises(Struck):
+        parker.park(LONG)
+    assert parker.park(0)
+
+
+def test_a_parker_says_in_a_child_that_its_thread_is_not_there():
+    parker = Parker()
+    sleeper = start_joinable_thread(parker.park)
+    assert in_child(lambda: parker.unpark() is False and Parker().unpark() is True)
+    assert parker.unpark()
+    sleeper.join(LONG)
+    assert sleeper.is_done()
+
+
+def test_a_thread_that_forks_in_a_handler_while_parked_is_woken_in_both_processes(alarm):
+    parker, pids = Parker(), []
+
+    def fork(*_signal):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        pids.append(os.fork())
+        if not pids[0]:
+            signal.alarm(LONG)
+            start_joinable_thread(parker.unpark)
+
+    alarm(fork)
+    try:
+        woken = parker.park(0.2 if sys.implementation.name == "cpython" else 1)
+    finally:
+        if pids == [0]:
+            os._exit(0 if woken else 1)
+    assert not woken
+    assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 0
+
+
+# --------------------------------------------------------------------------------------------------------------- lines
+
+
+def test_a_line_is_served_in_order_of_arrival():
+    queue, order = WaitQueue(), []
+    sleepers = []
+    for n in range(5):
+        sleepers.append(start_joinable_thread(lambda n=n: (queue.wait(LONG), order.append(n))))
+        until_in_line(queue, n + 1)
+    for n in range(5):
+        assert queue.wake() == 1
+        sleepers[n].join(LONG)
+    assert order == [0, 1, 2, 3, 4]
+    assert queue.wake() == 0
+
+
+def test_wake_wakes_no_more_than_there_are():
+    queue = WaitQueue()
+    sleepers = [start_joinable_thread(queue.wait) for _ in range(4)]
+    until_in_line(queue, 4)
+    assert queue.wake(3) == 3
+    assert queue.wake_all() == 1
+    assert queue.wake(7) == queue.wake_all() == queue.wake(0) == queue.wake(-1) == 0
+    for sleeper in sleepers:
+        sleeper.join(LONG)
+        assert sleeper.is_done()
+
+
+def test_what_is_there_already_is_not_waited_for():
+    queue = WaitQueue()
+    assert queue.wait(unless=lambda: "here")
+    assert not queue.wait(0, unless=lambda: None)
+    assert not queue.wait(0.01)
+    assert len(queue) == 0
+
+
+def test_an_exception_of_the_condition_leaves_nobody_in_line():
+    queue = WaitQueue()
+    with pytest.raises(ZeroDivisionError):
+        queue.wait(unless=lambda: 1 / 0)
+    assert list(queue) == []
+
+
+def test_a_wake_up_that_comes_with_an_exception_goes_to_the_next():
+    queue, seen = WaitQueue(), []
+
+    def woken_then_struck():
+        # By now this call stands in line, in front of the other.
+        until_in_line(queue, 2)
+        assert queue.wake() == 1
+        raise Struck
+
+    def first():
+        try:
+            queue.wait(unless=woken_then_struck)
+        except Struck:
+            seen.append("struck")
+
+    one = start_joinable_thread(first)
+    until_in_line(queue)
+    two = start_joinable_thread(lambda: seen.append(queue.wait(LONG)))
+    one.join(LONG)
+    two.join(LONG)
+    assert sorted(map(str, seen)) == ["True", "struck"]
+
+
+def test_an_exception_of_a_handler_ends_wait_and_leaves_the_line(alarm):
+    queue = WaitQueue()
+    alarm(strike)
+    with pytest.raises(Struck):
+        queue.wait(LONG)
+    assert len(queue) == 0
+
+
+def test_a_handler_may_wake_the_line_in_which_its_own_thread_stands(alarm):
+    queue = WaitQueue()
+    alarm(lambda *_: queue.wake())
+    assert queue.wait(LONG)
+
+
+def test_a_child_does_not_spend_wake_ups_on_those_who_stayed_behind():
+    queue = WaitQueue()
+    sleepers = [start_joinable_thread(queue.wait) for _ in range(3)]
+    until_in_line(queue, 3)
+
+    def child():
+        here = start_joinable_thread(queue.wait)
+        until_in_line(queue, 4)
+        if queue.wake(1) != 1:
+            return False
+        here.join(LONG)
+        return here.is_done() and len(queue) == 0
+
+    assert in_child(child)
+    assert queue.wake_all() == 3
+    for sleeper in sleepers:
+        sleeper.join(LONG)
+        assert sleeper.is_done()
+
+
+# ------------------------------------------------------------------------------------------------- hunts for lost wakes
+
+
+@pytest.fixture
+def restless():
+    """Threads are switched as often as the interpreter can, which is where wake-ups get lost."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+class Tokens:
+    """The plainest thing that can be waited for: so many tokens, each for one taker."""
+
+    def __init__(self):
+        self.free = []
+        self.waiting = WaitQueue()
+
+    def give(self):
+        self.free.append(1)
+        self.waiting.wake()
+
+    def take(self, timeout):
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                self.free.pop()
+            except IndexError:
+                left = end - time.monotonic()
+                if left <= 0:
+                    return False
+                self.waiting.wait(left, unless=self.free.__len__)
+            else:
+                return True
+
+
+def test_takers_with_short_breath_lose_no_wake_up(restless):
+    tokens, seed = Tokens(), random.randrange(2**32)
+    end = time.monotonic() + 0.4
+
+    def work(number):
+        rng = random.Random(seed + number)
+        while time.monotonic() < end:
+            # Some give up at the very moment at which they are woken; none may hang though a token is free.
+            while not tokens.take(rng.choice((0, 0.0001, 0.0005, LONG))):
+                pass
+            if rng.random() < 0.2:
+                time.sleep(0)
+            tokens.give()
+
+    threads = [start_joinable_thread(lambda n=n: work(n)) for n in range(6)]
+    tokens.give()
+    tokens.give()
+    for thread in threads:
+        thread.join(LONG / 2)
+    assert all(thread.is_done() for thread in threads), f"seed {seed}: {tokens.free} free, {tokens.waiting}"
+    assert len(tokens.free) == 2
+    assert len(tokens.waiting) == 0
+
+
+def test_takers_struck_by_signals_lose_no_wake_up(restless):
+    """The main thread is struck at random moments of its waiting; the others live on what it leaves them."""
+    tokens, struck = Tokens(), 0
+    end = time.monotonic() + 0.4
+
+    def work():
+        while time.monotonic() < end:
+            assert tokens.take(LONG)
+            tokens.give()
+
+    waits = WaitQueue.wait.__code__
+
+    def strike_if_waiting(_number, frame):
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, 0.0005))
+        while frame is not None:
+            if frame.f_code is waits:
+                raise Struck
+            frame = frame.f_back
+
+    before = signal.signal(signal.SIGALRM, strike_if_waiting)
+    threads = [start_joinable_thread(work) for _ in range(3)]
+    tokens.give()
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    try:
+        while time.monotonic() < end:
+            try:
+                # It takes no token: what it is woken by has to reach another. If the wait ends well that is up to us,
+                # if it ends by the exception it is up to the line.
+                woken = 0
+                woken += tokens.waiting.wait(0.01)
+            except Struck:
+                struck += 1
+            while woken:
+                try:
+                    tokens.waiting.wake()
+                    woken = 0
+                except Struck:
+                    struck += 1
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    for thread in threads:
+        thread.join(LONG / 2)
+    assert all(thread.is_done() for thread in threads), (
+        f"{struck} strikes, {tokens.free} free, {tokens.waiting}"
+    )
+    assert struck
+
+
+def test_forks_in_the_midst_of_it_leave_lines_that_work():
+    tokens, over = Tokens(), []
+
+    def work():
+        while not over:
+            if tokens.take(0.01):
+                tokens.give()
+
+    threads = [start_joinable_thread(work) for _ in range(3)]
+    tokens.give()
+    generation = fork_generation()
+
+    def child():
+        # The token may be in the hands of a thread that is not here. A new one must reach a new waiter in any case.
+        tokens.free.clear()
+        mine = []
+        taker = start_joinable_thread(lambda: mine.append(tokens.take(LONG)))
+        until_in_line(tokens.waiting)
+        tokens.give()
+        taker.join(LONG)
+        return mine == [True] and fork_generation() == generation + 1
+
+    try:
+        for _ in range(25):
+            assert in_child(child)
+    finally:
+        over.append(1)
+        for thread in threads:
+            thread.join(LONG)
