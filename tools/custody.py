@@ -291,7 +291,8 @@ def main() -> int:
     parser.add_argument("--result", type=Path)
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides, by the life line
+    # Whoever started us decides, by the life line. A handler and not SIG_IGN, which the program would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
     custody = Custody(options.command, options.scratch, options.log)
     signal.signal(signal.SIGTERM, lambda *_: custody.kill() or sys.exit(143))
     account = custody.run(options.deadline, options.result)
