@@ -8,7 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .scenario import Wrong, alive, returns, until
+from .scenario import Impl, Wrong, alive, returns, until
+
+
+def one_process(impl: Impl) -> None:
+    """Start and end a process by each start method: what an implementation starts once for all of them is there then."""
+    for method in impl.multiprocessing.get_all_start_methods():
+        process = impl.multiprocessing.get_context(method).Process(target=abs, args=(1,))
+        process.start()
+        process.join()
+        process.close()
 
 
 def raised_by(seconds: float, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> BaseException:

@@ -12,7 +12,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from .evidence import brief, is_a, must_say, noted
+from .evidence import brief, is_a, must_say, noted, one_process
 from .scenario import Impl, Wrong, returns, scenario
 
 MANAGERS = ("multiprocessing.managers.BaseManager",)
@@ -63,7 +63,11 @@ def in_a_child(impl: Impl, target: Any, *args: Any) -> str:
 
 
 @scenario(
-    "MM2", "a proxy given to a child calls a method that returns a proxy", reproduced=True, needs=MANAGERS
+    "MM2",
+    "a proxy given to a child calls a method that returns a proxy",
+    reproduced=True,
+    needs=MANAGERS,
+    warm=one_process,
 )
 def proxy_from_a_proxy(impl: Impl) -> None:
     with family(impl) as manager:
@@ -80,7 +84,9 @@ def with_own_key(impl: Impl) -> Any:
     return manager
 
 
-@scenario("MM3", "a proxy of a manager with its own authkey works in a child", needs=MANAGERS)
+@scenario(
+    "MM3", "a proxy of a manager with its own authkey works in a child", needs=MANAGERS, warm=one_process
+)
 def own_key_in_a_child(impl: Impl) -> None:
     with with_own_key(impl) as manager:
         shared = manager.list(["first"])
@@ -91,7 +97,11 @@ def own_key_in_a_child(impl: Impl) -> None:
 
 
 @scenario(
-    "MM3", "a proxy within a proxy of a manager with its own authkey works", reproduced=True, needs=MANAGERS
+    "MM3",
+    "a proxy within a proxy of a manager with its own authkey works",
+    reproduced=True,
+    needs=MANAGERS,
+    warm=one_process,
 )
 def own_key_nested(impl: Impl) -> None:
     with with_own_key(impl) as manager:
@@ -112,6 +122,7 @@ def own_key_nested(impl: Impl) -> None:
     "a proxy whose manager died raises ManagerDied with address and pid",
     reproduced=True,
     needs=MANAGERS,
+    warm=one_process,
 )
 def manager_died(impl: Impl) -> None:
     manager = impl.multiprocessing.Manager()

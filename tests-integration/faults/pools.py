@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .evidence import asleep, brief, must_die, must_say, noted, raised_by
+from .evidence import asleep, brief, must_die, must_say, noted, one_process, raised_by
 from .scenario import Impl, Wrong, program, returns, scenario
 
 POOL = ("multiprocessing.Pool",)
@@ -63,6 +63,7 @@ def works_on(pool: Any) -> None:
     reproduced=True,
     needs=POOL,
     alone=True,
+    warm=one_process,
 )
 def killed_in_a_task(impl: Impl) -> None:
     pool = impl.multiprocessing.Pool(2)
@@ -79,7 +80,12 @@ def killed_in_a_task(impl: Impl) -> None:
 
 
 @scenario(
-    "MP1", "a worker is killed in a task of map(): it tells, too", reproduced=True, needs=POOL, alone=True
+    "MP1",
+    "a worker is killed in a task of map(): it tells, too",
+    reproduced=True,
+    needs=POOL,
+    alone=True,
+    warm=one_process,
 )
 def killed_in_a_map(impl: Impl) -> None:
     pool = impl.multiprocessing.Pool(2)
@@ -93,7 +99,12 @@ def killed_in_a_map(impl: Impl) -> None:
 
 
 @scenario(
-    "MP2", "the only idle worker is killed: the next task is done", reproduced=True, needs=POOL, alone=True
+    "MP2",
+    "the only idle worker is killed: the next task is done",
+    reproduced=True,
+    needs=POOL,
+    alone=True,
+    warm=one_process,
 )
 def killed_while_idle(impl: Impl) -> None:
     pool = impl.multiprocessing.Pool(1)
@@ -105,7 +116,12 @@ def killed_while_idle(impl: Impl) -> None:
 
 
 @scenario(
-    "MP2", "the only idle worker is killed: terminate() returns", reproduced=True, needs=POOL, alone=True
+    "MP2",
+    "the only idle worker is killed: terminate() returns",
+    reproduced=True,
+    needs=POOL,
+    alone=True,
+    warm=one_process,
 )
 def terminated_without_its_worker(impl: Impl) -> None:
     pool = impl.multiprocessing.Pool(1)
@@ -118,7 +134,13 @@ def terminated_without_its_worker(impl: Impl) -> None:
     returns(5, pool.join)
 
 
-@scenario("MP3", "an exception that does not unpickle is told all the same", reproduced=True, needs=POOL)
+@scenario(
+    "MP3",
+    "an exception that does not unpickle is told all the same",
+    reproduced=True,
+    needs=POOL,
+    warm=one_process,
+)
 def raised_and_not_unpickled(impl: Impl) -> None:
     pool = impl.multiprocessing.Pool(2)
     works_on(pool)
@@ -132,7 +154,13 @@ def raised_and_not_unpickled(impl: Impl) -> None:
     put_away(pool)
 
 
-@scenario("MP4", "a task that raises a BaseException: apply() raises it", reproduced=True, needs=POOL)
+@scenario(
+    "MP4",
+    "a task that raises a BaseException: apply() raises it",
+    reproduced=True,
+    needs=POOL,
+    warm=one_process,
+)
 def base_exception(impl: Impl) -> None:
     pool = impl.multiprocessing.Pool(1)
     works_on(pool)
@@ -143,7 +171,13 @@ def base_exception(impl: Impl) -> None:
     put_away(pool)
 
 
-@scenario("MP4", "a task that calls sys.exit(): reported as the worker's exit", reproduced=True, needs=POOL)
+@scenario(
+    "MP4",
+    "a task that calls sys.exit(): reported as the worker's exit",
+    reproduced=True,
+    needs=POOL,
+    warm=one_process,
+)
 def sys_exit(impl: Impl) -> None:
     pool = impl.multiprocessing.Pool(1)
     works_on(pool)
@@ -160,6 +194,7 @@ def sys_exit(impl: Impl) -> None:
     "imap() reads no more of its input than buffersize",
     reproduced=True,
     needs=("multiprocessing.pool.Pool.imap(buffersize)",),
+    warm=one_process,
 )
 def imap_is_lazy(impl: Impl) -> None:
     consumed = 0
@@ -195,7 +230,7 @@ def open_a_pool(impl: Impl) -> list[int]:
     return [child.pid for child in impl.multiprocessing.active_children()]
 
 
-@scenario("MP10", "a task opens a pool of its own", reproduced=True, needs=POOL)
+@scenario("MP10", "a task opens a pool of its own", reproduced=True, needs=POOL, warm=one_process)
 def pool_in_a_pool(impl: Impl) -> None:
     pool = impl.multiprocessing.Pool(1)
     try:

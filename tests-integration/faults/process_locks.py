@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .evidence import asleep, brief, is_a, noted, raised_by
+from .evidence import asleep, brief, is_a, noted, one_process, raised_by
 from .scenario import Impl, Wrong, returns, scenario
 
 
@@ -50,12 +50,16 @@ def killed_owner(impl: Impl, kind: str) -> None:
             lock.release()
 
 
-@scenario("ML1", "a Lock is free within 1 s of its owner's death", reproduced=True, alone=True)
+@scenario(
+    "ML1", "a Lock is free within 1 s of its owner's death", reproduced=True, alone=True, warm=one_process
+)
 def lock_of_the_dead(impl: Impl) -> None:
     killed_owner(impl, "Lock")
 
 
-@scenario("ML1", "an RLock is free within 1 s of its owner's death", reproduced=True, alone=True)
+@scenario(
+    "ML1", "an RLock is free within 1 s of its owner's death", reproduced=True, alone=True, warm=one_process
+)
 def rlock_of_the_dead(impl: Impl) -> None:
     killed_owner(impl, "RLock")
 
@@ -66,6 +70,7 @@ def rlock_of_the_dead(impl: Impl) -> None:
     reproduced=True,
     needs=("multiprocessing.Barrier",),
     alone=True,
+    warm=one_process,
 )
 def barrier_of_the_dead(impl: Impl) -> None:
     barrier = impl.multiprocessing.Barrier(3)

@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from .evidence import asleep, brief, is_a, must_say, noted, raised_by
+from .evidence import asleep, brief, is_a, must_say, noted, one_process, raised_by
 from .scenario import Impl, Wrong, program, returns, scenario, until
 
 MEGABYTE = 1 << 20
@@ -64,7 +64,12 @@ def close(queue: Any) -> None:
     returns(5, queue.join_thread)
 
 
-@scenario("MQ1", "put() of what cannot be pickled raises PicklingError in the caller", reproduced=True)
+@scenario(
+    "MQ1",
+    "put() of what cannot be pickled raises PicklingError in the caller",
+    reproduced=True,
+    warm=one_process,
+)
 def put_a_lambda(impl: Impl) -> None:
     queue = impl.multiprocessing.Queue()
     try:
@@ -80,7 +85,12 @@ def put_a_lambda(impl: Impl) -> None:
         close(queue)
 
 
-@scenario("MQ1", "put() of what cannot be pickled takes no place in a bounded queue", reproduced=True)
+@scenario(
+    "MQ1",
+    "put() of what cannot be pickled takes no place in a bounded queue",
+    reproduced=True,
+    warm=one_process,
+)
 def put_a_lambda_bounded(impl: Impl) -> None:
     queue = impl.multiprocessing.Queue(1)
     try:
@@ -95,7 +105,7 @@ def put_a_lambda_bounded(impl: Impl) -> None:
         close(queue)
 
 
-@scenario("MQ2", "an item that does not unpickle raises once, the next get() works")
+@scenario("MQ2", "an item that does not unpickle raises once, the next get() works", warm=one_process)
 def get_what_does_not_unpickle(impl: Impl) -> None:
     queue = impl.multiprocessing.Queue()
     queue.put(Broken())
@@ -107,7 +117,9 @@ def get_what_does_not_unpickle(impl: Impl) -> None:
     close(queue)
 
 
-@scenario("MQ3", "a child that put 1 MB is joined before the item is taken", reproduced=True)
+@scenario(
+    "MQ3", "a child that put 1 MB is joined before the item is taken", reproduced=True, warm=one_process
+)
 def join_before_get(impl: Impl) -> None:
     queue = impl.multiprocessing.Queue()
     child = started(impl, put_a_megabyte, queue)
@@ -217,7 +229,9 @@ def put_to_a_dead_parent(impl: Impl) -> None:
     _child_waits(impl, "put")
 
 
-@scenario("MQ5", "a process is killed in get(): another get() still receives", reproduced=True)
+@scenario(
+    "MQ5", "a process is killed in get(): another get() still receives", reproduced=True, warm=one_process
+)
 def killed_in_get(impl: Impl) -> None:
     queue = impl.multiprocessing.Queue()
     note = Path("getter.pid").absolute()
@@ -232,7 +246,7 @@ def killed_in_get(impl: Impl) -> None:
     close(queue)
 
 
-@scenario("MQ6", "get_nowait() right after put() returns the item", reproduced=True)
+@scenario("MQ6", "get_nowait() right after put() returns the item", reproduced=True, warm=one_process)
 def get_nowait_after_put(impl: Impl) -> None:
     queue = impl.multiprocessing.Queue()
     missing = 0
@@ -253,6 +267,7 @@ def get_nowait_after_put(impl: Impl) -> None:
     "shutdown() wakes every process that is blocked",
     reproduced=True,
     needs=("multiprocessing.queues.Queue.shutdown",),
+    warm=one_process,
 )
 def shutdown_wakes_all(impl: Impl) -> None:
     queue = impl.multiprocessing.Queue()

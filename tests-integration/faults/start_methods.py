@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .evidence import asleep, must_die, noted, told
+from .evidence import asleep, must_die, noted, one_process, told
 from .scenario import Impl, Wrong, program, python, returns, scenario
 
 LOCAL_FUNCTION = """
@@ -227,7 +227,7 @@ def leave(code: int) -> None:
     sys.exit(code)
 
 
-@scenario("ML3", "exitcode is an int once join() has returned, in every thread")
+@scenario("ML3", "exitcode is an int once join() has returned, in every thread", warm=one_process)
 def exit_code_after_join(impl: Impl) -> None:
     seen: list[Any] = []
 
@@ -323,16 +323,18 @@ def must_have_run(said: str) -> None:
         raise Wrong(f"the grandchild: {said!r}")
 
 
-@scenario("S13", "subprocess.run() works in a Process")
+@scenario("S13", "subprocess.run() works in a Process", warm=one_process)
 def run_within_a_process(impl: Impl) -> None:
     must_have_run(run_in_a_process(impl))
 
 
-@scenario("S13", "subprocess.run() works in a worker of an executor")
+@scenario("S13", "subprocess.run() works in a worker of an executor", warm=one_process)
 def run_within_an_executor(impl: Impl) -> None:
     must_have_run(run_in_an_executor(impl))
 
 
-@scenario("S13", "subprocess.run() works in a worker of a Pool", needs=("multiprocessing.Pool",))
+@scenario(
+    "S13", "subprocess.run() works in a worker of a Pool", needs=("multiprocessing.Pool",), warm=one_process
+)
 def run_within_a_pool(impl: Impl) -> None:
     must_have_run(run_in_a_pool(impl))
