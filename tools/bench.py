@@ -1,104 +1,255 @@
 # SPDX-License-Identifier: MIT
-"""How fast plait is beside the standard modules: runs the workloads of every package's benchmarks/.
+# How noise is kept out
+#
+# What was seen here. On a shared virtual machine even a loop of pure Python takes 1.7 microseconds per turn now and 3.5
+# a tenth of a second later: somebody else uses the other half of the same physical core. The process's CPU time doubles
+# with it, so neither counting CPU time nor leaving out disturbed rounds helps. Two threads that take turns vary by ten
+# where they are on different cores (each turn waits for a core to wake up, or not) and by a quarter where they are on one.
+#
+# What follows from it.
+#   - Each workload has a process of its own: what one leaves in memory is not the next one's luck. String hashes are the
+#     same in all of them.
+#   - Inside it, the standard module, plait and whoever else takes part run in turn, A B B A A B B A ..., in many short
+#     rounds: 5 ms, so that the machine is the same for neighbours, and forwards and backwards, so that a slow drift and
+#     whatever one does to the caches of the next cancel. Each contestant has the number of operations that fill a round;
+#     finding it out is the warm-up and is thrown away. Where a round cannot be short (fill 50k) there are more of them.
+#   - The garbage collector runs between rounds, never in one. What a round needs and leaves is made and removed outside
+#     of the time.
+#   - The ratio of two is taken within each block A B B A, and what is reported is the median of these ratios. That is the
+#     ratio of medians after the machine's momentary speed has been taken out of both; the plain ratio of medians is in the
+#     JSON beside it. One disturbed block in three changes nothing.
+#   - The 95 % interval is that of the median by counting (how many of n values fall below it is a toss of coins), so it
+#     assumes no shape of the noise. Rounds go on until it is plus or minus 1.5 %, or the time is up; if it is wider than 6 %
+#     then, for as long again. Wider than 10 % is called noisy: such a ratio says no more than its ends say.
+#   - Workloads in which threads take turns run on one core, their rounds are 20 ms (several of the 5 ms that a thread may
+#     keep the GIL), and afterwards some more rounds on all cores: the ratio is the first, `all cores` is what the second
+#     come to. The first can be repeated; the second is nearer to a program's life, and differs from run to run.
+#   - `best` compares the fastest round of each, as a cross-check: it should not be far from the ratio.
+#
+# What is left. The proof is `--same`, which runs an implementation against a second copy of itself: every ratio should be
+# within 10 % of 1. A copy has its objects elsewhere in memory, which alone makes 1 to 3 %. Figures of different runs must
+# not be compared, ratios may. The load average before and after, and how much of the cores others had meanwhile, are shown
+# with the figures; a busy machine widens the intervals rather than moving the ratios, but do not settle a close one on it.
+"""How fast plait is beside the standard modules of the same interpreter: runs every package's benchmarks/bench_*.py.
 
-python tools/bench.py [AREA ...] [-k PART] [--same] [--peers] [--json FILE]
+    python tools/bench.py                       everything
+    python tools/bench.py queue sched           two areas
+    python tools/bench.py queue -k ping --peers the ping-pongs of queues, beside other libraries
+    python tools/bench.py --same                the standard modules beside second copies of themselves
+
+Ends with 0 when every workload was measured or is absent from plait, whatever the figures; with 1 when one died or
+hung, or when a workload file is wrong; with 2 for a wrong call. A page with bars is written to build/bench/.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from speed import contestants, stats, watch, workloads
+from rich.console import Console
+from speed import contestants, machine, page, results, table, watch, workloads
 
 ROOT = Path(__file__).resolve().parent.parent
+DONE, BROKEN = 0, 1
+
+#: Seconds to measure one workload for, before it gets as many again because the answer is still blurred.
+SECONDS = 2.5
+
+#: Whoever has to be there. If it dies or hangs the workload is lost; a bound or a peer is left out instead.
+NEEDED = {"", contestants.STANDARD, contestants.PLAIT, contestants.SECOND}
+
+
+class Job(NamedTuple):
+    """A workload to run; without one, a file that could not be used, and why."""
+
+    path: Path
+    area: str
+    workload: workloads.Workload | None
+    reason: str = ""
+
+
+def positive(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
+
+
+def rounds(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("there must be two rounds at least: A B B A")
+    return number
 
 
 def options_of(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; argparse exits with 2 when it is wrong."""
     parser = argparse.ArgumentParser(prog="bench.py", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("areas", nargs="*", metavar="AREA", help=", ".join(workloads.AREAS))
-    parser.add_argument("-k", dest="part", default="", help="only workloads whose name contains this")
-    parser.add_argument("--same", nargs="?", const="standard", default="", choices=("standard", "plait"))
-    parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--time", type=float, default=3.0, metavar="SECONDS")
-    parser.add_argument("--no-pin", dest="pin", action="store_false")
+    add = parser.add_argument
+    add("areas", nargs="*", metavar="AREA", help=f"of {', '.join(workloads.AREAS)} (all)")
+    add("-k", dest="part", metavar="PART", default="", help="only workloads whose name contains this")
+    add("--list", action="store_true", help="say what there is, and run nothing")
+    add("--same", nargs="?", const="standard", default="", choices=("standard", "plait"),
+        help="an implementation against a second copy of itself (standard)")  # fmt: skip
+    add("--peers", action="store_true", help="other libraries, too, as far as they are installed")
+    add("--quick", action="store_true", help="half the time")
+    add("--time", type=positive, default=SECONDS, metavar="SECONDS", help=f"for each workload ({SECONDS})")
+    add("--rounds", type=rounds, metavar="N", help="of each contestant, whatever the time")
+    add("--deadline", type=positive, metavar="SECONDS", help="after which a workload counts as hung")
+    add("--json", metavar="FILE", help="write all figures, too")
+    add("--html", metavar="FILE", help="where the page goes (build/bench/PYTHON.html)")
+    add("--from", dest="folder", metavar="FOLDER", help="take the workload files of that folder instead")
     options = parser.parse_intermixed_args(argv)
-    if unknown := set(options.areas) - set(workloads.AREAS):
-        parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(workloads.AREAS)}")
+    if unknown := [area for area in options.areas if area not in workloads.AREAS]:
+        parser.error(f"no area is named {', '.join(unknown)}; there are {', '.join(workloads.AREAS)}")
+    if options.folder and not Path(options.folder).is_dir():
+        parser.error(f"{options.folder} is not a folder")
+    for name in ("json", "html"):
+        file = getattr(options, name)
+        if file and not Path(file).absolute().parent.is_dir():
+            parser.error(f"{file}: its folder does not exist")
+    options.jobs = [
+        job
+        for job in jobs(Path(options.folder) if options.folder else None)
+        if (not options.areas or job.area in options.areas)
+        and (job.workload is None or options.part.lower() in job.workload.name.lower())
+    ]
+    if not options.jobs:
+        parser.error("no workload is like that; --list shows what there is")
+    if options.quick:
+        options.time /= 2
     return options
 
 
-def measure(
-    file: workloads.WorkloadFile, workload: workloads.Workload, options: argparse.Namespace, path: list[Path]
-) -> dict[str, Any]:
-    orders = {
-        "file": str(file.path),
-        "name": workload.name,
-        "same": options.same,
-        "peers": options.peers,
-        "seconds": options.time,
-        "rounds": options.rounds,
-        "pin": options.pin,
-        "deadline": workload.deadline or 20 + 4 * options.time,
-    }
+def jobs(folder: Path | None) -> list[Job]:
+    """Everything that could be run, in the order of areas."""
+    found: list[Job] = []
+    for path in sorted(folder.glob("bench_*.py")) if folder else workloads.find(ROOT):
+        try:
+            file = workloads.load(path)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, the others are run
+            # Its area cannot be asked: let it show up in the one that its package is named for.
+            area = path.parent.parent.name.removeprefix("plait-")
+            found.append(Job(path, area, None, f"{type(error).__name__}: {error}"))
+        else:
+            found += [Job(path, file.area, workload) for workload in file.workloads]
+    order = {area: index for index, area in enumerate(workloads.AREAS)}
+    return sorted(found, key=lambda job: order.get(job.area, len(order)))
+
+
+def run(job: Job, options: argparse.Namespace, path: list[Path]) -> results.Row:
+    """Measure one workload, again without those bounds and peers that keep it from ending well."""
+    if job.workload is None:
+        return results.Row(job.area, job.path.name, "failed", job.reason)
     left_out: dict[str, str] = {}
-    needed = {"", contestants.STANDARD, contestants.PLAIT, contestants.SECOND}
     while True:
-        answer = watch.run({**orders, "left_out": left_out}, path)
-        if answer["status"] in ("measured", "absent") or answer["turn"] in needed:
-            return answer
-        left_out[answer["turn"]] = f"{answer['status']}: {answer['reason']}"
+        orders = {
+            "file": str(job.path),
+            "name": job.workload.name,
+            "same": options.same,
+            "peers": options.peers,
+            "seconds": options.time,
+            "rounds": options.rounds,
+            "deadline": options.deadline or job.workload.deadline or 30 + 10 * options.time,
+            "left_out": left_out,
+        }
+        answer: dict[str, Any] = watch.run(orders, path)
+        if answer["status"] in (results.MEASURED, results.ABSENT) or answer["turn"] in NEEDED:
+            return results.row(job.area, job.workload, answer, bool(options.same))
+        left_out[answer["turn"]] = f"{answer['status']}, {answer['reason']}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    options = options_of(argv)
-    found = []
+def measure(options: argparse.Namespace, console: Console) -> Iterator[results.Row]:
+    """Run all jobs; each area's table is printed when the area is done."""
     with tempfile.TemporaryDirectory(prefix="bench-copy-") as folder:
         path = []
         if options.same == contestants.PLAIT:
             contestants.copy_plait(Path(folder))
             path = [Path(folder)]
-        for place in workloads.find(ROOT):
-            try:
-                file = workloads.load(place)
-            except workloads.WorkloadError as error:
-                print(error)
-                continue
-            if options.areas and file.area not in options.areas:
-                continue
-            for workload in file.workloads:
-                if options.part not in workload.name:
-                    continue
-                answer = measure(file, workload, options, path)
-                answer.update(area=file.area, name=workload.name)
-                found.append(answer)
-                if answer["status"] == "measured":
-                    (_, base), *others = answer["seconds"].items()
-                    text = "   ".join(
-                        f"{label} {r.middle:.2f} [{r.low:.2f} {r.high:.2f}] best {r.best:.2f}"
-                        for label, times in others
-                        for r in [stats.ratio(base, times)]
-                    )
-                    print(
-                        f"{file.area:10} {workload.name:30} n={len(base):3} {text} {answer['refused'] or ''}",
-                        flush=True,
-                    )
-                else:
-                    print(
-                        f"{file.area:10} {workload.name:30} {answer['status']}: {answer['reason']}",
-                        flush=True,
-                    )
+        done: list[results.Row] = []
+        for index, job in enumerate(options.jobs):
+            name = job.workload.name if job.workload else job.path.name
+            with console.status(f"{index + 1} of {len(options.jobs)}: {job.area}, {name}"):
+                done.append(run(job, options, path))
+            yield done[-1]
+            if index + 1 == len(options.jobs) or options.jobs[index + 1].area != job.area:
+                console.print(table.of_area(job.area, done))
+                console.print()
+                done = []
+
+
+def circumstances(
+    rows: Sequence[results.Row], before: float, after: float, seconds: float
+) -> tuple[str, bool]:
+    """How it was on the machine meanwhile; and whether that was too busy to settle anything close."""
+    known = [row.others for row in rows if row.others is not None]
+    busy = bool(known) and sum(known) / len(known) > machine.BUSY
+    others = (
+        f"; others used {sum(known) / len(known):.1f} of {machine.cores()} cores meanwhile" if known else ""
+    )
+    warning = ": a busy machine, do not settle a close call on it" if busy else ""
+    return f"{seconds:.0f} s; load average {before:.1f} before, {after:.1f} after{others}{warning}", busy
+
+
+def show_list(options: argparse.Namespace, console: Console) -> None:
+    for job in options.jobs:
+        if job.workload:
+            row = results.Row(
+                job.area, job.workload.name, "", floor=job.workload.floor, goal=job.workload.goal
+            )
+            console.print(
+                f"{job.area:16}{job.workload.name:44}{table.aim(row)}", highlight=False, markup=False
+            )
+        else:
+            console.print(f"{job.area:16}{job.path.name}: {job.reason}", highlight=False, markup=False)
+
+
+def stop(_number: int, _frame: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmarks; return the exit code."""
+    options = options_of(argv)
+    # Not on a terminal there is nothing to fit the tables to: wide enough for the longest remark that matters.
+    console = Console() if sys.stdout.isatty() else Console(width=150)
+    if options.list:
+        show_list(options, console)
+        return DONE
+    signal.signal(signal.SIGTERM, stop)  # so that what runs is ended with us
+    facts, before, started = machine.facts(), machine.load(), time.monotonic()
+    console.print(f"{'; '.join(facts.values())}; load average {before:.1f}\n", highlight=False)
+    rows = list(measure(options, console))
+    how, busy = circumstances(rows, before, machine.load(), time.monotonic() - started)
+
+    default = ROOT / "build" / "bench" / f"{machine.python()}{'-same' if options.same else ''}.html"
+    if not options.html:
+        default.parent.mkdir(parents=True, exist_ok=True)
+    target = Path(options.html) if options.html else default
+    target.write_text(page.render(rows, facts, how, options.same), encoding="utf-8")
     if options.json:
-        Path(options.json).write_text(json.dumps(found))
-    return int(any(a["status"] not in ("measured", "absent") for a in found))
+        whole = {**facts, "same": options.same, "circumstances": how, "rows": [row.as_json() for row in rows]}
+        Path(options.json).write_text(json.dumps(whole, indent=1), encoding="utf-8")
+
+    console.print(table.explanation(options.same), style="dim", highlight=False)
+    console.print(how, style="yellow" if busy else "", highlight=False)
+    console.print(f"page: {target}", highlight=False, soft_wrap=True)
+    broken = results.failed(rows)
+    for row in broken:
+        console.print(f"{row.status}: {row.area}, {row.name}: {row.reason}", markup=False, highlight=False)
+    console.print(results.summary(rows), style="bold", highlight=False)
+    return BROKEN if broken else DONE
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -15,33 +15,42 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from . import rounds
+from . import machine, rounds
 from .contestants import AbsentError, take_part
 from .workloads import load
 
 #: faulthandler dumps the stacks this many seconds before the deadline.
 LAST_WORDS = 1.0
 
+#: Labels are padded to this, so that each writes over the whole of the one before.
+LABEL = 60
+
 
 def work(orders: dict[str, Any]) -> dict[str, Any]:
     """Do what is ordered; the answer."""
     file = load(Path(orders["file"]))
     (workload,) = (each for each in file.workloads if each.name == orders["name"])
-    if workload.hand_over and orders["pin"] and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     try:
         contestants, refused = take_part(file, workload, orders["same"], orders["peers"], orders["left_out"])
     except AbsentError as error:
         return {"status": "absent", "reason": str(error)}
     turn = os.open(orders["turn"], os.O_WRONLY | os.O_CREAT, 0o600)
-    taken = rounds.measure(
+    meter = machine.Meter()
+    taken, free = rounds.measure(
         contestants,
         workload,
         orders["seconds"],
         orders["rounds"],
-        lambda label: os.pwrite(turn, label.ljust(80).encode(), 0) and None,
+        lambda label: os.pwrite(turn, label.ljust(LABEL).encode(), 0),
     )
-    return {"status": "measured", "seconds": taken, "refused": refused}
+    return {
+        "status": "measured",
+        "reason": "",
+        "rounds": taken,
+        "free": free,
+        "refused": refused,
+        "others": meter.read(),
+    }
 
 
 def main() -> None:

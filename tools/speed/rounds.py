@@ -1,54 +1,98 @@
 # SPDX-License-Identifier: MIT
-"""Timing: one round, how long a round should be, and rounds in turn until the answer is clear or the time is up."""
+"""Timing: one round, how long a round should be, and rounds in turn until the answer is clear or the time is up.
+
+Why it is done this way, bench.py explains.
+"""
 
 from __future__ import annotations
 
 import gc
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from . import stats
 from .contestants import Contestant
-from .workloads import Workload
+from .workloads import Workload, WorkloadError
 
-#: Seconds that a round should take: long against the clock and a timer tick, short against what else goes on.
-ROUND = 0.03
+#: Seconds that a round should take. The speed of a shared machine changes every few tens of milliseconds: neighbours
+#: must be nearer than that. A round of hand-overs must hold several of the 5 ms for which a thread may keep the GIL.
+ROUND = 0.005
+HAND_OVER_ROUND = 0.02
 
-#: Rounds of each contestant that there are at least, time or no time.
+#: Rounds of each contestant that there are at least: as long as there is time, and in any case.
+WANTED = 32
 FEWEST = 8
 
-#: Clear enough: the ratio is known to plus or minus this part of it.
-CLEAR = 0.02
+#: The ratio is clear when it is known to plus or minus CLEAR. One that is not even known to BLURRED gets time again.
+CLEAR = 0.015
+BLURRED = 0.06
+
+#: Seconds per operation in each round of each contestant; the same index was taken at about the same time.
+Rounds = dict[str, list[stats.Round]]
 
 
-def one(contestant: Contestant) -> float:
+def one(contestant: Contestant) -> stats.Round:
     """Run one round; seconds per operation."""
-    total = 0.0
+    wall, cpu, queued = 0.0, 0.0, 0.0
     for _ in range(contestant.repeats):
         steps = contestant.run(contestant.implementation, contestant.n)
-        next(steps)
-        gc.disable()
-        started = time.perf_counter()
-        measured = next(steps)
-        ended = time.perf_counter()
-        gc.enable()
-        total += ended - started if measured is None else measured
+        try:
+            next(steps)
+            gc.disable()
+            before = queued_for()
+            started, busy = time.perf_counter(), time.process_time()
+            measured = next(steps)
+            busied, ended = time.process_time(), time.perf_counter()
+        except StopIteration:
+            raise WorkloadError(f"{contestant.run!r} ended before its second yield") from None
+        finally:
+            gc.enable()
+        wall += ended - started if measured is None else measured
+        cpu += busied - busy if measured is None else 0.0
+        queued += queued_for() - before
         for _ in steps:
             pass
-    return total / (contestant.n * contestant.repeats)
+    done = contestant.n * contestant.repeats
+    return stats.Round(wall / done, cpu / done, queued / done)
+
+
+def queued_for() -> float:
+    """For how many seconds this thread, able to run, has had to wait for a core that others were using."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0  # not told here; times on a busy machine are those of the wall, then
 
 
 def calibrate(contestant: Contestant, workload: Workload) -> None:
     """Choose operations per round; what it takes to find out is the warm-up."""
+    wanted = HAND_OVER_ROUND if workload.hand_over else ROUND
     with contestant.present():
         contestant.n = workload.n or 1
         most = workload.n or workload.at_most or 1 << 40
         one(contestant)
-        while (took := one(contestant) * contestant.n) < ROUND / 2 and contestant.n < most:
-            contestant.n = min(most, int(contestant.n * min(20, max(2, ROUND / max(took, 1e-9)))))
+        while (took := one(contestant).wall * contestant.n) < wanted / 2 and contestant.n < most:
+            contestant.n = min(most, int(contestant.n * min(20, max(2, wanted / max(took, 1e-9)))))
         if workload.n is None:
-            contestant.n = max(1, min(most, round(contestant.n * ROUND / max(took, 1e-9))))
-        contestant.repeats = max(1, min(1000, round(ROUND / max(one(contestant) * contestant.n, 1e-9))))
+            contestant.n = max(1, min(most, round(contestant.n * wanted / max(took, 1e-9))))
+        contestant.repeats = max(1, min(1000, round(wanted / max(one(contestant).wall * contestant.n, 1e-9))))
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Everything that this thread does or starts meanwhile stays on one core, where the system lets us say so."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def measure(
@@ -56,32 +100,57 @@ def measure(
     workload: Workload,
     seconds: float,
     rounds: int | None,
-    now: Callable[[str], None],
-) -> dict[str, list[float]]:
-    """Seconds per operation in each round of each contestant; the same index was taken at about the same time."""
+    now: Callable[[str], object],
+) -> tuple[Rounds, Rounds]:
+    """The rounds. The second ones are of hand-overs that are free to use all cores; other workloads have none."""
+    if not workload.hand_over:
+        warm_up(contestants, workload, now)
+        return in_turn(contestants, seconds, rounds, now), {}
+    with on_one_core():
+        warm_up(contestants, workload, now)
+        pinned = in_turn(contestants, seconds, rounds, now, one_core=True)
+    if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
+        return pinned, in_turn(contestants, seconds / 3, rounds, now, patient=False)
+    return pinned, {}
+
+
+def warm_up(contestants: Sequence[Contestant], workload: Workload, now: Callable[[str], object]) -> None:
+    """Calibrate everyone, and take what is in memory by then out of the garbage collector's sight."""
     for contestant in contestants:
         now(contestant.label)
         calibrate(contestant, workload)
     gc.collect()
     if hasattr(gc, "freeze"):
-        gc.freeze()  # what is there already need not be looked at again between rounds
-    taken: dict[str, list[float]] = {contestant.label: [] for contestant in contestants}
+        gc.freeze()  # else each collection between rounds looks at everything that was ever imported
+
+
+def in_turn(
+    contestants: Sequence[Contestant],
+    seconds: float,
+    rounds: int | None,
+    now: Callable[[str], object],
+    one_core: bool = False,
+    patient: bool = True,
+) -> Rounds:
+    """A B B A A B B A ... with any number of contestants."""
+    taken: Rounds = {contestant.label: [] for contestant in contestants}
     first, second = (taken[contestant.label] for contestant in contestants[:2])
     started = time.monotonic()
-    order = list(contestants)
+    order, look = list(contestants), FEWEST
     while True:
-        for contestant in order:
+        for contestant in [*order, *reversed(order)]:
             now(contestant.label)
             with contestant.present():
                 taken[contestant.label].append(one(contestant))
             gc.collect()
-        order.reverse()
-        if len(first) % 2:
-            continue  # every order has its reverse
-        if len(first) >= rounds if rounds else enough(first, second, time.monotonic() - started > seconds):
+        spent = time.monotonic() - started
+        if rounds is not None:
+            if len(first) >= rounds:
+                return taken
+        elif spent > (2 * seconds if patient else seconds) and len(first) >= FEWEST:
             return taken
-
-
-def enough(theirs: Sequence[float], ours: Sequence[float], late: bool) -> bool:
-    """Whether more rounds would tell no more, or may not be taken."""
-    return len(theirs) >= FEWEST and (late or stats.ratio(theirs, ours).width < CLEAR)
+        elif len(first) >= look:
+            look = len(first) + len(first) // 8
+            width = stats.compare(first, second, one_core).width
+            if (spent > seconds and width < BLURRED) or (len(first) >= WANTED and width < CLEAR):
+                return taken

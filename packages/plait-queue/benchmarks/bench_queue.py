@@ -14,6 +14,7 @@ import statistics
 import sys
 import threading
 import time
+from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -26,6 +27,15 @@ CROWD = 4
 
 def put_get(impl, n, kind="Queue", maxsize=0):
     q = getattr(impl, kind)(maxsize)
+    yield
+    for item in range(n):
+        q.put(item)
+        q.get()
+    yield
+
+
+def simple_put_get(impl, n):
+    q = impl.SimpleQueue()
     yield
     for item in range(n):
         q.put(item)
@@ -143,22 +153,71 @@ def janus():
     )
 
 
-PEERS = {"culsans": culsans, "janus": janus}
+def aiologic():
+    kinds = import_module("aiologic")
+
+    class Bounded:
+        """A queue with the standard names; its own are for threads (green) and for asyncio apart."""
+
+        def __init__(self, maxsize=0):
+            q = kinds.Queue(maxsize) if maxsize else kinds.SimpleQueue()
+            self.put = q.green_put
+            self.get = q.green_get
+
+    return SimpleNamespace(Queue=Bounded, SimpleQueue=Bounded)
+
+
+PEERS = {"culsans": culsans, "janus": janus, "aiologic": aiologic}
+
+UNBOUNDED = {"needs": "Queue", "floor": 2.5, "goal": 7}
+BOUNDED = {"needs": "Queue", "floor": 2, "goal": 4}
+LIFO = {"needs": "LifoQueue", "floor": 2, "goal": 4}
+PRIORITY = {"needs": "PriorityQueue", "floor": 1.7, "goal": 2.2}
+TURNS = {"hand_over": True}
 
 #: Floor and goal: the ratio to the standard module that must, and that should, be reached.
 WORKLOADS = [
-    {"name": "put+get, one thread", "run": put_get, "floor": 2.5, "goal": 7, "bound": bare(put_get)},
+    {"name": "put+get, one thread", "run": put_get, "bound": bare(put_get), **UNBOUNDED},
+    {"name": "fill 50k + drain", "run": fill_drain, "n": 50_000, "bound": bare(fill_drain), **UNBOUNDED},
+    {"name": "1p1c", "run": crowd, "bound": bare(crowd), **UNBOUNDED, **TURNS},
     {
-        "name": "fill 50k + drain",
-        "run": fill_drain,
-        "n": 50_000,
-        "floor": 2.5,
-        "goal": 7,
-        "bound": bare(fill_drain),
+        "name": "4p4c",
+        "run": partial(crowd, pairs=CROWD),
+        "bound": bare(partial(crowd, pairs=CROWD)),
+        **UNBOUNDED,
+        **TURNS,
     },
-    {"name": "1p1c", "run": crowd, "floor": 2.5, "goal": 7, "bound": bare(crowd), "hand_over": True},
-    {"name": "Queue() creation", "run": create, "peers": ()},
-    {"name": "ping-pong", "run": ping_pong, "bound": bare(ping_pong), "hand_over": True},
+    {
+        "name": "get(timeout=1), item ready",
+        "run": get_with_timeout,
+        "bound": bare(get_with_timeout),
+        **UNBOUNDED,
+    },
+    {"name": "put+get+task_done, join", "run": task_done_join, **UNBOUNDED},
+    {"name": "ping-pong", "run": ping_pong, "bound": bare(ping_pong), "needs": "Queue", **TURNS},
+    {"name": "Queue() creation", "run": create, "needs": "Queue"},
+    {"name": "put+get, maxsize=100", "run": partial(put_get, maxsize=100), **BOUNDED},
+    {"name": "1p1c, maxsize=100", "run": partial(crowd, maxsize=100), **BOUNDED, **TURNS},
+    {"name": "4p4c, maxsize=100", "run": partial(crowd, pairs=CROWD, maxsize=100), **BOUNDED, **TURNS},
+    {"name": "1p1c, maxsize=1", "run": partial(crowd, maxsize=1), **BOUNDED, **TURNS},
+    {"name": "LifoQueue put+get", "run": partial(put_get, kind="LifoQueue"), **LIFO},
+    {"name": "LifoQueue 1p1c", "run": partial(crowd, kind="LifoQueue"), **LIFO, **TURNS},
+    {"name": "PriorityQueue put+get", "run": partial(put_get, kind="PriorityQueue"), **PRIORITY},
+    {
+        "name": "PriorityQueue fill 10k + drain",
+        "run": partial(fill_drain, kind="PriorityQueue"),
+        "n": 10_000,
+        **PRIORITY,
+    },
+    {
+        "name": "SimpleQueue put+get",
+        "run": simple_put_get,
+        "needs": "SimpleQueue",
+        "floor": 0.95,
+        "goal": 0.95,
+        "peers": "aiologic",
+        "note": "re-export",
+    },
 ]
 
 
@@ -177,7 +236,7 @@ def seconds(run, impl, n):
 def main(part=""):
     standard, ours = import_module(STANDARD), import_module(PLAIT)
     for workload in WORKLOADS:
-        if part in workload["name"]:
+        if part in workload["name"] and hasattr(ours, workload["needs"]):
             run, n = workload["run"], workload.get("n", 3_000)
             pairs = [(seconds(run, standard, n), seconds(run, ours, n)) for _ in range(9)]
             theirs, mine = map(statistics.median, zip(*pairs, strict=True))
