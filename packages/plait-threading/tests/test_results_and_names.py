@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""What threads leave behind, what they are called, when timers fire, what traces them."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import threading as standard
+import weakref
+
+import pytest
+
+from plait import threading as ours
+from plait.threading import Event, Semaphore, Thread, Timer
+
+
+def fail(*_args):
+    raise LookupError("lost")
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    monkeypatch.setattr(ours, "excepthook", lambda _args: None)
+
+
+def started(thread):
+    thread.start()
+    return thread
+
+
+def test_the_result_is_what_the_target_or_run_returned():
+    class Answers(Thread):
+        def run(self):
+            return 42
+
+    assert started(Thread(target=sorted, args=("ba",))).result() == ["a", "b"]
+    assert started(Answers()).result(10) == 42
+    assert started(Thread(target=lambda: None)).result() is None
+    assert started(Thread()).result() is None
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_result_of_a_failed_thread_is_its_exception_as_often_as_asked():
+    thread = started(Thread(target=fail))
+    thread.join()
+    depths = []
+    for ask in (thread.result, lambda: thread.join(reraise=True), thread.result):
+        with pytest.raises(LookupError, match="lost") as caught:
+            ask()
+        depths.append(len(caught.traceback))
+        assert caught.traceback[-1].name == "fail"
+    assert depths[0] == depths[2]
+    assert thread.join() is None
+
+
+def test_a_result_that_is_not_there_yet_times_out():
+    go = Event()
+    thread = started(Thread(target=go.wait, args=(20,)))
+    with pytest.raises(TimeoutError, match="has not ended"):
+        thread.result(timeout=0.01)
+    assert thread.join(0.01, reraise=True) is None
+    go.set()
+    assert thread.result(10) is True
+
+
+def test_system_exit_ends_a_thread_without_a_result():
+    thread = started(Thread(target=sys.exit, args=("bye",)))
+    assert thread.result(10) is None
+    thread.join(reraise=True)
+
+
+def test_there_is_no_result_before_the_start_nor_of_threads_of_others():
+    with pytest.raises(RuntimeError, match="before it is started"):
+        Thread().result()
+    adopted = []
+    thread = standard.Thread(target=lambda: adopted.append(ours.current_thread()))
+    thread.start()
+    thread.join()
+    with pytest.raises(RuntimeError, match="no result"):
+        adopted[0].result(10)
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="counts references")
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_finished_thread_is_freed_at_once(raises, capsys):
+    class Job:
+        def __init__(self):
+            self.thread = Thread(target=self.work, args=(self,), kwargs={"me": self})
+            self.thread.start()
+
+        def work(self, _arg, me):
+            if raises:
+                raise LookupError
+
+    job = Job()
+    ghost = weakref.ref(job)
+    job.thread.join()
+    del job
+    assert ghost() is None
+    assert ("LookupError" in capsys.readouterr().err) is raises
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_the_system_is_told_a_name_that_was_given():
+    def look():
+        with open(f"/proc/self/task/{ours.get_native_id()}/comm", "rb") as file:
+            before = file.read()
+        ours.current_thread().name = "changed"
+        with open(f"/proc/self/task/{ours.get_native_id()}/comm", "rb") as file:
+            return before, file.read()
+
+    assert started(Thread(target=look, name="kitchen")).result(10) == (b"kitchen\n", b"changed\n")
+    long, _ = started(Thread(target=look, name="ä" * 20)).result(10)
+    assert long == "äääääää\n".encode()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_native_ids_are_the_systems():
+    thread = started(Thread(target=ours.get_native_id))
+    assert thread.result(10) == thread.native_id != ours.main_thread().native_id
+
+
+def test_a_context_is_run_in():
+    variable = contextvars.ContextVar("variable", default="default")
+    context = contextvars.copy_context()
+    context.run(variable.set, "mine")
+    assert started(Thread(target=variable.get, context=context)).result(10) == "mine"
+
+
+def test_old_names_still_work_and_say_what_to_use():
+    thread = Thread(name="n", daemon=True)
+    for call, answer in (
+        (thread.isAlive, False),
+        (thread.getName, "n"),
+        (thread.isDaemon, True),
+        (ours.currentThread, ours.current_thread()),
+        (ours.activeCount, ours.active_count()),
+        (Event().isSet, False),
+    ):
+        with pytest.warns(DeprecationWarning, match="deprecated, ") as warned:
+            assert call() == answer
+        assert warned[0].filename == __file__
+    with pytest.warns(DeprecationWarning):
+        thread.setName("other")
+    with pytest.warns(DeprecationWarning):
+        thread.setDaemon(False)
+    assert (thread.name, thread.daemon) == ("other", False)
+
+
+def test_a_timer_fires_once_after_its_interval():
+    timer = Timer(0.02, lambda *args, **kwargs: (args, kwargs), [1], {"a": 2}, name="t", daemon=True)
+    assert (timer.interval, timer.name, timer.daemon) == (0.02, "t", True)
+    timer.start()
+    assert timer.result(10) == ((1,), {"a": 2})
+    assert timer.finished.is_set()
+
+
+def test_a_cancelled_timer_ends_without_firing():
+    fired = []
+    for cancel_first in (True, False):
+        timer = Timer(20, fired.append, [1])
+        if cancel_first:
+            timer.cancel()
+        timer.start()
+        timer.cancel()
+        assert timer.result(10) is None
+    assert fired == []
+
+
+def test_the_functions_for_new_threads_are_installed_in_them(monkeypatch):
+    def watch(_frame, _event, _arg):
+        return None
+
+    def installed():
+        return sys.gettrace(), sys.getprofile()
+
+    ours.settrace(watch)
+    ours.setprofile(watch)
+    try:
+        assert (ours.gettrace(), ours.getprofile()) == (watch, watch)
+        assert started(Thread(target=installed)).result(10) == (watch, watch)
+        assert sys.getprofile() is not watch
+    finally:
+        ours.settrace(None)
+        ours.setprofile(None)
+    monkeypatch.setattr(standard, "_profile_hook", watch, raising=False)
+    if standard.getprofile() is watch:
+        assert started(Thread(target=installed)).result(10)[1] is watch
+
+
+@pytest.mark.parametrize("what", ["profile", "trace"])
+def test_the_functions_for_all_threads_reach_those_that_run(what):
+    def watch(_frame, _event, _arg):
+        return None
+
+    ask, tell = Semaphore(0), []
+
+    def installed():
+        ask.acquire()
+        tell.append(getattr(sys, f"get{what}")())
+
+    get = getattr(sys, f"get{what}")
+    before = get()
+    thread = started(Thread(target=installed))
+    set_all = getattr(ours, f"set{what}_all_threads")
+    set_all(watch)
+    try:
+        mine = get()
+        ask.release()
+        thread.join(10)
+    finally:
+        set_all(None)
+        getattr(sys, f"set{what}")(before)
+    assert mine is watch
+    assert tell == [watch if hasattr(sys, f"_set{what}allthreads") else None]
+
+
+def test_stack_size_is_that_of_threads_to_come():
+    old = ours.stack_size(256 * 1024)
+    try:
+        assert ours.stack_size() == 256 * 1024
+        assert started(Thread(target=lambda: "runs")).result(10) == "runs"
+        with pytest.raises(ValueError, match="."):
+            ours.stack_size(5)
+    finally:
+        ours.stack_size(old)

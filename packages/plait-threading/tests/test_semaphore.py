@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: MIT
+"""Semaphores: permits, order, and no wake-up lost to whoever cannot use it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading as standard
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from plait.threading import BoundedSemaphore, Event, Semaphore, Thread
+
+
+@pytest.fixture(params=[Semaphore, BoundedSemaphore], ids=lambda c: c.__name__)
+def kind(request):
+    return request.param
+
+
+def in_line(semaphore):
+    return len(semaphore._line) + len(semaphore._front)
+
+
+def queue_up(semaphore, log, name, timeout=30):
+    """A thread that waits for the semaphore; it is in line on return."""
+    before = in_line(semaphore)
+    thread = Thread(target=lambda: log.append((name, semaphore.acquire(timeout=timeout))), daemon=True)
+    thread.start()
+    while in_line(semaphore) == before:
+        thread.join(0.0005)
+        assert thread.is_alive()
+    return thread
+
+
+def test_it_refuses_what_makes_no_sense(kind):
+    with pytest.raises(ValueError, match=">= 0"):
+        kind(-1)
+    semaphore = kind(1)
+    with pytest.raises(ValueError, match="timeout for non-blocking"):
+        semaphore.acquire(False, 1)
+    for n in (0, -2):
+        with pytest.raises(ValueError, match="one or more"):
+            semaphore.release(n)
+    assert semaphore._value == 1
+
+
+def test_a_bounded_one_refuses_surplus_and_keeps_its_value():
+    semaphore = BoundedSemaphore(3)
+    for n in (1, 2):
+        with pytest.raises(ValueError, match="too many"):
+            semaphore.release(n)
+        assert semaphore._value == 3
+    assert semaphore.acquire()
+    with pytest.raises(ValueError, match="too many"):
+        semaphore.release(2)
+    assert semaphore._value == 2
+    semaphore.release()
+    assert repr(semaphore).endswith(": value=3/3>")
+
+
+def test_of_many_surplus_releases_at_once_each_is_refused():
+    semaphore, go, refused = BoundedSemaphore(2), Event(), []
+
+    def release():
+        go.wait(10)
+        for _ in range(200):
+            try:
+                semaphore.release()
+            except ValueError:
+                refused.append(True)
+
+    threads = [Thread(target=release) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    go.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(refused) == 800
+    assert semaphore._value == 2
+
+
+def test_waiters_are_woken_in_order_of_arrival(kind):
+    semaphore, log = kind(8), []
+    for _ in range(8):
+        semaphore.acquire()
+    threads = [queue_up(semaphore, log, n) for n in range(6)]
+    for n in range(6):
+        semaphore.release()
+        threads[n].join(10)
+        assert log == [(m, True) for m in range(n + 1)]
+    assert in_line(semaphore) == 0
+
+
+def test_releasing_many_wakes_as_many(kind):
+    semaphore, log = kind(5), []
+    for _ in range(5):
+        semaphore.acquire()
+    threads = [queue_up(semaphore, log, n) for n in range(4)]
+    semaphore.release(3)
+    for thread in threads[:3]:
+        thread.join(10)
+    assert sorted(log) == [(0, True), (1, True), (2, True)]
+    assert threads[3].is_alive()
+    semaphore.release(2)
+    threads[3].join(10)
+    assert semaphore._value == 1
+
+
+def test_a_waiter_is_overtaken_at_most_once():
+    semaphore, log = Semaphore(0), []
+    thread = queue_up(semaphore, log, "waiter")
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(30)  # the waiter cannot run until this thread waits
+    try:
+        semaphore.release()
+        overtook = semaphore.acquire(False)
+    finally:
+        sys.setswitchinterval(switch)
+    if overtook:
+        while not semaphore._front:  # it looks, finds nothing, and goes to the front
+            thread.join(0.0005)
+        semaphore.release()
+        assert not semaphore.acquire(False)  # handed over: there was never anything to take
+    thread.join(10)
+    assert log == [("waiter", True)]
+
+
+def test_it_gives_up_on_time_and_leaves_no_trace(kind):
+    semaphore = kind(0)
+    for timeout in (0, -1, 0.01):
+        assert semaphore.acquire(timeout=timeout) is False
+    assert semaphore.acquire(False) is False
+    assert in_line(semaphore) == 0
+
+
+def test_a_waiter_that_times_out_as_it_is_rung_takes_no_permit_with_it():
+    # Many short waits against as many releases: in the end the books must balance.
+    semaphore, got, stop = Semaphore(0), [], Event()
+
+    def impatient():
+        while not stop.is_set():
+            if semaphore.acquire(timeout=0.0002):
+                got.append(None)
+
+    threads = [Thread(target=impatient) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    pause = Event()
+    for n in range(400):
+        semaphore.release()
+        if n % 3 == 0:
+            pause.wait(0.0002)
+    while len(got) + semaphore._value < 400 or semaphore._value:
+        pause.wait(0.001)
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(got) == 400
+    assert in_line(semaphore) == 0
+
+
+class Struck(Exception):
+    pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_waiter_that_is_interrupted_passes_the_permit_on():
+    def strike(_number, _frame):
+        raise Struck
+
+    semaphore, taken, wanted = Semaphore(0), [], 150
+
+    def take():
+        for _ in range(wanted):
+            semaphore.acquire()
+            taken.append(None)
+
+    thread = Thread(target=take, daemon=True)
+    old = signal.signal(signal.SIGALRM, strike)
+    try:
+        thread.start()
+        released = 0
+        while released < wanted:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0003 + released % 7 * 0.0001)
+                semaphore._wait(5)  # interrupted while waiting, sometimes just as it is rung
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                # Had one after all.
+                semaphore.release()
+            except Struck:
+                pass
+            finally:
+                with contextlib.suppress(Struck):
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            semaphore.release()
+            released += 1
+        thread.join(20)
+        assert not thread.is_alive()
+        assert len(taken) == wanted
+        assert in_line(semaphore) == 0
+    finally:
+        signal.signal(signal.SIGALRM, old)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_signal_handler_may_release_and_acquire_what_it_interrupts(kind):
+    semaphore, strikes = kind(3), []
+
+    def handler(_number, _frame):
+        strikes.append(semaphore.acquire(False))
+        if strikes[-1]:
+            semaphore.release()
+
+    old = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        while len(strikes) < 100:
+            for _ in range(50):
+                with semaphore:
+                    pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert semaphore._value == 3
+
+
+def test_a_finaliser_may_release_while_the_thread_waits():
+    semaphore = Semaphore(0)
+
+    class Returns:
+        def __del__(self):
+            semaphore.release()
+
+    a = Returns()
+    a.me = a
+    del a
+    thread = Thread(target=gc.collect)
+    thread.start()
+    assert semaphore.acquire(timeout=10)
+    thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_in_a_forked_child_permits_do_not_go_to_threads_of_the_parent():
+    semaphore, log = Semaphore(0), []
+    threads = [queue_up(semaphore, log, n) for n in range(3)]
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        semaphore.release()
+        os._exit(0 if semaphore.acquire(timeout=5) and in_line(semaphore) == 0 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    semaphore.release(3)
+    for thread in threads:
+        thread.join(10)
+    assert len(log) == 3
+
+
+def test_nobody_exceeds_the_limit_when_many_fight():
+    semaphore, inside, most, done = BoundedSemaphore(3), [], [], []
+
+    def work():
+        for _ in range(300):
+            with semaphore:
+                inside.append(None)
+                most.append(len(inside))
+                inside.pop()
+        done.append(None)
+
+    threads = [Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(done) == 8
+    assert max(most) <= 3
+    assert semaphore._value == 3
+    assert in_line(semaphore) == 0
+
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("acquire"), st.sampled_from([(False,), (True, 0), (True, -1), (False, 1)])),
+        st.tuples(st.just("release"), st.tuples(st.integers(-1, 3))),
+    ),
+    max_size=30,
+)
+
+
+@given(st.sampled_from(["Semaphore", "BoundedSemaphore"]), st.integers(-1, 4), ACTIONS)
+@settings(max_examples=60, deadline=None)
+def test_one_thread_sees_what_it_sees_of_the_standard_one(name, value, actions):
+    def play(module):
+        log = []
+        try:
+            semaphore = getattr(module, name)(value)
+        except ValueError:
+            return ["refused"]
+        for method, args in actions:
+            try:
+                log.append(getattr(semaphore, method)(*args))
+            except ValueError as error:
+                log.append(str(error)[:20])
+            log.append(repr(semaphore).partition(": ")[2])
+        return log
+
+    from plait import threading as ours  # noqa: PLC0415
+
+    assert play(ours) == play(standard)
+
+
+class SemaphoreModel(RuleBasedStateMachine):
+    """The model is a number of permits and a list of waiters, oldest first."""
+
+    def __init__(self):
+        super().__init__()
+        self.semaphore = Semaphore(0)
+        self.permits = 0
+        self.waiting = []
+        self.log = []
+        self.number = 0
+
+    @precondition(lambda self: not self.permits and len(self.waiting) < 5)
+    @rule()
+    def somebody_waits(self):
+        self.number += 1
+        self.waiting.append((self.number, queue_up(self.semaphore, self.log, self.number)))
+
+    @rule(n=st.integers(1, 4))
+    def release(self, n):
+        self.semaphore.release(n)
+        woken, self.waiting = self.waiting[:n], self.waiting[n:]
+        self.permits += n - len(woken)
+        for _, thread in woken:
+            thread.join(10)
+        assert sorted(self.log) == [(number, True) for number, _ in woken]
+        self.log.clear()
+
+    @rule(timeout=st.sampled_from([None, 0, 0.0005]))
+    def try_it(self, timeout):
+        got = self.semaphore.acquire(timeout is not None, timeout)
+        assert got is (self.permits > 0)
+        self.permits -= got
+
+    @invariant()
+    def the_books_balance(self):
+        assert self.semaphore._value == self.permits
+        assert in_line(self.semaphore) == len(self.waiting)
+
+    def teardown(self):
+        if self.waiting:
+            self.release(len(self.waiting))
+
+
+TestSemaphoreModel = SemaphoreModel.TestCase
+TestSemaphoreModel.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
