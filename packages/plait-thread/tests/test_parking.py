@@ -15,7 +15,6 @@ from plait._thread import (
     TIMEOUT_MAX,
     Parker,
     WaitQueue,
-    allocate_lock,
     fork_generation,
     start_joinable_thread,
 )
