@@ -489,6 +489,7 @@ WORKLOADS = [
         "run": partial(map_all, start=processes, chunksize=100),
         "floor": 3,
         "goal": 5,
+        "n": 20_000,
         "bound": BARE_VALUES,
         **PROCESSES | {"peers": (*FORKING, "joblib")},
     },
