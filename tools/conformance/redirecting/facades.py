@@ -70,6 +70,10 @@ class Facade(ModuleType):
         object.__setattr__(self, "redirect_target", target)
         object.__setattr__(self, "redirect_children", {})
 
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        return {} if self.redirect_target is None else vars(self.redirect_target)
+
     def __getattr__(self, name: str) -> Any:
         return look_up(self, name, sys._getframe(1))
 
