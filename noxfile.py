@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,7 +46,7 @@ _own = "{}.{}".format(*sys.version_info)
 TOOLS_PYTHON = _own if _own in KNOWN else next(iter(KNOWN), _own)
 PINS = {
     name: f"tools/requirements-{name}.txt"
-    for name in ("run", "tests", "checks", "wheels", "tox", "release", "demo")
+    for name in ("run", "tests", "checks", "wheels", "tox", "release", "demo", "conformance")
 }
 DIST = ROOT / "dist"
 SIBLINGS = DIST / "siblings.txt"
@@ -251,6 +252,27 @@ def faults(session: nox.Session) -> None:
         *("python", "tools/faults.py", *session.posargs),
         interrupt_timeout=20,
         terminate_timeout=5,
+    )
+
+
+@nox.session(python=PYTHONS)
+def conformance(session: nox.Session) -> None:
+    """The interpreter's own tests against plait; `-- --help` explains: -- [PACKAGE...] [--impl ...] [--propose] ..."""
+    python = KNOWN[str(session.python)]
+    probe = [python, "-I", "-c", "import test.support, test.test_queue"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        session.skip(f"{python} comes without its tests (the package `test`)")
+    build(session)
+    # The tool runs on the Python that runs this, whatever is under test; its children run in environments of its own.
+    with told(session):
+        tool = wheelhouse.environment(ROOT / ".nox" / "conformance-tool", sys.executable)
+        wheelhouse.install(tool, ["-r", str(ROOT / PINS["conformance"])])
+    session.run(
+        *(str(tool), str(ROOT / "tools" / "conformance")),
+        *("--python", python, "--siblings", str(SIBLINGS), *session.posargs),
+        external=True,
+        interrupt_timeout=20,
+        terminate_timeout=10,
     )
 
 
