@@ -53,7 +53,13 @@ AREAS = ("T", "Q", "D", "S", "MP", "MQ", "ML", "MS", "MM", "MF", "F")
 #: From the best to the worst.
 OUTCOMES = ("ok", "absent", "wrong", "hang", "error")
 STYLES = {"ok": "green", "absent": "dim", "wrong": "red", "hang": "bold red", "error": "bold magenta"}
-KINDS = ("process", "zombie", "descriptor", "segment", "file")
+KINDS = {
+    "process": "processes",
+    "zombie": "zombies",
+    "descriptor": "descriptors",
+    "segment": "segments",
+    "file": "files",
+}
 
 
 @dataclass(frozen=True)
@@ -335,7 +341,12 @@ def closing_line(verdicts: list[Verdict], impl: str, seconds: float) -> str:
     counts = Counter(verdict.outcome for verdict in verdicts)
     kinds = Counter(item.split(" ", 1)[0] for verdict in verdicts for item in verdict.left)
     shown = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    left = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS if kinds[kind]) or "nothing"
+    left = (
+        ", ".join(
+            f"{kinds[one]} {one if kinds[one] == 1 else many}" for one, many in KINDS.items() if kinds[one]
+        )
+        or "nothing"
+    )
     claimed = {verdict.case.name for verdict in verdicts if verdict.case.claimed}
     borne = {verdict.case.name for verdict in verdicts if verdict.case.claimed and verdict.bears_out}
     claims = f"; {len(borne)} of {len(claimed)} said to fail did" if impl == "stdlib" else ""
@@ -361,7 +372,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    console = Console(soft_wrap=False)
+    console = Console()
     if not console.is_terminal:
         console = Console(width=150)
     chosen = cases(options.package, options.impl)
@@ -374,7 +385,12 @@ def main() -> int:
     if options.list:
         for case in chosen:
             mark = {True: "[R]", None: "", False: ""}.get(case.reproduced, f"[R {case.reproduced}]")
-            console.print(f"{case.row:5}{case.name:45}{mark:12}{case.title}", markup=False, highlight=False)
+            console.print(
+                f"{case.row:5}{case.name:45}{mark:12}{case.title}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
         return 0
     python = f"{sys.implementation.name}{sys.version_info[0]}.{sys.version_info[1]}"
     logs = options.logs or ROOT / "build" / "faults" / f"{options.impl}-{python}"
@@ -400,10 +416,9 @@ def main() -> int:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     bad = failures(verdicts, options.impl)
     for line in bad:
-        console.print(line, markup=False, highlight=False)
-    console.print(
-        closing_line(verdicts, options.impl, time.monotonic() - begun), markup=False, highlight=False
-    )
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    last = closing_line(verdicts, options.impl, time.monotonic() - begun)
+    console.print(last, markup=False, highlight=False, soft_wrap=True)
     return 1 if bad else 0
 
 

@@ -65,6 +65,7 @@ def _starve_starts(impl: Impl, *words: str) -> None:
     first = 0
     while first < 160:
         with program(impl, STARTS, first, *words) as starts:
+            starts.until_out("\\d", 20)
             seen, since = "", time.monotonic()
             while starts.poll() is None and time.monotonic() - since < 3:
                 if starts.out != seen:
@@ -80,7 +81,7 @@ def _starve_starts(impl: Impl, *words: str) -> None:
                 )
             if lines[-1] == "end":
                 return
-            first = int(lines[-1]) + 1 if lines else first + 1
+            first = int(lines[-1]) + 1
 
 
 @scenario(
