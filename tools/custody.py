@@ -80,7 +80,7 @@ def shared_memory_of_our_own() -> bool:
             Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
             Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
         private = c.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
-        return private and c.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"mode=1777") == 0
+        return bool(private and c.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"mode=1777") == 0)
     except (OSError, AttributeError):
         return False
 
@@ -294,7 +294,12 @@ def main() -> int:
     # Whoever started us decides, by the life line. A handler and not SIG_IGN, which the program would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
     custody = Custody(options.command, options.scratch, options.log)
-    signal.signal(signal.SIGTERM, lambda *_: custody.kill() or sys.exit(143))
+
+    def stop(*_: object) -> None:
+        custody.kill()
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, stop)
     account = custody.run(options.deadline, options.result)
     print(json.dumps(account), flush=True)
     return 0

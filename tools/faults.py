@@ -384,7 +384,7 @@ def main() -> int:
         chosen = [case for case in chosen if any(case.answers_to(word) for word in options.names)]
     if options.list:
         for case in chosen:
-            mark = {True: "[R]", None: "", False: ""}.get(case.reproduced, f"[R {case.reproduced}]")
+            mark = "[R]" if case.reproduced is True else f"[R {case.reproduced}]" if case.reproduced else ""
             console.print(
                 f"{case.row:5}{case.name:45}{mark:12}{case.title}",
                 markup=False,

@@ -274,7 +274,7 @@ def within(seconds: float, what: str) -> Iterator[None]:
         raise Wrong(f"{what} took {took:.2f} s, allowed {seconds:g} s")
 
 
-def until(seconds: float, what: str, condition: Callable[[], T]) -> T:
+def until(seconds: float, what: str, condition: Callable[[], T | None]) -> T:
     """The first true value of *condition*, asked again and again; Wrong("what ...") when it is not true in time."""
     limit = time.monotonic() + seconds
     while True:
@@ -357,7 +357,7 @@ class Program:
                 )
             return found
 
-        return until(seconds, f"the program did not say {pattern!r}", look)  # type: ignore[return-value]
+        return until(seconds, f"the program did not say {pattern!r}", look)
 
     def send(self, number: int) -> None:
         """Signal the program alone."""
