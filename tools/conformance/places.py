@@ -148,23 +148,30 @@ def place(python: Interpreter, implementation: str, build: Path, siblings: Path 
     if stamp_file.exists() and stamp_file.read_text() == identity:
         return Place(inside, identity)
     wheelhouse.environment(folder, str(python.executable))
-    if implementation in ("standard", "plait"):
-        if implementation == "plait":
-            _install_ours(inside, folder, siblings)
-        redirect.install(folder, implementation)
+    filled: str | Path
+    if implementation == "plait" and siblings is None:
+        filled = _live(build / "live-modules")
+    elif implementation == "plait":
+        wheelhouse.install(inside, ["-c", str(siblings), *(package.name for package in workspace.packages())])
+        filled = "plait"
+    elif implementation == "standard":
+        filled = "standard"
     else:
-        filled = redirect.pass_through(build / "passthrough-modules", str(inside))
+        filled = redirect.pass_through(build / "passthrough-modules", inside)
         if implementation == "sabotaged":
             filled = redirect.sabotaged(build / "sabotaged-modules", filled)
-        redirect.install(folder, str(filled))
+    redirect.install(folder, filled)
     stamp_file.write_text(identity)
     return Place(inside, identity)
 
 
-def _install_ours(python: Path, folder: Path, siblings: Path | None) -> None:
-    packages = workspace.packages()
-    if siblings is not None:
-        wheelhouse.install(python, ["-c", str(siblings), *(package.name for package in packages)])
-    else:
-        lines = "".join(f"{package.folder / 'src'}\n" for package in packages)
-        (redirect.site_packages(folder) / "plait-live.pth").write_text(lines)
+def _live(folder: Path) -> Path:
+    """A namespace of links to the sources of this tree: what a change needs no wheel for."""
+    inside = folder / workspace.NAMESPACE
+    inside.mkdir(parents=True, exist_ok=True)
+    for package in workspace.packages():
+        for portion in package.source.parent.iterdir():
+            link = inside / portion.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(portion)
+    return folder
