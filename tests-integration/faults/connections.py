@@ -91,7 +91,21 @@ def forkserver_in_a_long_folder(impl: Impl) -> None:
     _with_a_long_folder(impl, WITH_A_FORKSERVER)
 
 
-@scenario("MQ15", "close() of another thread makes a blocked recv() raise; it reads nothing else")
+def one_wait(impl: Impl) -> None:
+    """What an implementation keeps for the next who waits is there then."""
+    here, there = impl.multiprocessing.Pipe()
+    receiver = impl.threading.Thread(target=here.recv_bytes, daemon=True)
+    receiver.start()
+    asleep_thread(receiver.native_id)
+    there.send_bytes(b"awake")
+    receiver.join(5)
+    here.close()
+    there.close()
+
+
+@scenario(
+    "MQ15", "close() of another thread makes a blocked recv() raise; it reads nothing else", warm=one_wait
+)
 def closed_while_receiving(impl: Impl) -> None:
     here, there = impl.multiprocessing.Pipe()
     outcome: list[Any] = []

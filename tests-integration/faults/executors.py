@@ -122,7 +122,7 @@ def ended_by_timeout(impl: Impl) -> None:
 
 
 def _every_future(impl: Impl, kind: str, drop: bool) -> None:
-    before = len(descriptors())
+    before, helpers = len(descriptors()), descendants(zombies=True)
     pool = getattr(impl.futures, kind)(2)
     futures = [pool.submit(slowly, number) for number in range(100)]
     if not drop:
@@ -137,10 +137,12 @@ def _every_future(impl: Impl, kind: str, drop: bool) -> None:
     if wrong:
         raise Wrong(f"futures {wrong} had another outcome")
     futures.clear()
+
     # Nobody waits for the executor's end, so nobody knows when it is but by looking.
-    until(
-        5, "its workers did not end", lambda: not descendants(zombies=True) and len(descriptors()) <= before
-    )
+    def ended() -> bool:
+        return descendants(zombies=True) == helpers and len(descriptors()) <= before
+
+    until(5, "its workers did not end", ended)
 
 
 @scenario("F5", "every future is resolved after shutdown(wait=False) (threads)", deadline=30)

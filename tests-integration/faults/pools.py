@@ -246,36 +246,38 @@ def pool_in_a_pool(impl: Impl) -> None:
 
 
 MAP_FOR_LONG = """
-import time
+import sys, time
 
-def main():
-    with impl.multiprocessing.Pool(4) as pool:
+def main(method):
+    with impl.multiprocessing.get_context(method).Pool(8) as pool:
         assert pool.map(abs, range(100)) == list(range(100))
         print("ready", flush=True)
-        pool.map(time.sleep, [60] * 8)
+        pool.map(time.sleep, [60] * 16, 1)
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
 """
 
 
 @scenario(
     "MP12",
     "Ctrl-C ends a program in map() within 2 s, with one traceback",
+    deadline=40,
     reproduced=True,
     needs=POOL,
     alone=True,
 )
 def ctrl_c_in_map(impl: Impl) -> None:
-    with program(impl, MAP_FOR_LONG) as running:
-        running.until_out("ready")
-        time.sleep(0.5)  # until its workers are in their sleep
-        running.group(signal.SIGINT)
-        running.wait(2)
-        tracebacks = running.err.count("Traceback (most recent call last)")
-        if tracebacks > 1:
-            lines = len(running.err.splitlines())
-            raise Wrong(f"it printed {tracebacks} tracebacks, {lines} lines in all, allowed 1")
+    for method in impl.multiprocessing.get_all_start_methods():
+        with program(impl, MAP_FOR_LONG, method) as running:
+            running.until_out("ready")
+            time.sleep(0.5)  # until its workers are in their sleep
+            running.group(signal.SIGINT)
+            running.wait(2)
+            tracebacks = running.err.count("Traceback (most recent call last)")
+            if tracebacks > 1:
+                lines = len(running.err.splitlines())
+                raise Wrong(f"{method}: it printed {tracebacks} tracebacks, {lines} lines in all, allowed 1")
 
 
 WITH_A_POOL = """
