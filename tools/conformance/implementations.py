@@ -90,6 +90,7 @@ def pass_through(folder: Path, python: Path | str) -> Path:
     said = subprocess.run(
         [str(python), "-I", "-S", "-c", LIST, *PARTS], check=True, capture_output=True, text=True
     ).stdout
+    shutil.rmtree(folder / "plait", ignore_errors=True)
     found: dict[str, bool] = json.loads(said)
     for standard, is_package in found.items():
         root = max((name for name in PARTS if f"{standard}.".startswith(f"{name}.")), key=len)
@@ -109,6 +110,7 @@ def sabotaged(
     source = original / "plait"
     if not source.is_dir():
         raise ValueError(f"{original} holds no implementation to break")
+    shutil.rmtree(folder / "plait", ignore_errors=True)
     shutil.copytree(source, folder / "plait", ignore=shutil.ignore_patterns("__pycache__"))
     place = folder.joinpath("plait", *module.split("."))
     path = place / "__init__.py" if place.is_dir() else place.with_name(place.name + ".py")

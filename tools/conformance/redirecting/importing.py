@@ -10,6 +10,8 @@
 #              the one that catches exceptions of threads gets a hybrid (see facades.py)
 #   STANDARD   everything else: the standard library, site-packages, the implementation itself, the runner
 #
+# The importer is known by its globals: by the file that it is from, and by its name where it has no file.
+#
 # `import_module` does not go through `__import__` and is wrapped, too. Some callers of it import on behalf of somebody
 # else (pkgutil.resolve_name, unittest.mock, test.support.import_helper): the frames are followed to that somebody.
 #
@@ -67,6 +69,8 @@ _known: dict[tuple[Any, Any], str] = {}
 
 
 def _judge(name: Any, file: Any) -> str:
+    if isinstance(name, str) and name.startswith(NAMESPACE + "."):
+        return STANDARD  # wherever it lies
     if isinstance(file, str):
         if not os.path.isabs(file):
             file = os.path.abspath(file)

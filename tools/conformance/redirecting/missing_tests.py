@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Makes the packages `test.test_multiprocessing_*` where an interpreter has their tests but not the packages.
+"""Makes the packages `test.test_multiprocessing_*` where an interpreter has their tests but not the packages, and more.
 
 All their tests are in `test._test_multiprocessing`, whose `install_tests_in_module_dict` puts them into a module for one
 start method. Some distributions leave the packages out that call it. The modules made here are divided as the newer
 interpreters' are, so that each can be run by itself; children find them like the parent, which pickled test classes need.
+
+PyPy's `test.support` takes an optional name from `_testcapi`, which PyPy compiles from a C file at its first import. Where
+that file was not installed this ends in FileNotFoundError, which nobody expects; there it becomes an ImportError.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -57,3 +61,7 @@ class Maker:
 def begin() -> None:
     """Take effect."""
     sys.meta_path.append(Maker())
+    if sys.implementation.name == "pypy":
+        source = os.path.join(os.path.dirname(os.__file__), "_testcapimodule.c")
+        if not os.path.exists(source):
+            sys.modules["_testcapi"] = None  # type: ignore[assignment]

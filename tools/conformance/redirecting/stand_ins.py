@@ -82,11 +82,8 @@ TABLE: dict[tuple[str, str], tuple[frozenset[str] | None, Callable[[], Any]]] = 
 }
 
 
-#: Private names under which tests ask for what an implementation has under a public name.
-ALIASES: dict[tuple[str, str], str] = {
-    # The queue that is written in Python: what `SimpleQueue` is where the C one was kept from being imported.
-    ("queue", "_PySimpleQueue"): "SimpleQueue",
-}
+#: Private modules, and the public ones whose names tests take from them.
+HOMES = {"concurrent.futures._base": "concurrent.futures"}
 
 
 def _is_written_in_python(thing: Any, home: Any) -> bool:
@@ -95,11 +92,25 @@ def _is_written_in_python(thing: Any, home: Any) -> bool:
     ).startswith(home.__name__)
 
 
+def _at_home(module: str, name: str) -> Any:
+    """What a private module of the standard library has that the implementation has in a public place."""
+    from . import facades, made_futures
+
+    if name in made_futures.STATES:
+        return name
+    home: Any = facades.resolve(HOMES[module])
+    found = getattr(home.redirect_target, name, NOTHING)
+    return made_futures.preparable(found) if name == "Future" else found
+
+
 def find(module: str, name: str, target: Any, frame: FrameType) -> Any:
     """The stand-in for the function that runs in `frame`, or NOTHING."""
-    public = ALIASES.get((module, name))
-    if public is not None and _is_written_in_python(getattr(target, public, None), target):
-        return getattr(target, public)
+    if module in HOMES and not name.startswith("_"):
+        return _at_home(module, name)
+    if (module, name) == ("queue", "_PySimpleQueue"):
+        # The queue that is written in Python: what `SimpleQueue` is where the C one was kept from being imported.
+        found = getattr(target, "SimpleQueue", None)
+        return found if found is not None and _is_written_in_python(found, target) else NOTHING
     entry = TABLE.get((module, name))
     if entry is None or not (entry[0] is None or frame.f_code.co_name in entry[0]):
         return NOTHING
