@@ -95,6 +95,9 @@ def arguments(words: list[str]) -> argparse.Namespace:
     inner.add_argument("--python", default=sys.executable, help="the interpreter under test")
     inner.add_argument("--siblings", type=Path, help="constraints that pin the wheels of this tree")
     inner.add_argument("--data", type=Path, default=DATA, help="folder of the data files")
+    inner.add_argument(
+        "--build", type=Path, default=BUILD, help="folder for environments, baselines and results"
+    )
     return parser.parse_args(words)
 
 
@@ -108,7 +111,7 @@ class Run:
         self.stop = threading.Event()
         self.listing = listed.read(options.data, places.PORTIONS)
         self.python = places.interpreter(options.python)
-        self.build = BUILD / self.python.name
+        self.build = options.build.absolute() / self.python.name
         self.build.mkdir(parents=True, exist_ok=True)
         self.jobs = options.jobs or 2 * (os.cpu_count() or 2)
         self.strict = options.impl == "plait"
@@ -248,7 +251,7 @@ class Run:
     def problems_of_patterns(self, modules: list[str]) -> list[str]:
         """Patterns that match nothing, of those packages whose modules were all run."""
         known: dict[str, dict[str, list[str]]] = {}
-        for file in BUILD.glob("*/baseline.json"):
+        for file in self.build.parent.glob("*/baseline.json"):
             for module, tests in trial.known_tests(file).items():
                 portion = places.portion_of(module.removeprefix("test."))
                 known.setdefault(portion, {}).setdefault(file.parent.name, []).extend(tests)
@@ -325,7 +328,7 @@ class Run:
         )
         code = self.report(modules, missing, outcome)
         if self.options.propose:
-            propose.write(BUILD, self.options.impl, self.options.what, self.say)
+            propose.write(self.build.parent, self.options.impl, self.options.what, self.say)
         return code
 
 

@@ -38,7 +38,7 @@ INSIDE = Path(__file__).with_name("inside.py")
 MARKER = "PLAIT_CONFORMANCE_CHILD"
 
 #: Seconds for what lies between tests, and for the end of the process after the last one.
-FIXTURE_DEADLINE, EXIT_DEADLINE = 60.0, 10.0
+FIXTURE_DEADLINE, EXIT_DEADLINE = 60.0, 5.0
 
 #: What a child may still do after it was told to dump its stacks.
 DUMPING = 3.0

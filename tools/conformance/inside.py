@@ -105,6 +105,8 @@ def recorder(journal: Journal, module: str) -> object:
             self.begun = time.monotonic()
 
         def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+            if sys.exc_info()[1] is not None and not self.seen:
+                return  # what unittest lets through (KeyboardInterrupt) is on its way: there is no verdict
             seconds = round(time.monotonic() - self.begun, 3)
             outcome = next((kind for kind in worst_first if any(kind == k for k, _ in self.seen)), "pass")
             details = [detail for kind, detail in self.seen if kind == outcome and detail]
