@@ -202,14 +202,18 @@ def test_it_needs_at_least_one_party():
             Barrier(parties)
 
 
-@given(st.integers(1, 4), st.lists(st.sampled_from(["fill", "time out", "abort", "reset", "look"]), max_size=12))
+@given(
+    st.integers(1, 4), st.lists(st.sampled_from(["fill", "time out", "abort", "reset", "look"]), max_size=12)
+)
 @settings(max_examples=25, deadline=None)
 def test_it_is_broken_when_the_model_is(parties, steps):
     barrier, broken = Barrier(parties), False
     for step in steps:
         if step == "fill":
             answers = crowd(parties, lambda _k: barrier.wait(10))
-            assert sorted(answers, key=str) == ([BrokenBarrierError] * parties if broken else [*range(parties)])
+            assert sorted(answers, key=str) == (
+                [BrokenBarrierError] * parties if broken else [*range(parties)]
+            )
         elif step == "time out" and parties > 1:
             assert answer(barrier.wait, 0.001) is BrokenBarrierError
             broken = True
@@ -227,6 +231,6 @@ def test_timeouts_that_race_with_the_last_comer_leave_all_agreed():
     # Whatever wins, either all of a round pass or nobody does.
     for n in range(60):
         barrier = Barrier(3)
-        answers = crowd(3, lambda k, n=n: barrier.wait(0.0004 * (n % 5) if k == 0 else 10))
+        answers = crowd(3, lambda k, n=n, barrier=barrier: barrier.wait(0.0004 * (n % 5) if k == 0 else 10))
         assert sorted(answers, key=str) in ([0, 1, 2], [BrokenBarrierError] * 3)
         assert barrier.broken is (BrokenBarrierError in answers)

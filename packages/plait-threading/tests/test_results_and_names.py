@@ -141,9 +141,9 @@ def test_old_names_still_work_and_say_what_to_use():
         with pytest.warns(DeprecationWarning, match="deprecated, ") as warned:
             assert call() == answer
         assert warned[0].filename == __file__
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="setName"):
         thread.setName("other")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="setDaemon"):
         thread.setDaemon(False)
     assert (thread.name, thread.daemon) == ("other", False)
 
@@ -221,7 +221,7 @@ def test_stack_size_is_that_of_threads_to_come():
     try:
         assert ours.stack_size() == 256 * 1024
         assert started(Thread(target=lambda: "runs")).result(10) == "runs"
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             ours.stack_size(5)
     finally:
         ours.stack_size(old)

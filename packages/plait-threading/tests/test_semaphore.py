@@ -311,7 +311,7 @@ def test_one_thread_sees_what_it_sees_of_the_standard_one(name, value, actions):
             log.append(repr(semaphore).partition(": ")[2])
         return log
 
-    from plait import threading as ours  # noqa: PLC0415
+    from plait import threading as ours
 
     assert play(ours) == play(standard)
 

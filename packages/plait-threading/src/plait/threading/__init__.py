@@ -19,6 +19,8 @@ from ._event import Event
 from ._excepthook import ExceptHookArgs, excepthook
 from ._exit import register_atexit, run_exit_hooks, unregister_atexit
 from ._iterators import concurrent_tee, serialize_iterator, synchronized_iterator
+from ._named import NamedLock, NamedRLock
+from ._rwlock import RWLock
 from ._semaphore import BoundedSemaphore, Semaphore
 from ._threads import (
     Thread,
@@ -44,7 +46,10 @@ __all__ = [
     "Event",
     "ExceptHookArgs",
     "Lock",
+    "NamedLock",
+    "NamedRLock",
     "RLock",
+    "RWLock",
     "Semaphore",
     "Thread",
     "ThreadError",

@@ -29,9 +29,7 @@
 # What remains: exceptions that strike between the user's own `with condition:` and its body leave the lock held on 3.14
 # and PyPy, as they do for every lock; and nothing can be done for an exception that strikes after wait() has returned.
 #
-# `with condition:` costs no more than `with lock:`. The special methods are properties whose getter is C code, and what
-# they get are the lock's own methods; looking up a special method honours that. Through the class, as in
-# `Condition.__enter__(c)` and in ExitStack, the property itself is called.
+# `with condition:` costs no more than `with lock:`; how is said in _slots.py.
 
 from __future__ import annotations
 
@@ -40,6 +38,8 @@ from operator import attrgetter
 from time import monotonic
 
 from .._thread import LockType, RLock, allocate_lock, fork_generation
+from ._named import Named
+from ._slots import Special
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -51,13 +51,6 @@ if TYPE_CHECKING:
 
 # For starmap: one call, without arguments.
 ONCE: Any = ((),)
-
-
-class _Special(property):
-    """A special method that each instance has for itself."""
-
-    def __call__(self, instance: object, *args: object) -> Any:
-        return self.__get__(instance, type(instance))(*args)
 
 
 class Condition:
@@ -101,17 +94,20 @@ class Condition:
             /,
         ) -> None: ...
     else:
-        __enter__ = _Special(attrgetter("_enter"))
-        __exit__ = _Special(attrgetter("_exit"))
+        __enter__ = Special(attrgetter("_enter"))
+        __exit__ = Special(attrgetter("_exit"))
 
     def __init__(self, lock: Any = None) -> None:
         if lock is None:
             lock = RLock()
+        elif isinstance(lock, Named):
+            lock.follow(self)
         self._lock = lock
         self._bells: dict[Any, int] = {}
         self._bind(lock.acquire, lock.release)
 
     def _bind(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
+        """Take what is needed of the lock. Called again by a named lock when a watcher comes or goes."""
         lock: Any = self._lock
         leave = getattr(lock, "__exit__", None)
         # Through the descriptors: in a subclass with methods of these names, attributes would miss the slots.
@@ -192,7 +188,7 @@ class Condition:
             except BaseException:
                 # Another signal; the exception that ended the wait will do for both. But a lock of somebody else's
                 # may be broken, and raise for ever.
-                if not isinstance(self._lock, (LockType, RLock)):
+                if not isinstance(self._lock, (LockType, RLock, Named)):
                     raise
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:

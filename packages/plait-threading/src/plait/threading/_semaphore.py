@@ -204,6 +204,7 @@ class Semaphore:
         while tokens and (front or line):
             in_hand = False
             slip = None
+            bell: Any = None
             place = front or line
             try:
                 try:
@@ -232,7 +233,7 @@ class Semaphore:
                 else:
                     bell.release()
             except BaseException:
-                if bell not in place and bell.locked():
+                if bell is not None and bell not in place and bell.locked():
                     # Struck off, and perhaps not rung.
                     if in_hand and slip is not None and slip.generation == here_and_now:
                         slip.token = True

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: MIT
+#
+# RWLock: many may read, or one may write.
+#
+# Theory of operation
+#   All there is to know (who holds, who waits) is in a `_State` that is never changed. An operation looks at the latest
+#   state, makes the one that follows from it, and links it to its predecessor by one operation of a dictionary
+#   (`setdefault`): if another thread was quicker, that tells so, and the operation looks again. So every operation
+#   happens whole or not at all, in one order, without a lock: a signal handler can come between any two steps, and do
+#   the same; a fork leaves nothing half done; an exception that strikes can find out, by looking at the link, whether
+#   what it struck had happened already.
+#   `_state` may lag behind the latest state; the links lead there.
+#
+#   A thread that cannot have the lock at once is in the state's queue with a raw lock of its own, taken (its bell).
+#   Whoever makes a state in which it does hold the lock rings it, after that state has been linked.
+#
+# Who gets it
+#   - Strictly in order of arrival: who comes while others wait, waits behind them. Readers who stand next to each other
+#     get it together. So writers do not starve, nor do readers.
+#   - Except that who holds it already, for reading or writing, gets it again at once for the same or for reading: it
+#     would wait for itself otherwise.
+#   - Except that a reader who wants to write is refused: two of them would wait for each other for ever. It has to let
+#     go first, and look again at what it read.
+#
+# In a forked child the threads of the parent are gone from the queue, and so are its readers, who have changed nothing.
+# A writer may have: its lock stays taken, and who asks for it gets an error instead of waiting for ever.
+
+from __future__ import annotations
+
+from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
+from . import _named
+
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+READ, WRITE = 0, 1
+KINDS = ("reading", "writing")
+NEXT = 0
+
+
+class _Ticket:
+    """Somebody who wants the lock."""
+
+    __slots__ = ("bell", "ident", "kind")
+
+    def __init__(self, kind: int) -> None:
+        self.ident = get_ident()
+        self.kind = kind
+        self.bell: Any = allocate_lock()
+        self.bell.acquire()
+
+
+class _State:
+    """Who holds the lock (identifier -> how often for reading, for writing) and who waits, at one moment."""
+
+    __slots__ = ("follows", "granted", "holders", "lost", "queue")
+
+    def __init__(
+        self, holders: dict[int, tuple[int, int]], queue: tuple[_Ticket, ...], lost: bool = False
+    ) -> None:
+        self.holders = holders
+        self.queue = queue
+        self.lost = lost
+        self.granted: tuple[_Ticket, ...] = ()
+        self.follows: dict[int, _State] = {}
+
+    def is_free_for(self, kind: int) -> bool:
+        return not self.holders if kind == WRITE else not any(writes for _, writes in self.holders.values())
+
+    def changed(self, ident: int, kind: int, by: int) -> _State:
+        """With a hold more or less."""
+        counts = [*self.holders.get(ident, (0, 0))]
+        counts[kind] += by
+        holders = {**self.holders, ident: (counts[READ], counts[WRITE])}
+        if not any(counts):
+            del holders[ident]
+        return _State(holders, self.queue, self.lost)
+
+    def without(self, ticket: _Ticket) -> _State:
+        return _State(self.holders, tuple(t for t in self.queue if t is not ticket), self.lost)
+
+    def promoted(self) -> _State:
+        """With the lock given to those whose turn it is. For who makes a state; it is nobody else's yet."""
+        granted = 0
+        for ticket in self.queue:
+            if not self.is_free_for(ticket.kind):
+                break
+            reads, writes = self.holders.get(ticket.ident, (0, 0))
+            counts = (reads + (ticket.kind == READ), writes + (ticket.kind == WRITE))
+            self.holders = {**self.holders, ticket.ident: counts}
+            granted += 1
+        self.granted, self.queue = self.queue[:granted], self.queue[granted:]
+        return self
+
+
+class _Step:
+    """One operation: from the state that was found to the one that was made of it."""
+
+    __slots__ = ("after", "before", "refusal")
+
+    def __init__(self) -> None:
+        self.before: _State | None = None
+        self.after: _State | None = None
+        self.refusal: Exception | None = None
+
+    def happened(self) -> bool:
+        return (
+            self.after is not None and self.before is not None and self.before.follows.get(NEXT) is self.after
+        )
+
+
+class _Side:
+    """The reading or the writing side of an `RWLock`; used like a lock of its own."""
+
+    __slots__ = ("_kind", "_lock")
+
+    def __init__(self, lock: RWLock, kind: int) -> None:
+        self._lock = lock
+        self._kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{KINDS[self._kind]} side of {self._lock!r}>"
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Get the lock, wait for it at most *timeout* seconds (-1: for ever); return whether it was had.
+
+        ValueError for a timeout without *blocking*. RuntimeError for writing if this thread holds it for reading only.
+        """
+        if timeout != -1:
+            if not blocking:
+                raise ValueError("can't specify a timeout for a non-blocking call; leave out one of the two")
+            if timeout < 0:
+                raise ValueError("timeout value must be a non-negative number, or -1 for ever")
+            if timeout > TIMEOUT_MAX:
+                raise OverflowError(f"timeout value is too large; the largest is {TIMEOUT_MAX}")
+        watcher = _named.watcher() if self._lock.name is not None else None
+        if watcher is None:
+            return self._lock._acquire(self._kind, blocking, timeout)
+        return watcher.acquire(
+            self._lock,
+            lambda b, t: self._lock._acquire(self._kind, b, t),
+            blocking,
+            timeout,
+            bool(self._kind),
+        )
+
+    def release(self) -> None:
+        """Give it back. Never blocks. RuntimeError if this thread does not hold it in this way."""
+        watcher = _named.watcher() if self._lock.name is not None else None
+        if watcher is None:
+            self._lock._release(self._kind)
+        else:
+            watcher.release(self._lock, lambda: self._lock._release(self._kind))
+
+    def locked(self) -> bool:
+        """Whether some thread holds the lock in this way."""
+        return any(counts[self._kind] for counts in self._lock._latest().holders.values())
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class RWLock:
+    """A lock that many threads can hold for reading at the same time, or one for writing.
+
+    `read` and `write` are its two sides; each is used like a lock: ``with lock.read:``, ``lock.write.acquire(timeout=1)``.
+
+    Fair: threads get it in the order in which they asked, neighbouring readers together, so that neither side starves.
+    A thread that holds it may take it again, in the same way or for reading. A reader who asks to write is refused with
+    RuntimeError (two of them would wait for each other for ever): release it first, then read again what you based your
+    decision on. A writer becomes a reader, without letting another writer in between, by `downgrade()`.
+
+    With a *name*, `debug` can watch it. In a forked child readers and waiters that only the parent has are gone; if a
+    thread of the parent was writing, the lock cannot be had, and asking for it raises RuntimeError.
+
+    Not in the standard module.
+
+        >>> lock = RWLock()
+        >>> with lock.read, lock.read:
+        ...     lock.write.locked()
+        False
+    """
+
+    __slots__ = ("__weakref__", "_state", "name", "read", "write")
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+        self._state = _State({}, ())
+        self.read = _Side(self, READ)
+        self.write = _Side(self, WRITE)
+        register_after_fork(self, _forget_the_parents_threads)
+
+    def __repr__(self) -> str:
+        state = self._latest()
+        named = "" if self.name is None else f" {self.name!r}"
+        if not state.holders:
+            how = "free"
+        elif self.write.locked():
+            how = "held for writing"
+        else:
+            how = f"held by {len(state.holders)} for reading"
+        return f"<{type(self).__name__}{named}: {how}, {len(state.queue)} waiting>"
+
+    def locked(self) -> bool:
+        """Whether some thread holds it, in whatever way."""
+        return bool(self._latest().holders)
+
+    def downgrade(self) -> None:
+        """Go on as a reader, once for each time this thread has it for writing; other readers may come in, too.
+
+        No writer comes in between. RuntimeError if this thread does not hold it for writing. Release `read`, not
+        `write`, from then on. Never blocks.
+        """
+
+        def downgraded(state: _State) -> _State | Exception:
+            reads, writes = state.holders.get(get_ident(), (0, 0))
+            if not writes:
+                return RuntimeError(
+                    f"{self!r}: this thread does not hold it for writing; there is nothing to downgrade"
+                )
+            return _State({get_ident(): (reads + writes, 0)}, state.queue, state.lost).promoted()
+
+        self._whatever_strikes(downgraded)
+
+    def _latest(self) -> _State:
+        state = self._state
+        while (later := state.follows.get(NEXT)) is not None:
+            self._state = state = later
+        return state
+
+    def _take(self, step: _Step, change: Callable[[_State], _State | Exception]) -> None:
+        """Do one operation, and ring for those who have the lock by it. Raises what *change* refuses with."""
+        while True:
+            step.after = None
+            step.before = before = self._latest()
+            after = change(before)
+            if isinstance(after, Exception):
+                step.refusal = after
+                raise after
+            step.after = after
+            if before.follows.setdefault(NEXT, after) is after:
+                break
+        self._state = after
+        self._ring(after)
+
+    @staticmethod
+    def _ring(state: _State) -> None:
+        for ticket in state.granted:
+            try:
+                ticket.bell.release()
+            except RuntimeError:  # rung already
+                continue
+
+    def _whatever_strikes(self, change: Callable[[_State], _State | Exception]) -> None:
+        """Do an operation that must not be left undone, even if an exception of a signal handler ends it."""
+        step = _Step()
+        try:
+            self._take(step, change)
+        except BaseException as error:
+            if step.after is not None and step.happened():
+                self._ring(step.after)
+            elif error is not step.refusal:
+                self._take(step, change)
+            raise
+
+    def _acquire(self, kind: int, blocking: bool, timeout: float) -> bool:
+        ticket = None
+        me = get_ident()
+        step = _Step()
+
+        def asked(state: _State) -> _State | Exception:
+            nonlocal ticket
+            reads, writes = state.holders.get(me, (0, 0))
+            if kind == WRITE and reads and not writes:
+                return RuntimeError(
+                    f"{self!r}: this thread holds it for reading, and a reader cannot become the writer: "
+                    "release the reading side first, or take the writing side from the start and downgrade()"
+                )
+            if reads or writes or (not state.queue and state.is_free_for(kind)):
+                ticket = None
+                return state.changed(me, kind, +1)
+            if state.lost:
+                return RuntimeError(
+                    f"{self!r}: a thread of the parent process was writing; make a new lock after fork"
+                )
+            if not blocking or timeout == 0:
+                return _NotNow()
+            if ticket is None:
+                ticket = _Ticket(kind)
+            return _State(state.holders, (*state.queue, ticket), state.lost)
+
+        try:
+            self._take(step, asked)
+            if ticket is None or ticket.bell.acquire(True, timeout):
+                return True
+            return self._give_up(ticket)
+        except _NotNow:
+            return False
+        except BaseException:
+            if step.happened() and (ticket is None or self._give_up(ticket)):
+                self._release(kind)
+            raise
+
+    def _give_up(self, ticket: _Ticket) -> bool:
+        """Leave the queue; say whether the lock has been granted meanwhile."""
+        granted = False
+
+        def left(state: _State) -> _State:
+            nonlocal granted
+            granted = ticket not in state.queue
+            return state.without(ticket).promoted()
+
+        self._whatever_strikes(left)
+        return granted
+
+    def _release(self, kind: int) -> None:
+        me = get_ident()
+
+        def released(state: _State) -> _State | Exception:
+            if not state.holders.get(me, (0, 0))[kind]:
+                return RuntimeError(f"{self!r}: this thread does not hold it for {KINDS[kind]}")
+            return state.changed(me, kind, -1).promoted()
+
+        self._whatever_strikes(released)
+
+
+class _NotNow(Exception):
+    """It cannot be had without waiting."""
+
+
+def _forget_the_parents_threads(lock: RWLock) -> None:
+    state, me = lock._latest(), get_ident()
+    holders = {ident: counts for ident, counts in state.holders.items() if ident == me or counts[WRITE]}
+    lost = any(ident != me for ident in holders)
+    queue = tuple(ticket for ticket in state.queue if ticket.ident == me)
+    # Linked like any other: this may be a signal handler of the forking thread, in the middle of an operation.
+    mended = _State(holders, queue, lost).promoted()
+    state.follows[NEXT] = mended
+    lock._ring(mended)

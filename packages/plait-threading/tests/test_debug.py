@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: MIT
+"""Named locks, and what is found out about them when they are watched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import textwrap
+
+import pytest
+
+from plait.threading import Condition, Event, Lock, NamedLock, NamedRLock, RLock, RWLock, Thread, debug
+
+
+@pytest.fixture
+def watched():
+    debug.enable()
+    yield debug
+    debug.disable()
+
+
+@pytest.fixture(params=[NamedLock, NamedRLock], ids=lambda c: c.__name__)
+def kind(request):
+    return request.param
+
+
+def names(stack):
+    return [frame.name for frame in stack]
+
+
+def run(target, *args, name=None):
+    thread = Thread(target=target, args=args, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def until(condition):
+    pause = Event()
+    while not condition():
+        pause.wait(0.001)
+
+
+def state_of(report, name):
+    return next(thread for thread in report.threads if thread.name == name)
+
+
+@pytest.mark.parametrize("watching", [False, True])
+def test_a_named_lock_does_what_its_plain_twin_does(kind, watching):
+    if watching:
+        debug.enable()
+    try:
+        for lock in (kind("n"), {NamedLock: Lock, NamedRLock: RLock}[kind]()):
+            assert lock.acquire() is True
+            again = lock.acquire(blocking=False)
+            assert again is (kind is NamedRLock)
+            if again:
+                lock.release()
+            assert run(lock.acquire, True, 0.01).result(10) is False
+            assert run(lock.acquire, False).result(10) is False
+            with pytest.raises(ValueError, match="timeout"):
+                lock.acquire(False, 1)
+            assert lock.locked()
+            assert lock.release() is None
+            assert not lock.locked()
+            with lock as entered:
+                assert entered is True
+                assert lock.locked()
+            with pytest.raises(RuntimeError):
+                lock.release()
+        assert "'n'" in repr(kind("n"))
+    finally:
+        debug.disable()
+
+
+def test_while_nobody_watches_its_methods_are_those_of_the_lock_inside(kind):
+    lock = kind("n")
+    plain = (lock.acquire, lock.release)
+    assert all(type(method).__name__ in ("builtin_function_or_method", "method") for method in plain)
+    assert plain == (lock._lock.acquire, lock._lock.release)
+    debug.enable()
+    assert lock.acquire != plain[0]
+    debug.disable()
+    assert (lock.acquire, lock.release) == plain
+
+
+def test_a_condition_on_a_named_lock_works_before_and_while_it_is_watched(kind):
+    lock = kind("n")
+    cond, box = Condition(lock), []
+
+    def fill():
+        with cond:
+            box.append(1)
+            cond.notify()
+
+    for switch in (debug.disable, debug.enable, debug.disable):
+        switch()
+        with cond:
+            run(fill)
+            assert cond.wait_for(lambda: box, 10)
+            box.clear()
+            assert lock.locked()
+            if debug.is_enabled():
+                (me,) = debug.report().threads
+                assert [held.lock for held in me.holds] == ["n"]
+        assert not lock.locked()
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_waiting_condition_does_not_hold_its_lock():
+    lock = NamedRLock("n")
+    cond = Condition(lock)
+
+    def wait():
+        with lock, cond:
+            cond.wait(20)
+
+    thread = run(wait)
+    until(lambda: cond._bells)
+    with cond:
+        (me,) = debug.report().threads
+        assert me.name == "MainThread"
+        cond.notify()
+    thread.join(10)
+    assert debug.report().threads == ()
+
+
+def test_without_watching_there_is_no_report():
+    with pytest.raises(RuntimeError, match="enable"):
+        debug.report()
+    with pytest.raises(ValueError, match="limit"):
+        debug.enable(limit=0)
+
+
+@pytest.mark.usefixtures("watched")
+def test_it_tells_who_holds_and_who_waits():
+    ledger, go = NamedRLock("ledger"), Event()
+
+    def hold_ledger():
+        with ledger, ledger:
+            go.wait(20)
+
+    def want_ledger():
+        with ledger:
+            pass
+
+    holder = run(hold_ledger, name="holder")
+    until(lambda: any(thread.holds and thread.holds[0].count == 2 for thread in debug.report().threads))
+    waiter = run(want_ledger, name="waiter")
+    until(lambda: len(debug.report().threads) == 2)
+    report = debug.report()
+    held = state_of(report, "holder")
+    assert [(h.lock, h.count) for h in held.holds] == [("ledger", 2)]
+    assert "hold_ledger" in names(held.stack)
+    assert names(held.holds[0].stack)[-1] == "hold_ledger"
+    waits = state_of(report, "waiter").waits_for
+    assert (waits.lock, waits.held_by, waits.exclusive) == ("ledger", ("holder",), True)
+    assert names(state_of(report, "waiter").stack)[-1] == "want_ledger"
+    assert report.cycles == report.inversions == ()
+    text = str(report)
+    for words in ("holds 'ledger' 2 times", "waits for 'ledger'", "held by holder", "in hold_ledger"):
+        assert words in text
+    go.set()
+    holder.join(10), waiter.join(10)
+    assert debug.report().threads == ()
+
+
+def test_a_planted_inversion_is_found_with_the_stacks_of_both_threads():
+    told = []
+    debug.enable(on_inversion=told.append)
+    try:
+        left, right = NamedLock("left"), NamedRLock("right")
+
+        def left_first():
+            with left, right:
+                pass
+
+        def right_first():
+            with right, left:
+                pass
+
+        for _ in range(2):
+            run(left_first, name="one").join(10)
+            run(right_first, name="two").join(10)
+        (inversion,) = debug.report().inversions
+        assert told == [inversion]
+        assert {(s.first, s.second, s.thread, names(s.stack)[-1]) for s in inversion.steps} == {
+            ("left", "right", "one", "left_first"),
+            ("right", "left", "two", "right_first"),
+        }
+        for words in ("inversion", "'left'", "one took 'right'", "two took 'left'", "right_first"):
+            assert words in str(inversion)
+    finally:
+        debug.disable()
+
+
+@pytest.mark.usefixtures("watched")
+def test_an_inversion_may_go_round_more_than_two_locks_and_through_a_rwlock():
+    a, b, c = NamedLock("a"), RWLock("b"), NamedLock("c")
+
+    def take(first, second):
+        with first, second:
+            pass
+
+    for pair in ((a, b.write), (b.read, c), (a, c), (a, b.read)):
+        run(take, *pair).join(10)
+        assert debug.report().inversions == ()
+    run(take, c, a).join(10)
+    steps = [step for inversion in debug.report().inversions for step in inversion.steps]
+    assert ("c", "a") in [(step.first, step.second) for step in steps]
+    # Attempts that do not wait cannot wait for ever.
+    with c:
+        assert b.write.acquire(False)
+        b.write.release()
+    assert len(debug.report().inversions) == 1
+
+
+def test_a_planted_deadlock_is_found_while_it_lasts_with_the_stacks_of_both_threads():
+    reports = []
+    debug.enable(limit=0.05, on_long_wait=reports.append)
+    try:
+        left, right, both = NamedLock("left"), NamedLock("right"), [Event(), Event()]
+
+        def cross(mine, other, me):
+            with mine:
+                both[me].set()
+                both[1 - me].wait(10)
+                got = other.acquire(timeout=1)
+                if got:
+                    other.release()
+                return got
+
+        threads = [run(cross, left, right, 0, name="one"), run(cross, right, left, 1, name="two")]
+        until(lambda: debug.report().cycles)
+        (cycle,) = debug.report().cycles
+        assert {thread.name for thread in cycle.threads} == {"one", "two"}
+        assert {(t.holds[0].lock, t.waits_for.lock) for t in cycle.threads} == {
+            ("left", "right"),
+            ("right", "left"),
+        }
+        for thread in cycle.threads:
+            assert "cross" in names(thread.stack)
+        assert "one waits for 'right', which two holds" in str(cycle)
+        until(lambda: len(reports) == 2)
+        for thread in threads:
+            thread.join(10)
+        assert [thread.result() for thread in threads] != [True, True]
+        assert {report.late.name for report in reports} == {"one", "two"}
+        assert any(report.cycles for report in reports)
+        assert len(debug.report().inversions) == 1
+    finally:
+        debug.disable()
+
+
+def test_a_long_wait_is_told_once_and_the_wait_goes_on():
+    reports = []
+    debug.enable(limit=0.02, on_long_wait=lambda report: reports.append(report) or {}["a failing hook"])
+    unraisable, sys.unraisablehook = sys.unraisablehook, lambda _args: None
+    try:
+        lock = RWLock("slow")
+        with lock.write:
+            thread = run(lock.read.acquire, name="patient")
+            until(lambda: reports)
+            assert run(lambda: lock.read.acquire(timeout=0.01)).result(10) is False
+        assert thread.result(10) is True
+        (report,) = reports
+        assert (report.late.name, report.late.waits_for.lock) == ("patient", "slow")
+        assert "patient has waited long for 'slow'" in str(report)
+    finally:
+        sys.unraisablehook = unraisable
+        debug.disable()
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_lock_held_by_a_thread_that_has_ended_is_a_finding():
+    lock = NamedLock("orphan")
+    run(lock.acquire, name="gone").join(10)
+    state = state_of(debug.report(), "gone")
+    assert not state.alive
+    assert [held.lock for held in state.holds] == ["orphan"]
+    assert "has ended" in str(state)
+    lock.release()
+    assert debug.report().threads == ()
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_thread_that_waits_for_itself_is_a_deadlock_of_one():
+    lock = NamedLock("again")
+
+    def twice():
+        with lock:
+            lock.acquire(timeout=0.5)
+
+    thread = run(twice, name="lonely")
+    until(lambda: debug.report().cycles)
+    (cycle,) = debug.report().cycles
+    assert [t.name for t in cycle.threads] == ["lonely"]
+    thread.join(10)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="no such signal here")
+def test_a_signal_prints_the_report_of_a_process_that_is_stuck(run_script):
+    done = run_script(
+        """
+        import os, signal
+        from {threading} import Event, NamedLock, Thread, debug
+        debug.enable()
+        a, b, ready = NamedLock("first"), NamedLock("second"), Event()
+        debug.report_on_signal(signal.SIGUSR2)
+
+        def other_side():
+            with b:
+                ready.set()
+                a.acquire(timeout=0.3)
+                os.kill(os.getpid(), signal.SIGUSR2)
+                a.acquire(timeout=1)
+
+        with a:
+            thread = Thread(target=other_side, name="other")
+            thread.start()
+            ready.wait()
+            b.acquire(timeout=0.9)
+        thread.join()
+        """
+    )
+    assert done.returncode == 0, done.err
+    assert "MainThread" in done.err
+    assert "other_side" in done.err
+    assert "waits for 'second'" in done.err
+    assert "inversion" in done.err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.usefixtures("watched")
+def test_a_forked_child_reports_its_own_thread_only():
+    mine, other, go = NamedLock("mine"), NamedLock("other"), Event()
+
+    def hold():
+        with other:
+            go.wait(20)
+
+    thread = run(hold)
+    until(other.locked)
+    with mine:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            report = debug.report()
+            os._exit(0 if [[h.lock for h in t.holds] for t in report.threads] == [["mine"]] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    go.set()
+    thread.join(10)
+
+
+def test_importing_the_package_does_not_load_it(run_script):
+    done = run_script(
+        textwrap.dedent(
+            """
+            import sys, {threading}
+            print("{threading}.debug" in sys.modules)
+            """
+        )
+    )
+    assert done.out == "False\n"
