@@ -59,8 +59,8 @@ from speed import contestants, machine, page, results, table, watch, workloads
 ROOT = Path(__file__).resolve().parent.parent
 DONE, BROKEN = 0, 1
 
-#: Seconds to measure one workload for, before it gets as many again because the answer is still blurred.
-SECONDS = 2.5
+#: Seconds to measure one workload for; up to three times as many if the answer is still blurred.
+SECONDS = 2.0
 
 #: Whoever has to be there. If it dies or hangs the workload is lost; a bound or a peer is left out instead.
 NEEDED = {"", contestants.STANDARD, contestants.PLAIT, contestants.SECOND}
@@ -157,7 +157,7 @@ def run(job: Job, options: argparse.Namespace, path: list[Path]) -> results.Row:
             "peers": options.peers,
             "seconds": options.time,
             "rounds": options.rounds,
-            "deadline": options.deadline or job.workload.deadline or 30 + 10 * options.time,
+            "deadline": options.deadline or job.workload.deadline or 30 + 15 * options.time,
             "left_out": left_out,
         }
         answer: dict[str, Any] = watch.run(orders, path)

@@ -39,6 +39,7 @@ class Row:
     bound: str = ""
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
     others: float | None = None
+    raw: Mapping[str, Sequence[Sequence[float]]] = dataclasses.field(default_factory=dict)
 
     @property
     def ratio(self) -> stats.Ratio | None:
@@ -61,7 +62,10 @@ class Row:
         if self.ratio is None:
             return self.status
         if self.rival == SECOND:
-            return "same" if 1 - SAME <= self.ratio.middle <= 1 + SAME else "differs"
+            if 1 - SAME <= self.ratio.middle <= 1 + SAME:
+                return "same"
+            outside = self.ratio.low > 1 + SAME or self.ratio.high < 1 - SAME
+            return "differs" if outside and not self.noisy else "unclear"
         if self.goal is not None and self.ratio.middle >= self.goal:
             return "goal"
         if self.floor is None:
@@ -117,12 +121,13 @@ def row(area: str, workload: Workload, answer: Mapping[str, Any], same: bool) ->
         bound=workload.bound[0] if workload.bound else "",
         refused=answer["refused"],
         others=answer["others"],
+        raw=answer["rounds"],
     )
 
 
 def count(rows: Sequence[Row]) -> dict[str, int]:
     """How many rows have which verdict, in the order that matters."""
-    order = ("goal", "floor", "below goal", "below floor", "same", "differs", "-", ABSENT)
+    order = ("goal", "floor", "below goal", "below floor", "same", "unclear", "differs", "-", ABSENT)
     found = [row.verdict for row in rows]
     known = {verdict: found.count(verdict) for verdict in order if verdict in found}
     return {**known, **{verdict: found.count(verdict) for verdict in found if verdict not in order}}

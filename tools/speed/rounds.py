@@ -21,9 +21,12 @@ from .workloads import Workload, WorkloadError
 ROUND = 0.005
 HAND_OVER_ROUND = 0.02
 
-#: Rounds of each contestant that there are at least: as long as there is time, and in any case.
+#: Rounds of each contestant that there are at least: while there is time, and when it is up.
 WANTED = 32
-FEWEST = 8
+FEWEST = 12
+
+#: After so many times the time, what there is has to do.
+LAST = 6
 
 #: The ratio is clear when it is known to plus or minus CLEAR. One that is not even known to BLURRED gets time again.
 CLEAR = 0.015
@@ -70,15 +73,17 @@ def queued_for() -> float:
 def calibrate(contestant: Contestant, workload: Workload) -> None:
     """Choose operations per round; what it takes to find out is the warm-up."""
     wanted = HAND_OVER_ROUND if workload.hand_over else ROUND
+    most = workload.n or workload.at_most or 1 << 40
+    contestant.n = workload.n or 1
     with contestant.present():
-        contestant.n = workload.n or 1
-        most = workload.n or workload.at_most or 1 << 40
-        one(contestant)
-        while (took := one(contestant).wall * contestant.n) < wanted / 2 and contestant.n < most:
+        took = one(contestant).undisturbed * contestant.n
+        while took < wanted / 2 and contestant.n < most:
             contestant.n = min(most, int(contestant.n * min(20, max(2, wanted / max(took, 1e-9)))))
-        if workload.n is None:
-            contestant.n = max(1, min(most, round(contestant.n * wanted / max(took, 1e-9))))
-        contestant.repeats = max(1, min(1000, round(wanted / max(one(contestant).wall * contestant.n, 1e-9))))
+            took = one(contestant).undisturbed * contestant.n
+    if workload.n is None:
+        enough = max(1, min(most, round(contestant.n * wanted / max(took, 1e-9))))
+        contestant.n, took = enough, took * enough / contestant.n
+    contestant.repeats = max(1, min(1000, round(wanted / max(took, 1e-9))))
 
 
 @contextmanager
@@ -143,14 +148,14 @@ def in_turn(
             with contestant.present():
                 taken[contestant.label].append(one(contestant))
             gc.collect()
-        spent = time.monotonic() - started
+        spent, count = time.monotonic() - started, len(first)
         if rounds is not None:
-            if len(first) >= rounds:
+            if count >= rounds:
                 return taken
-        elif spent > (2 * seconds if patient else seconds) and len(first) >= FEWEST:
+        elif spent > LAST * seconds or (count >= FEWEST and spent > (3 if patient else 1) * seconds):
             return taken
-        elif len(first) >= look:
-            look = len(first) + len(first) // 8
+        elif count >= look:
+            look = count + count // 8
             width = stats.compare(first, second, one_core).width
-            if (spent > seconds and width < BLURRED) or (len(first) >= WANTED and width < CLEAR):
+            if (spent > seconds and width < BLURRED) or (count >= WANTED and width < CLEAR):
                 return taken

@@ -10,23 +10,31 @@ from typing import NamedTuple
 #: Standard deviations that 95 of 100 outcomes are within.
 SURE = 1.96
 
-#: A round that was at work, or waiting for a core that others used, for so much of its time was not asleep.
+#: A round that was at work, or in the queue for a core, for so much of its time was not asleep.
 AWAKE = (0.9, 1.1)
 
-#: The ratios by the two clocks must not contradict each other by more than this.
+#: Of fewer blocks no interval can be sure: the chance that all lie on one side of the true median is above 5 %.
+FEWEST = 6
+
+#: By how much the ratios by two clocks may miss each other and still be said to agree.
 AGREED = 0.05
 
 
 class Round(NamedTuple):
     """Seconds per operation by three clocks.
 
-    On the wall, of the processor for this process (0 where the workload has measured its own time), and those that the main
-    thread stood in the queue for a core.
+    On the wall, of the processor for this process (0 where the workload has measured its own time), and those that the
+    main thread stood in the queue for a core.
     """
 
     wall: float
     cpu: float
     queued: float = 0.0
+
+    @property
+    def undisturbed(self) -> float:
+        """About what it would have taken on an idle machine."""
+        return max(self.cpu, self.wall - self.queued)
 
 
 class Ratio(NamedTuple):
@@ -38,10 +46,13 @@ class Ratio(NamedTuple):
     best: float
     of_medians: float
     clock: str
+    blocks: int
 
     @property
     def width(self) -> float:
-        """Half of the interval, as a part of the ratio: 0.1 is plus or minus 10 %."""
+        """Half of the interval, as a part of the ratio: 0.1 is plus or minus 10 %. Unknown, so infinite, for a few blocks."""
+        if self.blocks < FEWEST:
+            return math.inf
         return math.sqrt(self.high / self.low) - 1
 
 
@@ -53,17 +64,20 @@ def median(values: Sequence[float]) -> float:
 def compare(theirs: Sequence[Round], ours: Sequence[Round], one_core: bool) -> Ratio:
     """By processor time where that may stand for the time on the wall, else by the latter."""
     wall = _ratio([each.wall for each in theirs], [each.wall for each in ours], "wall")
-    if not all(_never_asleep(side, one_core) for side in (theirs, ours)):
+    if any(each.cpu <= 0 for each in (*theirs, *ours)):
         return wall
     cpu = _ratio([each.cpu for each in theirs], [each.cpu for each in ours], "cpu")
+    if not one_core:
+        return cpu if _awake(theirs) and _awake(ours) else wall
+    # The queues of several threads overlap, so they cannot be subtracted. But a round that had the core for itself shows
+    # whether there is any sleep; and where none had, ratios that agree are no worse for it.
+    alone = all(max(each.cpu / each.wall for each in side) >= AWAKE[0] for side in (theirs, ours))
     agreed = wall.low * (1 - AGREED) <= cpu.middle <= wall.high * (1 + AGREED)
-    return cpu if agreed else wall
+    return cpu if alone or agreed else wall
 
 
-def _never_asleep(rounds: Sequence[Round], one_core: bool) -> bool:
-    """On one core the queues of several threads overlap: there, only the agreement of the clocks can tell."""
-    if one_core:
-        return all(each.cpu > 0 for each in rounds)
+def _awake(rounds: Sequence[Round]) -> bool:
+    """Whether a single thread did nothing but work and stand in a queue for a core."""
     return AWAKE[0] <= median([(each.cpu + each.queued) / each.wall for each in rounds]) <= AWAKE[1]
 
 
@@ -81,4 +95,5 @@ def _ratio(theirs: Sequence[float], ours: Sequence[float], clock: str) -> Ratio:
         min(theirs) / min(ours),
         median(theirs) / median(ours),
         clock,
+        len(blocks),
     )

@@ -17,6 +17,7 @@ COLOURS = {
     "below goal": "cyan",
     "below floor": "red",
     "same": "green",
+    "unclear": "yellow",
     "differs": "red",
     "absent": "dim",
 }
@@ -99,8 +100,8 @@ def explanation(same: str) -> str:
     """What the columns mean."""
     if same:
         return (
-            f"Two copies of {same}: every ratio should be 1. 'same' is within {SAME:.0%} of it. 'noisy' means that the 95 % "
-            "interval is too wide to tell."
+            f"Two copies of {same}: every ratio should be 1. 'same' is within {SAME:.0%} of it, 'differs' is not, 'unclear' "
+            "may or may not be."
         )
     return (
         "ratio: how many times as fast as the standard module, the middle of pairs of neighbouring rounds; 95 %: where it "

@@ -178,7 +178,7 @@ TURNS = {"hand_over": True}
 #: Floor and goal: the ratio to the standard module that must, and that should, be reached.
 WORKLOADS = [
     {"name": "put+get, one thread", "run": put_get, "bound": bare(put_get), **UNBOUNDED},
-    {"name": "fill 50k + drain", "run": fill_drain, "n": 50_000, "bound": bare(fill_drain), **UNBOUNDED},
+    {"name": "fill 10k + drain", "run": fill_drain, "n": 10_000, "bound": bare(fill_drain), **UNBOUNDED},
     {"name": "1p1c", "run": crowd, "bound": bare(crowd), **UNBOUNDED, **TURNS},
     {
         "name": "4p4c",
@@ -204,9 +204,9 @@ WORKLOADS = [
     {"name": "LifoQueue 1p1c", "run": partial(crowd, kind="LifoQueue"), **LIFO, **TURNS},
     {"name": "PriorityQueue put+get", "run": partial(put_get, kind="PriorityQueue"), **PRIORITY},
     {
-        "name": "PriorityQueue fill 10k + drain",
+        "name": "PriorityQueue fill 5k + drain",
         "run": partial(fill_drain, kind="PriorityQueue"),
-        "n": 10_000,
+        "n": 5_000,
         **PRIORITY,
     },
     {

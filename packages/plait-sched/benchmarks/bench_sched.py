@@ -108,9 +108,9 @@ WORKLOADS = [
     },
     {"name": "cancel, 20k pending", "run": partial(cancel, pending=20_000), "at_most": 500, "goal": 1_000},
     {"name": "enter+cancel, 1000 pending", "run": partial(time_outs, pending=1_000), "floor": 50},
-    {"name": "enter+run 100k zero delay", "run": enter_run, "n": 100_000, "floor": 1, "goal": 1.5},
-    {"name": "enterabs 20k", "run": enterabs, "n": 20_000},
-    {"name": "run 20k due", "run": run_due, "n": 20_000, "floor": 1, "goal": 1.5},
+    {"name": "enter+run 5k zero delay", "run": enter_run, "n": 5_000, "floor": 1, "goal": 1.5},
+    {"name": "enterabs 5k", "run": enterabs, "n": 5_000},
+    {"name": "run 5k due", "run": run_due, "n": 5_000, "floor": 1, "goal": 1.5},
     {"name": "chain of entering actions", "run": chain, "floor": 1, "goal": 1.5},
     {"name": "queue property, 1000 pending", "run": partial(queue_property, pending=1_000)},
 ]
