@@ -437,6 +437,12 @@ def test_what_the_baseline_does_not_pass_does_not_count() -> None:
     assert (sheet.baseline, sheet.figure, sheet.broken) == (0, None, False)
 
 
+def test_a_test_without_a_result_has_failed() -> None:
+    baseline = {"test_queue.A.x": child.Record("pass")}
+    sheet = figures.sheet(MODULE, baseline, trial.Outcome(), listing_of(""), "3.11", strict=True)
+    assert (sheet.baseline, sheet.figure, sheet.broken) == (1, 0.0, True)
+
+
 @pytest.mark.parametrize(
     ("value", "shown"), [(1.0, "100 %"), (0.9999, "99.9 %"), (0.5, "50.0 %"), (None, "-")]
 )

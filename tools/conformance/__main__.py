@@ -35,6 +35,7 @@ Ends with 0, or 1 when the run fails, 2 for a wrong call or data file, 130 after
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -44,7 +45,7 @@ import time
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -113,11 +114,22 @@ class Run:
         self.python = places.interpreter(options.python)
         self.build = options.build.absolute() / self.python.name
         self.build.mkdir(parents=True, exist_ok=True)
+        self._lock = self.lock()
         self.jobs = options.jobs or 2 * (os.cpu_count() or 2)
         self.strict = options.impl == "plait"
         self.result_file = self.build / f"{options.impl}.json"
         self.host = child.Host(self.environment("standard"), self.stop, keep=options.keep)
         self.baseline = trial.Baseline(self.build / "baseline.json", self.python, self.host.resources)
+
+    def lock(self) -> IO[str]:
+        """One run at a time on one Python: they share environments and results."""
+        lock = open(self.build / "lock", "w")  # noqa: SIM115 - it is held as long as this process lives
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another run uses {self.build}; waiting for it to end", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        return lock
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -241,7 +253,7 @@ class Run:
         for module in modules:
             data = stored.get(module.removeprefix("test."))
             if data is None:
-                continue
+                raise places.PlaceError(f"{module} has no result yet in {self.result_file}; run it first")
             outcome.seconds[module] = data["seconds"]
             for test, had in data["tests"].items():
                 record = child.Record(had["outcome"], had["seconds"], had["why"])
@@ -271,6 +283,7 @@ class Run:
                 self.listing,
                 self.python.name,
                 strict=self.strict,
+                wanted=self.wanted,
             )
             for module in modules
         ]
@@ -300,8 +313,8 @@ class Run:
             "interpreter": self.python.name,
             "implementation": self.options.impl,
             "seconds": round(took, 1),
-            "modules": {**self.stored(), **{s.name: figures.as_data(s, "") for s in sheets}},
-            "total": {key: value for key, value in figures.as_data(totals, "").items() if key != "tests"},
+            "modules": {**self.stored(), **{s.name: figures.as_data(s) for s in sheets}},
+            "total": {key: value for key, value in figures.as_data(totals).items() if key != "tests"},
             "patterns": problems,
             "not_shipped": missing,
         }

@@ -19,8 +19,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from rich.console import Console
 from rich.table import Table
 
 FAILED, UNEXPECTED = "failed", "unexpected"
+
+#: Seconds after which a test that is known to fail should rather be cut short.
+SLOW = 12.0
 
 
 @dataclass
@@ -98,16 +102,18 @@ def sheet(
     python: str,
     *,
     strict: bool,
+    wanted: Callable[[str], bool] = lambda _: True,
 ) -> Sheet:
-    """Judge one module. *strict*: a listed test that passes is an error."""
+    """Judge one module, or those of its tests that were wanted. *strict*: a listed test that passes is an error."""
     name = module.removeprefix("test.")
     portion = places.portion_of(name)
     results = outcome.results[module]
     found = Sheet(name, seconds=outcome.seconds[module], notes=outcome.notes[module])
     for test, before in baseline.items():
-        if not before.passed or test not in results:
+        if not before.passed or not wanted(test):
             continue
-        result = results[test]
+        # Never silently left out: what has no result has failed.
+        result = results.get(test) or trial.Result(Record("absent", detail="it has no result"))
         entry = listing.find(portion, python, test)
         if entry is None:
             standing = "both" if result.record.passed else FAILED
@@ -202,10 +208,10 @@ def listing_of(sheets: Sequence[Sheet], console: Console, details: dict[str, Pat
     slow = [
         f"{row.test}  {row.entry.place}"
         for row in rows
-        if row.result.record.outcome == "hang" and row.entry and not row.entry.hangs
+        if row.entry and not row.entry.hangs and not row.passed and row.result.record.seconds > SLOW
     ]
     show(
-        "Listed and hanging: `hangs = true` in its entry would spare the rest of its module a new start",
+        "Listed, and slow to fail: with `hangs = true` in an entry of theirs they would cost less",
         slow,
         "yellow",
     )
@@ -238,10 +244,10 @@ def write_details(sheets: Sequence[Sheet], folder: Path) -> dict[str, Path]:
     return paths
 
 
-def as_data(one: Sheet, identity: str) -> dict[str, Any]:
+def as_data(one: Sheet) -> dict[str, Any]:
     """A module as it goes into the result file."""
     return {
-        "identity": identity,
+        "when": time.strftime("%Y-%m-%d %H:%M:%S"),
         "seconds": round(one.seconds, 1),
         "baseline": one.baseline,
         "both": one.both,
@@ -262,10 +268,3 @@ def as_data(one: Sheet, identity: str) -> dict[str, Any]:
             for row in one.rows
         },
     }
-
-
-def by_portion(sheets: Iterable[Sheet]) -> dict[str, list[Sheet]]:
-    grouped: dict[str, list[Sheet]] = defaultdict(list)
-    for one in sheets:
-        grouped[places.portion_of(one.name)].append(one)
-    return grouped
