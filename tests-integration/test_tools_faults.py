@@ -213,74 +213,12 @@ def test_the_table_is_sorted_by_area_and_the_last_line_counts(everything: Any) -
     assert "left behind: 3 processes, 1 zombie, 2 descriptors, 2 segments, 1 file" in last
 
 
-CLAIMS = (
-    PREAMBLE
-    + """
-@scenario("Q1", "fails as it is said to", reproduced=True)
-def fails(impl):
-    raise Wrong("as claimed")
-
-@scenario("Q2", "is said to fail on a Python that this is not", reproduced="<3.0")
-def not_here(impl):
-    pass
-"""
-)
-
-BLUNT = (
-    PREAMBLE
-    + """
-@scenario("Q1", "is said to fail, and does not", reproduced=True)
-def passes(impl):
-    pass
-
-@scenario("Q2", "only leaves something, which is not what is said", reproduced=True)
-def leaves(impl):
-    globals()["kept"] = os.open(os.devnull, os.O_RDONLY)
-"""
-)
-
-GOOD = (
-    PREAMBLE
-    + """
-@scenario("Q1", "is right")
-def right(impl):
-    pass
-
-@scenario("Q2", "is not there yet", needs=("queue.Queue.fly",))
-def absent(impl):
-    pass
-"""
-)
-
-
-def test_claims_that_are_borne_out_make_a_good_run_of_the_standard_modules(tmp_path: Path) -> None:
-    out, _ = run(tmp_path, "--impl", "stdlib", source=CLAIMS)
-    assert "1 of 1 said to fail did" in out
-
-
-def test_a_claim_that_is_not_borne_out_fails_the_run(tmp_path: Path) -> None:
-    out, _ = run(tmp_path, "--impl", "stdlib", source=BLUNT, code=1)
-    assert "Q1 passes: said to fail on" in out
-    assert "Q2 leaves: said to fail on" in out
-
-
-def test_plait_may_be_right_or_absent(tmp_path: Path) -> None:
-    out, verdicts = run(tmp_path, "--repeat", "2", source=GOOD)
-    assert verdicts["absent"]["outcome"] == "absent"
-    assert "2 ok, 2 absent; left behind: nothing" in out
-
-
-def test_plait_may_not_be_wrong(tmp_path: Path) -> None:
-    out, _ = run(tmp_path, "--impl", "plait", source=CLAIMS, code=1)
-    assert "Q1 fails: wrong, as claimed" in out
-
-
-ALONE = """
+GOOD = """
 import sys
 from faults.scenario import Wrong, scenario
 
-@scenario("Q1", "sees plait and nothing else")
-def alone(impl):
+@scenario("Q1", "is right, and sees plait and nothing else", reproduced=True)
+def right(impl):
     impl.queue.Queue().put(1)
     impl.threading.Event().set()
     if impl.queue.__name__ == "queue":
@@ -288,11 +226,67 @@ def alone(impl):
     came = {"threading", "subprocess", "multiprocessing", "queue", "concurrent.futures"} & set(sys.modules)
     if came:
         raise Wrong(f"{came} came along")
+
+@scenario("Q2", "is not there yet", needs=("queue.Queue.fly",), reproduced="<3.0")
+def absent(impl):
+    impl.queue.Queue().fly()
+
+@scenario("Q3", "is wrong because of the interpreter", hopeless=">3.0")
+def hopeless(impl):
+    raise Wrong("nobody can mend it")
 """
 
 
-def test_plait_is_alone_in_the_process_of_its_scenario(tmp_path: Path) -> None:
-    run(tmp_path, source=ALONE)
+def test_plait_may_be_right_or_absent_and_need_not_mend_the_interpreter(tmp_path: Path) -> None:
+    out, verdicts = run(tmp_path, "--repeat", "2", source=GOOD)
+    assert [verdicts[name]["outcome"] for name in ("right", "absent", "hopeless")] == [
+        "ok",
+        "absent",
+        "wrong",
+    ]
+    assert "wrong 2/2 (Python's)" in out
+    assert "2 ok, 2 absent, 2 wrong; left behind: nothing" in out
+
+
+def verdict(
+    outcome: str, note: str = "", left: Any = (), claimed: bool = False, hopeless: bool = False
+) -> Any:
+    case = runner.Case("faults.queues", "any", "Q1", "a title", 1, claimed, claimed, [], False, hopeless)
+    return runner.Verdict(case, outcome, note, 1.0, list(left), log="the.log")
+
+
+@pytest.mark.parametrize("outcome", ["wrong", "hang", "error"])
+def test_anything_else_of_plait_fails_the_run(outcome: str) -> None:
+    assert runner.failures([verdict("ok"), verdict(outcome, "a heron")], "plait") == [
+        f"Q1 any: {outcome}, a heron (the.log)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "left"),
+    [("hang", []), ("error", []), ("wrong", ["process 1"])],
+    ids=["hang", "error", "left"],
+)
+def test_nothing_worse_than_wrong_is_the_interpreters_fault(outcome: str, left: list[str]) -> None:
+    assert runner.failures([verdict(outcome, left=left, hopeless=True)], "plait")
+
+
+@pytest.mark.parametrize("outcome", ["wrong", "hang"])
+def test_a_claim_is_borne_out_by_one_failure_of_several(outcome: str) -> None:
+    runs = [verdict("ok", claimed=True), verdict(outcome, "as said", claimed=True)]
+    assert runner.failures(runs, "stdlib") == []
+    assert "1 of 1 said to fail did" in runner.closing_line(runs, "stdlib", 1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "note"),
+    [("ok", ""), ("absent", ""), ("error", "KeyError"), ("wrong", "left: process 1")],
+    ids=["ok", "absent", "error", "left"],
+)
+def test_a_claim_that_is_not_borne_out_fails_the_run(outcome: str, note: str) -> None:
+    runs = [verdict(outcome, note, claimed=True)]
+    assert runner.failures(runs, "stdlib")[-1].startswith("Q1 any: said to fail on")
+    assert "0 of 1 said to fail did" in runner.closing_line(runs, "stdlib", 1)
 
 
 @pytest.mark.parametrize(
@@ -313,8 +307,8 @@ def test_a_scenario_answers_to_its_row_area_name_and_module(word: str, answers: 
 
 
 def test_all_are_listed_with_their_claims(tmp_path: Path) -> None:
-    listed = watched.run(*words(tmp_path, "--list"), env=package(tmp_path, CLAIMS)).out.splitlines()
-    assert [line.split()[:2] for line in listed] == [["Q1", "fails"], ["Q2", "not_here"]]
+    listed = watched.run(*words(tmp_path, "--list", "Q[12]"), env=package(tmp_path, GOOD)).out.splitlines()
+    assert [line.split()[:2] for line in listed] == [["Q1", "right"], ["Q2", "absent"]]
     assert "[R] " in listed[0]
     assert "[R <3.0]" in listed[1]
 

@@ -49,6 +49,7 @@ def listing(package: str) -> list[dict[str, Any]]:
             "claimed": declared.claimed(),
             "needs": declared.needs,
             "alone": declared.alone,
+            "hopeless": declared.is_hopeless(),
         }
         for module in modules(package)
         for declared in scenarios(module)

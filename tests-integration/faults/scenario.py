@@ -31,6 +31,8 @@ because it is there, nothing lists it)::
   *absent* for plait. The standard modules are run all the same, because not having it is often the row's complaint: a
   scenario either asks `impl.has("subprocess.run(kill_tree)")` and makes do without it, or fails by AttributeError or
   TypeError, which then counts as *wrong*: "has no subprocess.run(kill_tree)".
+- *hopeless* names Pythons, in the same words, whose own defect no module can mend: there *wrong* is shown, but does not
+  fail a run of plait. The function's docstring says which defect.
 - *alone* is for timing: nothing else runs meanwhile.
 - *warm* is called with impl before descriptors are counted: for what an implementation may rightly start once and keep until
   it exits, such as a resource tracker (`warm=lambda impl: impl.multiprocessing.Lock()`).
@@ -106,6 +108,7 @@ class Scenario(NamedTuple):
     alone: bool
     warm: Callable[[Impl], object] | None
     function: Callable[[Impl], object]
+    hopeless: str | None = None
 
     @property
     def name(self) -> str:
@@ -117,9 +120,17 @@ class Scenario(NamedTuple):
         pypy = sys.implementation.name != "cpython" if pypy is None else pypy
         if pypy or not self.reproduced:
             return False
-        if self.reproduced is True:
-            return True
-        return all(_satisfies(version, condition.strip()) for condition in self.reproduced.split(","))
+        return self.reproduced is True or _satisfies_all(version, self.reproduced)
+
+    def is_hopeless(self) -> bool:
+        """Is this Python one whose own defect makes every implementation fail?"""
+        cpython = sys.implementation.name == "cpython"
+        return bool(cpython and self.hopeless and _satisfies_all(sys.version_info[:2], self.hopeless))
+
+
+def _satisfies_all(version: tuple[int, int], conditions: str) -> bool:
+    answers = [_satisfies(version, condition.strip()) for condition in conditions.split(",")]  # all are read
+    return all(answers)
 
 
 def _satisfies(version: tuple[int, int], condition: str) -> bool:
@@ -145,12 +156,14 @@ def scenario(
     needs: tuple[str, ...] = (),
     alone: bool = False,
     warm: Callable[[Impl], object] | None = None,
+    hopeless: str | None = None,
 ) -> Callable[[Callable[[Impl], object]], Callable[[Impl], object]]:
     """Declare the function below to be a scenario; the module's docstring says what each parameter means."""
 
     def declare(function: Callable[[Impl], object]) -> Callable[[Impl], object]:
-        declared = Scenario(row, title, deadline, reproduced, tuple(needs), alone, warm, function)
+        declared = Scenario(row, title, deadline, reproduced, tuple(needs), alone, warm, function, hopeless)
         declared.claimed()  # a misspelt condition is told now
+        declared.is_hopeless()
         function.scenario = declared  # type: ignore[attr-defined]
         return function
 

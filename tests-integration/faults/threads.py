@@ -170,6 +170,7 @@ def _struck(impl: Impl, kind: str, strikes: int) -> None:
 
 
 def _strikes(impl: Impl, kind: str) -> None:
+    """Hopeless on 3.14: it may take a signal between the end of `__enter__` and the start of the body, of any lock."""
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         _struck(impl, kind, 10_000)
@@ -178,17 +179,22 @@ def _strikes(impl: Impl, kind: str) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-@scenario("T6", "10 000 interruptions of `with Lock()`: it is free each time", deadline=40)
+@scenario("T6", "10 000 interruptions of `with Lock()`: it is free each time", deadline=40, hopeless="3.14")
 def interrupted_lock(impl: Impl) -> None:
     _strikes(impl, "Lock")
 
 
-@scenario("T6", "10 000 interruptions of `with RLock()`: it is free each time", deadline=40)
+@scenario("T6", "10 000 interruptions of `with RLock()`: it is free each time", deadline=40, hopeless="3.14")
 def interrupted_rlock(impl: Impl) -> None:
     _strikes(impl, "RLock")
 
 
-@scenario("T6", "10 000 interruptions of `with Condition()`, wait and notify: free each time", deadline=40)
+@scenario(
+    "T6",
+    "10 000 interruptions of `with Condition()`, wait and notify: free each time",
+    deadline=40,
+    hopeless="3.14",
+)
 def interrupted_condition(impl: Impl) -> None:
     _strikes(impl, "Condition")
 
