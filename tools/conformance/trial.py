@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
@@ -34,6 +34,9 @@ BASELINE_UNKNOWN = 120.0
 
 #: How much of a module makes a part that is worth a child of its own.
 PART_SECONDS, PART_TESTS = 20.0, 90
+
+#: A module with more doubtful results than this is not doubtful but wrong.
+NO_ACCIDENT = 40
 
 #: Raised when a change of the tool makes earlier baselines worthless without changing inside.py.
 FORMAT = 1
@@ -149,10 +152,18 @@ class Trial:
                 outcome.results[part.module][test] = Result(record)
                 if doubtful(test, record):
                     again.append(Part(part.module, (test,), record.seconds))
-        if again:
+        if again := self._worth_it(again):
             self._say(f"{len(again)} doubtful results are had again, each alone")
             self._confirm(outcome, again, doubtful)
         return outcome
+
+    def _worth_it(self, parts: list[Part]) -> list[Part]:
+        """Leave out modules with so many doubtful results that they are no accident."""
+        counts = Counter(part.module for part in parts)
+        for module, count in counts.items():
+            if count > NO_ACCIDENT:
+                self._say(f"{module.removeprefix('test.')}: {count} are no accident, and are not had again")
+        return [part for part in parts if counts[part.module] <= NO_ACCIDENT]
 
     def _confirm(self, outcome: Outcome, parts: list[Part], doubtful: Callable[[str, Record], bool]) -> None:
         ordered = sorted(parts, key=lambda part: -part.weight)
