@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import os
+import pickle
 import queue as stdlib_queue
 import socket
 import sys
@@ -132,7 +133,7 @@ def test_child_flushes_what_it_put_before_it_ends(ctx):
 def test_unpicklable_item_raises_in_put_and_changes_nothing(maxsize):
     queue = mp.Queue(maxsize)
     for _ in range(3):
-        with pytest.raises(Exception, match="lambda"):
+        with pytest.raises(pickle.PicklingError, match="lambda"):
             queue.put(lambda: 0)
     assert queue.qsize() == 0
     queue.put(1)

@@ -338,7 +338,8 @@ class Queue(Items["T"]):
     def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
         """Put an item. Full if there is no room and *block* is false, or none within *timeout* seconds.
 
-        An unbounded queue never blocks. An item that cannot be pickled raises, and the queue is as it was.
+        An unbounded queue never blocks. An item that cannot be pickled raises PicklingError (what a `__reduce__` of its
+        own raises, unless that is an AttributeError or TypeError), and the queue is as it was.
         ValueError after `close`. In a process that was given the queue by its parent: BrokenPipeError when there is no
         room, the parent has died, and no process is left that took something from the queue before.
         """
@@ -643,7 +644,15 @@ class Queue(Items["T"]):
 def _dumps(obj: Any) -> bytes:
     from .reduction import ForkingPickler
 
-    return ForkingPickler.dumps(obj)
+    try:
+        return ForkingPickler.dumps(obj)
+    except (AttributeError, TypeError) as problem:
+        # What pickle itself raises depends on the object and on the Python. Who puts should not have to know.
+        from pickle import PicklingError
+
+        raise PicklingError(
+            f"an item of type {type(obj).__name__} cannot be put into a Queue: {problem}"
+        ) from problem
 
 
 def _loads(data: Any) -> Any:
