@@ -13,6 +13,7 @@ import os
 import pickle
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -594,6 +595,38 @@ def a_worker_that_cannot_be_started_is_not_missed_while_there_are_others(make):
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+SUBMITS_AT_IMPORT = """
+import os
+from process_scenarios import futures, multiprocessing
+
+def where():
+    return os.getpid()
+
+try:
+    with futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({method!r})) as pool:
+        outcome = pool.submit(where).result(20)
+except RuntimeError as error:
+    outcome = str(error)
+"""
+
+
+def a_module_that_submits_while_it_is_imported_starts_no_chain_of_workers(make):
+    folder = tempfile.mkdtemp()
+    sys.path.insert(0, folder)
+    try:
+        text = SUBMITS_AT_IMPORT.format(method=METHOD[0])
+        with open(os.path.join(folder, "submits_at_import.py"), "w") as module:
+            module.write(text)
+        found = importlib.import_module("submits_at_import")
+        # A forked worker has the module already, half imported as it is.
+        assert isinstance(found.outcome, int), found.outcome
+        with make(1) as pool:
+            assert pool.submit(found.where).result(20) != os.getpid()
+    finally:
+        sys.path.remove(folder)
+        shutil.rmtree(folder)
+
+
 METHOD = [""]
 
 
@@ -628,6 +661,7 @@ SCENARIOS = [
     calls_that_spoil_the_pipes_break_the_pool,
     workers_die_at_any_moment,
     a_worker_that_cannot_be_started_is_not_missed_while_there_are_others,
+    a_module_that_submits_while_it_is_imported_starts_no_chain_of_workers,
 ]
 
 

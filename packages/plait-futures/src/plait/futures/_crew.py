@@ -80,6 +80,7 @@ from ._wire import (
     Frames,
     Functions,
     frame,
+    is_unpacking,
     loads,
     rebuild,
 )
@@ -324,6 +325,12 @@ class Crew:
 
     def begin(self) -> None:
         """Start the manager, at the first submit. A nested one, from a signal handler, leaves it to the outer one."""
+        if is_unpacking():
+            raise RuntimeError(
+                "a module that a worker process imports for its call may not start a pool of processes meanwhile: it "
+                "would do so in each worker's workers, without end. Use the pool in a function, or below "
+                "`if __name__ == '__main__':`"
+            )
         with self.beginning:
             if self.begun:
                 return

@@ -20,6 +20,7 @@ import pickle
 from struct import Struct
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
+from .._thread import get_ident
 from ..multiprocessing.reduction import ForkingPickler
 
 TYPE_CHECKING = False
@@ -52,6 +53,28 @@ _MOST_FUNCTIONS = 1000
 
 dumps = ForkingPickler.dumps
 loads = pickle.loads
+
+
+# In a worker: the thread that is unpickling a call, while it does.
+_unpacking: list[int] = []
+
+
+def unpack(data: bytes) -> Any:
+    """Unpickle what the pool sent. The modules that are imported on the way can ask `is_unpacking`."""
+    try:
+        _unpacking.append(get_ident())
+        return loads(data)
+    finally:
+        _unpacking.clear()
+
+
+def is_unpacking() -> bool:
+    """Whether the calling thread is importing what a call of its own worker needs.
+
+    A module that submits a function of its own while it is being imported would do so again in the worker, whose
+    worker would do so again, and so on until the machine has no room for one more.
+    """
+    return get_ident() in _unpacking
 
 
 class RemoteTraceback(Exception):

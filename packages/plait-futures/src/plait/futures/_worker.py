@@ -34,8 +34,8 @@ from ._wire import (
     describe,
     dumps,
     frame,
-    loads,
     pack_value,
+    unpack,
 )
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ class _Worker:
 
     def _load(self, number: int) -> None:
         # If that raises, each call of the function raises it.
-        self._functions[number] = loads(self._packed[number])
+        self._functions[number] = unpack(self._packed[number])
 
     def answer(self, call: int, shape: int, number: int, body: Any) -> None:
         if number not in self._functions and number != WITH_ITS_FUNCTION:
@@ -135,10 +135,10 @@ class _Worker:
         if shape == ATOMS_ONLY:
             return self._functions[number](*body)
         if number == WITH_ITS_FUNCTION:
-            function, (args, kwargs) = loads(body)
+            function, (args, kwargs) = unpack(body)
         else:
             function = self._functions[number]
-            args, kwargs = loads(body)
+            args, kwargs = unpack(body)
         del body
         return function(*args, **kwargs)
 
@@ -151,7 +151,7 @@ class _Worker:
         return CHUNK_VALUES, (bytes(packed), None if problem is None else describe(problem))
 
     def _fill(self, values: list[Any], number: int, body: bytes) -> None:
-        content = loads(body)
+        content = unpack(body)
         function, chunk = content if number == WITH_ITS_FUNCTION else (self._functions[number], content)
         for args in chunk:
             values.append(function(*args))  # noqa: PERF401 - those before an exception count
