@@ -74,7 +74,7 @@ def _with_a_long_folder(impl: Impl, code: str) -> None:
 @scenario(
     "MQ13",
     "a Manager works with a TMPDIR of 105 characters",
-    reproduced="3.11",
+    reproduced="<3.14",
     needs=("multiprocessing.Manager",),
 )
 def manager_in_a_long_folder(impl: Impl) -> None:
@@ -84,7 +84,7 @@ def manager_in_a_long_folder(impl: Impl) -> None:
 @scenario(
     "MQ13",
     "a forkserver works with a TMPDIR of 105 characters",
-    reproduced="3.11",
+    reproduced="<3.14",
     needs=("multiprocessing.forkserver",),
 )
 def forkserver_in_a_long_folder(impl: Impl) -> None:

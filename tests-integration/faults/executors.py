@@ -211,7 +211,7 @@ def resolved_at_exit(impl: Impl) -> None:
 @scenario(
     "F6",
     "max_tasks_per_child=2: ten tasks have five workers",
-    reproduced="3.11",
+    reproduced="<3.14",
     needs=("futures.ProcessPoolExecutor(max_tasks_per_child)",),
     warm=one_process,
 )
