@@ -41,8 +41,8 @@ def _is_this_python(path: bytes) -> bool:
 
 
 def _bootstrap() -> str:
-    package = __package__
-    return f"__import__('sys').path.append({settings.SITE!r});__import__({package!r}).begin()"
+    # What `site` would have done with this folder. -S keeps it from being asked, not from being used.
+    return f"__import__('site').addsitedir({settings.SITE!r});__import__({__package__!r}).begin()"
 
 
 def _code_for(code: str) -> str:
