@@ -470,6 +470,7 @@ WORKLOADS = [
     {
         "name": "processes: submit+result one by one",
         "run": partial(one_by_one, start=processes),
+        "n": 100,
         "floor": 2,
         "goal": 2.6,
         "bound": ("8 bytes there and back through pipes", bare_ping_pong),
@@ -496,6 +497,7 @@ WORKLOADS = [
     {
         "name": "processes: 1 MB numpy round trip" if HAS_NUMPY else "processes: 1 MB bytes round trip",
         "run": large_there_and_back,
+        "n": 10,
         "floor": 2.5,
         "goal": 4.5,
         "note": "" if HAS_NUMPY else "numpy is not installed",

@@ -322,7 +322,6 @@ def faster_fifo():
 PEERS = {"billiard": billiard, "multiprocess": multiprocess, "faster_fifo": faster_fifo}
 MODULES = ("billiard", "multiprocess")
 
-#: Floor and goal: the ratio to the standard module that must, and that should, be reached.
 ARRAYS = "arrays" if HAS_NUMPY else "bytes"
 LARGE_ITEMS = {
     "floor": 2.5,
@@ -330,12 +329,17 @@ LARGE_ITEMS = {
     "bound": ("one copy in memory", copy_megabytes),
     "note": "" if HAS_NUMPY else "numpy is not installed",
 }
+#: Where another process has a part, there are enough operations for its waking up to count little.
+STREAM, TURNS, ITEMS = 1_000, 300, 16
 SMALL_STREAM = ("8 bytes per os.write, 64 K per os.read", raw_stream)
 SMALL_TURNS = ("os.write and os.read of 8 bytes", raw_ping_pong)
+
+#: Floor and goal: the ratio to the standard module that must, and that should, be reached.
 WORKLOADS = [
     {
         "name": "Queue 1p1c small",
         "run": queue_between,
+        "n": STREAM,
         "needs": "Queue",
         "floor": 3,
         "goal": 4.5,
@@ -352,6 +356,7 @@ WORKLOADS = [
     {
         "name": "Queue ping-pong",
         "run": queue_ping_pong,
+        "n": TURNS,
         "needs": "Queue",
         "floor": 2.5,
         "goal": 4,
@@ -360,12 +365,14 @@ WORKLOADS = [
     {
         "name": "SimpleQueue 1p1c",
         "run": partial(queue_between, kind="SimpleQueue"),
+        "n": STREAM,
         "needs": "SimpleQueue",
         "bound": SMALL_STREAM,
     },
     {
         "name": "Pipe ping-pong",
         "run": pipe_ping_pong,
+        "n": TURNS,
         "needs": "Pipe",
         "floor": 1.8,
         "goal": 2.5,
@@ -374,6 +381,7 @@ WORKLOADS = [
     {
         "name": "Pipe stream of ints",
         "run": pipe_stream,
+        "n": STREAM,
         "needs": "Pipe",
         "floor": 1.8,
         "goal": 2.5,
@@ -391,6 +399,7 @@ WORKLOADS = [
     {
         "name": "Pipe 1 MB bytes",
         "run": partial(pipe_bytes, size=MEGABYTE),
+        "n": ITEMS,
         "needs": "Pipe",
         "floor": 1.2,
         "goal": 2,
@@ -399,12 +408,14 @@ WORKLOADS = [
     {
         "name": f"Queue 1 MB {ARRAYS}",
         "run": partial(queue_between, item=megabyte),
+        "n": ITEMS,
         "needs": "Queue",
         **LARGE_ITEMS,
     },
     {
         "name": f"Pipe 1 MB {ARRAYS} one way",
         "run": partial(pipe_stream, item=megabyte),
+        "n": ITEMS,
         "needs": "Pipe",
         **LARGE_ITEMS,
     },

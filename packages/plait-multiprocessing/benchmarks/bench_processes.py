@@ -193,7 +193,7 @@ WORKLOADS = [
         "goal": 25,
         **POOL,
     },
-    {"name": "Pool.apply round trip", "run": pool_apply, "floor": 2, "goal": 3, **POOL},
+    {"name": "Pool.apply round trip", "run": pool_apply, "n": 100, "floor": 2, "goal": 3, **POOL},
     {
         "name": f"Pool.map of 1 MB {'arrays' if HAS_NUMPY else 'bytes'}",
         "run": pool_map_large,
