@@ -232,12 +232,12 @@ class Runner:
                 account["seconds"],
             )
             if ended == "deadline":
-                outcome, note = "hang", f"not ended after {case.deadline:g} s"
+                outcome, note = "hang", f"not ended after {case.deadline:g} s{_where(log)}"
             elif ended == "abandoned":
                 outcome, note = "error", "interrupted"
         else:
             outcome, note, seconds = answer["outcome"], answer["note"], answer["seconds"]
-            trouble = "" if ended == "exit" else "its process did not exit afterwards"
+            trouble = "" if ended == "exit" else f"its process did not exit afterwards{_where(log)}"
             if ended == "exit" and code:
                 trouble = f"its process {_ending(code)} afterwards"
             if trouble and outcome in ("ok", "absent"):
@@ -249,6 +249,16 @@ class Runner:
         elif left:
             note = f"{note} (left: {'; '.join(left)})"
         return Verdict(case, outcome, note, seconds, left, account["exact"], str(log))
+
+
+def _where(log: Path) -> str:
+    """Where the scenario's main thread stood when it was stopped: it is the last of the last process in the log."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    tops = re.findall(r'\(most recent call first\):\n  File "([^"]+)", line (\d+) in (\S+)', text)
+    if not tops:
+        return ""
+    file, line, function = tops[-1]
+    return f": in {function} ({os.path.basename(file)}:{line})"
 
 
 def _ending(code: int) -> str:
@@ -361,6 +371,14 @@ def closing_line(verdicts: list[Verdict], impl: str, seconds: float) -> str:
     return f"=== {impl} on {python_name()}: {shown}{claims}; left behind: {left}; {seconds:.0f} s ==="
 
 
+def busyness() -> str:
+    """A remark for whoever wonders about a missed time limit; empty on a machine that has nothing else to do."""
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if load < 2 * processors + 2:
+        return ""
+    return f"the machine is busy (load {load:.0f} on {processors} processors): time limits may be missed for that"
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nox -s faults --", description=__doc__)
     parser.add_argument(
@@ -425,6 +443,8 @@ def main() -> int:
     bad = failures(verdicts, options.impl)
     for line in bad:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if any(verdict.outcome in ("wrong", "hang") for verdict in verdicts) and busyness():
+        console.print(busyness(), highlight=False)
     last = closing_line(verdicts, options.impl, time.monotonic() - begun)
     console.print(last, markup=False, highlight=False, soft_wrap=True)
     return 1 if bad else 0
