@@ -28,6 +28,7 @@ from __future__ import annotations
 from itertools import starmap
 
 from .._thread import allocate_lock
+from ._reprs import called
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -114,9 +115,8 @@ class Barrier:
         self._round = _Round(parties)
 
     def __repr__(self) -> str:
-        cls = type(self)
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self._parties}"
-        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: {state}>"
+        return f"<{called(self)}: {state}>"
 
     @property
     def parties(self) -> int:

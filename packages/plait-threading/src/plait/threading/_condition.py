@@ -69,14 +69,14 @@ class Condition:
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_acquire_restore",
         "_bells",
         "_enter",
         "_exit",
         "_is_owned",
-        "_let_go",
         "_lock",
+        "_release_save",
         "_restores",
-        "_take_back",
         "acquire",
         "release",
     )
@@ -116,10 +116,10 @@ class Condition:
         self._enter: Any = getattr(lock, "__enter__", acquire)
         self._exit: Any = (lambda *_exception: release()) if leave is None else leave
         # A lock that can be held several times over says how to let go of it altogether, and take it back as often.
-        self._let_go: Callable[..., Any] = getattr(lock, "_release_save", release)
+        self._release_save: Callable[..., Any] = getattr(lock, "_release_save", release)
         restore = getattr(lock, "_acquire_restore", None)
         self._restores = restore is not None
-        self._take_back: Callable[..., Any] = restore or acquire
+        self._acquire_restore: Callable[..., Any] = restore or acquire
         owned = getattr(lock, "_is_owned", None)
         if owned is None:
             # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
@@ -159,14 +159,14 @@ class Condition:
         rung = False
         try:
             bells[bell] = fork_generation()
-            let_go += starmap(self._let_go, ONCE)
+            let_go += starmap(self._release_save, ONCE)
             if timeout is None:
                 rung = bell.acquire()
             elif timeout > 0:
                 rung = bell.acquire(True, timeout)
             else:
                 rung = bell.acquire(False)
-            back += starmap(self._take_back, (let_go,) if self._restores else ONCE)
+            back += starmap(self._acquire_restore, (let_go,) if self._restores else ONCE)
             if not rung:
                 try:
                     del bells[bell]
@@ -184,7 +184,7 @@ class Condition:
         """Take the lock back for a wait that an exception has ended, whatever else strikes."""
         while not back:
             try:
-                back += starmap(self._take_back, (let_go,) if self._restores else ONCE)
+                back += starmap(self._acquire_restore, (let_go,) if self._restores else ONCE)
             except BaseException:
                 # Another signal; the exception that ended the wait will do for both. But a lock of somebody else's
                 # may be broken, and raise for ever.

@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 from .._thread import allocate_lock
+from ._reprs import called
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Event:
         self._bells: dict[Any, object] = {}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {id(self):#x}: {'set' if self._flag else 'unset'}>"
+        return f"<{called(self)}: {'set' if self._flag else 'unset'}>"
 
     def is_set(self) -> bool:
         """Whether the flag is up."""

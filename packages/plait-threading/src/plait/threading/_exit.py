@@ -48,6 +48,7 @@ class _Ending:
         self.known_to_standard = False
         self.runs_in = 0  # identifier of the thread that is busy with it
         self.given_up = False
+        self.begun = False
         self.main_thread_ends: Callable[[], object] = bool
 
 
@@ -57,6 +58,7 @@ _ending = _Ending()
 def _begin_anew(ending: _Ending) -> None:
     ending.runs_in = 0
     ending.given_up = False
+    ending.begun = False
 
 
 register_after_fork(_ending, _begin_anew)
@@ -90,6 +92,15 @@ def register_atexit(func: Hook, /, *args: Any, **kwargs: Any) -> None:
     arm()
 
 
+def _register_atexit(func: Hook, /, *args: Any, **kwargs: Any) -> None:
+    """What libraries know of the standard module: like `register_atexit`, but refused once the end has begun."""
+    if _ending.begun:
+        raise RuntimeError(
+            "can't register atexit after shutdown; register_atexit() can, while threads are joined"
+        )
+    register_atexit(func, *args, **kwargs)
+
+
 def unregister_atexit(func: Hook) -> None:
     """Forget every registration of *func* by `register_atexit`. Unknown functions are ignored."""
     for entry in [*_ending.hooks]:
@@ -106,6 +117,7 @@ def finish() -> None:
     if _ending.runs_in == me or _ending.given_up:
         return
     _ending.runs_in = me
+    _ending.begun = True
     try:
         _ending.main_thread_ends()
         _run_hooks()

@@ -33,6 +33,7 @@ import sys
 from time import monotonic
 
 from .._thread import allocate_lock, fork_generation
+from ._reprs import called
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ class Semaphore:
         return len(self._tokens)
 
     def __repr__(self) -> str:
-        cls = type(self)
-        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: value={self._value}>"
+        return f"<{called(self)}: value={self._value}>"
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take a permit; wait for one if there is none, at most *timeout* seconds. Return whether it was had.
@@ -258,8 +258,7 @@ class BoundedSemaphore(Semaphore):
         self._initial_value = int(value)
 
     def __repr__(self) -> str:
-        cls = type(self)
-        return f"<{cls.__module__}.{cls.__qualname__} at {id(self):#x}: value={self._value}/{self._initial_value}>"
+        return f"<{called(self)}: value={self._value}/{self._initial_value}>"
 
     def release(self, n: int = 1) -> None:
         """Give back *n* permits, and wake those who have waited longest. Never blocks.

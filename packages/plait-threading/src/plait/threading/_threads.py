@@ -155,8 +155,8 @@ def _relic(error: BaseException, reported_here: bool) -> TracebackType | None:
     ours: TracebackType | None = error.__traceback__
     while ours is not None and ours.tb_frame.f_code.co_filename == __file__:
         ours = ours.tb_next
-    error.__traceback__ = ours
     if reported_here:
+        error.__traceback__ = ours
         seen: set[int] = set()
         link: BaseException | None = error
         while link is not None and id(link) not in seen:
@@ -213,7 +213,7 @@ class Thread:
             daemon = current_thread()._daemon
         elif daemon:
             _permit_daemon()
-        if name is None:
+        if not name:
             called = getattr(target, "__name__", None)
             name = f"Thread-{_next_number()}" if called is None else f"Thread-{_next_number()} ({called})"
             self._tell_system = _NAMES_ARE_CHEAP
@@ -223,6 +223,7 @@ class Thread:
         self._native_id: int | None = None
         self._task = (target, args, {} if kwargs is None else kwargs)
         self._context = context
+        self._stderr = sys.stderr  # where the excepthook looks if there is none when it is needed
         # Emptied when start() has left, or when the thread dies while start() still waits for it.
         self._attended: list[bool] = []
         # Popping it is how of two callers of start() only one goes on.
@@ -426,7 +427,7 @@ class Thread:
 
     def getName(self) -> str:  # noqa: N802
         """Return `name`. Deprecated: read the attribute."""
-        return str(self._old("getName", "read the name attribute", self.name))
+        return str(self._old("getName", "get the name attribute", self.name))
 
     def setName(self, name: str) -> None:  # noqa: N802
         """Set `name`. Deprecated: set the attribute."""
@@ -434,7 +435,7 @@ class Thread:
 
     def isDaemon(self) -> bool:  # noqa: N802
         """Return `daemon`. Deprecated: read the attribute."""
-        return bool(self._old("isDaemon", "read the daemon attribute", self.daemon))
+        return bool(self._old("isDaemon", "get the daemon attribute", self.daemon))
 
     def setDaemon(self, daemonic: bool) -> None:  # noqa: N802
         """Set `daemon`. Deprecated: set the attribute."""
@@ -476,7 +477,7 @@ class _EndOfOther:
         self._over.set()
 
 
-class _AdoptedThread(Thread):
+class _DummyThread(Thread):
     """A thread that was not started here, and asked who it is."""
 
     _joined_at_exit = False
@@ -492,7 +493,7 @@ class _AdoptedThread(Thread):
         alive[id(self)] = self
 
 
-class _MainThread(_AdoptedThread):
+class _MainThread(_DummyThread):
     """The thread in which the process began."""
 
 
@@ -520,11 +521,11 @@ def _adopt() -> Thread:
     else:
         for other in snapshot():
             # Whoever had this identifier before has ended, even if its last value is not destroyed yet (PyPy).
-            if other._ident == ident and isinstance(other, _AdoptedThread):
+            if other._ident == ident and isinstance(other, _DummyThread):
                 _depart(other)
         known = _standard.known_as(ident)
         name, daemon = (f"Dummy-{_next_number()}", True) if known is None else known
-        thread = _AdoptedThread(ident, name, daemon)
+        thread = _DummyThread(ident, name, daemon)
         here.departure = _Departure(thread)
     if get_native_id is not None:
         thread._native_id = get_native_id()
@@ -595,6 +596,9 @@ def _in_child(_main_type: object) -> None:
     # Whoever called fork() is all there is. Its Thread object goes on, under its name, as the main thread.
     _main = getattr(here, "thread", None) or _MainThread(get_ident(), "MainThread", False)
     here.thread = _main
+    for thread in snapshot():
+        if thread is not _main and isinstance(thread, _DummyThread):
+            thread._handle.finish()
     alive.clear()
     alive[id(_main)] = _main
     _main._daemon = False
