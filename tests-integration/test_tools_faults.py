@@ -280,13 +280,19 @@ def test_a_claim_is_borne_out_by_one_failure_of_several(outcome: str) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "note"),
-    [("ok", ""), ("absent", ""), ("error", "KeyError"), ("wrong", "left: process 1")],
-    ids=["ok", "absent", "error", "left"],
+    [("ok", ""), ("error", "KeyError"), ("wrong", "left: process 1")],
+    ids=["ok", "error", "left"],
 )
 def test_a_claim_that_is_not_borne_out_fails_the_run(outcome: str, note: str) -> None:
     runs = [verdict(outcome, note, claimed=True)]
     assert runner.failures(runs, "stdlib")[-1].startswith("Q1 any: said to fail on")
     assert "0 of 1 said to fail did" in runner.closing_line(runs, "stdlib", 1)
+
+
+def test_a_claim_that_this_system_cannot_try_fails_nothing() -> None:
+    runs = [verdict("absent", claimed=True)]
+    assert runner.failures(runs, "stdlib") == []
+    assert "0 of 0 said to fail did" in runner.closing_line(runs, "stdlib", 1)
 
 
 @pytest.mark.parametrize(

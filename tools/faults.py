@@ -11,7 +11,7 @@
 #   ok      it did what the row asks for, and left nothing behind
 #   wrong   it did something else, which the note tells, or its process died, or something was left
 #   hang    it did not end by its deadline, or its process did not exit afterwards; the log has all stacks
-#   absent  plait does not have yet what the scenario needs
+#   absent  plait does not have yet what the scenario needs, or this system cannot show what it is about
 #   error   the scenario itself is broken: an exception that it does not expect
 #
 # The exit code. With plait it is 1 unless all are ok or absent, or wrong where the interpreter itself is (*hopeless*). With
@@ -303,6 +303,11 @@ def by_case(verdicts: list[Verdict]) -> list[tuple[Case, list[Verdict]]]:
     return list(found.values())
 
 
+def claim_tried(case: Case, runs: list[Verdict]) -> bool:
+    """A claim of failure that this system gave a chance to show."""
+    return case.claimed and any(verdict.outcome != "absent" for verdict in runs)
+
+
 def table(verdicts: list[Verdict], impl: str) -> Table:
     """One line per scenario: its worst outcome, how often, and what was seen."""
     shown = Table(title=f"faults: {impl} on {python_name()}", title_justify="left", pad_edge=False)
@@ -323,7 +328,7 @@ def table(verdicts: list[Verdict], impl: str) -> Table:
         area = case.area
         word = worst.outcome + (f" {times}/{len(runs)}" if len(runs) > 1 else "")
         claim = " (Python's)" if case.hopeless and worst.outcome == "wrong" else ""
-        if impl == "stdlib" and case.claimed:
+        if impl == "stdlib" and claim_tried(case, runs):
             claim = " [R]" if any(verdict.bears_out for verdict in runs) else " but [R]"
         shown.add_row(
             case.row,
@@ -350,7 +355,7 @@ def failures(verdicts: list[Verdict], impl: str) -> list[str]:
         found += [
             f"{case.row} {case.name}: said to fail on {python_name()}, but was not seen to"
             for case, runs in by_case(verdicts)
-            if case.claimed and not any(verdict.bears_out for verdict in runs)
+            if claim_tried(case, runs) and not any(verdict.bears_out for verdict in runs)
         ]
     return found
 
@@ -365,9 +370,9 @@ def closing_line(verdicts: list[Verdict], impl: str, seconds: float) -> str:
         )
         or "nothing"
     )
-    claimed = {verdict.case.name for verdict in verdicts if verdict.case.claimed}
-    borne = {verdict.case.name for verdict in verdicts if verdict.case.claimed and verdict.bears_out}
-    claims = f"; {len(borne)} of {len(claimed)} said to fail did" if impl == "stdlib" else ""
+    claimed = [runs for case, runs in by_case(verdicts) if claim_tried(case, runs)]
+    borne_out = sum(any(verdict.bears_out for verdict in runs) for runs in claimed)
+    claims = f"; {borne_out} of {len(claimed)} said to fail did" if impl == "stdlib" else ""
     return f"=== {impl} on {python_name()}: {shown}{claims}; left behind: {left}; {seconds:.0f} s ==="
 
 

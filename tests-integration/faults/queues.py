@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 import time
@@ -72,7 +73,8 @@ def put_in_a_finaliser(impl: Impl) -> None:
     class Finalising(impl.queue.Queue):  # type: ignore[misc, name-defined]
         def _put(self, item: object) -> None:
             if item == "first":
-                Parting(self)  # gone at once, where there is reference counting
+                Parting(self)
+                gc.collect()  # where there is no reference counting
             super()._put(item)
 
     queue: Any = Finalising()

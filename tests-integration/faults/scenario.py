@@ -21,6 +21,7 @@ because it is there, nothing lists it)::
 - It returns when all is right and raises `Wrong("what was seen, what was allowed")` otherwise. The sentence is the note in
   the table. Any other exception is the outcome *error*, a defect of the scenario, and no proof of anything: catch what the
   implementation may raise, and say it in a `Wrong`.
+- Where the system does not permit what the scenario does, it raises `Absent("why")`.
 - A hang need not be caught: at the deadline all stacks go to the log, everything is killed, the outcome is *hang*. Where the
   row names a bound, check the bound: `returns(5, pool.terminate)` is `Wrong` after 5 seconds.
 - *row* and the check follow the row's "Test" column literally, bounds included. A row may have several scenarios.
@@ -91,7 +92,7 @@ class Wrong(Exception):
 
 
 class Absent(Exception):
-    """The implementation under test lacks what the scenario needs."""
+    """The implementation lacks what the scenario needs, or this system has no way to show what it is about."""
 
 
 # ------------------------------------------------------------------------------------------------- the declaration
