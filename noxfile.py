@@ -46,7 +46,18 @@ _own = "{}.{}".format(*sys.version_info)
 TOOLS_PYTHON = _own if _own in KNOWN else next(iter(KNOWN), _own)
 PINS = {
     name: f"tools/requirements-{name}.txt"
-    for name in ("run", "tests", "checks", "wheels", "tox", "release", "demo", "conformance")
+    for name in (
+        "run",
+        "tests",
+        "checks",
+        "wheels",
+        "tox",
+        "release",
+        "demo",
+        "conformance",
+        "bench",
+        "peers",
+    )
 }
 DIST = ROOT / "dist"
 SIBLINGS = DIST / "siblings.txt"
@@ -250,6 +261,27 @@ def faults(session: nox.Session) -> None:
     # On Ctrl-C the runner ends all that its scenarios started; nox must not be faster than that.
     session.run(
         *("python", "tools/faults.py", *session.posargs),
+        interrupt_timeout=20,
+        terminate_timeout=5,
+    )
+
+
+@nox.session(python=PYTHONS)
+def bench(session: nox.Session) -> None:
+    """Speed beside the standard modules: -- [AREA...] [-k PART] [--same] [--peers] [--quick] [--json FILE] [--list]."""
+    if not chosen(session, ("3.11", "3.13")):
+        session.skip(f"runs on demand: -p {session.python}")
+    build(session)
+    session.install("-c", str(SIBLINGS), "-r", PINS["bench"], *PACKAGES)
+    if "--peers" in session.posargs:
+        # Not every library exists for every Python: one that cannot be installed is named in the table.
+        for line in (ROOT / PINS["peers"]).read_text().splitlines():
+            if not line.startswith("#"):
+                session.install(
+                    "--only-binary", ":all:", "--no-deps", line, success_codes=range(256), silent=True
+                )
+    session.run(
+        *("python", "tools/bench.py", *session.posargs),
         interrupt_timeout=20,
         terminate_timeout=5,
     )

@@ -133,7 +133,7 @@ def jobs(folder: Path | None) -> list[Job]:
     found: list[Job] = []
     for path in sorted(folder.glob("bench_*.py")) if folder else workloads.find(ROOT):
         try:
-            file = workloads.load(path)
+            file, _ = workloads.load(path)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, the others are run
             # Its area cannot be asked: let it show up in the one that its package is named for.
             area = path.parent.parent.name.removeprefix("plait-")

@@ -28,8 +28,8 @@ LABEL = 60
 
 def work(orders: dict[str, Any]) -> dict[str, Any]:
     """Do what is ordered; the answer."""
-    file = load(Path(orders["file"]))
-    (workload,) = (each for each in file.workloads if each.name == orders["name"])
+    file, _ = load(Path(orders["file"]))
+    workload = file.named(orders["name"])
     try:
         contestants, refused = take_part(file, workload, orders["same"], orders["peers"], orders["left_out"])
     except AbsentError as error:

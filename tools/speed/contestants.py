@@ -12,13 +12,13 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from .workloads import Run, Workload, WorkloadFile
+from .workloads import Run, Workload, WorkloadFile, load
 
 STANDARD, PLAIT, SECOND = "standard", "plait", "second copy"
 
@@ -27,32 +27,39 @@ COPIED = "second_copy"
 
 
 class Contestant:
-    """An implementation, what it runs, and as how many operations."""
+    """An implementation, what it runs, and as how many operations.
 
-    def __init__(self, label: str, implementation: Any, run: Run, hidden: Hidden | None = None) -> None:
+    Each has a copy of the workload file of its own: the interpreter writes into code what types it met there, and what one
+    contestant taught it must not cost the next.
+    """
+
+    def __init__(
+        self, label: str, implementation: Any, path: Path, name: str, bound: bool = False, *hidden: Hidden
+    ) -> None:
         self.label = label
         self.implementation = implementation
-        self.run = run
+        file, module = load(path)
+        workload = file.named(name)
+        self.run: Run = workload.bound[1] if bound and workload.bound else workload.run
         self.n = 1
         self.repeats = 1
-        self._hidden = hidden
+        self._hidden = (Hidden((path.stem,), {path.stem: module}), *hidden)
 
     @contextmanager
     def present(self) -> Iterator[None]:
         """While its modules are the ones that their names lead to."""
-        if self._hidden is None:
+        with ExitStack() as stack:
+            for hidden in self._hidden:
+                stack.enter_context(hidden.shown())
             yield
-        else:
-            with self._hidden.shown():
-                yield
 
 
 class Hidden:
     """Modules that have the names of others, and are in sys.modules only now and then."""
 
-    def __init__(self, roots: tuple[str, ...]) -> None:
+    def __init__(self, roots: tuple[str, ...], mine: dict[str, ModuleType] | None = None) -> None:
         self._roots = roots
-        self._mine: dict[str, ModuleType] = {}
+        self._mine = mine or {}
 
     def _take_out(self) -> dict[str, ModuleType]:
         names = [
@@ -86,14 +93,14 @@ def implementation(names: Mapping[str, str]) -> Any:
     return modules[""] if "" in modules else SimpleNamespace(**modules)
 
 
-def second_standard(names: Mapping[str, str]) -> tuple[Any, Hidden | None]:
+def second_standard(names: Mapping[str, str]) -> tuple[Any, Sequence[Hidden]]:
     """The standard modules once more."""
     first = {role: importlib.import_module(name) for role, name in names.items()}
     if all(getattr(module, "__file__", None) is None for module in first.values()):
-        return SimpleNamespace(**vars(first[""])) if "" in first else implementation(names), None
+        return SimpleNamespace(**vars(first[""])) if "" in first else implementation(names), ()
     hidden = Hidden(tuple(names.values()))
     with hidden.shown():
-        return implementation(names), hidden
+        return implementation(names), (hidden,)
 
 
 def copy_plait(folder: Path) -> None:
@@ -120,30 +127,29 @@ def take_part(
 ) -> tuple[list[Contestant], dict[str, str]]:
     """The contestants of a workload, the standard module and its rival first; and those that cannot, with the reason."""
     refused = dict(left_out)
+
+    def contestant(label: str, found: Any, *hidden: Hidden, bound: bool = False) -> Contestant:
+        return Contestant(label, found, file.path, workload.name, bound, *hidden)
+
     first = _present(STANDARD, lambda: implementation(file.standard), workload)
     if same == STANDARD:
         second, hidden = second_standard(file.standard)
-        return [
-            Contestant(STANDARD, first, workload.run),
-            Contestant(SECOND, second, workload.run, hidden),
-        ], refused
+        return [contestant(STANDARD, first), contestant(SECOND, second, *hidden)], refused
     ours = _present(PLAIT, lambda: implementation(file.plait), workload)
     if same == PLAIT:
-        second = second_plait(file.plait)
-        return [Contestant(PLAIT, ours, workload.run), Contestant(SECOND, second, workload.run)], refused
-    chosen = [Contestant(STANDARD, first, workload.run), Contestant(PLAIT, ours, workload.run)]
+        return [contestant(PLAIT, ours), contestant(SECOND, second_plait(file.plait))], refused
+    chosen = [contestant(STANDARD, first), contestant(PLAIT, ours)]
     if workload.bound and workload.bound[0] not in refused:
-        chosen.append(Contestant(workload.bound[0], first, workload.bound[1]))
-    if peers:
-        for name in file.peers if workload.peers is None else workload.peers:
-            if name in refused:
-                continue
-            try:
-                chosen.append(Contestant(name, _present(name, file.peers[name], workload), workload.run))
-            except AbsentError:
-                continue
-            except Exception as error:  # noqa: BLE001 - whatever a stranger's import raises, the rest goes on
-                refused[name] = f"{type(error).__name__}: {error}"
+        chosen.append(contestant(workload.bound[0], first, bound=True))
+    for name in (file.peers if workload.peers is None else workload.peers) if peers else ():
+        if name in refused:
+            continue
+        try:
+            chosen.append(contestant(name, _present(name, file.peers[name], workload)))
+        except AbsentError:
+            continue  # what it has not it cannot be beaten at
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's import raises, the rest goes on
+            refused[name] = f"{type(error).__name__}: {error}"
     return chosen, refused
 
 

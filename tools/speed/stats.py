@@ -50,7 +50,7 @@ class Ratio(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Half of the interval, as a part of the ratio: 0.1 is plus or minus 10 %. Unknown, so infinite, for a few blocks."""
+        """Half of the interval, as a part of the ratio: 0.1 is plus or minus 10 %. Infinite if there are too few blocks."""
         if self.blocks < FEWEST:
             return math.inf
         return math.sqrt(self.high / self.low) - 1

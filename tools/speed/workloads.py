@@ -94,14 +94,18 @@ class WorkloadFile:
     workloads: tuple[Workload, ...]
     peers: Mapping[str, Callable[[], Any]]
 
+    def named(self, name: str) -> Workload:
+        (found,) = (workload for workload in self.workloads if workload.name == name)
+        return found
+
 
 def find(root: Path) -> list[Path]:
     """The workload files of a repository."""
     return sorted(root.glob("packages/*/benchmarks/bench_*.py"))
 
 
-def load(path: Path) -> WorkloadFile:
-    """Import a workload file under its own name, with its folder on sys.path: processes it starts must find it, too."""
+def load(path: Path) -> tuple[WorkloadFile, ModuleType]:
+    """Import a workload file anew under its own name, its folder on sys.path: processes it starts must find it, too."""
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -110,7 +114,7 @@ def load(path: Path) -> WorkloadFile:
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
-    return _checked(path, module)
+    return _checked(path, module), module
 
 
 def _checked(path: Path, module: ModuleType) -> WorkloadFile:

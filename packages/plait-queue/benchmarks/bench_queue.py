@@ -193,7 +193,7 @@ WORKLOADS = [
         "bound": bare(get_with_timeout),
         **UNBOUNDED,
     },
-    {"name": "put+get+task_done, join", "run": task_done_join, **UNBOUNDED},
+    {"name": "put+get+task_done, join", "run": task_done_join, **UNBOUNDED, "peers": ("culsans", "janus")},
     {"name": "ping-pong", "run": ping_pong, "bound": bare(ping_pong), "needs": "Queue", **TURNS},
     {"name": "Queue() creation", "run": create, "needs": "Queue"},
     {"name": "put+get, maxsize=100", "run": partial(put_get, maxsize=100), **BOUNDED},
