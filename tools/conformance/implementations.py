@@ -99,7 +99,9 @@ def pass_through(folder: Path, python: Path | str) -> Path:
         path = place / "__init__.py" if is_package else place.with_name(place.name + ".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         template = PACKAGE if is_package else PLAIN
-        path.write_text(template.format(standard=standard, first=standard.partition(".")[0]), encoding="utf-8")
+        path.write_text(
+            template.format(standard=standard, first=standard.partition(".")[0]), encoding="utf-8"
+        )
     return folder
 
 

@@ -53,7 +53,12 @@ def interpreter(environment: Path) -> Path:
 
 def site_packages(environment: Path) -> Path:
     """Where the environment keeps its packages."""
-    command = [str(interpreter(environment)), "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    command = [
+        str(interpreter(environment)),
+        "-I",
+        "-c",
+        "import sysconfig; print(sysconfig.get_path('purelib'))",
+    ]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return Path(said.strip())
 
@@ -74,7 +79,9 @@ def install(environment: Path, implementation: str | Path = "plait", exempt: Ite
     else:
         where = str(Path(implementation).resolve())
         if not (Path(where) / "plait").is_dir():
-            raise ValueError(f"{where} holds no implementation: fill it with pass_through() or sabotaged() first")
+            raise ValueError(
+                f"{where} holds no implementation: fill it with pass_through() or sabotaged() first"
+            )
     target = site / PACKAGE.name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
@@ -91,8 +98,9 @@ def install(environment: Path, implementation: str | Path = "plait", exempt: Ite
     (target / "settings.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
     # Compiled now: children that write no byte code, or must not, start as quickly as any other.
     subprocess.run([str(interpreter(environment)), "-I", "-m", "compileall", "-q", str(target)], check=True)
-    for path, text in zip(_start_files(site), (START_LINE, ENTRY_POINT)):
-        path.write_text(text, encoding="utf-8")
+    line, entry_point = _start_files(site)
+    line.write_text(START_LINE, encoding="utf-8")
+    entry_point.write_text(ENTRY_POINT, encoding="utf-8")
 
 
 def uninstall(environment: Path) -> None:

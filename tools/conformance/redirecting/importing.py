@@ -115,8 +115,8 @@ def being_imported(frame: FrameType | None) -> bool:
 
 def _redirecting_import(
     name: str,
-    globals: Mapping[str, Any] | None = None,
-    locals: Mapping[str, Any] | None = None,
+    globals: Mapping[str, Any] | None = None,  # noqa: A002 - the names of the built-in function's
+    locals: Mapping[str, Any] | None = None,  # noqa: A002
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> Any:

@@ -34,9 +34,7 @@ _PARTS: dict[str, dict[str, object]] = {
 class Maker:
     """Finder and loader of the modules that are missing. It is the last one asked, so what exists is used."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, *_: Sequence[str] | ModuleType | None) -> ModuleSpec | None:
         if not name.startswith(_PREFIX):
             return None
         method, _, part = name[len(_PREFIX) :].partition(".")
@@ -45,7 +43,7 @@ class Maker:
         spec: ModuleSpec = type(sys.__spec__)(name, self, is_package=not part)  # type: ignore[attr-defined]
         return spec
 
-    def create_module(self, spec: ModuleSpec) -> None:
+    def create_module(self, _: ModuleSpec) -> None:
         return None
 
     def exec_module(self, module: ModuleType) -> None:

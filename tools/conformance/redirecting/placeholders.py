@@ -80,20 +80,28 @@ class Placeholder(type):
         return None
 
 
-def _operation(name: str) -> Any:
-    def operate(cls: Placeholder, *others: Any) -> Any:
-        return _answer(cls, "", cls)
-
-    operate.__name__ = name
-    return operate
+def _operate(cls: Placeholder, *_: Any) -> Any:
+    return _answer(cls, "", cls)
 
 
-for _word in (
-    "add sub mul truediv floordiv mod pow lshift rshift and or xor "
-    "radd rsub rmul rtruediv rfloordiv rmod rpow rlshift rrshift rand ror rxor "
-    "neg pos abs invert lt le gt ge getitem"
-).split():
-    setattr(Placeholder, f"__{_word}__", _operation(f"__{_word}__"))
+_ARITHMETIC = (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "lshift",
+    "rshift",
+    "and",
+    "or",
+    "xor",
+)
+for _word in (*_ARITHMETIC, "neg", "pos", "abs", "invert", "lt", "le", "gt", "ge", "getitem"):
+    setattr(Placeholder, f"__{_word}__", _operate)
+for _word in _ARITHMETIC:
+    setattr(Placeholder, f"__r{_word}__", _operate)
 
 
 def placeholder(label: str) -> Placeholder:
