@@ -120,7 +120,7 @@ def one_stream(impl, n):
 
 def native_start():
     """A function that starts a program by the C library's posix_spawn, which the GIL does not see, and returns its pid."""
-    library = ctypes.CDLL(None, use_errno=True)
+    spawn = ctypes.CDLL(None).posix_spawn
     environment = (ctypes.c_char_p * (len(os.environb) + 1))(
         *(name + b"=" + value for name, value in os.environb.items()), None
     )
@@ -128,7 +128,7 @@ def native_start():
     def start(*command):
         argv = (ctypes.c_char_p * (len(command) + 1))(*map(os.fsencode, command), None)
         pid = ctypes.c_int()
-        problem = library.posix_spawn(ctypes.byref(pid), argv[0], None, None, argv, environment)
+        problem = spawn(ctypes.byref(pid), argv[0], None, None, argv, environment)
         if problem:
             raise OSError(problem, os.strerror(problem), command[0])
         return pid.value
