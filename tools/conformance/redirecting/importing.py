@@ -179,7 +179,7 @@ _on_import: dict[str, Callable[[], object]] = {
 
 def _set_namespace(folder: str) -> None:
     """Make the namespace package consist of this folder alone, whatever is on the path."""
-    spec = type(sys.__spec__)(NAMESPACE, None, is_package=True)  # type: ignore[attr-defined]
+    spec = type(sys.__spec__)(NAMESPACE, None, is_package=True)
     spec.submodule_search_locations = [os.path.join(folder, NAMESPACE)]
     module = type(sys)(NAMESPACE)
     module.__spec__ = spec

@@ -32,10 +32,10 @@ def preparable(future_class: Any) -> Any:
                     self.cancel()
                 if value in ("RUNNING", "CANCELLED_AND_NOTIFIED"):
                     self.set_running_or_notify_cancel()
-                vars(self)["prepared_end"] = value == "FINISHED"
-            elif name == "_exception" and value is not None and vars(self).pop("prepared_end"):
+                self.__dict__["to_be_finished"] = value == "FINISHED"
+            elif name == "_exception" and value is not None and self.__dict__.pop("to_be_finished"):
                 self.set_exception(value)
-            elif name == "_result" and vars(self).pop("prepared_end", False):
+            elif name == "_result" and self.__dict__.pop("to_be_finished", False):
                 self.set_result(value)
 
     Future.__qualname__ = future_class.__qualname__

@@ -16,9 +16,9 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Any
 
 _PREFIX = "test.test_multiprocessing_"
 _METHODS = ("fork", "spawn", "forkserver")
@@ -34,13 +34,14 @@ _PARTS: dict[str, dict[str, object]] = {
 class Maker:
     """Finder and loader of the modules that are missing. It is the last one asked, so what exists is used."""
 
-    def find_spec(self, name: str, *_: Sequence[str] | ModuleType | None) -> ModuleSpec | None:
+    def find_spec(self, name: str, *_path_and_target: object) -> ModuleSpec | None:
         if not name.startswith(_PREFIX):
             return None
         method, _, part = name[len(_PREFIX) :].partition(".")
         if method not in _METHODS or (part and part not in _PARTS):
             return None
-        spec: ModuleSpec = type(sys.__spec__)(name, self, is_package=not part)  # type: ignore[attr-defined]
+        make: Any = type(sys.__spec__)  # without the cost of importlib.machinery
+        spec: ModuleSpec = make(name, self, is_package=not part)
         return spec
 
     def create_module(self, _: ModuleSpec) -> None:
