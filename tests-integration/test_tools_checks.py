@@ -53,6 +53,7 @@ def put(path: Path, text: str) -> None:
 SPDX = "# SPDX-License-Identifier: MIT\n"
 SOURCE = f"{QUEUE}/src/plait/queue"
 INIT = f"{SOURCE}/__init__.py"
+DUMMY = "packages/plait-thread/src/plait/_dummy_thread"  # the second portion of a package
 
 # The name of the check, what is planted, and a part of what it has to say.
 PLANTED: list[tuple[str, Callable[[Path], object], str]] = [
@@ -120,6 +121,13 @@ PLANTED: list[tuple[str, Callable[[Path], object], str]] = [
     ("top_level_is_fixed", lambda t: put(t / "docs/index.md", "x"), "docs"),
     ("packages_are_complete", lambda t: (t / QUEUE / "CHANGELOG.md").unlink(), "CHANGELOG.md"),
     ("packages_are_complete", lambda t: shutil.rmtree(t / QUEUE / "benchmarks"), "benchmarks"),
+    ("packages_are_complete", lambda t: (t / DUMMY / "py.typed").unlink(), "_dummy_thread/py.typed"),
+    (
+        "packages_are_complete",
+        lambda t: put(t / QUEUE / "src/plait/stray/__init__.py", SPDX),
+        "plait.stray, which import-names",
+    ),
+    ("importing_is_clean", lambda t: append(t / DUMMY / "__init__.py", "\nimport socket\n"), "socket"),
     (
         "nothing_of_this_machine",
         lambda t: append(t / "README.md", "\nhttps://" + "pypi" + ".org/x\n"),
@@ -160,6 +168,17 @@ def test_a_foreign_file_in_a_wheel_turns_the_house_red(tree: Path) -> None:
         wheel.writestr("plait/queue/py.typed", "")
     assert "plait/__init__.py" in house.namespace_stays_empty(tree)[0]
     assert "outside plait/queue/" in house.archives_are_complete(tree)[0]
+
+
+def test_a_wheel_without_its_second_portion_turns_the_house_red(tree: Path) -> None:
+    import zipfile
+
+    (tree / "dist").mkdir()
+    with zipfile.ZipFile(tree / "dist" / "plait_thread-0.1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("plait/_thread/py.typed", "")
+    assert house.archives_are_complete(tree) == [
+        "plait_thread-0.1.0-py3-none-any.whl: has no plait/_dummy_thread/py.typed"
+    ]
 
 
 def test_an_sdist_without_tests_turns_the_house_red(tree: Path) -> None:
@@ -206,6 +225,23 @@ def test_reaching_a_sibling_the_wrong_way_turns_layers_red(tree: Path, line: str
     assert said in "\n".join(fresh)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("from ..threading import _secret", "not in __all__"),
+        ("from ..threading._condition import Condition", "private to its package"),
+        ("from .._dummy_thread._locks import RLock", "private to its package"),
+    ],
+)
+def test_two_portions_of_one_package_know_only_what_is_public_of_each_other(
+    tree: Path, line: str, said: str
+) -> None:
+    before = layers.siblings(tree)
+    append(tree / "packages/plait-threading/src/plait/dummy_threading/__init__.py", f"\n{line}\n")
+    fresh = [problem for problem in layers.siblings(tree) if problem not in before]
+    assert said in "\n".join(fresh)
+
+
 def test_a_declared_sibling_that_nothing_imports_turns_layers_red(tree: Path) -> None:
     config = tree / QUEUE / "pyproject.toml"
     replace(config, "dependencies = [", 'dependencies = ["plait-subprocess>=0.1.0,<0.2",')
@@ -214,8 +250,12 @@ def test_a_declared_sibling_that_nothing_imports_turns_layers_red(tree: Path) ->
 
 @pytest.mark.parametrize(
     ("portion", "line"),
-    [("queue", "from ..sched import scheduler"), ("threading", "def f():\n    from ..futures import Future")],
-    ids=["sideways", "upwards"],
+    [
+        ("queue", "from ..sched import scheduler"),
+        ("threading", "def f():\n    from ..futures import Future"),
+        ("threading", "from ..dummy_threading import Event"),
+    ],
+    ids=["sideways", "upwards", "within-a-package"],
 )
 def test_an_import_that_does_not_point_down_turns_layers_red(tree: Path, portion: str, line: str) -> None:
     append(tree / f"packages/plait-{portion}/src/plait/{portion}/__init__.py", f"\n{line}\n")
@@ -248,7 +288,8 @@ def test_a_wrong_type_turns_mypy_red(tree: Path) -> None:
 
 def test_pyright_is_told_of_every_package() -> None:
     config = json.loads((ROOT / "tools/pyrightconfig.json").read_text(encoding="utf-8"))
-    wanted = [f"../build/merged/plait/{package.portion}" for package in tool("workspace").packages()]
+    portions = [portion for package in tool("workspace").packages() for portion in package.portions]
+    wanted = [f"../build/merged/plait/{portion}" for portion in portions]
     assert config["include"] == wanted, "pyright does not look for links itself: name each one"
 
 

@@ -223,8 +223,9 @@ def _fresh_import(python: str, view: Path, package: Package, names: list[str]) -
         "import sys, importlib\n"
         f"sys.path.insert(0, {str(view)!r})\n"
         "def heavy(names): return [n for n in names if n in sys.modules]\n"
-        f"importlib.import_module({package.import_name!r})\n"
-        f"for n in heavy({heavy!r}): print('importing {package.import_name} imports', n)\n"
+        f"for name in {package.import_names!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    for n in heavy({heavy!r}): print('importing', name, 'imports', n)\n"
         f"for name in {names!r}:\n"
         "    importlib.import_module(name)\n"
         f"    for n in heavy({sorted(REPLACED | DRAG_THEM_IN)!r}): print('importing', name, 'imports', n); sys.exit()\n"
@@ -297,8 +298,14 @@ def packages_are_complete(root: Path) -> list[str]:
     """Someone who is handed one folder can read, test, build, license and release it."""
     problems = []
     for package in workspace.packages(root):
-        wanted = [*COMPLETE, f"src/{NAMESPACE}/{package.portion}/__init__.py"]
-        wanted += [f"src/{NAMESPACE}/{package.portion}/py.typed", "benchmarks/README.md"]
+        wanted = [*COMPLETE, "benchmarks/README.md"]
+        for portion in package.portions:
+            wanted += [f"src/{NAMESPACE}/{portion}/{name}" for name in ("__init__.py", "py.typed")]
+        held = {path.parent.name for path in package.folder.glob(f"src/{NAMESPACE}/*/*.py")}
+        problems += [
+            f"{package.name}: holds {NAMESPACE}.{portion}, which import-names in its pyproject.toml does not say"
+            for portion in sorted(held - {*package.portions})
+        ]
         problems += [
             f"{package.name}: has no {name}" for name in wanted if not (package.folder / name).exists()
         ]
@@ -312,17 +319,17 @@ def packages_are_complete(root: Path) -> list[str]:
 
 
 def archives_are_complete(root: Path) -> list[str]:
-    """A wheel holds its portion and nothing else; an sdist holds tests, tox.toml, CHANGELOG and benchmarks."""
+    """A wheel holds its portions and nothing else; an sdist holds tests, tox.toml, CHANGELOG and benchmarks."""
     problems = []
     for package in workspace.packages(root):
         stem = package.name.replace("-", "_")
         for wheel in (root / "dist").glob(f"{stem}-*.whl"):
-            inside = f"{NAMESPACE}/{package.portion}/"
+            inside = tuple(f"{NAMESPACE}/{portion}/" for portion in package.portions)
             names = zipfile.ZipFile(wheel).namelist()
             foreign = [n for n in names if not n.startswith(inside) and ".dist-info/" not in n]
-            problems += [f"{wheel.name}: holds {n}, which is outside {inside}" for n in foreign]
-            if f"{inside}py.typed" not in names:
-                problems.append(f"{wheel.name}: has no py.typed")
+            problems += [f"{wheel.name}: holds {n}, which is outside {', '.join(inside)}" for n in foreign]
+            typed = [f"{folder}py.typed" for folder in inside]
+            problems += [f"{wheel.name}: has no {name}" for name in typed if name not in names]
         for sdist in (root / "dist").glob(f"{stem}-*.tar.gz"):
             with tarfile.open(sdist) as archive:
                 held = {name.split("/")[1] for name in archive.getnames() if "/" in name}

@@ -28,21 +28,23 @@ def siblings(root: Path) -> list[str]:
     """Violations of "declared, and public"."""
     known = workspace.packages(root)
     surface = {module.name: module for package in known for module in source.modules(package)}
-    by_portion = {package.portion: package for package in known}
+    by_portion = {portion: package for package in known for portion in package.portions}
     problems: list[str] = []
     for package in known:
         used: dict[str, str] = {}
         for module in source.modules(package):
             where = module.path.relative_to(root)
+            home = source.portion_of(module.name)
             for item in source.imports(module):
                 target = _target(item)
                 portion = source.portion_of(target)
-                if portion is None or portion == package.portion:
+                if portion is None or portion == home:
                     continue
                 if portion not in by_portion:
                     problems.append(f"{where}:{item.line}: there is no {target}")
                     continue
-                used.setdefault(by_portion[portion].name, f"{where}:{item.line}")
+                if portion not in package.portions:
+                    used.setdefault(by_portion[portion].name, f"{where}:{item.line}")
                 problems += [f"{where}:{item.line}: {said}" for said in _not_public(item, target, surface)]
                 problems += [f"{where}:{line}: {said}" for line, said in _attributes(module, item, surface)]
         problems += _declarations(package, used, root)

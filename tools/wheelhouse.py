@@ -122,7 +122,7 @@ def install_alone(package: Package, out: Path, place: Path, python: str) -> list
     inside = environment(place, python)
     install(inside, ["-c", str(out / "siblings.txt"), package.name])
     script = (
-        f"import importlib, importlib.metadata as m; importlib.import_module({package.import_name!r}); "
+        f"import importlib, importlib.metadata as m; [*map(importlib.import_module, {package.import_names!r})]; "
         "print(*sorted(d.metadata['Name'] for d in m.distributions()))"
     )
     done = subprocess.run([str(inside), "-I", "-c", script], capture_output=True, text=True, check=False)

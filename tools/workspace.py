@@ -24,7 +24,8 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 NAMESPACE = "plait"
 
-# Bottom first. Members of one layer do not know each other.
+# Bottom first. Members of one layer do not know each other. Of a package's several portions the main one stands here;
+# how they stand to each other is said in importlinter.ini.
 LAYERS = (
     ("_thread",),
     ("threading",),
@@ -43,7 +44,8 @@ class Package:
     """One distribution of the repository."""
 
     name: str  # plait-queue
-    portion: str  # queue
+    portion: str  # queue: the one that the package is named for, and that has its version
+    portions: tuple[str, ...]  # that one, and others beside it: threading, dummy_threading
     folder: Path
     siblings: tuple[str, ...]  # names of the distributions of ours that it declares
     requirements: tuple[str, ...]  # everything that it declares
@@ -56,6 +58,10 @@ class Package:
     @property
     def import_name(self) -> str:
         return f"{NAMESPACE}.{self.portion}"
+
+    @property
+    def import_names(self) -> tuple[str, ...]:
+        return tuple(f"{NAMESPACE}.{portion}" for portion in self.portions)
 
 
 def requirement_name(requirement: str) -> str:
@@ -71,10 +77,12 @@ def packages(root: Path = ROOT) -> list[Package]:
         data = tomllib.loads(config.read_text(encoding="utf-8"))
         project = data["project"]
         portion = Path(data["tool"]["hatch"]["version"]["path"]).parent.name
+        declared = [name.rpartition(".")[2] for name in project.get("import-names", ())]
+        portions = (portion, *(name for name in declared if name != portion))
         wanted = tuple(project.get("dependencies", ()))
         names = [requirement_name(r) for r in wanted]
         ours = tuple(n for n in names if n.startswith(f"{NAMESPACE}-"))
-        found.append(Package(project["name"], portion, config.parent, ours, wanted, data))
+        found.append(Package(project["name"], portion, portions, config.parent, ours, wanted, data))
     rank = {portion: (level, place) for level, row in enumerate(LAYERS) for place, portion in enumerate(row)}
     return sorted(found, key=lambda p: (rank.get(p.portion, (len(LAYERS), 0)), p.name))
 

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""`_thread` without threads."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from plait import _dummy_thread as dummy
+from plait import _thread as real
+
+
+@pytest.fixture
+def no_sleep(monkeypatch):
+    """Sleeping takes no time, and is noted."""
+    slept = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+def test_its_example_is_true_and_its_names_are_documented():
+    module = importlib.import_module(dummy.LockType.__module__.rpartition(".")[0])
+    assert doctest.testmod(module).failed == 0
+    for name in dummy.__all__:
+        value = getattr(dummy, name)
+        if getattr(value, "__module__", "").startswith(dummy.__name__):
+            assert value.__doc__, name
+
+
+def test_it_has_the_public_names_of_the_real_one():
+    interpreters_own = importlib.import_module("_thread")
+    public = {n for n in real.__all__ if not n.startswith("_") and hasattr(interpreters_own, n)}
+    assert public - set(dummy.__all__) - {"set_name"} == set()
+
+
+def test_a_started_function_has_run_when_the_call_returns():
+    seen = []
+    assert dummy.start_new_thread(lambda *a, **k: seen.append((a, k)), (1,), {"b": 2}) == dummy.get_ident()
+    assert seen == [((1,), {"b": 2})]
+
+
+def test_what_ends_it_is_printed_but_an_exit_is_not(capsys):
+    dummy.start_new_thread(lambda: {}["key"], ())
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.rstrip().endswith("KeyError: 'key'")
+    dummy.start_new_thread(dummy.exit, ())
+    assert capsys.readouterr().err == ""
+
+
+def test_arguments_are_checked_before_anything_runs():
+    for wrong in (((1,), []), ([], {})):
+        with pytest.raises(TypeError):
+            dummy.start_new_thread(pytest.fail, *wrong)
+
+
+def test_an_interrupt_waits_for_the_end_of_the_outermost_call():
+    log = []
+
+    def inner():
+        dummy.interrupt_main()
+        log.append("inner goes on")
+
+    def outer():
+        dummy.start_new_thread(inner, ())
+        log.append(f"outer goes on, {dummy._count()} deep")
+
+    with pytest.raises(KeyboardInterrupt):
+        dummy.start_new_thread(outer, ())
+    assert log == ["inner goes on", "outer goes on, 1 deep"]
+    with pytest.raises(KeyboardInterrupt):
+        dummy.interrupt_main()
+    dummy.start_new_thread(int, ())  # and is not repeated
+
+
+def test_another_signal_goes_to_its_handler():
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _frame: seen.append(number))
+    try:
+        dummy.interrupt_main(signal.SIGUSR1)
+        dummy.start_new_thread(dummy.interrupt_main, (signal.SIGUSR1,))
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        dummy.interrupt_main(signal.SIGUSR1)  # which would have ended this process
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [signal.SIGUSR1] * 2
+
+
+def test_ctrl_c_in_a_started_function_reaches_the_caller():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dummy.start_new_thread(interrupted, ())
+    assert dummy._count() == 0
+
+
+def test_a_handle_is_done_at_once_and_serves_one_call():
+    handle = dummy._ThreadHandle()
+    with pytest.raises(RuntimeError, match="no thread yet"):
+        handle.join()
+    errors = []
+
+    def work():
+        try:
+            handle.join()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    assert dummy.start_joinable_thread(work, handle) is handle
+    handle.join()
+    assert handle.is_done()
+    assert "current thread" in errors[0]
+    with pytest.raises(RuntimeError, match="already started"):
+        dummy.start_joinable_thread(int, handle)
+    with pytest.raises(TypeError):
+        dummy.start_joinable_thread(None)
+
+
+def test_a_lock_keeps_account(no_sleep):
+    lock = dummy.allocate_lock()
+    assert isinstance(lock, dummy.LockType)
+    assert "<unlocked" in repr(lock)
+    assert lock.acquire()
+    assert lock.locked()
+    assert "<locked" in repr(lock)
+    assert not lock.acquire(False)
+    assert not lock.acquire(0, 2)
+    assert not lock.acquire(timeout=0.5)
+    assert lock.acquire(), "whoever would have waited would have waited for itself"
+    lock.release()
+    with pytest.raises(dummy.error):
+        lock.release()
+    assert lock.acquire_lock(timeout=9)
+    assert lock.locked_lock()
+    lock.release_lock()
+    assert no_sleep == [2, 0.5]
+
+
+def test_a_lock_that_a_handler_releases_meanwhile_is_taken(monkeypatch):
+    lock = dummy.LockType()
+    lock.acquire()
+    monkeypatch.setattr(time, "sleep", lambda _seconds: lock.release())
+    assert lock.acquire(True, 1)
+
+
+def test_an_rlock_counts():
+    lock = dummy.RLock()
+    with lock:
+        assert lock.acquire(False)
+        saved = lock._release_save()
+        assert not lock.locked()
+        lock._acquire_restore(saved)
+        lock.release()
+        assert lock._is_owned()
+    with pytest.raises(RuntimeError):
+        lock.release()
+    with pytest.raises(RuntimeError):
+        lock._release_save()
+
+
+def test_a_local_takes_arguments_if_a_subclass_does():
+    class Local(dummy._local):
+        def __init__(self, x):
+            self.x = x
+
+    assert Local(1).x == 1
+    with pytest.raises(TypeError):
+        dummy._local(1)
+
+
+def test_the_stack_is_the_callers():
+    assert dummy.stack_size() == dummy.stack_size(0) == dummy.stack_size(None) == 0
+    with pytest.raises(dummy.error):
+        dummy.stack_size(1 << 20)
+    assert dummy.get_native_id() == os.getpid()
+    assert dummy.daemon_threads_allowed()
+
+
+WITHOUT_THREADS = """
+import sys
+sys.modules["_thread"] = None  # an interpreter that was built without
+from {thread} import *
+import {thread} as t
+lock, rlock = t.allocate_lock(), t.RLock()
+with lock, rlock:
+    assert lock.locked() and rlock.locked()
+assert isinstance(lock, t.lock) and isinstance(t.lock(), t.LockType)
+t.reset_lock(lock); t.reset_lock(rlock)
+assert t.get_ident() == t.main_thread_ident()
+t._local().x = 1
+t.Parker().unpark()
+assert t.WaitQueue().wake() == 0
+t.set_name("alone"); t._count(); t._shutdown()
+for start in (lambda: t.start_new_thread(int, ()), lambda: t.start_joinable_thread(int)):
+    try:
+        start()
+    except RuntimeError as error:
+        assert "cannot start threads" in str(error), error
+        assert "calling thread" in str(error), error
+    else:
+        raise AssertionError("started")
+print("alone")
+"""
+
+
+def test_the_real_one_falls_back_to_it_where_the_interpreter_has_no_threads():
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    script = WITHOUT_THREADS.replace("{thread}", real.__name__)
+    ended = subprocess.run(
+        [sys.executable, "-S", "-c", script], capture_output=True, text=True, env=env, timeout=30, check=False
+    )
+    assert (ended.stdout, ended.returncode) == ("alone\n", 0), ended.stderr
