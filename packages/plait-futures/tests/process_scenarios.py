@@ -214,6 +214,18 @@ def maps(make):
         assert [next(results), next(results)] == [1.0, 0.5]
         error = raises(ZeroDivisionError, next, results)
         assert "reciprocal" in str(error.__cause__)
+        assert next(results) == 0.25
+        raises(StopIteration, next, results)
+        kept = list(pool.map(reciprocal, [1, 0, 0, 4, 0], chunksize=3, return_exceptions=True))
+        assert [kept[0], *map(type, kept[1:3]), kept[3], type(kept[4])] == [
+            1.0,
+            ZeroDivisionError,
+            ZeroDivisionError,
+            0.25,
+            ZeroDivisionError,
+        ]
+        results = pool.map(leave, [3] * 4, chunksize=2)
+        assert raises(SystemExit, next, results).code == 3
         raises(StopIteration, next, results)
         raises(ValueError, lambda: pool.map(identity, [1], chunksize=0))
         raises(futures.TimeoutError, lambda: list(pool.map(time.sleep, [0.3], timeout=0.05)))

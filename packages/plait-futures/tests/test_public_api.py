@@ -63,15 +63,15 @@ def test_classes_have_the_methods_of_the_standard_ones(name):
 
 EXPECTED = {
     "Executor.submit": "(self, fn, /, *args, **kwargs)",
-    "Executor.map": "(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None)",
+    "Executor.map": "(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None, return_exceptions=False)",
     "Executor.shutdown": "(self, wait=True, *, cancel_futures=False)",
     "ThreadPoolExecutor.__init__": "(self, max_workers=None, thread_name_prefix='', initializer=None, initargs=())",
-    "ThreadPoolExecutor.map": "(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None)",
+    "ThreadPoolExecutor.map": "(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None, return_exceptions=False)",
     "ThreadPoolExecutor.submit": "(self, fn, /, *args, **kwargs)",
     "ThreadPoolExecutor.shutdown": "(self, wait=True, *, cancel_futures=False)",
     "ProcessPoolExecutor.__init__": "(self, max_workers=None, mp_context=None, initializer=None, initargs=(), *, "
     "max_tasks_per_child=None)",
-    "ProcessPoolExecutor.map": "(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None)",
+    "ProcessPoolExecutor.map": "(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None, return_exceptions=False)",
     "ProcessPoolExecutor.submit": "(self, fn, /, *args, **kwargs)",
     "ProcessPoolExecutor.shutdown": "(self, wait=True, *, cancel_futures=False)",
     "ProcessPoolExecutor.terminate_workers": "(self)",
@@ -93,7 +93,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("path", EXPECTED)
-def test_signatures_are_those_of_python_3_15(path):
+def test_signatures_are_those_of_python_3_15_and_what_the_readme_adds(path):
     value = MODULE
     for name in path.split("."):
         value = getattr(value, name)

@@ -237,15 +237,74 @@ def test_a_signal_handler_may_submit_in_the_middle_of_a_submit():
 
 
 @pytest.mark.parametrize("buffersize", [None, 1, 3])
-def test_map_yields_in_order_and_raises_in_place(pool, buffersize):
-    iterator = pool.map(lambda x: 6 // x, [3, 2, 1, 0, 1], buffersize=buffersize)
+def test_map_yields_in_order_raises_in_place_and_goes_on(pool, buffersize):
+    iterator = pool.map(lambda x: 6 // x, [3, 2, 1, 0, 1, 0], buffersize=buffersize)
     assert list(itertools.islice(iterator, 3)) == [2, 3, 6]
     with pytest.raises(ZeroDivisionError):
         next(iterator)
-    with pytest.raises(StopIteration):
+    assert next(iterator) == 6
+    with pytest.raises(ZeroDivisionError):
         next(iterator)
+    for _ in range(2):
+        with pytest.raises(StopIteration):
+            next(iterator)
     assert list(pool.map(pow, [2, 3, 4], [2, 2], buffersize=buffersize)) == [4, 9]
     assert list(pool.map(int, [], buffersize=buffersize)) == []
+
+
+@pytest.mark.parametrize("buffersize", [None, 2])
+def test_map_returns_exceptions_in_their_places_if_asked(pool, buffersize):
+    results = pool.map(lambda x: 6 // x, [3, 0, 1], buffersize=buffersize, return_exceptions=True)
+    first, second, third = results
+    assert (first, third) == (2, 6)
+    assert isinstance(second, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("buffersize", [None, 3])
+def test_an_exception_that_leaves_the_loop_over_a_map_cancels_what_has_not_started(buffersize):
+    ran = []
+    gate = threading.Event()
+
+    def work(n):
+        if n:
+            gate.wait(30)
+        ran.append(n)
+        return 1 // n
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for _ in pool.map(work, range(100), buffersize=buffersize):
+                pytest.fail("the first call raises")
+        except ZeroDivisionError as error:
+            caught = error  # its traceback must not keep the iterator
+        gc.collect()
+        gate.set()
+    assert isinstance(caught, ZeroDivisionError)
+    assert len(ran) <= 2
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs reference counts")
+@pytest.mark.parametrize("buffersize", [None, 3])
+def test_an_exception_of_a_map_is_in_no_cycle(pool, buffersize):
+    class Special(Exception):
+        pass
+
+    def fail(_):
+        raise Special
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(Special) as info:
+            list(pool.map(fail, range(3), buffersize=buffersize))
+        gone = weakref.ref(info.value)
+        del info
+        limit = time.monotonic() + 5
+        while gone() is not None and time.monotonic() < limit:
+            time.sleep(0.01)  # the worker may be about to let go of it
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("buffersize", [None, 2])

@@ -152,12 +152,12 @@ def test_as_completed_takes_linear_time():
         iterator = as_completed(futures)
         for future in futures[:1]:
             future.set_result(None)
-        start = time.perf_counter()
+        start = time.thread_time()
         assert next(iterator)
         for future in futures[1:]:
             future.set_result(None)
             next(iterator)
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     gc.disable()  # its passes over many objects are not ours
     try:

@@ -612,8 +612,8 @@ class Crew:
             elif shape == FAILURE:
                 value, problem = None, rebuild(body)
             elif shape == CHUNK_VALUES:
-                packed, failure = body
-                value = (loads(packed), None if failure is None else rebuild(failure))
+                packed, failures, stopped = body
+                value = (loads(packed), [(index, rebuild(each)) for index, each in failures], stopped)
         except BaseException as error:  # noqa: BLE001 - this call's result cannot be had; the others can
             value, problem = None, _unreadable(error)
         conclude(future, value, problem)

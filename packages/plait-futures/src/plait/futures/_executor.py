@@ -63,21 +63,27 @@ class Executor:
         timeout: float | None = None,
         chunksize: int = 1,  # noqa: ARG002 - for pools of processes
         buffersize: int | None = None,
+        return_exceptions: bool = False,
     ) -> Iterator[T]:
         """Like the built-in map, with the calls running in the executor; return an iterator over their results.
 
-        Results come in the order of the inputs. What a call raised is raised at its place, and ends the iterator.
-        The *iterables* are consumed and all calls submitted at once; with *buffersize*, only so many calls are ahead
-        of the results taken, and the inputs are consumed as needed (they may be endless).
+        Results come in the order of the inputs. What a call raised is raised at its place; the next `next` gives the
+        result after it. With *return_exceptions* it is given at its place like a result.
+
+        The *iterables* are consumed and all calls submitted at once; with *buffersize*, only so many calls are ahead of
+        the results taken, and the inputs are consumed as needed (they may be endless).
 
         A result that is not there *timeout* seconds after the call of `map` raises TimeoutError. When the iterator
-        ends early (error, timeout, `close()`, or dropped after its first use) the calls that have not started are
-        cancelled. *chunksize* is for pools of processes.
+        ends early (timeout, `close()`, or dropped after its first use, as it is by a `for` statement that an exception
+        leaves) the calls that have not started are cancelled. *chunksize* is for pools of processes.
+
+        Differs from `concurrent.futures.Executor.map`: there an exception ends the iterator, and what the other calls
+        returned is lost.
         """
         check_buffersize(buffersize)
         end = None if timeout is None else monotonic() + timeout
         calls = zip(*iterables)  # noqa: B905 - as the built-in map does
-        return submit_all(self, type(self)._submit_tuple, fn, calls, end, buffersize)
+        return submit_all(self, type(self)._submit_tuple, fn, calls, end, buffersize, return_exceptions)
 
     def _submit_tuple(self, fn: Callable[..., T], arguments: tuple[Any, ...]) -> Future[T]:
         return self.submit(fn, *arguments)
@@ -99,8 +105,14 @@ class Executor:
 
 
 def submit_all(
-    executor: Executor, submit: Any, fn: Any, calls: Iterator[Any], end: float | None, buffersize: int | None
-) -> Iterator[Any]:
+    executor: Executor,
+    submit: Any,
+    fn: Any,
+    calls: Iterator[Any],
+    end: float | None,
+    buffersize: int | None,
+    return_exceptions: bool = False,
+) -> InOrder:
     """Submit all, or the first *buffersize*, at once; return the iterator over the results, which submits the rest."""
     ahead: deque[Future[Any]] = deque()
     try:
@@ -113,7 +125,7 @@ def submit_all(
             future.cancel()
         raise
     if buffersize is None:
-        return _in_order(ahead, end, None)
+        return InOrder(ahead, end, None, return_exceptions)
     # The iterator alone must not keep a forgotten pool alive.
     pool = ref(executor)
 
@@ -124,19 +136,63 @@ def submit_all(
                 ahead.append(submit(executor, fn, call))
                 return
 
-    return _in_order(ahead, end, refill)
+    return InOrder(ahead, end, refill, return_exceptions)
 
 
-def _in_order(
-    ahead: deque[Future[Any]], end: float | None, refill: Callable[[], None] | None
-) -> Iterator[Any]:
-    """The results of the futures in *ahead*, each let go before it is yielded."""
-    try:
-        while ahead:
-            ahead[0].result(None if end is None else max(0.0, end - monotonic()))
-            if refill is not None:
-                refill()
-            yield ahead.popleft().result()
-    finally:
-        for future in ahead:
+class InOrder:
+    """The results of the futures in *ahead*, each let go before it is given. For one thread at a time."""
+
+    def __init__(
+        self,
+        ahead: deque[Future[Any]],
+        end: float | None,
+        refill: Callable[[], None] | None,
+        return_exceptions: bool,
+    ) -> None:
+        self._ahead = ahead
+        self._end = end
+        self._refill = refill
+        self._return_exceptions = return_exceptions
+        self._used = False
+
+    def __iter__(self) -> InOrder:
+        return self
+
+    def __next__(self) -> Any:
+        self._used = True
+        future = error = None
+        try:
+            if not self._ahead:
+                raise StopIteration
+            try:
+                error = self._ahead[0].exception(
+                    None if self._end is None else max(0.0, self._end - monotonic())
+                )
+                if self._refill is not None:
+                    self._refill()
+            except BaseException:
+                self.close()
+                raise
+            future = self._ahead.popleft()
+            if error is not None:
+                if self._return_exceptions:
+                    return error
+                if isinstance(error, StopIteration):
+                    # It would pass for the regular end. A generator says it like this.
+                    raise RuntimeError("a mapped call raised StopIteration") from error
+            return future.result()
+        finally:
+            # The traceback of what is raised refers to this frame.
+            del self, future, error
+
+    def close(self) -> None:
+        """End the iterator, and cancel the calls that have not started."""
+        self._refill = None
+        for future in self._ahead:
             future.cancel()
+        self._ahead.clear()
+
+    def __del__(self) -> None:
+        # As a generator would: dropped in the middle, it cancels the rest; dropped untouched, all calls are made.
+        if self._used:
+            self.close()

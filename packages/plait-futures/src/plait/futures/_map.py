@@ -29,7 +29,9 @@ _NOT_YET: Any = object()
 _CANCELLED: Any = object()
 
 
-class _Raised:
+class Raised:
+    """In the place of a result: what the call raised."""
+
     __slots__ = ("error",)
 
     def __init__(self, error: BaseException) -> None:
@@ -62,7 +64,7 @@ class Work:
             try:
                 places[index] = fn(arguments) if single else fn(*arguments)
             except BaseException as error:  # noqa: BLE001 - raised where the result is taken
-                places[index] = _Raised(error)
+                places[index] = Raised(error)
             # Nothing of this call may live on while the next one runs.
             arguments = None
             if self.wanted == index:
@@ -95,8 +97,11 @@ class Work:
 class Results:
     """The iterator over the results, in the order of the inputs. For one thread at a time."""
 
-    def __init__(self, work: Work, end: float | None, timeout: float | None) -> None:
+    def __init__(
+        self, work: Work, end: float | None, timeout: float | None, return_exceptions: bool = False
+    ) -> None:
         self._work = work
+        self._return_exceptions = return_exceptions
         self._end = end
         self._timeout = timeout
         self._next = 0
@@ -117,8 +122,9 @@ class Results:
             value = self._await(index)
         places[index] = None
         self._next = index + 1
-        if type(value) is _Raised:
-            self.close()
+        if type(value) is Raised:
+            if self._return_exceptions:
+                return value.error
             if isinstance(value.error, StopIteration):
                 # It would pass for the regular end. A generator says it like this.
                 raise RuntimeError(f"{self._work.fn!r} raised StopIteration") from value.error

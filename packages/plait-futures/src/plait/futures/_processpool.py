@@ -9,8 +9,9 @@ from time import monotonic
 from .. import multiprocessing
 from .._thread import get_ident
 from ._crew import BrokenProcessPool, Crew
-from ._executor import Executor, check_buffersize, check_workers, submit_all
+from ._executor import Executor, InOrder, check_buffersize, check_workers, submit_all
 from ._future import Future
+from ._map import Raised
 from ._open import watch
 from ._threadpool import processors
 from ._wire import Functions
@@ -130,22 +131,28 @@ class ProcessPoolExecutor(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        return_exceptions: bool = False,
     ) -> Iterator[T]:
         """Like the built-in map, with the calls made by the workers; return an iterator over their results.
 
         See `Executor.map`. With *chunksize* so many calls travel to a worker together, and their results back;
-        *buffersize* then counts chunks. If a call in a chunk raises, the results before it are still delivered, and
-        the rest of its chunk is not run.
+        *buffersize* then counts chunks. A chunk that as a whole cannot be sent, or whose results cannot be sent back,
+        ends the iterator with that error; so does what is no Exception (KeyboardInterrupt, SystemExit) in one of its
+        calls.
         """
         if chunksize < 1:
             raise ValueError(f"chunksize must be >= 1, not {chunksize}")
         if chunksize == 1:
-            return super().map(fn, *iterables, timeout=timeout, buffersize=buffersize)
+            return super().map(
+                fn, *iterables, timeout=timeout, buffersize=buffersize, return_exceptions=return_exceptions
+            )
         check_buffersize(buffersize)
         end = None if timeout is None else monotonic() + timeout
         calls = zip(*iterables)  # noqa: B905 - as map does
         chunks = iter(lambda: list(islice(calls, chunksize)), [])
-        return _one_by_one(submit_all(self, type(self)._submit_chunk, fn, chunks, end, buffersize))
+        return _OneByOne(
+            submit_all(self, type(self)._submit_chunk, fn, chunks, end, buffersize), return_exceptions
+        )
 
     def _submit_chunk(self, fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> Future[Any]:
         return self._enter(Functions.pack_chunk, fn, chunk)
@@ -182,13 +189,50 @@ def _key(fn: Any) -> Any:
     return type(fn).__module__, type(fn).__qualname__, getattr(fn, "__qualname__", None)
 
 
-def _one_by_one(chunks: Iterator[Any]) -> Iterator[Any]:
-    try:
-        for values, problem in chunks:
-            values.reverse()
-            while values:
-                yield values.pop()
-            if problem is not None:
-                raise problem
-    finally:
-        chunks.close()  # type: ignore[attr-defined]
+class _OneByOne:
+    """The results of the calls in the chunks. For one thread at a time."""
+
+    def __init__(self, chunks: InOrder, return_exceptions: bool) -> None:
+        self._chunks = chunks
+        self._return_exceptions = return_exceptions
+        # Of the present chunk, the next one last.
+        self._values: list[Any] = []
+        self._was_stopped = False
+
+    def __iter__(self) -> _OneByOne:
+        return self
+
+    def __next__(self) -> Any:
+        while not self._values:
+            self._turn()
+        value = self._values.pop()
+        if type(value) is not Raised:
+            return value
+        try:
+            if self._return_exceptions:
+                return value.error
+            if isinstance(value.error, StopIteration):
+                raise RuntimeError("a mapped call raised StopIteration") from value.error  # noqa: TRY004
+            raise value.error
+        finally:
+            # The traceback of what is raised refers to this frame.
+            del self, value
+
+    def _turn(self) -> None:
+        """Come to the next chunk; StopIteration after the last."""
+        if self._was_stopped:
+            self.close()
+        try:
+            values, failures, self._was_stopped = next(self._chunks)
+        except BaseException:
+            self.close()
+            raise
+        for index, error in failures:
+            values[index] = Raised(error)
+        values.reverse()
+        self._values = values
+
+    def close(self) -> None:
+        """End the iterator, and cancel the calls that have not started."""
+        self._values = []
+        self._chunks.close()

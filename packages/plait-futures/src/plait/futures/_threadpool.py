@@ -372,6 +372,7 @@ class ThreadPoolExecutor(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        return_exceptions: bool = False,
     ) -> Iterator[T]:
         """Like the built-in map, with the calls made by the threads; return an iterator over their results.
 
@@ -380,7 +381,14 @@ class ThreadPoolExecutor(Executor):
         """
         check_buffersize(buffersize)
         if buffersize is not None or type(self).submit is not ThreadPoolExecutor.submit:
-            return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
+            return super().map(
+                fn,
+                *iterables,
+                timeout=timeout,
+                chunksize=chunksize,
+                buffersize=buffersize,
+                return_exceptions=return_exceptions,
+            )
         end = None if timeout is None else monotonic() + timeout
         staff = self._staff
         refusal = staff.refusal
@@ -406,7 +414,7 @@ class ThreadPoolExecutor(Executor):
         if staff.refusal is not None:
             # Closed in between: some drivers may stand behind the end of the queue.
             work.cancel()
-        return Results(work, end, timeout)
+        return Results(work, end, timeout, return_exceptions)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls; with *wait*, return when all accepted ones are done and the threads have ended.

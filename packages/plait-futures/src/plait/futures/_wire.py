@@ -36,7 +36,8 @@ CHUNK = 2  # body: pickle of a list of argument tuples
 VALUE = 0  # body: the value
 PACKED_VALUE = 1  # body: its pickle
 FAILURE = 2  # body: see `describe`
-CHUNK_VALUES = 3  # body: (pickle of the list of values, failure or None)
+# body: (pickle of the list of values, list of (index in it, failure), whether the last of these ended the chunk)
+CHUNK_VALUES = 3
 START_FAILED = 4  # body: a failure, of the initializer
 
 WITH_ITS_FUNCTION = -1  # instead of a function number: body is the pickle of (function, what the shape says)

@@ -144,17 +144,26 @@ class _Worker:
 
     def _chunk(self, number: int, body: bytes) -> tuple[int, Any]:
         values: list[Any] = []
-        _, problem = self.attempt(self._fill, values, number, body)
+        failures: list[tuple[int, Any]] = []
+        _, problem = self.attempt(self._fill, values, failures, number, body)
+        if problem is not None:
+            failures.append((len(values), describe(problem)))
+            values.append(None)
         packed, unpicklable = self.attempt(dumps, values)
         if unpicklable is not None:
             return FAILURE, describe(unpicklable)
-        return CHUNK_VALUES, (bytes(packed), None if problem is None else describe(problem))
+        return CHUNK_VALUES, (bytes(packed), failures, problem is not None)
 
-    def _fill(self, values: list[Any], number: int, body: bytes) -> None:
+    def _fill(self, values: list[Any], failures: list[tuple[int, Any]], number: int, body: bytes) -> None:
         content = unpack(body)
         function, chunk = content if number == WITH_ITS_FUNCTION else (self._functions[number], content)
         for args in chunk:
-            values.append(function(*args))  # noqa: PERF401 - those before an exception count
+            try:
+                value = function(*args)
+            except Exception as error:  # noqa: BLE001 - the outcome of this call
+                failures.append((len(values), describe(error)))
+                value = None
+            values.append(value)
 
 
 class _Calls:
