@@ -72,7 +72,8 @@ def must_die(seconds: float, pids: list[int], what: str) -> None:
 
 def noted(path: Path, seconds: float = 10.0) -> str:
     """What another process has written to the file, once it is there."""
-    return until(seconds, f"nothing was written to {path.name}", lambda: path.exists() and path.read_text())
+    until(seconds, f"nothing was written to {path.name}", lambda: path.exists() and path.read_text())
+    return path.read_text()
 
 
 def asleep(pid: int) -> None:
