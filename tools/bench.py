@@ -1,35 +1,40 @@
 # SPDX-License-Identifier: MIT
 # How noise is kept out
 #
-# What was seen here. On a shared virtual machine even a loop of pure Python takes 1.7 microseconds per turn now and 3.5
-# a tenth of a second later: somebody else uses the other half of the same physical core. The process's CPU time doubles
-# with it, so neither counting CPU time nor leaving out disturbed rounds helps. Two threads that take turns vary by ten
-# where they are on different cores (each turn waits for a core to wake up, or not) and by a quarter where they are on one.
+# What was seen. On a shared virtual machine a loop of pure Python takes 1.7 microseconds per turn now and 3.5 a tenth of
+# a second later, because somebody else uses the other half of the same physical core; the process's CPU time doubles with
+# it. Programs that want the same cores stretch single rounds by ten. Two threads that take turns vary by ten where they
+# are on different cores (a turn waits for a core to wake up, or does not), by a quarter where they are on one.
 #
 # What follows from it.
 #   - Each workload has a process of its own: what one leaves in memory is not the next one's luck. String hashes are the
-#     same in all of them.
-#   - Inside it, the standard module, plait and whoever else takes part run in turn, A B B A A B B A ..., in many short
-#     rounds: 5 ms, so that the machine is the same for neighbours, and forwards and backwards, so that a slow drift and
-#     whatever one does to the caches of the next cancel. Each contestant has the number of operations that fill a round;
-#     finding it out is the warm-up and is thrown away. Where a round cannot be short (fill 50k) there are more of them.
-#   - The garbage collector runs between rounds, never in one. What a round needs and leaves is made and removed outside
-#     of the time.
-#   - The ratio of two is taken within each block A B B A, and what is reported is the median of these ratios. That is the
-#     ratio of medians after the machine's momentary speed has been taken out of both; the plain ratio of medians is in the
-#     JSON beside it. One disturbed block in three changes nothing.
-#   - The 95 % interval is that of the median by counting (how many of n values fall below it is a toss of coins), so it
-#     assumes no shape of the noise. Rounds go on until it is plus or minus 1.5 %, or the time is up; if it is wider than 6 %
-#     then, for as long again. Wider than 10 % is called noisy: such a ratio says no more than its ends say.
-#   - Workloads in which threads take turns run on one core, their rounds are 20 ms (several of the 5 ms that a thread may
-#     keep the GIL), and afterwards some more rounds on all cores: the ratio is the first, `all cores` is what the second
-#     come to. The first can be repeated; the second is nearer to a program's life, and differs from run to run.
-#   - `best` compares the fastest round of each, as a cross-check: it should not be far from the ratio.
+#     same in all of them. Each contestant has a copy of the workload's code, because the interpreter writes into code
+#     what types it met there.
+#   - The standard module, plait and whoever else takes part run in turn, A B B A A B B A ..., in many short rounds: 5 ms,
+#     so that the machine is the same for neighbours; forwards and backwards, so that a drift, and what one does to the
+#     caches of the next, cancel. Everyone has the number of operations that fill a round; finding it out is the warm-up.
+#   - The garbage collector runs between rounds, never in one. Set-up and tear-down are not timed.
+#   - The ratio of two is taken within each block A B B A, and the median of these ratios is reported. That is the ratio
+#     of medians after the machine's momentary speed has been taken out of both; the plain ratio of medians stands beside
+#     it in the JSON. One disturbed block in three changes nothing.
+#   - Other programs are kept out by the clock. A single thread's time on the wall is work, sleep, or standing in the queue
+#     for a core, and Linux tells how long it stood there. If work and queue are all of it, no one slept, and CPU time is
+#     what the round would have taken alone: it is used. If not (a child or a lock is waited for), the wall's time is.
+#   - Threads that take turns (`hand_over`) run on one core, in rounds of 20 ms, which hold several of the 5 ms that a
+#     thread may keep the GIL. There one of them is always running, so CPU time is theirs, too; but their queues overlap,
+#     so it is used only if some round of each had the core for itself, or if it agrees with the wall's. Afterwards come
+#     some rounds on all cores: the ratio is the first, `all cores` the second. The first can be repeated; the second is
+#     nearer to a program's life and differs from run to run by half.
+#   - The 95 % interval is that of a median by counting (whether a value is below the true median is the toss of a coin),
+#     so it assumes nothing about the noise. Rounds go on until it is plus or minus 1.5 %, or the time is up; if it is
+#     wider than 6 % then, for up to three times as long. Wider than 10 %, or of fewer than 6 blocks, is called noisy:
+#     such a ratio says no more than its ends do.
+#   - `best` compares the fastest rounds, as a cross-check: it should not be far from the ratio.
 #
-# What is left. The proof is `--same`, which runs an implementation against a second copy of itself: every ratio should be
-# within 10 % of 1. A copy has its objects elsewhere in memory, which alone makes 1 to 3 %. Figures of different runs must
-# not be compared, ratios may. The load average before and after, and how much of the cores others had meanwhile, are shown
-# with the figures; a busy machine widens the intervals rather than moving the ratios, but do not settle a close one on it.
+# What is left. The proof is `--same`, which runs an implementation against a second copy of itself: every ratio should
+# be within 10 % of 1; where the interval is too wide to tell, the verdict is `unclear`. Workloads that wait for other
+# processes must be timed on the wall: on a busy machine they are noisy, and say so. Figures of different runs must not be
+# compared, ratios may. The load average before and after, and how many of the cores others had meanwhile, are shown.
 """How fast plait is beside the standard modules of the same interpreter: runs every package's benchmarks/bench_*.py.
 
     python tools/bench.py                       everything
