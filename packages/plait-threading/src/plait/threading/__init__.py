@@ -17,7 +17,7 @@ from ._barrier import Barrier, BrokenBarrierError
 from ._condition import Condition
 from ._event import Event
 from ._excepthook import ExceptHookArgs, excepthook
-from ._exit import _register_atexit, register_atexit, run_exit_hooks, unregister_atexit
+from ._exit import _register_atexit, _shutdown, register_atexit, run_exit_hooks, unregister_atexit
 from ._iterators import concurrent_tee, serialize_iterator, synchronized_iterator
 from ._named import NamedLock, NamedRLock
 from ._rwlock import RWLock
@@ -83,4 +83,13 @@ __all__ = [
 # Not in __all__, but found by those who know them from the standard module: deprecated names, and private ones that
 # debuggers and pools ask for. Which of its two RLocks is meant makes no difference here.
 _CRLock = _PyRLock = RLock
-_ALSO = (_CRLock, _DummyThread, _MainThread, _PyRLock, _register_atexit, activeCount, currentThread)
+_ALSO = (
+    _CRLock,
+    _DummyThread,
+    _MainThread,
+    _PyRLock,
+    _register_atexit,
+    _shutdown,
+    activeCount,
+    currentThread,
+)

@@ -23,8 +23,14 @@
 #
 # Between two bytecodes an exception of a signal handler can strike. "Has the lock been released already?" must then have
 # an answer, which `lock.release(); released = True` does not give: the exception may come between the two. (Nor does a
-# `with` statement: on 3.14 it may come between __enter__ and the body.) So what has to happen together is put into one
-# call of C code: `happened += starmap(call, ONCE)` calls it and notes the answer in a list before the next bytecode.
+# `with` statement: on 3.14 it may come between __enter__ and the body.) There are two ways out:
+#
+#   - Since 3.11 CPython looks for signals only after calls, at backward jumps and at the start of functions. A `for` over
+#     a `map` calls C code without a call instruction, and stores what it returned in the very next one: in
+#     `for answer in map(release, (lock,)): break` there is nowhere to strike between the release and the note of it.
+#   - 3.10 and PyPy look more often. There, what has to happen together is put into one call of C code:
+#     `happened += starmap(call, ONCE)` calls it and notes the answer in a list. That works everywhere, but makes wait()
+#     and notify() between two threads slower than the standard ones.
 #
 # What remains: exceptions that strike between the user's own `with condition:` and its body leave the lock held on 3.14
 # and PyPy, as they do for every lock; and nothing can be done for an exception that strikes after wait() has returned.
@@ -33,11 +39,12 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import starmap
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from time import monotonic
 
-from .._thread import LockType, RLock, allocate_lock, fork_generation
+from .._thread import LockType, RLock, RLockType, allocate_lock, fork_generation, register_after_fork
 from ._named import Named
 from ._slots import Special
 
@@ -49,8 +56,27 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# For starmap: one call, without arguments.
+# For starmap: one call, without arguments; the same for acquire(True), as it stands and for map.
 ONCE: Any = ((),)
+BLOCKING_ONCE: Any = ((True,),)
+BLOCKING = (True,)
+
+# A note that nothing has been noted.
+NOTHING = object()
+
+# What a `for` gets is stored before a signal is looked for; see above.
+STORED_AT_ONCE = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
+
+# Calls what it is given, from C code.
+_call = methodcaller("__call__")
+
+# The fork generation, to be read without a call.
+_epoch = fork_generation()
+
+
+def _in_child(_condition: object) -> None:
+    global _epoch
+    _epoch = fork_generation()
 
 
 class Condition:
@@ -74,7 +100,9 @@ class Condition:
         "_enter",
         "_exit",
         "_is_owned",
+        "_letting_go",
         "_lock",
+        "_of_what",
         "_release_save",
         "_restores",
         "acquire",
@@ -109,22 +137,37 @@ class Condition:
     def _bind(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
         """Take what is needed of the lock. Called again by a named lock when a watcher comes or goes."""
         lock: Any = self._lock
-        leave = getattr(lock, "__exit__", None)
         # Through the descriptors: in a subclass with methods of these names, attributes would miss the slots.
         _set_acquire(self, acquire)
         _set_release(self, release)
-        self._enter: Any = getattr(lock, "__enter__", acquire)
-        self._exit: Any = (lambda *_exception: release()) if leave is None else leave
-        # A lock that can be held several times over says how to let go of it altogether, and take it back as often.
-        self._release_save: Callable[..., Any] = getattr(lock, "_release_save", release)
+        if isinstance(lock, RLockType):
+            self._enter: Any = lock.__enter__
+            self._exit: Any = lock.__exit__
+            self._is_owned: Callable[[], bool] = lock._is_owned
+            # A lock that can be held several times over says how to let go of it altogether, and take it back as often.
+            self._release_save: Callable[..., Any] = lock._release_save
+            self._acquire_restore: Callable[..., Any] = lock._acquire_restore
+            self._restores = True
+            self._letting_go: Any = _rlock_release_save
+            self._of_what: tuple[Any] = (lock,)
+            return
+        leave = getattr(lock, "__exit__", None)
+        self._enter = getattr(lock, "__enter__", acquire)
+        self._exit = (lambda *_exception: release()) if leave is None else leave
+        self._release_save = getattr(lock, "_release_save", release)
         restore = getattr(lock, "_acquire_restore", None)
         self._restores = restore is not None
-        self._acquire_restore: Callable[..., Any] = restore or acquire
         owned = getattr(lock, "_is_owned", None)
-        if owned is None:
+        if isinstance(lock, LockType):
             # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
-            owned = lock.locked if isinstance(lock, LockType) else self._is_held
-        self._is_owned: Callable[[], bool] = owned
+            owned = lock.locked
+            self._letting_go, self._of_what = LockType.release, (lock,)
+            self._acquire_restore = acquire
+        else:
+            self._letting_go, self._of_what = _call, (self._release_save,)
+            # Others' acquire() may take no arguments.
+            self._acquire_restore = restore or (lambda _blocking: acquire())
+        self._is_owned = self._is_held if owned is None else owned
 
     def _is_held(self) -> bool:
         if not self._lock.acquire(False):
@@ -154,11 +197,47 @@ class Condition:
         bell = allocate_lock()
         bell.acquire()
         bells = self._bells
+        saved: Any = NOTHING
+        back: Any = NOTHING
+        rung = False
+        try:
+            bells[bell] = _epoch
+            for saved in map(self._letting_go, self._of_what):  # noqa: B007
+                break
+            if timeout is None:
+                rung = bell.acquire()
+            elif timeout > 0:
+                rung = bell.acquire(True, timeout)
+            else:
+                rung = bell.acquire(False)
+            for back in map(self._acquire_restore, (saved,) if self._restores else BLOCKING):  # noqa: B007
+                break
+            if not rung:
+                try:
+                    del bells[bell]
+                except KeyError:
+                    rung = True
+            return rung
+        except BaseException:
+            if saved is not NOTHING and back is NOTHING:
+                self._regain([saved], [])
+            if bells.pop(bell, None) is None and saved is not NOTHING:
+                self._ring(1)
+            raise
+
+    def _wait_carefully(self, timeout: float | None = None) -> bool:
+        if not self._is_owned():
+            raise RuntimeError(
+                f"{self!r}: cannot wait on un-acquired lock; wait() belongs inside `with condition:`"
+            )
+        bell = allocate_lock()
+        bell.acquire()
+        bells = self._bells
         let_go: list[Any] = []
         back: list[Any] = []
         rung = False
         try:
-            bells[bell] = fork_generation()
+            bells[bell] = _epoch
             let_go += starmap(self._release_save, ONCE)
             if timeout is None:
                 rung = bell.acquire()
@@ -166,7 +245,7 @@ class Condition:
                 rung = bell.acquire(True, timeout)
             else:
                 rung = bell.acquire(False)
-            back += starmap(self._acquire_restore, (let_go,) if self._restores else ONCE)
+            back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
             if not rung:
                 try:
                     del bells[bell]
@@ -184,11 +263,11 @@ class Condition:
         """Take the lock back for a wait that an exception has ended, whatever else strikes."""
         while not back:
             try:
-                back += starmap(self._acquire_restore, (let_go,) if self._restores else ONCE)
+                back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
             except BaseException:
                 # Another signal; the exception that ended the wait will do for both. But a lock of somebody else's
                 # may be broken, and raise for ever.
-                if not isinstance(self._lock, (LockType, RLock, Named)):
+                if not isinstance(self._lock, (LockType, RLockType, Named)):
                     raise
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
@@ -215,8 +294,26 @@ class Condition:
             raise RuntimeError(
                 f"{self!r}: cannot notify on un-acquired lock; notify() belongs inside `with condition:`"
             )
-        if self._bells:
-            self._ring(n)
+        bells = self._bells
+        if not bells:
+            return
+        if n == 1:
+            # What _ring() does for one, in fewer steps.
+            bell = None
+            try:
+                for bell in bells:  # noqa: B007 - the oldest, without a call at which a signal could strike
+                    break
+                if bells[bell] == _epoch:
+                    del bells[bell]
+                    bell.release()  # type: ignore[union-attr]
+                    return
+            except (KeyError, RuntimeError):
+                pass  # a re-entrant call changed the list under our eyes
+            except BaseException:
+                if bell is not None and bell not in bells and bell.locked():
+                    bell.release()
+                raise
+        self._ring(n)
 
     def notify_all(self) -> None:
         """Wake every waiting thread. Never blocks. RuntimeError without the lock."""
@@ -231,7 +328,6 @@ class Condition:
 
     def _ring(self, n: int) -> None:
         bells = self._bells
-        here_and_now = fork_generation()
         while n > 0:
             try:
                 for bell in bells:  # noqa: B007 - the oldest, without a call at which a signal could strike
@@ -251,8 +347,14 @@ class Condition:
                 if bell not in bells and bell.locked():
                     bell.release()
                 raise
-            if generation == here_and_now:
+            if generation == _epoch:
                 n -= 1
 
 
 _set_acquire, _set_release = (Condition.__dict__[name].__set__ for name in ("acquire", "release"))
+_rlock_release_save: Any = RLockType._release_save
+if not STORED_AT_ONCE:
+    _described = Condition.wait.__doc__
+    Condition.wait = Condition._wait_carefully  # type: ignore[method-assign]
+    Condition.wait.__doc__ = _described
+register_after_fork(Condition, _in_child)

@@ -166,3 +166,7 @@ def run_exit_hooks() -> None:
     """
     finish()
     _standard.shut_down()
+
+
+# The name under which the standard module has it, for those who stage an exit of their own.
+_shutdown = finish
