@@ -3,9 +3,10 @@
 #
 # Results of several Pythons are taken together, so that one entry speaks of all of them where it can. A test that
 # fails on some Pythons and passes on others gets an entry for those it fails on. Tests are grouped by what their
-# tracebacks come to; where no test of a class passes at all, the class is one thing, and goes under the line that is
-# most frequent in it. Patterns are then made as wide as possible: a family of modules, a class, a method; one is taken
-# only if it covers no test that passes on a Python it speaks of, and none that belongs to another entry.
+# tracebacks come to; where no test of a class, or of a whole module, passes, it is one thing, and goes under the line
+# that is most frequent in it. The largest groups come first. Patterns are made as wide as possible: a module, a family
+# of modules, a class, a method; one is taken only if it covers no test that passes on a Python it speaks of, and none
+# that fails for another reason, unless an entry above it has that test already (the first entry that matches counts).
 """Write ready-made entries for the data files: `--propose`."""
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import fnmatch
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,47 +85,52 @@ def class_pattern(test: str) -> str:
     return f"{family(test)}.{cls}.*"
 
 
+def module_pattern(test: str) -> str:
+    return f"{test.partition('.')[0]}.*"
+
+
 def candidates(test: str) -> list[str]:
     """Patterns that cover the test, widest first."""
     *before, cls, method = test.split(".")
     wide = re.sub(r"^With(Processes|Threads|Manager)", "With*", cls)
-    wider = re.sub(r"(ThreadPool|ProcessPool(Fork|Forkserver|Spawn)|InterpreterPool)", "*", cls)
+    wider = re.sub(r"(ThreadPool|ProcessPool(Forkserver|Fork|Spawn)|InterpreterPool)", "*", cls)
+    classes = [*dict.fromkeys(name for name in (wide, wider) if name != cls), cls]
     heads = [family(test), ".".join(before)]
-    found = [f"{family(test)}.{c}.*" for c in dict.fromkeys((wide, wider, cls))]
+    found = [f"{family(test)}.{c}.*" for c in classes]
     found.append(f"{'.'.join(before)}.{cls}.*")
-    found += [f"{head}.{c}.{method}" for head in heads for c in dict.fromkeys((wide, wider, cls))]
-    return list(dict.fromkeys([*found, test]))
+    found += [f"{head}.{c}.{method}" for head in heads for c in classes]
+    return list(dict.fromkeys([module_pattern(test), *found, test]))
 
 
 def groups(tests: dict[str, Seen]) -> dict[Group, set[str]]:
     failing = {test: seen for test, seen in tests.items() if seen.failed}
-    by_class: dict[str, list[str]] = defaultdict(list)
-    living: set[str] = set()
-    for test, seen in tests.items():
-        if seen.failed:
-            by_class[class_pattern(test)].append(test)
-        if seen.passed:
-            living.add(class_pattern(test))
     reasons = {test: seen.why for test, seen in failing.items()}
-    for pattern, members in by_class.items():
-        if pattern not in living:
-            most = Counter(reasons[test] for test in members).most_common(1)[0][0]
-            reasons.update(dict.fromkeys(members, most))
+    for whole in (class_pattern, module_pattern):
+        members: dict[str, list[str]] = defaultdict(list)
+        for test in failing:
+            members[whole(test)].append(test)
+        living = {whole(test) for test, seen in tests.items() if seen.passed}
+        for name in members.keys() - living:
+            most = Counter(reasons[test] for test in members[name]).most_common(1)[0][0]
+            reasons.update(dict.fromkeys(members[name], most))
     found: dict[Group, set[str]] = defaultdict(set)
     for test, seen in failing.items():
         found[places.portion_of(test), reasons[test], seen.hangs, seen.python].add(test)
     return found
 
 
-def patterns(group: Group, members: set[str], tests: dict[str, Seen]) -> Iterator[str]:
-    named = {p.strip() for p in group[3].split(",")} - {""}
+def patterns(group: Group, members: set[str], tests: dict[str, Seen], claimed: set[str]) -> Iterator[str]:
+    spoken = {p.strip() for p in group[3].split(",")} - {""}
+
+    def named(pythons: Iterable[str]) -> set[str]:
+        return {
+            p for p in pythons if not spoken or p in spoken or ("pypy" in spoken and p.startswith("pypy"))
+        }
 
     def belongs(test: str, seen: Seen) -> bool:
         if test in members:
             return True
-        here = seen.passed & named if named else seen.passed
-        failed = set(seen.failed) & named if named else seen.failed
-        return not here and not failed
+        return not named(seen.passed) and (test in claimed or not named(seen.failed))
 
     left = set(members)
     for level in range(max(len(candidates(test)) for test in members)):
@@ -141,7 +147,7 @@ def patterns(group: Group, members: set[str], tests: dict[str, Seen]) -> Iterato
 
 def kind_of(reason: str) -> str:
     """A guess that spares some typing."""
-    private = re.search(r"(has no attribute|cannot import name|no attribute named) '_[a-z]", reason)
+    private = re.search(r"(has no attribute|cannot import name|no attribute named) '_[A-Za-z]", reason)
     return "private" if private else "missing"
 
 
@@ -149,7 +155,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def entry(group: Group, members: set[str], tests: dict[str, Seen]) -> str:
+def entry(group: Group, members: set[str], tests: dict[str, Seen], claimed: set[str]) -> str:
     _, reason, hangs, python = group
     pythons = sorted({p for test in members for p in tests[test].failed}, key=version_key)
     lines = [f"# {len(members)} failing tests on {', '.join(pythons)}", "[[listed]]"]
@@ -158,7 +164,7 @@ def entry(group: Group, members: set[str], tests: dict[str, Seen]) -> str:
     lines += [f"kind = {quoted(kind_of(reason))}", f"reason = {quoted(reason)}"]
     if hangs:
         lines.append("hangs = true")
-    found = sorted(patterns(group, members, tests))
+    found = sorted(patterns(group, members, tests, claimed))
     lines += ["tests = [", *(f"    {quoted(pattern)}," for pattern in found), "]"]
     return "\n".join(lines) + "\n"
 
@@ -168,14 +174,17 @@ def write(build: Path, implementation: str, what: Sequence[str], say: Callable[[
     tests = gather(build, implementation)
     names = {name.partition(".")[0] for name in places.selected(list(what))}
     tests = {test: seen for test, seen in tests.items() if test.partition(".")[0] in names}
-    by_portion: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for group, members in groups(tests).items():
-        by_portion[group[0]].append((len(members), entry(group, members, tests)))
+    by_portion: dict[str, list[str]] = defaultdict(list)
+    claimed: set[str] = set()
+    for group, members in sorted(groups(tests).items(), key=lambda item: (-len(item[1]), item[0])):
+        by_portion[group[0]].append(entry(group, members, tests, claimed))
+        if not group[3]:
+            claimed |= members
     folder = build / "proposed"
     folder.mkdir(exist_ok=True)
     for portion, texts in by_portion.items():
         path = folder / f"{portion.lstrip('_')}.toml"
-        text = "\n".join(text for _, text in sorted(texts, key=lambda pair: -pair[0]))
+        text = "\n".join(texts)
         path.write_text(text, encoding="utf-8")
         say(f"\n# ---------- {path}\n{text}")
     if not by_portion:
