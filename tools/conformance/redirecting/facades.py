@@ -11,6 +11,8 @@
 #      patch functions of the system in this way.
 #   4. While a test module is being imported, if the standard module has the name: a placeholder, which raises an error
 #      when it is used (placeholders.py). One missing name costs the tests that need it, not all those of the module.
+#      If it is True or False there, then just that: such names say what the system can do, and the same tests are to be
+#      skipped as without us.
 #   5. Otherwise AttributeError, as a module would. Programs (`__main__`) are never given placeholders: there, silence
 #      could pass for success.
 #
@@ -46,13 +48,17 @@ def _standard_has_submodule(name: str) -> bool:
     return os.path.exists(stem + ".py") or os.path.isdir(stem)
 
 
-def _standard_has(module: str, name: str) -> bool:
-    """Whether the standard module has the attribute."""
+def _for_import(module: str, name: str) -> Any:
+    """What a test module gets, while it is being imported, for a name that is missing; NOTHING if nobody has it."""
     try:
         original(module)
     except ImportError:
-        return True  # nobody knows; a test that needs the name will find out
-    return hasattr(sys.modules[module], name)
+        pass  # a part of the standard library that is for other systems; a test that needs the name will find out
+    else:
+        standard = getattr(sys.modules[module], name, stand_ins.NOTHING)
+        if standard is stand_ins.NOTHING or isinstance(standard, bool):
+            return standard
+    return placeholders.placeholder(f"{module}.{name}")
 
 
 class Facade(ModuleType):
@@ -118,8 +124,10 @@ def look_up(facade: Facade, name: str, frame: FrameType) -> Any:
         standard: Any = getattr(sys.modules.get(stands_for), name, None)
         if isinstance(standard, ModuleType) and standard.__name__.partition(".")[0] not in FIRST_NAMES:
             return standard
-        if being_imported(frame) and _standard_has(stands_for, name):
-            return placeholders.placeholder(f"{stands_for}.{name}")
+        if being_imported(frame):
+            found = _for_import(stands_for, name)
+            if found is not stand_ins.NOTHING:
+                return found
     raise AttributeError(f"module {stands_for!r} has no attribute {name!r}")
 
 
