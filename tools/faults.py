@@ -245,10 +245,16 @@ class Runner:
             elif trouble:
                 note = f"{note}; {trouble}"
         if left and outcome == "ok":
-            outcome, note = "wrong", f"left: {'; '.join(left)}"
+            outcome, note = "wrong", f"left: {_some(left)}"
         elif left:
-            note = f"{note} (left: {'; '.join(left)})"
+            note = f"{note} (left: {_some(left)})"
         return Verdict(case, outcome, note, seconds, left, account["exact"], str(log))
+
+
+def _some(left: list[str]) -> str:
+    """What is left, all of it only in the file that --json writes."""
+    more = f"; and {len(left) - 4} more" if len(left) > 4 else ""
+    return "; ".join(left[:4]) + more
 
 
 def _where(log: Path) -> str:
