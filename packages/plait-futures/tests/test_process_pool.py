@@ -133,3 +133,43 @@ def test_a_worker_whose_start_is_under_way_is_killed_with_the_others():
         pool.submit(int)
     pool.shutdown()
     assert ends == [-signal.SIGKILL]
+
+
+def test_calls_are_taken_back_while_the_worker_takes_one(monkeypatch):
+    crew = importlib.import_module(f"{PACKAGE}._crew")
+    member = crew._Member(None)
+    try:
+        calls = list(range(200))
+        member.held = {call: (f"future {call}", "key", 0.0, "packed") for call in calls}
+        member.grant(calls)
+        read, worker_has = os.read, []
+
+        def read_and_let_the_worker_read(fd, size):
+            data = read(fd, size)
+            if not worker_has:
+                worker_has.append(crew.TICKET.unpack(read(fd, crew.TICKET.size))[0])
+            return data
+
+        monkeypatch.setattr(os, "read", read_and_let_the_worker_read)
+        taken = member.take_back()
+        # It has dropped the calls before that one on its way there: none of them may stay with it.
+        assert list(member.held) == worker_has
+        assert len(taken) == len(calls) - 1
+        with pytest.raises(BlockingIOError):
+            os.read(member.tickets.fileno(), 1)
+    finally:
+        monkeypatch.undo()
+        member.put_away()
+
+
+def test_a_worker_that_has_not_begun_keeps_its_first_call():
+    crew = importlib.import_module(f"{PACKAGE}._crew")
+    member = crew._Member(None)
+    try:
+        member.held = {call: (f"future {call}", "key", 0.0, "packed") for call in range(200)}
+        member.grant(list(member.held))
+        assert len(member.take_back()) == 199
+        assert list(member.held) == [0]
+        assert crew.TICKET.unpack(os.read(member.tickets.fileno(), 100)) == (0,)
+    finally:
+        member.put_away()

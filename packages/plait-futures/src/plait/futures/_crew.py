@@ -35,8 +35,8 @@ Theory of operation
   taken by one side, and nobody has to agree with a busy worker on anything. When a worker that has calls ahead has
   not answered for PATIENCE, the manager takes the tickets that are left, and gives these calls out again under new
   numbers; the worker drops the content of calls it has no ticket for when it comes across it. Nothing more goes
-  ahead to that worker before it answers. Should the ticket of its oldest call be among them, the worker
-  has not got that far yet (it is still starting), and that one is put back.
+  ahead to that worker before it answers. Should the tickets of all its calls be among them, the worker has
+  not got that far yet (it is still starting), and the first is put back.
 
   Death. The sentinel tells. What the worker wrote before is read to the end and counts. Then its exit code is
   asked, and, unless it was told to go, the pool is broken: the message names pid and exit code or signal; each
@@ -188,7 +188,9 @@ class _Member:
                 taken += [number for (number,) in TICKET.iter_unpack(data)]
         except BlockingIOError:
             pass
-        if taken and taken[0] == next(iter(self.held)):
+        # Only if it has none at all. A long row is taken in several reads, and the worker may have come in between: it
+        # then has one from the middle, and has dropped the calls before that.
+        if taken and len(taken) == len(self.held):
             self.grant([taken.pop(0)])
         if self.quota is not None:
             self.quota += len(taken)
