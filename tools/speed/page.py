@@ -34,12 +34,14 @@ dd { margin: 0; } div.wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; } th { font-weight: 600; text-align: left; color: var(--faint); }
 td, th { padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line); vertical-align: middle; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-svg { display: block; width: 30rem; max-width: 42vw; height: 22px; }
+svg { display: block; width: 24rem; max-width: 42vw; }
+svg text { fill: var(--faint); font-size: 13px; text-anchor: middle; }
+td:last-child { min-width: 14rem; line-height: 1.25; }
 .goal, .same { fill: var(--goal); color: var(--goal); } .floor, .below-goal { fill: var(--floor); color: var(--floor); }
 .below-floor, .differs, .failed, .died, .hung { fill: var(--below); color: var(--below); } .none { fill: var(--plain); }
 .absent { color: var(--faint); } .one { stroke: var(--ink); } .grid { stroke: var(--line); }
 .spread { stroke: var(--ink); stroke-width: 1.5; } .mark { stroke: var(--ink); stroke-dasharray: 2 2; }
-.bound { fill: none; stroke: var(--bound); stroke-width: 2; } .peer { fill: var(--plain); }
+.bound { fill: none; stroke: var(--bound); stroke-width: 2; } .peer { fill: var(--ink); stroke: var(--paper); }
 """
 
 
@@ -66,19 +68,8 @@ def render(rows: Sequence[Row], facts: Mapping[str, str], circumstances: str, sa
 
 
 def _section(area: str, rows: Sequence[Row]) -> str:
-    heads = (
-        "workload",
-        "",
-        "ratio",
-        "95 %",
-        "best",
-        "all cores",
-        "bound",
-        "floor / goal",
-        "standard",
-        "verdict",
-    )
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    heads = ("ratio", "95 %", "best", "all cores", "bound", "floor / goal", "standard", "verdict")
+    head = f"<th>workload</th><th>{_scale()}</th>" + "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "".join(_row(row) for row in rows)
     return (
         f"<h2>{escape(area)}</h2><div class='wide'><table><thead><tr>{head}</tr></thead>"
@@ -140,6 +131,15 @@ def _bar(row: Row) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
     )
+
+
+def _scale() -> str:
+    """What the grid lines of the bars below stand for."""
+    words = "".join(
+        f'<text x="{place(2.0**power)}" y="15">{f"1/{2**-power}" if power < 0 else 2**power}</text>'
+        for power in range(int(LOWEST) + 1, int(HIGHEST))
+    )
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{words}</svg>'
 
 
 def _title(name: str, other: Ratio) -> str:
