@@ -134,3 +134,51 @@ def test_run_exit_hooks_does_everything_once_also_in_a_forked_child(run_script):
     assert sorted(lines[:3]) == ["hook", "joined", "standard joined"]
     assert lines[3:5] == ["parent", "hook"]
     assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_daemon_thread_that_first_imports_the_standard_module_does_not_hold_up_the_exit(run_script):
+    done = run_script(
+        """
+        import sys, time
+        from {threading} import Event, Thread, current_thread
+        assert "threading" not in sys.modules
+        imported = Event()
+        def work():
+            import threading
+            assert current_thread().name == threading.current_thread().name
+            imported.set()
+            time.sleep(1000)
+        Thread(target=work, daemon=True).start()
+        assert imported.wait(10)
+        print("the end")
+        """
+    )
+    assert (done.returncode, done.out, done.err) == (0, "the end\n", "")
+
+
+def test_a_sub_interpreter_waits_for_threads_that_are_still_leaving(run_script):
+    done = run_script(
+        """
+        import sys
+        try:
+            from _testcapi import run_in_subinterp
+        except ImportError:
+            raise SystemExit(0)
+        source = '''if True:
+            import sys, time
+            sys.path[:] = %r
+            import threading
+            from {threading} import Thread, local
+            class Slow:
+                def __del__(self):
+                    time.sleep(0.2)
+            mine = local()
+            def work():
+                mine.slow = Slow()
+            for _ in range(3):
+                Thread(target=work).start()
+        ''' % (sys.path,)
+        assert run_in_subinterp(source) == 0
+        """
+    )
+    assert (done.returncode, done.out, done.err) == (0, "", "")

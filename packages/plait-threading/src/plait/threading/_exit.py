@@ -19,6 +19,9 @@
 # are registered when both exist; whoever comes second finds nothing to do. The standard module may be imported at any time,
 # hence the look at every start().
 #
+# A sub-interpreter may not be taken down while a thread of it is still destroying its thread-local values, which it does
+# after it has left the tables. There, and only there, handles of such threads are kept and joined as well.
+#
 # Why the interpreter's own joining (`start_joinable_thread(daemon=False)`) is not used: it happens inside the standard
 # module's shutdown if that module happens to be loaded *by then*. Threads that wait for a callback of ours, to be
 # called after it, would never be told, and the process would never end.
@@ -27,7 +30,7 @@ from __future__ import annotations
 
 import atexit
 
-from .._thread import get_ident, register_after_fork, report_unraisable
+from .._thread import _is_main_interpreter, get_ident, register_after_fork, report_unraisable
 from . import _standard
 from ._registry import alive, here, snapshot
 
@@ -35,6 +38,8 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the i
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from ._threads import Thread
 
     Hook = Callable[..., object]
 
@@ -62,6 +67,19 @@ def _begin_anew(ending: _Ending) -> None:
 
 
 register_after_fork(_ending, _begin_anew)
+
+
+# Handles of ended threads, in a sub-interpreter; the latest LEAVING_KEPT. A guess: more will not be leaving at a time.
+_leaving: list[Any] = []
+LEAVING_KEPT = 200
+_in_sub_interpreter = not _is_main_interpreter()
+
+
+def leaves(thread: Thread) -> None:
+    """A thread has nothing left to do that Python code could see."""
+    if _in_sub_interpreter and not thread._daemon:
+        _leaving.append(thread._handle)
+        del _leaving[:-LEAVING_KEPT]
 
 
 def at_end_of_main_thread(func: Callable[[], object]) -> None:
@@ -124,6 +142,8 @@ def finish() -> None:
         while (thread := _next_to_join()) is not None:
             thread.join()
             _run_hooks()
+        while _leaving:
+            _leaving.pop().join()
     except BaseException:
         _ending.given_up = True
         raise

@@ -22,6 +22,10 @@
 #     dummy, because the child's standard module will take it for its main thread.
 #   - A thread takes its own stand-in out when it ends. Nothing is left behind.
 #
+# The standard module takes the thread that first imports it for the main thread. Before 3.13, if that is a daemon thread
+# of ours that never ends, it waits for it at exit, for ever. So its list of what it waits for is put right when we meet
+# it. (Nothing can be done if nobody calls us after such an import.)
+#
 # Every private name is probed for; a missing one loses that nicety and nothing else. If the standard module is loaded
 # only after a plait thread has begun, the thread is entered when it next calls `start()` or `current_thread()`.
 
@@ -30,7 +34,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .._thread import get_ident
+from .._thread import get_ident, main_thread_ident
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -62,6 +66,13 @@ class _Neighbour:
         self.tried = False
         self.parked: dict[int, Any] = {}
         self.stand_in: Any = _stand_in_type(module.Thread)
+        self.wait_for_the_right_thread()
+
+    def wait_for_the_right_thread(self) -> None:
+        waited_for = getattr(self.module, "_shutdown_locks", None)
+        supposed_main = self.module.main_thread()
+        if isinstance(waited_for, set) and supposed_main.ident != main_thread_ident():
+            waited_for.discard(getattr(supposed_main, "_tstate_lock", None))
 
     def enter(self, thread: Thread) -> None:
         thread._mirrored = True

@@ -43,7 +43,7 @@ from .._thread import (
 from . import _standard
 from ._event import Event
 from ._excepthook import report
-from ._exit import arm, at_end_of_main_thread
+from ._exit import arm, at_end_of_main_thread, leaves
 from ._registry import alive, here, snapshot
 from ._trace import install as install_hooks
 
@@ -97,6 +97,7 @@ class _Course:
             alive.pop(id(thread), None)
             if thread._mirrored:
                 _standard.leave(thread)
+            leaves(thread)
 
     def _begins(self) -> bool:
         thread = self.thread
