@@ -196,7 +196,16 @@ assert isinstance(lock, t.lock) and isinstance(t.lock(), t.LockType)
 t.reset_lock(lock); t.reset_lock(rlock)
 assert t.get_ident() == t.main_thread_ident()
 t._local().x = 1
-t.Parker().unpark()
+assert not t.can_start_threads()
+parker = t.Parker()
+parker.unpark()
+assert parker.park() and not parker.park(0.01)
+try:
+    parker.park()
+except RuntimeError as error:
+    assert "one thread" in str(error), error
+else:
+    raise AssertionError("came back")
 assert t.WaitQueue().wake() == 0
 t.set_name("alone"); t._count(); t._shutdown()
 for start in (lambda: t.start_new_thread(int, ()), lambda: t.start_joinable_thread(int)):

@@ -99,6 +99,7 @@ def test_count_goes_up_and_down_with_threads():
 def test_this_is_the_main_interpreter():
     assert ours._is_main_interpreter()
     assert ours.daemon_threads_allowed()
+    assert ours.can_start_threads()
 
 
 def test_identifiers_are_of_the_thread_that_asks():

@@ -13,6 +13,8 @@
 #     been taken by then, and one wake-up too many is better than one too few.
 #   - unpark() never blocks, and may be called in a signal handler or finaliser, wherever that struck, also in the very
 #     thread that is inside park().
+#   - Where there is one thread and can be no other, park() without a token and without a timeout is an error: it would
+#     never end, and on Pyodide take the whole page with it.
 #   - A fork copies the token with the rest. A parker of a thread that stayed behind can be unparked; unpark() then tells
 #     that this woke nobody.
 #
@@ -45,13 +47,15 @@ from itertools import starmap
 from time import monotonic
 
 from ._after_fork import fork_generation
-from ._platform import TIMEOUT_MAX, allocate_lock
+from ._platform import TIMEOUT_MAX, allocate_lock, can_start_threads
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = ["Parker", "WaitQueue"]
+
+_accompanied = can_start_threads()
 
 
 class Parker:
@@ -86,18 +90,25 @@ class Parker:
         """Sleep until `unpark()` was called, at most *timeout* seconds; zero or less only looks.
 
         True if it was called, which is then forgotten. An exception of a signal handler ends the sleep, and the next
-        `park()` returns at once.
+        `park()` returns at once. RuntimeError where no other thread can exist, and it has not been called.
         """
         bell = self._bell
         try:
             if timeout is None:
-                return bell.acquire()
+                return bell.acquire() if _accompanied else self._park_alone()
             if 0 < timeout <= TIMEOUT_MAX:
                 return bell.acquire(True, timeout)
             return self._park_for(timeout)
         except BaseException:
             self.unpark()
             raise
+
+    def _park_alone(self) -> bool:
+        if not self._bell.acquire(False):
+            raise RuntimeError(
+                f"{self!r}: would wait for ever, for this platform has one thread; unpark() it before, or give a timeout"
+            )
+        return True
 
     def _park_for(self, timeout: float) -> bool:
         if timeout != timeout:

@@ -55,6 +55,7 @@ __all__ = [
     "_is_main_interpreter",
     "_local",
     "allocate_lock",
+    "can_start_threads",
     "daemon_threads_allowed",
     "error",
     "exit",
@@ -259,6 +260,18 @@ def _refuse(*_work: object) -> int:
 start_detached: Callable[..., int] = (
     interpreter_thread.start_new_thread if interpreter_thread.__name__ == "_thread" else _refuse
 )
+
+
+# Pyodide and WASI have the functions of POSIX threads, but nothing behind them.
+_hollow = getattr(getattr(sys, "thread_info", None), "name", None) == "pthread-stubs"
+
+
+def can_start_threads() -> bool:
+    """False where there is one thread, and it is known that there can be no other (Pyodide, WASI).
+
+    True elsewhere, which does not promise that the next start succeeds.
+    """
+    return start_detached is not _refuse and not _hollow
 
 
 def refusal(cause: RuntimeError) -> RuntimeError:
