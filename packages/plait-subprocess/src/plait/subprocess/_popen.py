@@ -241,7 +241,7 @@ class Popen:
             import warnings
 
             warnings.warn(
-                "bufsize=1 means lines, which only text mode has; using the default size", RuntimeWarning, 2
+                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
             )
             bufsize = -1
         request.started, request.opened = [], []

@@ -92,7 +92,8 @@ def check_output(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -
     for name in ("stdout", "check"):
         if name in kwargs:
             raise ValueError(
-                f"{name} is what check_output decides; use run(..., {name}=...) to decide it yourself"
+                f"{name} argument not allowed, it will be overridden by check_output; "
+                f"use run(..., {name}=...) to decide it yourself"
             )
     if "input" in kwargs and kwargs["input"] is None:
         wants_text = any(kwargs.get(name) for name in ("text", "encoding", "errors", "universal_newlines"))
