@@ -187,6 +187,16 @@ class Ugly(unittest.TestCase):
         pass
 
 
+class Waiting(unittest.TestCase):
+    def test_a_script_that_hangs(self):
+        script = "def stuck():\\n  import threading; threading.Event().wait()\\nstuck()"
+        done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", script], capture_output=True, text=True)
+        self.fail(done.stderr)
+
+    def test_next(self):
+        pass
+
+
 class Closed(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -239,6 +249,8 @@ EXPECTED = {
     "Ugly.test_d_interrupt": "crash",
     "Ugly.test_e_leak": "pass",
     "Ugly.test_f_passes_after_all": "pass",
+    "Waiting.test_a_script_that_hangs": "hang",
+    "Waiting.test_next": "pass",
     "Closed.test_one": "error",
     "Closed.test_two": "error",
     "Away.test_three": "skip",
@@ -296,6 +308,12 @@ def test_a_hang_is_told_with_its_stacks_and_its_children(life: Any) -> None:
     assert "in test_a_hang" in record.log
     assert "time.sleep(600)" in record.log
     assert record.last_line == f"hang: no end after 3 s ({MODULE}.Ugly.test_a_hang)"
+
+
+def test_a_hang_is_told_with_the_stacks_of_the_script_it_waited_for(life: Any) -> None:
+    record = life.records[f"{MODULE}.Waiting.test_a_script_that_hangs"]
+    assert "in test_a_script_that_hangs" in record.log
+    assert "in stuck" in record.detail
 
 
 def test_nothing_survives_a_hang_not_even_what_made_a_session_of_its_own(life: Any, sample: Sample) -> None:

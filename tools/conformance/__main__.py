@@ -110,6 +110,7 @@ class Run:
         self.console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 150)
         self.begun = time.monotonic()
         self.stop = threading.Event()
+        self.names = places.selected(options.what)
         self.listing = listed.read(options.data, places.PORTIONS)
         self.python = places.interpreter(options.python)
         self.build = options.build.absolute() / self.python.name
@@ -152,7 +153,7 @@ class Run:
             names = [name for names in places.TABLE.values() for name in names]
             self.baseline.shape = child.shape(self.host, names)
         found, missing = [], []
-        for name in places.selected(self.options.what):
+        for name in self.names:
             modules = self.baseline.shape.get(name.partition(".")[0], [])
             wanted = [m for m in modules if m.removeprefix("test.") == name or "." not in name]
             found += wanted

@@ -4,10 +4,12 @@
 # How a hang is told from slowness. The child says when each test begins, and each test has a deadline of its own. What
 # lies between tests (import, fixtures of classes and modules, the end of the process) has one too.
 #
-# What happens to a hang. The child is told to abort, upon which it writes the stack of each of its threads into its
-# log; then everything it started is killed, found by session, by parents and by a mark in the environment (as in
-# tests-integration/watched.py, whose look at /proc is used here), and the shared memory that they held is removed. The
-# test that was running is charged with it, and the rest of the module goes on in a new child. A crash likewise.
+# What happens to a hang. The child is asked to write the stack of each of its threads into its log. Then what it
+# started is aborted: often it waits for a script that has a stack to show, and tells that in the message of its
+# failure. Then it is aborted itself, and everything it started is killed, found by session, by parents and by a mark
+# in the environment (as in tests-integration/watched.py, whose look at /proc is used here), and the shared memory that
+# they held is removed. The test that was running is charged with it, and the rest of the module goes on in a new
+# child. A crash likewise.
 #
 # Every child has a session, a working folder and a TMPDIR of its own. The folder's path is short on purpose: sockets
 # with longer names than 107 characters do not exist.
@@ -140,6 +142,9 @@ class Child:
         self._log_at: int | None = 0
         self._since = time.monotonic()
         self._aborted = ""
+        self._afterwards: str | None = None
+        self._hung = 0.0
+        self._shared: set[str] = set()
         with open(self._log_path, "ab") as log:
             self._process = subprocess.Popen(
                 [str(host.python), str(INSIDE), str(self.folder / "plan")],
@@ -184,7 +189,11 @@ class Child:
 
     def _hear(self, event: dict[str, object]) -> None:
         kind, life = event.pop("event"), self._life
-        if kind == "start":
+        if self._aborted:
+            # The verdict stands. What the test says now that its children are gone may tell why.
+            if kind == "end" and event["id"] == self._current:
+                self._afterwards = str(event["detail"])
+        elif kind == "start":
             self._current = str(event["id"])
             self._log_at = event["log"]  # type: ignore[assignment]
         elif kind == "end":
@@ -233,19 +242,49 @@ class Child:
     def _abort(self) -> None:
         """The deadline has passed: have the stacks written down."""
         waited = self._limit()
+        self._hung = time.monotonic() - self._since
         where = "after the last test" if self._life.finished else (self._current or "between tests")
         family = "\n".join(f"  {p.pid} {p.state} {p.title[:200]}" for p in self._descendants())
         self._aborted = f"no end after {waited:.0f} s ({where})"
         if not self._host.loud:
             with open(self._log_path, "ab") as log:
                 log.write(f"\n=== {self._aborted}; its descendants:\n{family}\n=== its stacks:\n".encode())
+        self._signal(self._process.pid, signal.SIGCONT)
+        if self._catches(signal.SIGUSR1):
+            self._signal(self._process.pid, signal.SIGUSR1)
+            self._wait(0.3)
+        if self._life.finished:
+            return
+        descendants = self._descendants()
+        self._shared |= self._shared_memory([self._process.pid, *(process.pid for process in descendants)])
+        for process in descendants:
+            self._signal(process.pid, signal.SIGABRT)
+        self._wait(1.5)
+        if self._afterwards is None:
+            self._signal(self._process.pid, signal.SIGABRT)
+            self._wait(DUMPING)
+
+    def _signal(self, pid: int, signum: int) -> None:
         try:
-            os.kill(self._process.pid, signal.SIGCONT)
-            self._process.send_signal(signal.SIGABRT)
-            self._process.wait(DUMPING)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._listen()  # it may have ended just now
+            os.kill(pid, signum)
+        except ProcessLookupError:
+            pass  # it has just ended
+
+    def _catches(self, signum: int) -> bool:
+        """Whether a signal would be handled; otherwise it would kill."""
+        try:
+            status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
+        except OSError:
+            return False
+        caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
+        return caught is not None and bool(int(caught[1], 16) >> (signum - 1) & 1)
+
+    def _wait(self, seconds: float) -> None:
+        """Until it has ended, or the test that hung has: no longer than that."""
+        limit = time.monotonic() + seconds
+        while self._process.poll() is None and self._afterwards is None and time.monotonic() < limit:
+            time.sleep(0.02)
+            self._listen()
 
     def end(self) -> None:
         """Kill what is left of it, judge how it went, and remove its folder."""
@@ -260,10 +299,8 @@ class Child:
 
     def _kill(self) -> None:
         if self._process.poll() is None:
-            shared = self._shared_memory([self._process.pid])
+            self._shared |= self._shared_memory([self._process.pid])
             self._process.kill()
-        else:
-            shared = set()
         self._process.wait()
         limit = time.monotonic() + 5
         grace = time.monotonic() + (
@@ -271,7 +308,7 @@ class Child:
         )  # helpers see their pipes close, and go
         while left := self._descendants():
             if time.monotonic() > grace:
-                shared |= self._shared_memory([process.pid for process in left])
+                self._shared |= self._shared_memory([process.pid for process in left])
                 for process in left:
                     try:
                         os.kill(process.pid, signal.SIGKILL)
@@ -282,7 +319,7 @@ class Child:
                 self._life.notes.append(f"could not be killed: {names}")
                 break
             time.sleep(0.02)
-        for path in shared:
+        for path in self._shared:
             Path(path).unlink(missing_ok=True)
 
     def _descendants(self) -> list[watched.Process]:
@@ -330,7 +367,9 @@ class Child:
                 life.notes.append(f"ended with {described(code)} after its last test")
             return
         if self._aborted.startswith("no end"):
-            record = Record("hang", time.monotonic() - self._since, self._aborted)
+            record = Record("hang", self._hung, self._aborted)
+            if self._afterwards:
+                record.detail += f"\nonce its children were aborted:\n{self._afterwards}"
         else:
             record = Record("crash", time.monotonic() - self._since, self._aborted or described(code))
         record.log = self._log(self._log_at if self._current else 0, self._log_path.stat().st_size)

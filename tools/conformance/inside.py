@@ -177,10 +177,13 @@ def flatten(suite: object) -> list[object]:
 def prepare(resources: list[str]) -> None:
     """What the interpreter's own runner sets up before tests, as far as these tests need it."""
     import faulthandler
+    import signal
 
     from test import support
 
     faulthandler.enable(all_threads=True)
+    if hasattr(signal, "SIGUSR1"):  # asks for the stacks of a hang without ending it
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
     support.verbose = 0
     support.use_resources = list(resources)
     support.record_original_stdout(sys.stdout)
