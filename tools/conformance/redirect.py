@@ -27,7 +27,25 @@ The tests are found under their own names: `test.test_queue` and so on. Interpre
 `test._test_multiprocessing` without the packages that install its tests (3.11.7 and 3.12.1 of some distributions) get
 `test.test_multiprocessing_{fork,spawn,forkserver}.test_{processes,threads,manager,misc}` made at run time, in every
 child, too, under whichever implementation, the baseline included.
+
+A test that fails after it started threads leaves them behind: end the process that ran the tests by os._exit().
 """
+
+# How it works. Every part has its own module in redirecting/, which install() copies into the environment.
+#
+#   start-up        A .pth file (from 3.15 on a .start file) in site-packages. That is read under -I, -E and with an empty
+#                   environment, too, and costs one to two milliseconds. Nothing depends on variables or on the path.
+#   children.py     Children that would not read it (-S) have it put in front of their program.
+#   importing.py    `__import__` and `import_module` decide by the importer: tests and programs are redirected, the standard
+#                   library is not. sys.modules stays as it is. (A test that looks there for the name of a redirected
+#                   module does not find it, or finds the standard one. Those are the only tests that the redirect costs.)
+#   facades.py      What a redirected importer gets: the implementation's module under the standard name.
+#   placeholders.py What stands for a missing name while a test module is being imported.
+#   stand_ins.py    Private names that only set-up and tear-down of the tests use.
+#   made_futures.py Futures in a given state, which the tests make by writing private attributes.
+#   missing_tests.py Test packages that an interpreter left out.
+#
+# That it does no harm is shown by a pass-through: with it, the results have to be those of the baseline, test by test.
 
 from __future__ import annotations
 

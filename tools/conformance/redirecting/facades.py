@@ -99,7 +99,8 @@ class Facade(ModuleType):
         return [] if self.redirect_target is None else dir(self.redirect_target)
 
     def __repr__(self) -> str:
-        return f"<facade of {self.redirect_stands_for!r} before {self.redirect_target!r}>"
+        what = "nothing" if self.redirect_target is None else self.redirect_target.__name__
+        return f"<module {self.redirect_stands_for!r}, redirected to {what}>"
 
 
 def look_up(facade: Facade, name: str, frame: FrameType) -> Any:
