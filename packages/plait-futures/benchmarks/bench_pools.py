@@ -121,7 +121,7 @@ def thread_pools(impl, n):
     yield
 
 
-def bare_threads(_, n, workers=WORKERS):
+def bare_threads(_, n):
     """Calls that go through a queue written in C, with no future."""
     calls, values = queue.SimpleQueue(), queue.SimpleQueue()
 
@@ -130,7 +130,7 @@ def bare_threads(_, n, workers=WORKERS):
             function, *arguments = call
             values.put(function(*arguments))
 
-    crew = [threading.Thread(target=work) for _ in range(workers)]
+    crew = [threading.Thread(target=work) for _ in range(WORKERS)]
     for worker in crew:
         worker.start()
     yield
@@ -439,7 +439,7 @@ WORKLOADS = [
         "run": partial(submit_all, start=partial(threads, workers=8)),
         "floor": 4,
         "goal": 5.5,
-        "bound": ("bare SimpleQueue, no futures", partial(bare_threads, workers=8)),
+        "bound": BARE_QUEUE,
         "at_most": 50_000,
         **THREADS,
     },
