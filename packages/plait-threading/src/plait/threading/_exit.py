@@ -72,12 +72,12 @@ register_after_fork(_ending, _begin_anew)
 # Handles of ended threads, in a sub-interpreter; the latest LEAVING_KEPT. A guess: more will not be leaving at a time.
 _leaving: list[Any] = []
 LEAVING_KEPT = 200
-_in_sub_interpreter = not _is_main_interpreter()
+in_sub_interpreter = not _is_main_interpreter()
 
 
 def leaves(thread: Thread) -> None:
-    """A thread has nothing left to do that Python code could see."""
-    if _in_sub_interpreter and not thread._daemon:
+    """In a sub-interpreter: a thread has nothing left to do that Python code could see."""
+    if not thread._daemon:
         _leaving.append(thread._handle)
         del _leaving[:-LEAVING_KEPT]
 

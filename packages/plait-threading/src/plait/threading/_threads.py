@@ -43,8 +43,9 @@ from .._thread import (
 from . import _standard
 from ._event import Event
 from ._excepthook import report
-from ._exit import arm, at_end_of_main_thread, leaves
+from ._exit import arm, at_end_of_main_thread, in_sub_interpreter, leaves
 from ._registry import alive, here, snapshot
+from ._trace import hooks_for_threads
 from ._trace import install as install_hooks
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 # Names need not be unique, so it does not matter if two threads of a free-threaded build get the same number.
 _next_number = count(1).__next__
 _modules = sys.modules
+_daemons_allowed = daemon_threads_allowed()
 _inherit_context = bool(getattr(sys.flags, "thread_inherit_context", False))
 
 
@@ -97,7 +99,8 @@ class _Course:
             alive.pop(id(thread), None)
             if thread._mirrored:
                 _standard.leave(thread)
-            leaves(thread)
+            if in_sub_interpreter:
+                leaves(thread)
 
     def _begins(self) -> bool:
         thread = self.thread
@@ -110,7 +113,8 @@ class _Course:
             alive[id(thread)] = thread
             if "threading" in _modules:
                 _standard.enter(thread)
-            install_hooks()
+            if hooks_for_threads:
+                install_hooks()
             if thread._tell_system:
                 _name_in_system(thread._name)
             thread._began = True
@@ -269,12 +273,12 @@ class Thread:
             gate = allocate_lock()
             gate.acquire()
             arm()
-            if "threading" in _modules:
+            if "threading" in _modules and not here.thread._mirrored:
                 current_thread()
             self._attended.append(True)
             alive[id(self)] = self
             # Always a daemon to the interpreter, where it allows that: joining at exit is our own (see _exit.py).
-            start_joinable_thread(_Course(self, gate, context), self._handle, daemon_threads_allowed())
+            start_joinable_thread(_Course(self, gate, context), self._handle, _daemons_allowed)
             self._ident = self._handle.ident
             known = gate.acquire(True, PATIENCE)
         except BaseException as error:
@@ -455,7 +459,7 @@ class Thread:
 
 
 def _permit_daemon() -> None:
-    if not daemon_threads_allowed():
+    if not _daemons_allowed:
         raise RuntimeError("daemon threads are disabled in this (sub)interpreter; use daemon=False")
 
 

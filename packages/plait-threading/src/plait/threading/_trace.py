@@ -2,7 +2,7 @@
 #
 # Trace and profile functions for threads to come, and for those that run.
 #
-# They are kept in two lists of one, read by every new thread before it runs anything of the user's. A new thread also
+# They are kept in one dictionary, read by every new thread before it runs anything of the user's. A new thread also
 # takes what was given to the standard module's functions of the same names, if that is loaded and ours were not used:
 # debuggers and coverage measurement know only those.
 
@@ -14,28 +14,35 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the i
 if TYPE_CHECKING:
     from typing import Any
 
-_trace: list[Any] = [None]
-_profile: list[Any] = [None]
+# By the name of the function in `sys`; only what is set.
+hooks_for_threads: dict[str, Any] = {}
+
+
+def _keep(name: str, func: Any) -> None:
+    if func is None:
+        hooks_for_threads.pop(name, None)
+    else:
+        hooks_for_threads[name] = func
 
 
 def settrace(func: Any) -> None:
     """Have ``sys.settrace(func)`` called in every thread started from now on, before its `run()`. None ends that."""
-    _trace[0] = func
+    _keep("settrace", func)
 
 
 def gettrace() -> Any:
     """What `settrace` was given last, or None."""
-    return _trace[0]
+    return hooks_for_threads.get("settrace")
 
 
 def setprofile(func: Any) -> None:
     """Have ``sys.setprofile(func)`` called in every thread started from now on, before its `run()`. None ends that."""
-    _profile[0] = func
+    _keep("setprofile", func)
 
 
 def getprofile() -> Any:
     """What `setprofile` was given last, or None."""
-    return _profile[0]
+    return hooks_for_threads.get("setprofile")
 
 
 def settrace_all_threads(func: Any) -> None:
@@ -60,7 +67,5 @@ def setprofile_all_threads(func: Any) -> None:
 
 def install() -> None:
     """In a new thread: what it is to be traced and profiled by."""
-    if _trace[0] is not None:
-        sys.settrace(_trace[0])
-    if _profile[0] is not None:
-        sys.setprofile(_profile[0])
+    for name, func in [*hooks_for_threads.items()]:
+        getattr(sys, name)(func)
