@@ -231,7 +231,12 @@ def leave(code: int) -> None:
     sys.exit(code)
 
 
-@scenario("ML3", "exitcode is an int once join() has returned, in every thread", warm=one_process)
+@scenario(
+    "ML3",
+    "exitcode is an int once join() has returned, in every thread",
+    deadline=60,
+    warm=one_process,
+)
 def exit_code_after_join(impl: Impl) -> None:
     seen: list[Any] = []
 
