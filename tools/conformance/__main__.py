@@ -137,7 +137,11 @@ class Run:
 
     def environment(self, implementation: str) -> Path:
         siblings = None if self.options.live else self.options.siblings
-        return places.place(self.python, implementation, self.build, siblings).python
+        begun = time.monotonic()
+        made = places.place(self.python, implementation, self.build, siblings)
+        if made.fresh:
+            self.say(f"environment for {implementation}: {time.monotonic() - begun:.0f} s")
+        return made.python
 
     def timed(self, what: str, function: Callable[[], Any]) -> Any:
         begun = time.monotonic()
@@ -256,6 +260,8 @@ class Run:
             if data is None:
                 raise places.PlaceError(f"{module} has no result yet in {self.result_file}; run it first")
             outcome.seconds[module] = data["seconds"]
+            for fixture, why in data["fixtures"].items():
+                outcome.fixtures[module][fixture] = child.Record("error", 0.0, why)
             for test, had in data["tests"].items():
                 record = child.Record(had["outcome"], had["seconds"], had["why"])
                 outcome.results[module][test] = trial.Result(record, had["unsteady"])
@@ -294,14 +300,16 @@ class Run:
             else figures.write_details(sheets, self.build / f"{self.options.impl}-failures")
         )
         shown = [one for one in sheets if one.rows or not self.options.pattern]
+        if self.options.pattern and not shown:
+            raise places.PlaceError(f"no test that passes on the baseline has {self.options.pattern!r} in it")
         problems = [] if self.options.pattern else self.problems_of_patterns(modules)
         broken = any(one.broken for one in sheets) or bool(problems)
         took = time.monotonic() - self.begun
         title = f"{self.options.impl} on {self.python.name} ({self.python.version})"
         text = self.build / f"{self.options.impl}.txt"
-        with text.open("w", encoding="utf-8") as file:
-            for console in (self.console, Console(file=file, width=150)):
-                figures.listing_of(shown, console, details, limit=40 if console is self.console else 10_000)
+        with open(os.devnull if self.options.pattern else text, "w", encoding="utf-8") as file:
+            for console, limit in ((self.console, 40), (Console(file=file, width=150), 10_000)):
+                figures.listing_of(shown, console, details, limit)
                 for problem in problems:
                     console.print(problem, style="bold red", highlight=False, markup=False, soft_wrap=True)
                 console.print()
@@ -327,7 +335,8 @@ class Run:
             f"{figures.percent(totals.figure)} of what passes with the standard modules passes with "
             f"{self.options.impl}; {figures.percent(totals.adjusted)} without the exclusions. {took:.0f} s in all."
         )
-        self.say(f"{text} and {self.result_file.name} beside it")
+        if not self.options.pattern:
+            self.say(f"{text} and {self.result_file.name} beside it")
         return 1 if broken else 0
 
     def go(self) -> int:

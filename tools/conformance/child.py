@@ -74,7 +74,8 @@ class Record:
         if self.detail.startswith(f"{self.outcome}: "):
             return self.detail  # it was this line already
         if self.outcome in ("skip", "hang"):
-            return f"{self.outcome}: {self.detail}".strip().splitlines()[0].rstrip(": ")
+            first = (self.detail.strip() or "no reason").splitlines()[0]
+            return f"{self.outcome}: {first.partition(' (')[0] if self.outcome == 'hang' else first}"
         lines = [line for line in self.detail.splitlines() if line.strip() and not line.startswith("[")]
         # Messages may have several lines; what begins at the margin after the last frame is the exception itself.
         outdented = [n for n, line in enumerate(lines) if re.match(r"[A-Za-z_][\w.]*(:|$)", line)]

@@ -125,10 +125,10 @@ def sources(*files: Path) -> str:
 
 @dataclass
 class Place:
-    """An environment that is ready, and what tells it from others."""
+    """An environment that is ready, and whether it had to be made."""
 
     python: Path
-    identity: str
+    fresh: bool
 
 
 def place(python: Interpreter, implementation: str, build: Path, siblings: Path | None) -> Place:
@@ -146,7 +146,7 @@ def place(python: Interpreter, implementation: str, build: Path, siblings: Path 
     stamp_file = folder / "made-from"
     inside = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if stamp_file.exists() and stamp_file.read_text() == identity:
-        return Place(inside, identity)
+        return Place(inside, fresh=False)
     wheelhouse.environment(folder, str(python.executable))
     filled: str | Path
     if implementation == "plait" and siblings is None:
@@ -162,7 +162,7 @@ def place(python: Interpreter, implementation: str, build: Path, siblings: Path 
             filled = redirect.sabotaged(build / "sabotaged-modules", filled)
     redirect.install(folder, filled)
     stamp_file.write_text(identity)
-    return Place(inside, identity)
+    return Place(inside, fresh=True)
 
 
 def _live(folder: Path) -> Path:
