@@ -28,6 +28,8 @@
 #   - Since 3.11 CPython looks for signals only after calls, at backward jumps and at the start of functions. A `for` over
 #     a `map` calls C code without a call instruction, and stores what it returned in the very next one: in
 #     `for answer in map(release, (lock,)): break` there is nowhere to strike between the release and the note of it.
+#     (An RLock can be asked afterwards whether this thread owns it; so only letting go of it has to be noted, because of
+#     how often it was held.)
 #   - 3.10 and PyPy look more often. There, what has to happen together is put into one call of C code:
 #     `happened += starmap(call, ONCE)` calls it and notes the answer in a list. That works everywhere, but makes wait()
 #     and notify() between two threads slower than the standard ones.
@@ -100,6 +102,7 @@ class Condition:
         "_enter",
         "_exit",
         "_is_owned",
+        "_knows_owner",
         "_letting_go",
         "_lock",
         "_of_what",
@@ -147,10 +150,11 @@ class Condition:
             # A lock that can be held several times over says how to let go of it altogether, and take it back as often.
             self._release_save: Callable[..., Any] = lock._release_save
             self._acquire_restore: Callable[..., Any] = lock._acquire_restore
-            self._restores = True
+            self._restores = self._knows_owner = True
             self._letting_go: Any = _rlock_release_save
             self._of_what: tuple[Any] = (lock,)
             return
+        self._knows_owner = False
         leave = getattr(lock, "__exit__", None)
         self._enter = getattr(lock, "__enter__", acquire)
         self._exit = (lambda *_exception: release()) if leave is None else leave
@@ -210,8 +214,11 @@ class Condition:
                 rung = bell.acquire(True, timeout)
             else:
                 rung = bell.acquire(False)
-            for back in map(self._acquire_restore, (saved,) if self._restores else BLOCKING):  # noqa: B007
-                break
+            if self._knows_owner:
+                self._acquire_restore(saved)
+            else:
+                for back in map(self._acquire_restore, (saved,) if self._restores else BLOCKING):  # noqa: B007
+                    break
             if not rung:
                 try:
                     del bells[bell]
@@ -219,7 +226,7 @@ class Condition:
                     rung = True
             return rung
         except BaseException:
-            if saved is not NOTHING and back is NOTHING:
+            if saved is not NOTHING and (not self._is_owned() if self._knows_owner else back is NOTHING):
                 self._regain([saved], [])
             if bells.pop(bell, None) is None and saved is not NOTHING:
                 self._ring(1)
