@@ -137,7 +137,8 @@ def place(python: Interpreter, implementation: str, build: Path, siblings: Path 
     *siblings* are the constraints that pin our wheels; without them the sources of this tree are used as they lie.
     """
     folder = build / implementation
-    own = sources(HERE / "redirect.py", *sorted((HERE / "redirecting").glob("*.py")))
+    redirecting = [HERE / "redirect.py", HERE / "implementations.py", *sorted(HERE.glob("redirecting/*.py"))]
+    own = sources(*redirecting)
     ours = ""
     if implementation == "plait":
         stamp = siblings.with_name("built-from") if siblings else None
