@@ -188,8 +188,8 @@ class Thread:
     ``sys.flags.thread_inherit_context`` says so).
 
     Differs from `threading.Thread`: `result()`, and ``join(reraise=True)``; `start()` raises if the new thread dies
-    before it has begun, where the standard one waits for ever, and starting and joining is faster. Ends of threads are
-    waited for through the interpreter's own handles, also where `join()` comes from several threads or is interrupted.
+    before it has begun, where the standard one waits for ever. Ends of threads are waited for through the
+    interpreter's own handles, also where `join()` comes from several threads or is interrupted.
     """
 
     _handle: Any = None
