@@ -341,6 +341,13 @@ def test_standing_in_the_queue_for_a_core_is_not_held_against_anyone() -> None:
     assert found.middle == pytest.approx(2)
 
 
+def test_sleep_counts_for_a_single_thread_and_its_queue_does_not() -> None:
+    slept = rounds(*[3.0] * 20, share=0.2, queued=1 / 3)
+    found = stats.compare(slept, rounds(*[1.0] * 20, share=0.2), False, True)
+    assert found.clock == "without queues"
+    assert found.middle == pytest.approx(2)
+
+
 def test_few_blocks_or_wide_ones_are_noisy() -> None:
     assert math.isinf(stats.compare(rounds(*[1.0] * 10), rounds(*[1.0] * 10), False).width)
     wild = stats.compare(rounds(*[1.0] * 40), rounds(*[1.0, 1.0, 2.0, 2.0] * 10), False)

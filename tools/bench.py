@@ -19,7 +19,8 @@
 #     it in the JSON. One disturbed block in three changes nothing.
 #   - Other programs are kept out by the clock. A single thread's time on the wall is work, sleep, or standing in the queue
 #     for a core, and Linux tells how long it stood there. If work and queue are all of it, no one slept, and CPU time is
-#     what the round would have taken alone: it is used. If not (a child or a lock is waited for), the wall's time is.
+#     what the round would have taken alone: it is used. If not (a child or a lock is waited for), the wall's time is; less
+#     the queue if the workload says that there is but one thread, which sleeps at times.
 #   - Threads that take turns (`hand_over`) run on one core, in rounds of 20 ms, which hold several of the 5 ms that a
 #     thread may keep the GIL. There one of them is always running, so CPU time is theirs, too; but their queues overlap,
 #     so it is used only if some round of each had the core for itself, or if it agrees with the wall's. Afterwards come

@@ -109,13 +109,16 @@ def row(area: str, workload: Workload, answer: Mapping[str, Any], same: bool) ->
     )
     (_, base), *others = taken.items()
     ours = [*free.values()][:2]
-    ratios = {label: stats.compare(base, rounds, workload.hand_over) for label, rounds in others}
-    by_cpu = ratios[about["rival"]].clock == "cpu"
+    ratios = {
+        label: stats.compare(base, rounds, workload.hand_over, workload.one_thread)
+        for label, rounds in others
+    }
+    by_cpu = ratios[about["rival"]].clock != "wall"
     return Row(
         **about,
         status=MEASURED,
         rounds=len(base),
-        per_second=1 / stats.median([each.cpu if by_cpu else each.wall for each in base]),
+        per_second=1 / stats.median([each.undisturbed if by_cpu else each.wall for each in base]),
         ratios=ratios,
         free=stats.compare(ours[0], ours[1], False) if ours else None,
         bound=workload.bound[0] if workload.bound else "",

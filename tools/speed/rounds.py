@@ -110,7 +110,7 @@ def measure(
     """The rounds. The second ones are of hand-overs that are free to use all cores; other workloads have none."""
     if not workload.hand_over:
         warm_up(contestants, workload, now)
-        return in_turn(contestants, seconds, rounds, now), {}
+        return in_turn(contestants, seconds, rounds, now, one_thread=workload.one_thread), {}
     with on_one_core():
         warm_up(contestants, workload, now)
         pinned = in_turn(contestants, seconds, rounds, now, one_core=True)
@@ -135,6 +135,7 @@ def in_turn(
     rounds: int | None,
     now: Callable[[str], object],
     one_core: bool = False,
+    one_thread: bool = False,
     patient: bool = True,
 ) -> Rounds:
     """A B B A A B B A ... with any number of contestants."""
@@ -156,6 +157,6 @@ def in_turn(
             return taken
         elif count >= look:
             look = count + count // 8
-            width = stats.compare(first, second, one_core).width
+            width = stats.compare(first, second, one_core, one_thread).width
             if (spent > seconds and width < BLURRED) or (count >= WANTED and width < CLEAR):
                 return taken

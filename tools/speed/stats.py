@@ -61,8 +61,17 @@ def median(values: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def compare(theirs: Sequence[Round], ours: Sequence[Round], one_core: bool) -> Ratio:
-    """By processor time where that may stand for the time on the wall, else by the latter."""
+def compare(
+    theirs: Sequence[Round], ours: Sequence[Round], one_core: bool, one_thread: bool = False
+) -> Ratio:
+    """By processor time where that may stand for the time on the wall, else by the latter.
+
+    *one_thread*: there is certainly only one, so what it stood in the queue can be taken from the time on the wall.
+    """
+    if one_thread:
+        return _ratio(
+            [each.undisturbed for each in theirs], [each.undisturbed for each in ours], "without queues"
+        )
     wall = _ratio([each.wall for each in theirs], [each.wall for each in ours], "wall")
     if any(each.cpu <= 0 for each in (*theirs, *ours)):
         return wall

@@ -29,6 +29,8 @@
 #               Otherwise n is chosen for each contestant such that a round takes some 30 ms.
 #   at_most     the largest n that makes sense (as many cancellations as there are events)
 #   hand_over   True if threads that take turns are what is timed (ping-pong): see bench.py for what follows
+#   one_thread  True if one thread does all of the work but sleeps at times (sched): its time in the queue for a core, when
+#               other programs are busy, can then be left out exactly
 #   peers       names of the PEERS that this workload is for; all, if left out
 #   note        a few words to print beside the figures
 #   deadline    seconds after which the whole workload counts as hung, where the usual ones do not do
@@ -68,6 +70,7 @@ class Workload:
     n: int | None = None
     at_most: int | None = None
     hand_over: bool = False
+    one_thread: bool = False
     peers: tuple[str, ...] | None = None
     note: str = ""
     deadline: float | None = None
