@@ -55,7 +55,7 @@ def test_the_examples_are_true(name):
 
 
 # What the documentation of 3.15 has, and what that of 3.7 had in addition.
-DOCUMENTED = [
+DOCUMENTED = (
     "Barrier",
     "BoundedSemaphore",
     "BrokenBarrierError",
@@ -90,7 +90,7 @@ DOCUMENTED = [
     "settrace_all_threads",
     "stack_size",
     "synchronized_iterator",
-]
+)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

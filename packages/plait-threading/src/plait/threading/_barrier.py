@@ -198,7 +198,7 @@ class Barrier:
             if not current.verdict:
                 if timeout is None:
                     bell.acquire()
-                elif not (bell.acquire(True, timeout) if timeout > 0 else bell.acquire(False)):
+                elif not (bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)):
                     if current.break_up():
                         self._break_after(current)
                     else:

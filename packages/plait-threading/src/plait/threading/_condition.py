@@ -210,10 +210,10 @@ class Condition:
                 break
             if timeout is None:
                 rung = bell.acquire()
-            elif timeout > 0:
-                rung = bell.acquire(True, timeout)
-            else:
+            elif timeout <= 0:
                 rung = bell.acquire(False)
+            else:
+                rung = bell.acquire(True, timeout)
             if self._knows_owner:
                 self._acquire_restore(saved)
             else:
@@ -248,10 +248,10 @@ class Condition:
             let_go += starmap(self._release_save, ONCE)
             if timeout is None:
                 rung = bell.acquire()
-            elif timeout > 0:
-                rung = bell.acquire(True, timeout)
-            else:
+            elif timeout <= 0:
                 rung = bell.acquire(False)
+            else:
+                rung = bell.acquire(True, timeout)
             back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
             if not rung:
                 try:

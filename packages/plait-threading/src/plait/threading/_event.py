@@ -92,7 +92,7 @@ class Event:
             elif timeout is None:
                 answer = bell.acquire()
             else:
-                answer = bell.acquire(True, timeout) if timeout > 0 else bell.acquire(False)
+                answer = bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)
             bells.pop(bell, None)
             return answer
         except BaseException:

@@ -143,6 +143,11 @@ class _concurrent_tee:  # noqa: N801 - the standard module's name
         self._source = source
         self._cell = cell
 
+    @property
+    def lock(self) -> Any:
+        """What the copies take turns by when one of them needs a new item."""
+        return self._source._lock
+
     def __iter__(self) -> _concurrent_tee:
         return self
 

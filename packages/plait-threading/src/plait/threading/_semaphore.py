@@ -140,10 +140,12 @@ class Semaphore:
     def _wait(self, timeout: float | None) -> bool:
         if timeout is None:
             deadline = None
+        elif timeout <= 0:
+            return False
         elif timeout > 0:
             deadline = monotonic() + timeout
         else:
-            return False
+            raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
         slip = _Slip()
         bell = allocate_lock()
         bell.acquire()
