@@ -19,8 +19,6 @@
 
 from __future__ import annotations
 
-from functools import wraps
-
 from .._thread import RLock, register_after_fork, reset_lock
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -100,6 +98,8 @@ def synchronized_iterator(func: Callable[..., Iterable[Any]]) -> Callable[..., s
     >>> list(numbers(3))
     [0, 1, 2]
     """
+
+    from functools import wraps  # which most programs need, but not all
 
     @wraps(func)
     def inner(*args: Any, **kwargs: Any) -> serialize_iterator:
