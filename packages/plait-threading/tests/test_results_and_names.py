@@ -225,3 +225,16 @@ def test_stack_size_is_that_of_threads_to_come():
             ours.stack_size(5)
     finally:
         ours.stack_size(old)
+
+
+def test_a_thread_of_somebody_else_may_start_threads():
+    results = []
+
+    def work():
+        results.append(started(Thread(target=lambda: "made", daemon=True)).result(10))
+        results.append(ours.current_thread().name)
+
+    foreign = standard.Thread(target=work, name="foreign")
+    foreign.start()
+    foreign.join(10)
+    assert results == ["made", "foreign"]

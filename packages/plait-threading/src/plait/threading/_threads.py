@@ -273,7 +273,7 @@ class Thread:
             gate = allocate_lock()
             gate.acquire()
             arm()
-            if "threading" in _modules and not here.thread._mirrored:
+            if "threading" in _modules:
                 current_thread()
             self._attended.append(True)
             alive[id(self)] = self
