@@ -64,7 +64,7 @@ def test_a_named_lock_does_what_its_plain_twin_does(kind, watching):
             assert lock.release() is None
             assert not lock.locked()
             with lock as entered:
-                assert entered is True
+                assert entered
                 assert lock.locked()
             with pytest.raises(RuntimeError):
                 lock.release()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 IMPORTS = {
@@ -156,6 +158,7 @@ def test_a_daemon_thread_that_first_imports_the_standard_module_does_not_hold_up
     assert (done.returncode, done.out, done.err) == (0, "the end\n", "")
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="has no sub-interpreters")
 def test_a_sub_interpreter_waits_for_threads_that_are_still_leaving(run_script):
     done = run_script(
         """

@@ -77,8 +77,9 @@ def test_there_is_no_result_before_the_start_nor_of_threads_of_others():
     thread = standard.Thread(target=lambda: adopted.append(ours.current_thread()))
     thread.start()
     thread.join()
-    with pytest.raises(RuntimeError, match="no result"):
-        adopted[0].result(10)
+    # PyPy notices the end of such a thread only when it collects garbage.
+    with pytest.raises((RuntimeError, TimeoutError), match="no result|has not ended"):
+        adopted[0].result(10 if sys.implementation.name == "cpython" else 0.1)
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="counts references")

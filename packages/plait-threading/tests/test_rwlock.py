@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plait.threading import Event, RWLock, Thread
+from plait.threading import TIMEOUT_MAX, Event, RWLock, Thread
 
 
 class Actor:
@@ -208,7 +208,7 @@ def test_timeouts_are_checked_as_those_of_a_lock():
         with pytest.raises(ValueError, match="non-negative"):
             side.acquire(timeout=-2)
         with pytest.raises(OverflowError, match="too large"):
-            side.acquire(timeout=1e12)
+            side.acquire(timeout=TIMEOUT_MAX * 2)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")

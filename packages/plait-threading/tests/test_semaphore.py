@@ -374,5 +374,5 @@ def test_what_is_no_number_is_no_timeout(make):
             held = Thread(target=waits.acquire)  # else there is nothing to wait for
             held.start()
             held.join()
-        with pytest.raises(ValueError, match=r"(?i)nan"):
+        with pytest.raises((ValueError, OverflowError), match="nan|NaN|large"):  # PyPy finds it too large
             wait(timeout=float("nan"))

@@ -155,7 +155,7 @@ def _meet(module: Any) -> _Neighbour:
 
 def enter(thread: Thread) -> None:
     """Make the standard module know the calling thread as *thread*."""
-    module = _modules.get(_NAME)
+    module: Any = _modules.get(_NAME)
     if _neighbour is None or _neighbour.module is not module:
         module = loaded()
         if module is None:
