@@ -130,6 +130,35 @@ def test_submit_from_an_exit_callback_is_refused_and_does_not_hang(script, kind)
     assert "refused" in result.stdout or "done 2" in result.stdout
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pool_that_has_no_worker_yet_starts_none_from_an_exit_callback(script, kind):
+    """Nobody would join it. The callback is registered before anything of ours is: it runs after our own exit."""
+    path = script("""
+        p = pool()
+        made.append(p)
+    """)
+    with open(path, encoding="utf-8") as file:
+        program = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(TOO_LATE + program)
+    result = run(path, kind)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "refused cannot schedule new futures: the interpreter is shutting down\n"
+
+
+TOO_LATE = """
+import atexit
+made = []
+def too_late():
+    for p in made:
+        try:
+            p.submit(work, 1)
+        except RuntimeError as error:
+            say("refused", error)
+atexit.register(too_late)
+"""
+
+
 @pytest.mark.parametrize("kind", METHODS)
 def test_ctrl_c_ends_program_and_workers_quietly(script, kind):
     path = script("""

@@ -350,6 +350,15 @@ print(process.exitcode)
     assert f"Can't get attribute '{name}'" in result.stderr
 
 
+def test_what_a_context_started_starts_its_own_children_in_the_same_way(ctx):
+    here, there = ctx.Pipe()
+    process = started(ctx, targets.tell_start_method, there, mp.__name__)
+    there.close()
+    assert here.recv() == ctx.get_start_method()
+    process.join(20)
+    assert process.exitcode == 0
+
+
 def test_start_method_is_chosen_once(script):
     result = script(
         """

@@ -19,6 +19,10 @@ def sleep_for_ever(*args):
     time.sleep(600)
 
 
+def tell_start_method(conn, package):
+    conn.send(importlib.import_module(package).get_start_method())
+
+
 def report(conn, package, *args, **kwargs):
     mp = importlib.import_module(package)
     conn.send(
@@ -71,8 +75,7 @@ def echo(conn):
         conn.send(obj)
 
 
-def send_large_and_die(conn, size):
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
+def send_large(conn, size):
     conn.send_bytes(b"x" * size)
 
 

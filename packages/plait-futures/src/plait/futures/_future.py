@@ -313,7 +313,9 @@ class Future(Generic[T]):
             self._call_back(callbacks)
 
     def _ended_already(self) -> BaseException:
-        return invalid_state(f"{self!r} has an outcome already; a future is finished only once")
+        return invalid_state(
+            f"{self._state}: {self!r} has an outcome already; a future is finished only once"
+        )
 
     def _finish(self, result: Any, exception: BaseException | None) -> list[Any] | None:
         """End the future and wake its waiters: the callbacks to run, or None if it had ended before."""

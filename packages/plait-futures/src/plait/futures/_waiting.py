@@ -166,7 +166,7 @@ def as_completed(fs: Iterable[Future[T]], timeout: float | None = None) -> Itera
     """
     end = None if timeout is None else monotonic() + timeout
     futures = set(fs)
-    return _in_order_of_completion(futures, len(futures), end, timeout)
+    return _in_order_of_completion(futures, len(futures), end)
 
 
 def _get_in_time(ready: SimpleQueue[Any], end: float) -> Any:
@@ -182,9 +182,7 @@ def _get_in_time(ready: SimpleQueue[Any], end: float) -> Any:
         return ready.get(True, max(0.0, end - monotonic()))
 
 
-def _in_order_of_completion(
-    waiting: set[Any], total: int, end: float | None, timeout: float | None
-) -> Iterator[Future[Any]]:
+def _in_order_of_completion(waiting: set[Any], total: int, end: float | None) -> Iterator[Future[Any]]:
     ready: SimpleQueue[Any] = SimpleQueue()
     put = ready.put
     later = []
@@ -207,9 +205,7 @@ def _in_order_of_completion(
                 try:
                     future = _get_in_time(ready, end)
                 except Empty:
-                    raise timed_out(
-                        f"{len(waiting)} of {total} futures did not finish within {timeout} seconds"
-                    ) from None
+                    raise timed_out(f"{len(waiting)} (of {total}) futures unfinished") from None
             waiting.discard(future)
             # Handed over without keeping it: `later` is empty again by the time the caller has it.
             later.append(future)

@@ -376,6 +376,12 @@ def _enter(process: BaseProcess, watch: int, method: str) -> None:
     clear = getattr(atexit, "_clear", None)
     if _forked and clear is not None:
         clear()  # those were the parent's
+    chosen = getattr(process, "_start_method", None)
+    if chosen is not None:
+        # Started by a context of its own: its children are started in the same way unless they say otherwise.
+        from .context import _default_context
+
+        _default_context.set_start_method(chosen, force=True)
     _detach_stdin()
 
 
