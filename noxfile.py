@@ -59,6 +59,7 @@ PINS = {
         "peers",
     )
 }
+PYODIDES = ("0.29.5", "314.0.7")  # Python 3.13 and 3.14
 DIST = ROOT / "dist"
 SIBLINGS = DIST / "siblings.txt"
 INTEGRATION = ROOT / "tests-integration"
@@ -305,6 +306,26 @@ def conformance(session: nox.Session) -> None:
         external=True,
         interrupt_timeout=20,
         terminate_timeout=10,
+    )
+
+
+@nox.session(python=False)
+@nox.parametrize("release", [nox.param(release, id=release) for release in PYODIDES])
+def pyodide(session: nox.Session, release: str) -> None:
+    """Where no thread can be started: the wheels in Pyodide, under Node (skipped without node and npm)."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        session.skip("node and npm are not installed")
+    build(session)
+    folder = ROOT / "build" / "pyodide" / release
+    folder.mkdir(parents=True, exist_ok=True)
+    session.run(
+        *("npm", "install", "--silent", "--no-save", "--prefix", str(folder), f"pyodide@{release}"),
+        external=True,
+    )
+    programs = INTEGRATION / "programs"
+    session.run(
+        *("node", str(programs / "in_pyodide.mjs"), str(folder), str(DIST), str(programs / "in_pyodide.py")),
+        external=True,
     )
 
 
