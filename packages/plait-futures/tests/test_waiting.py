@@ -8,6 +8,7 @@ import gc
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -164,6 +165,36 @@ def test_as_completed_takes_linear_time():
         assert min(seconds(20_000), seconds(20_000)) < 40 * max(seconds(2_000), 0.001)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("finished", [0, 1, 2, 5])
+def test_as_completed_does_not_keep_what_it_has_yielded(finished):
+    futures = [Future() for _ in range(5)]
+    for future in futures[:finished]:
+        future.set_result(None)
+    references = []
+    future = None
+    iterator = as_completed(futures)
+    for n in range(5):
+        if n >= finished:
+            next(future for future in futures if not future.done()).set_result(None)
+        future = next(iterator)
+        futures.remove(future)
+        references.append(weakref.ref(future))
+        del future
+        gc.collect()
+        assert [reference() for reference in references] == [None] * (n + 1)
+
+
+def test_as_completed_does_not_keep_the_only_one_that_is_done_at_once():
+    future = Future()
+    future.set_result(None)
+    iterator = as_completed([future])
+    gone = weakref.ref(future)
+    assert next(iterator) is future
+    del future
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_callback_that_blocks_does_not_keep_wait_waiting():

@@ -191,6 +191,7 @@ def _in_order_of_completion(waiting: set[Any], total: int, end: float | None) ->
             if future.done():
                 waiting.remove(future)
                 later.append(future)
+        future = None  # the last one of them may be the first that is yielded
         early, later = later, []
         while early:
             yield early.pop()

@@ -38,6 +38,7 @@ import os
 import select
 import time
 from collections import deque
+from io import BytesIO
 
 from .._thread import RLock, register_after_fork, reset_lock
 from . import _inherit
@@ -59,10 +60,8 @@ _NARROW = 0x7FFFFFFF
 _ATOMIC = min(getattr(select, "PIPE_BUF", 512), 4096)
 # Up to here copying the payload behind its header is cheaper than handing the kernel two buffers.
 _JOIN = 16384
-# No single read asks for more: the buffer is allocated before the first byte is here.
-_READ_MAX = 1 << 20
-# A message that says it is longer than this has to prove it before it gets more memory.
-_TRUSTED = 64 << 20
+# No single read asks for more: the buffer is allocated before the first byte is here. What a pipe holds.
+_READ_MAX = 65536
 # poll() takes milliseconds in a C int.
 _LONGEST_POLL = 86400.0
 
@@ -342,7 +341,7 @@ class Connection:
             first = self._read_some(fd, min(size, _READ_MAX))
             if len(first) == size:
                 return first
-        if size <= 65536:
+        if size <= _READ_MAX:
             pieces = [first]
             left = size - len(first)
             while left:
@@ -350,26 +349,17 @@ class Connection:
                 pieces.append(piece)
                 left -= len(piece)
             return b"".join(pieces)
-        whole = bytearray(first)
-        while len(whole) < size:
-            # Memory is taken as the bytes come in: the length alone may be a lie.
-            self._read_more(fd, whole, min(size - len(whole), max(_TRUSTED, len(whole))))
-        return bytes(whole)
-
-    def _read_more(self, fd: int, whole: bytearray, size: int) -> None:
-        filled = len(whole)
-        whole.extend(bytes(size))
-        with memoryview(whole) as view:
-            while filled < len(view):
-                self._check_still_open()
-                try:
-                    count = os.readv(fd, [view[filled:]])
-                except BlockingIOError:
-                    self._await(fd, select.POLLIN)
-                    continue
-                if not count:
-                    raise EOFError(f"{self!r}: the other end was closed")
-                filled += count
+        # Memory is taken as the bytes come in: the length alone may be a lie. In small pieces, whose memory is at hand
+        # for the next; and the value of a BytesIO is its buffer. A second megabyte, or one that is first filled with
+        # zeros, costs more than the transfer.
+        whole = BytesIO()
+        whole.write(first)
+        left = size - len(first)
+        while left:
+            piece = self._read_some(fd, min(left, _READ_MAX))
+            whole.write(piece)
+            left -= len(piece)
+        return whole.getvalue()
 
     def _read_some(self, fd: int, size: int) -> bytes:
         while True:
