@@ -78,7 +78,7 @@ def test_there_is_no_result_before_the_start_nor_of_threads_of_others():
     thread.start()
     thread.join()
     # PyPy notices the end of such a thread only when it collects garbage.
-    with pytest.raises((RuntimeError, TimeoutError), match="no result|has not ended"):
+    with pytest.raises((RuntimeError, TimeoutError), match=r"no result|has not ended"):
         adopted[0].result(10 if sys.implementation.name == "cpython" else 0.1)
 
 

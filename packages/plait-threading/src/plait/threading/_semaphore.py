@@ -30,6 +30,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import starmap
 from time import monotonic
 
 from .._thread import allocate_lock, fork_generation
@@ -43,16 +44,21 @@ if TYPE_CHECKING:
 # Without the GIL, finding a dictionary empty takes no lock and so orders nothing; see `_nobody_waits`.
 _UNORDERED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 _TOKEN = (None,)
+ONCE: Any = ((),)  # for starmap: one call, without arguments
 
 
 class _Slip:
     """What a waiter has been handed, and in which process it waits."""
 
-    __slots__ = ("generation", "token")
+    __slots__ = ("generation", "left", "token", "took")
 
     def __init__(self) -> None:
         self.generation = fork_generation()
         self.token = False
+        # A token that the waiter took itself; whether it was still in its place when it left. Notes, for when the
+        # exception of a signal handler strikes: they are made by the C code that does the thing.
+        self.took: list[None] = []
+        self.left: list[_Slip | None] = []
 
 
 class Semaphore:
@@ -155,20 +161,20 @@ class Semaphore:
             place[bell] = slip
             while True:
                 try:
-                    del tokens[-1]
+                    slip.took += starmap(tokens.pop, ONCE)
                 except IndexError:
                     pass
                 else:
-                    return self._leave(place, bell, slip, True)
+                    return self._leave(place, bell, slip)
                 if deadline is None:
                     bell.acquire()
                 elif not bell.acquire(True, max(0, deadline - monotonic())):
-                    return self._leave(place, bell, slip, False)
+                    return self._leave(place, bell, slip)
                 if slip.token:
                     return True
                 if bell not in place:
                     try:
-                        del tokens[-1]
+                        slip.took += starmap(tokens.pop, ONCE)
                     except IndexError:
                         # Overtaken; not a second time.
                         slip.generation = fork_generation()
@@ -177,13 +183,16 @@ class Semaphore:
                     else:
                         return True
         except BaseException:
-            if self._leave(place, bell, slip, False):
+            if self._leave(place, bell, slip):
                 self.release()
             raise
 
-    def _leave(self, place: dict[Any, _Slip], bell: Any, slip: _Slip, has_one: bool) -> bool:
+    def _leave(self, place: dict[Any, _Slip], bell: Any, slip: _Slip) -> bool:
         """Stop waiting, with a token taken or without; say whether there is one to go home with."""
-        if place.pop(bell, None) is None:
+        has_one = bool(slip.took)
+        if not slip.left:
+            slip.left += starmap(place.pop, ((bell, None),))
+        if slip.left[0] is None:
             # Struck off by somebody who is about to ring, or has rung.
             if slip.token or (place is self._front and slip.generation == fork_generation()):
                 if has_one:
@@ -191,7 +200,7 @@ class Semaphore:
                 return True
             if not has_one:
                 try:
-                    del self._tokens[-1]
+                    slip.took += starmap(self._tokens.pop, ONCE)
                 except IndexError:
                     pass
                 else:
