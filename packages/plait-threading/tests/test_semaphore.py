@@ -382,3 +382,6 @@ def test_what_is_no_number_is_no_timeout(make):
             held.join()
         with pytest.raises((ValueError, OverflowError), match=r"nan|NaN|large"):  # PyPy finds it too large
             wait(timeout=float("nan"))
+        if isinstance(waits, Condition):
+            with pytest.raises((ValueError, OverflowError), match=r"nan|NaN|large"):
+                waits.wait_for(lambda: False, float("nan"))

@@ -286,10 +286,10 @@ class Condition:
         while not (answer := predicate()):
             if deadline is None:
                 self.wait()
-            elif (left := deadline - monotonic()) > 0:
-                self.wait(left)
-            else:
+            elif (left := deadline - monotonic()) <= 0:
                 break
+            else:
+                self.wait(left)
         return answer
 
     def notify(self, n: int = 1) -> None:
