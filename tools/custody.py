@@ -8,7 +8,8 @@
 #
 #   - It is the subreaper of the program's descendants, so an orphan, however often it forked and whatever session,
 #     environment and title it gave itself, becomes our child and is found by the chain of parents. Where the kernel has no
-#     subreaper, the session and a mark in the environment find most.
+#     subreaper, the session and a mark in the environment find most. A chain of forks whose every link ends at once is
+#     over before /proc can be read to its end; but the kernel still says that we have a child.
 #   - It has a /dev/shm of its own, an empty file system mounted in a name space of its own, so what is in there afterwards
 #     is the program's and nobody else's. Where the system does not permit that, segments are noted while some process of
 #     the program has them mapped, by a look every fifth of a second; a segment that nobody keeps that long may escape then.
@@ -19,7 +20,7 @@
 # killed. The same befalls a program that has written its result but does not exit within EXIT_GRACE.
 #
 # Our standard input is a life line: when it ends, because whoever started us was interrupted or killed, the program is
-# ended too.
+# ended too, and its folder is removed.
 """Run one command with a deadline and tell what it leaves behind."""
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ import os
 import re
 import resource
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -57,6 +60,14 @@ _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 
 def libc() -> Any:
     return ctypes.CDLL(None, use_errno=True)
+
+
+def signal_name(number: int) -> str:
+    """Most of the real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def become_subreaper() -> bool:
@@ -221,6 +232,31 @@ class Custody:
                 return
             os.waitpid(found.si_pid, 0)
 
+    def _unseen(self) -> bool:
+        """Whether there is a child that was not seen. Only the kernel's word that there is none at all denies it."""
+        if not self.subreaper:
+            return False
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
+
+    def _catch(self) -> None:
+        """Kill children as they turn up, quicker than /proc can be read as a whole."""
+        children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+        limit = time.monotonic() + 0.5
+        while self._unseen() and time.monotonic() < limit:
+            try:
+                found = children.read_text(encoding="ascii")
+            except OSError:
+                return  # this kernel does not tell
+            # What has ended is a zombie until we reap it: its number is nobody else's.
+            for pid in found.split():
+                self._signal(int(pid), signal.SIGKILL)
+            self._child.poll()
+            self._reap()
+
     def left_behind(self, grace: float) -> list[Process]:
         """What still lives after the program's end. A zombie counts if its parent is among it: nobody else can reap it."""
         limit = time.monotonic() + grace
@@ -229,8 +265,12 @@ class Custody:
             family = [process for process in self.family() if process.pid != self._child.pid]
             living = {process.pid for process in family if process.state not in "ZX"}
             left = [process for process in family if process.pid in living or process.parent in living]
-            if not left or time.monotonic() > limit:
-                return left
+            unseen = not left and self._unseen()
+            if not (left or unseen):
+                return []
+            if time.monotonic() > limit:
+                quick = Process(0, os.getpid(), 0, "R", 0, "that forks and ends before it can be looked at")
+                return [quick] if unseen else left
             time.sleep(0.02)
 
     def kill(self) -> None:
@@ -242,7 +282,10 @@ class Custody:
                 self._signal(process.pid, signal.SIGKILL)
             self._child.poll()
             self._reap()
-            if not living or time.monotonic() > limit:
+            unseen = not living and self._unseen()
+            if unseen:
+                self._catch()
+            if not (living or unseen) or time.monotonic() > limit:
                 break
             time.sleep(0.01)
         self._child.wait(5)
@@ -272,7 +315,9 @@ class Custody:
         elif ended != "abandoned":
             self.dump()
         self.kill()
-        if ended != "abandoned":
+        if ended == "abandoned":
+            shutil.rmtree(self.temporary.parent, ignore_errors=True)
+        else:
             left += self.files()
         return {
             "ended": ended,

@@ -44,6 +44,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import custody
+
 ROOT = Path(__file__).resolve().parent.parent
 INTEGRATION = ROOT / "tests-integration"
 CUSTODY = Path(__file__).resolve().with_name("custody.py")
@@ -182,10 +186,13 @@ class Runner:
                 answer = json.loads(result.read_text(encoding="utf-8"))
             except FileNotFoundError:
                 answer = None
-        return self.judge(case, json.loads(told), answer, log)
+        account = (
+            json.loads(told) if told else {"ended": "unguarded", "code": None, "left": [], "exact": True}
+        )
+        return self.judge(case, account, answer, log)
 
     def _in_custody(self, options: list[str], command: list[str]) -> str:
-        """The account as text. Its standard input is the life line that `stop` cuts."""
+        """The account as text, nothing if its guardian died. Its standard input is the life line that `stop` cuts."""
         with self._lock:
             if self._stopped:
                 raise KeyboardInterrupt
@@ -209,9 +216,34 @@ class Runner:
             for stream in (guardian.stdin, guardian.stdout):
                 if stream is not None:
                     stream.close()
-        if code:
+        if not code:
+            return told
+        self._end_orphans()
+        if code > 0:
             raise RuntimeError(f"the guardian of {command[-3]} ended with {code}")
-        return told
+        return ""
+
+    def _end_orphans(self) -> None:
+        """Kill what a guardian that was killed leaves: it came to us, who are its subreaper."""
+        limit = time.monotonic() + 10
+        with self._lock:  # nobody starts a guardian meanwhile
+            while time.monotonic() < limit:
+                everything = [process for process in custody.processes() if process.state not in "ZX"]
+                guarded = {guardian.pid for guardian in self._running}
+                below = {process.pid for process in everything if process.parent == os.getpid()} - guarded
+                grown = True
+                while grown:
+                    children = {process.pid for process in everything if process.parent in below} - guarded
+                    grown = not children <= below
+                    below |= children
+                if not below:
+                    return
+                for pid in below:
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                        os.waitpid(pid, 0)
+                    except (ProcessLookupError, ChildProcessError):
+                        continue  # it has just gone, or is another's child, and will be ours
 
     def stop(self) -> None:
         with self._lock:
@@ -225,7 +257,9 @@ class Runner:
         """Put together what the scenario said of itself and what its guardian saw."""
         ended, code = account["ended"], account["code"]
         left = [*(answer["left"] if answer else []), *account["left"]]
-        if answer is None:
+        if ended == "unguarded":
+            outcome, note, seconds = "error", "its guardian was killed", 0.0
+        elif answer is None:
             outcome, note, seconds = (
                 "wrong",
                 f"its process {_ending(code)} before it returned",
@@ -269,7 +303,7 @@ def _where(log: Path) -> str:
 
 def _ending(code: int) -> str:
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        return f"was killed by {custody.signal_name(-code)}"
     return f"ended with exit code {code}"
 
 
@@ -439,6 +473,7 @@ def main() -> int:
         console.print(text.append(f"{verdict.seconds:6.1f} s"), highlight=False)
 
     begun = time.monotonic()
+    custody.become_subreaper()
     runner = Runner(options.impl, logs)
     try:
         verdicts = run_all(runner, chosen, options.repeat, max(1, options.jobs), say)
