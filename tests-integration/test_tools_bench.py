@@ -81,7 +81,7 @@ WORKLOADS = [
 """
 
 HARMFUL = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 
 AREA, STANDARD, PLAIT = "sched", "counts_slowly", "counts_fast"
 
@@ -113,7 +113,36 @@ def fine(impl, n):
         impl.Counter().count()
     yield
 
+def takes_no_time(impl, n):
+    yield
+    yield 0.0
+
+def takes_no_number(impl, n):
+    yield
+    yield float("nan")
+
+def signalled(impl, n):
+    os.kill(os.getpid(), signal.SIGRTMIN + 3)  # has no name
+    yield
+
+def hides(impl, n):
+    # Two forks, a session and an environment of its own, and no parent.
+    if not os.fork():
+        os.setsid()
+        if not os.fork():
+            with open(os.environ["BENCH_TEST_PIDS"], "a") as file:
+                print(os.getpid(), file=file)
+            os.execve(sys.executable, [sys.executable, "-S", "-c", "import time; time.sleep(60)"], {})
+        os._exit(0)
+    os.wait()
+    raise ValueError("something is left")
+    yield
+
 WORKLOADS = [
+    {"name": "takes no time", "run": takes_no_time},
+    {"name": "takes no number", "run": takes_no_number},
+    {"name": "signalled", "run": signalled},
+    {"name": "hides", "run": hides},
     {"name": "raises", "run": raises},
     {"name": "leaves", "run": leaves},
     {"name": "hangs", "run": hangs, "deadline": 2.5},
@@ -240,6 +269,10 @@ def test_one_that_raises_dies_or_hangs_is_said_and_the_run_goes_on(harmful: Run)
     assert said["hangs"][0] == "hung"
     assert "in hangs" in said["hangs"][1]  # with file and line, by faulthandler
     assert "second yield" in said["yields once"][1]
+    assert "took 0.0 s" in said["takes no time"][1]
+    assert "took nan s" in said["takes no number"][1]
+    assert said["signalled"][0] == "died"
+    assert "signal 37" in said["signalled"][1]
     assert said["bench_wrong.py"] == (
         "failed",
         "WorkloadError: bench_wrong.py does not say STANDARD; tools/speed/workloads.py says what it is",
@@ -252,7 +285,7 @@ def test_one_that_raises_dies_or_hangs_is_said_and_the_run_goes_on(harmful: Run)
 
 def test_what_a_hung_workload_started_is_ended(harmful: Run) -> None:
     pids = [int(line) for line in harmful.pids.read_text().split()]
-    assert pids
+    assert len(pids) == 2
     deadline = time.monotonic() + 10
     while alive := [pid for pid in pids if running(pid)]:
         assert time.monotonic() < deadline, f"still there: {alive}"
@@ -332,6 +365,22 @@ def test_who_sleeps_is_judged_by_the_clock_on_the_wall() -> None:
     for one_core in (False, True):
         found = stats.compare(busy, sleepy, one_core)
         assert (found.clock, found.middle) == ("wall", 0.5)
+
+
+def test_who_sleeps_in_some_rounds_only_is_judged_by_the_clock_on_the_wall() -> None:
+    busy = rounds(*[1.0] * 24)
+    now_and_then = [*rounds(*[1.0] * 16), *rounds(*[9.0] * 8, share=0.1)]
+    assert stats.compare(busy, now_and_then, False).clock == "wall"
+    mostly = [*rounds(1.0, 1.0), *rounds(*[2.0] * 22, share=0.5)]
+    found = stats.compare(busy, mostly, True)
+    assert (found.clock, found.middle) == ("wall", 0.5)
+
+
+def test_a_core_that_both_had_to_share_is_not_held_against_one() -> None:
+    crowded = rounds(1.0, *[2.0] * 11, share=0.95)[:1] + rounds(*[2.0, 3.0] * 6, share=0.5)[1:]
+    twice = [stats.Round(each.wall * 2, each.cpu * 2) for each in crowded]
+    found = stats.compare(twice, crowded, True)
+    assert (found.clock, found.middle) == ("cpu", 2.0)
 
 
 def test_standing_in_the_queue_for_a_core_is_not_held_against_anyone() -> None:

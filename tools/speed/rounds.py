@@ -7,6 +7,7 @@ Why it is done this way, bench.py explains.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,8 @@ def one(contestant: Contestant) -> stats.Round:
             raise WorkloadError(f"{contestant.run!r} ended before its second yield") from None
         finally:
             gc.enable()
+        if measured is not None and not 0 < measured < math.inf:
+            raise WorkloadError(f"{contestant.run!r} says that it took {measured} s")
         wall += ended - started if measured is None else measured
         cpu += busied - busy if measured is None else 0.0
         queued += queued_for() - before

@@ -16,6 +16,12 @@ AWAKE = (0.9, 1.1)
 #: Of fewer blocks no interval can be sure: the chance that all lie on one side of the true median is above 5 %.
 FEWEST = 6
 
+#: How many more rounds of one of two may be short of work, of all of them, before it must have slept there.
+DOZED = 0.2
+
+#: By how much more one of two may be off its core, in the middle of rounds taken in turn, before it must have slept.
+SLEPT = 1.25
+
 #: By how much the ratios by two clocks may miss each other and still be said to agree.
 AGREED = 0.05
 
@@ -77,10 +83,15 @@ def compare(
         return wall
     cpu = _ratio([each.cpu for each in theirs], [each.cpu for each in ours], "cpu")
     if not one_core:
-        return cpu if _awake(theirs) and _awake(ours) else wall
+        # Whatever else may stop a process (the host took the core) stops neighbours in time alike.
+        alike = abs(_dozed(theirs) - _dozed(ours)) <= DOZED
+        return cpu if alike and _awake(theirs) and _awake(ours) else wall
     # The queues of several threads overlap, so they cannot be subtracted. But a round that had the core for itself shows
-    # whether there is any sleep; and where none had, ratios that agree are no worse for it.
-    alone = all(max(each.cpu / each.wall for each in side) >= AWAKE[0] for side in (theirs, ours))
+    # whether there is any sleep; and where none had, ratios that agree are no worse for it. One that sleeps in most rounds
+    # and not in all is shown by the other, whose rounds in between meet the same crowd.
+    shares = [[each.cpu / each.wall for each in side] for side in (theirs, ours)]
+    middle = sorted(map(median, shares))
+    alone = all(max(share) >= AWAKE[0] for share in shares) and middle[1] <= SLEPT * middle[0]
     agreed = wall.low * (1 - AGREED) <= cpu.middle <= wall.high * (1 + AGREED)
     return cpu if alone or agreed else wall
 
@@ -88,6 +99,11 @@ def compare(
 def _awake(rounds: Sequence[Round]) -> bool:
     """Whether a single thread did nothing but work and stand in a queue for a core."""
     return AWAKE[0] <= median([(each.cpu + each.queued) / each.wall for each in rounds]) <= AWAKE[1]
+
+
+def _dozed(rounds: Sequence[Round]) -> float:
+    """In what part of its rounds a single thread was neither at work nor in a queue for some of the time."""
+    return sum(each.cpu + each.queued < AWAKE[0] * each.wall for each in rounds) / len(rounds)
 
 
 def _ratio(theirs: Sequence[float], ours: Sequence[float], clock: str) -> Ratio:

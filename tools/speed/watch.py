@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import Any
+
+from custody import become_subreaper, processes, signal_name
 
 TOOLS = Path(__file__).resolve().parent.parent
 MARKER = "PLAIT_BENCH_CHILD"
@@ -21,6 +24,8 @@ MARKER = "PLAIT_BENCH_CHILD"
 def run(orders: dict[str, Any], path: list[Path]) -> dict[str, Any]:
     """Let a child carry out *orders*; its answer, or what became of it. *path* goes in front of its sys.path."""
     mark = uuid.uuid4().hex
+    become_subreaper()
+    before = descendants()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         files = {"answer": str(folder / "answer"), "turn": str(folder / "turn")}
@@ -50,6 +55,7 @@ def run(orders: dict[str, Any], path: list[Path]) -> dict[str, Any]:
             finally:
                 end_all(child.pid, mark)
                 child.wait()
+                end_orphans(before)
             said.seek(0)
             words = said.read().decode("utf-8", "replace")
         turn = Path(files["turn"]).read_text().strip() if Path(files["turn"]).exists() else ""
@@ -61,7 +67,7 @@ def run(orders: dict[str, Any], path: list[Path]) -> dict[str, Any]:
                 "reason": f"not done within {orders['deadline']:.0f} s{_where(words)}",
             }
         else:
-            how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+            how = f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
             last = words.strip().splitlines()[-1:] or [""]
             answer = {"status": "died", "reason": f"{how} {last[0][:120]}".strip()}
         return {"turn": turn, **answer}
@@ -71,6 +77,31 @@ def _where(words: str) -> str:
     """The first place in a workload file that faulthandler saw a thread at."""
     found = re.search(r'File "[^"]*?(bench_\w+\.py)", line (\d+) in (\S+)', words)
     return f", at {found[1]}:{found[2]} in {found[3]}" if found else ""
+
+
+def descendants() -> set[tuple[int, int]]:
+    """All that live below this process, by id and start time."""
+    if not os.path.isdir("/proc/self"):
+        return set()
+    everything = [process for process in processes() if process.state not in "ZX"]
+    below, grown = {os.getpid()}, True
+    while grown:
+        children = {process.pid for process in everything if process.parent in below}
+        grown = not children <= below
+        below |= children
+    return {process.identity for process in everything if process.pid in below - {os.getpid()}}
+
+
+def end_orphans(before: set[tuple[int, int]]) -> None:
+    """Kill what came to us, who are its subreaper, since *before*: whatever environment and session it gave itself."""
+    limit = time.monotonic() + 10
+    while (left := descendants() - before) and time.monotonic() < limit:
+        for pid, _ in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                continue  # it has just gone, or its parent has to go first
 
 
 def end_all(pid: int, mark: str) -> None:
