@@ -351,6 +351,13 @@ def test_a_name_that_nothing_answers_to_is_an_error(tmp_path: Path) -> None:
     assert "no scenario answers to Q9" in watched.run(*words(tmp_path, "Q9"), env=env, code=2).out
 
 
+def test_a_file_that_could_not_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
+    more = ("--json", str(tmp_path / "nowhere" / "verdicts"))
+    ended = watched.run(*words(tmp_path, *more), env=package(tmp_path, GOOD), code=2)
+    assert "nowhere/verdicts: its folder does not exist" in ended.err
+    assert not (tmp_path / "logs").exists()
+
+
 # ------------------------------------------------------------------------------------------ when it is ended itself
 
 ENDLESS = (

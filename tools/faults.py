@@ -1,24 +1,33 @@
 # SPDX-License-Identifier: MIT
-# The faults instrument: scenarios of what goes wrong with concurrent programs, against plait or the standard modules.
+# The faults instrument. What a scenario is stands in tests-integration/faults/scenario.py. Here each runs in a process of
+# its own, in custody (tools/custody.py), which ends it at its deadline and counts what it leaves.
 #
-#   nox -s faults -- [--impl plait|stdlib] [--repeat N] [--json FILE] [--list] [NAME...]
-#
-# A NAME is a row (Q1), an area (Q), a scenario (put_in_a_handler) or a pattern of them (*_in_a_handler).
-#
-# What a scenario is stands in tests-integration/faults/scenario.py. Here each runs in a process of its own, in custody
-# (tools/custody.py), which ends it at its deadline and counts what it leaves. The outcomes:
-#
-#   ok      it did what the row asks for, and left nothing behind
-#   wrong   it did something else, which the note tells, or its process died, or something was left
-#   hang    it did not end by its deadline, or its process did not exit afterwards; the log has all stacks
-#   absent  plait does not have yet what the scenario needs, or this system cannot show what it is about
-#   error   the scenario itself is broken: an exception that it does not expect
-#
-# The exit code. With plait it is 1 unless all are ok or absent, or wrong where the interpreter itself is (*hopeless*). With
-# the standard modules it is 1 if a scenario whose row claims that they fail on this Python is not seen to fail, be it
-# because the claim is wrong or because the scenario is blunt: an instrument that cannot be seen to find the fault would
-# prove nothing when it finds none in plait. Only wrong and hang bear a claim out; what is left over, or an error, does not.
-"""Run black-box scenarios of hangs, losses and leaks against plait or against the standard modules."""
+# Why the standard modules have to fail where a row says so: an instrument that cannot be seen to find the fault would prove
+# nothing when it finds none in plait. Only wrong and hang bear a claim out; what is left over, or an error, does not.
+"""Scenarios of hangs, losses and leaks, run as black boxes against plait or against the standard modules.
+
+    python3 tools/run.py faults                                  everything, on 3.11 and on 3.13
+    python3 tools/run.py faults -p 3.12 -- --list                what there is
+    python3 tools/run.py faults -p 3.12 -- Q MP1 '*_at_exit'     an area, a row, scenarios by a pattern of their names
+    python3 tools/run.py faults -p 3.12 -- --impl stdlib Q       the same with the standard modules
+
+A row is one known fault of the standard modules (Q1), its letters are the area: T threads, Q queues, D schedulers,
+S subprocesses, MP pools, MQ queues and connections of processes, ML their locks, MS shared memory, MM managers,
+MF start methods, F futures. A row may have several scenarios. [R] marks those whose fault has been reproduced with the
+standard modules, [R <3.14] only on such Pythons. What comes of a scenario:
+
+    ok      it did what the row asks for, and left nothing behind
+    wrong   it did something else, which the note tells, or its process died, or something was left
+    hang    it did not end by its deadline, or its process did not exit afterwards; the log has all stacks
+    absent  plait does not have yet what the scenario needs, or this system cannot show what it is about
+    error   the scenario itself is broken: an exception that it does not expect
+
+With plait the run fails unless all are ok or absent, or wrong because of this interpreter, which is then said. With the
+standard modules it fails if one that is marked [R] for this Python is not seen to fail ("but [R]"), or is an error. Below
+the table stands a line for each reason to fail, with the scenario's log: traceback, stacks, and what it printed.
+
+Ends with 0, or 1 when the run fails, 2 for a wrong call, 130 after Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -425,7 +434,11 @@ def busyness() -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="nox -s faults --", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python3 tools/run.py faults --",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="row, area, module, scenario, or a pattern of them"
     )
@@ -437,8 +450,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--logs", type=Path, help="folder for what scenarios print (default: build/faults/...)"
     )
-    parser.add_argument("--package", default="faults", help="the package that holds the scenarios")
-    return parser.parse_args()
+    parser.add_argument(
+        "--package", default="faults", help="the package that holds the scenarios (default: faults)"
+    )
+    options = parser.parse_args()
+    if options.json and not options.json.absolute().parent.is_dir():
+        parser.error(f"{options.json}: its folder does not exist")
+    return options
 
 
 def main() -> int:
