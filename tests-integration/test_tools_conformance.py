@@ -113,6 +113,16 @@ def test_a_pattern_that_matches_nothing_is_told_once_all_pythons_it_names_are_kn
     assert list(listing.unmatched("queue", {**known, "3.12": ["test_queue.A.x"]}, ["3.11", "3.12"])) == []
 
 
+def test_a_pattern_that_matches_nothing_so_far_is_noted_until_all_pythons_are_known() -> None:
+    listing = listing_of(ENTRY)
+    known = {"3.11": ["test_queue.B.x"]}
+    (note,) = listing.unsettled("queue", known, ["3.11", "3.12"])
+    assert note.endswith("'test_queue.A.*' matches no test on 3.11; 3.12 not tried yet")
+    assert list(listing.unsettled("queue", {"3.11": ["test_queue.A.x"]}, ["3.11", "3.12"])) == []
+    assert list(listing.unsettled("queue", {**known, "3.12": []}, ["3.11", "3.12"])) == []
+    assert list(listing.unsettled("queue", {}, ["3.11", "3.12"])) == []
+
+
 def test_the_data_files_of_this_repository_are_well_formed() -> None:
     listed.read(ROOT / "tests-integration" / "conformance", places.PORTIONS)
 
@@ -437,6 +447,16 @@ def test_a_listed_test_that_passes_fails_the_run() -> None:
     assert not judged(f"{ENTRY}unsteady = true\n", {"test_queue.A.x": "pass"}).broken
 
 
+def test_the_last_line_says_why_the_run_fails() -> None:
+    sheet = judged(ENTRY, {"test_queue.A.x": "pass", "test_queue.B.x": "fail", "test_queue.B.y": "hang"})
+    assert (
+        figures.closing(sheet, []) == "=== not as expected: 2 failed and not listed, 1 listed, but passed ==="
+    )
+    sheet = judged(ENTRY, {"test_queue.A.x": "fail", "test_queue.B.x": "pass"})
+    assert figures.closing(sheet, []) == "=== as expected ==="
+    assert "pattern" in figures.closing(sheet, ["queue.toml:1: it matches no test"])
+
+
 def test_exclusions_leave_the_second_figure_and_what_is_missing_does_not() -> None:
     outcomes = {"test_queue.A.x": "fail", "test_queue.B.x": "pass"}
     excluded = judged(ENTRY.replace('"missing"', '"private"'), outcomes)
@@ -528,3 +548,9 @@ def test_a_wrong_word_is_answered_with_the_right_ones(tmp_path: Path) -> None:
     code, _, said = conformance(tmp_path, "queues")
     assert code == 2
     assert "'queues' is neither a package nor a test module; there are thread, threading, queue," in said
+
+
+def test_a_result_that_could_not_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
+    code, _, said = conformance(tmp_path, "queue", "--json", str(tmp_path / "nowhere" / "result.json"))
+    assert code == 2
+    assert "nowhere/result.json: its folder does not exist" in said

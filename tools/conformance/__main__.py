@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """How far plait can stand in for the standard modules: the interpreter's own tests, run in place, against plait.
 
-    nox -s conformance -p 3.11                       everything on one Python (a first run also makes the baseline)
-    nox -s conformance -p 3.11 -- queue sched        packages (plait-queue), test modules (test_queue) or parts of one
-    nox -s conformance -p 3.11 -- queue -k 'Simple*' only tests with this in their identity
-    nox -s conformance -p 3.11 -- --test test_queue.QueueTest.test_basic     one test alone, its output as it comes
-    nox -s conformance -p 3.11 -- queue --propose    and write the unlisted failures down as entries for a data file
+    python3 tools/run.py conformance -p 3.11             everything (the first run on a Python also makes the baseline);
+                                                         without -p: on every Python that is installed
+    ... -p 3.11 -- queue sched                           packages (plait-queue), test modules (test_queue), parts of one
+    ... -p 3.11 -- queue -k 'Simple*'                    only tests with this in their identity
+    ... -p 3.11 -- --test test_sched.TestCase.test_enter one test alone, its output as it comes
+    ... -p 3.11 -- queue --propose                       and write the unlisted failures down as entries for a data file
 
 Every test runs with the standard modules first: the baseline, kept in build/conformance/PYTHON/baseline.json until the
 interpreter or the runner changes (it may be copied from another checkout). The figure is what passes on both sides,
 divided by what passes on the baseline. `tests-integration/conformance/PORTION.toml` lists what is not expected to
 pass; how an entry is written stands at the top of tools/conformance/listed.py. The run fails when a test fails that
-is not listed, when a listed one passes, and when a pattern matches nothing.
+is not listed, when a listed one passes, and when a pattern matches nothing. (A pattern for several Pythons is only a
+note until all of them have a baseline: it may be meant for another one.)
 
 How to work through failures (triage):
 
@@ -65,7 +67,7 @@ BUILD = places.ROOT / "build" / "conformance"
 
 def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="nox -s conformance --",
+        prog="python3 tools/run.py conformance --",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -99,7 +101,10 @@ def arguments(words: list[str]) -> argparse.Namespace:
     inner.add_argument(
         "--build", type=Path, default=BUILD, help="folder for environments, baselines and results"
     )
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if options.json and not options.json.absolute().parent.is_dir():
+        parser.error(f"{options.json}: its folder does not exist")
+    return options
 
 
 class Run:
@@ -267,19 +272,21 @@ class Run:
                 outcome.results[module][test] = trial.Result(record, had["unsteady"])
         return outcome
 
-    def problems_of_patterns(self, modules: list[str]) -> list[str]:
-        """Patterns that match nothing, of those packages whose modules were all run."""
+    def problems_of_patterns(self, modules: list[str]) -> tuple[list[str], list[str]]:
+        """Patterns that match nothing, and those that match nothing so far, of packages whose modules were all run."""
         known: dict[str, dict[str, list[str]]] = {}
         for file in self.build.parent.glob("*/baseline.json"):
             for module, tests in trial.known_tests(file).items():
                 portion = places.portion_of(module.removeprefix("test."))
                 known.setdefault(portion, {}).setdefault(file.parent.name, []).extend(tests)
         problems: list[str] = []
+        unsettled: list[str] = []
         for portion, names in places.TABLE.items():
             wanted = [module for name in names for module in self.baseline.shape.get(name, [])]
             if set(wanted) <= set(modules) and portion in known:
                 problems += self.listing.unmatched(portion, known[portion], workspace.SUPPORTED)
-        return problems
+                unsettled += self.listing.unsettled(portion, known[portion], workspace.SUPPORTED)
+        return problems, unsettled
 
     def report(self, modules: list[str], missing: list[str], outcome: trial.Outcome) -> int:
         sheets = [
@@ -302,7 +309,7 @@ class Run:
         shown = [one for one in sheets if one.rows or not self.options.pattern]
         if self.options.pattern and not shown:
             raise places.PlaceError(f"no test that passes on the baseline has {self.options.pattern!r} in it")
-        problems = [] if self.options.pattern else self.problems_of_patterns(modules)
+        problems, unsettled = ([], []) if self.options.pattern else self.problems_of_patterns(modules)
         broken = any(one.broken for one in sheets) or bool(problems)
         took = time.monotonic() - self.begun
         title = f"{self.options.impl} on {self.python.name} ({self.python.version})"
@@ -310,10 +317,12 @@ class Run:
         with open(os.devnull if self.options.pattern else text, "w", encoding="utf-8") as file:
             for console, limit in ((self.console, 40), (Console(file=file, width=150), 10_000)):
                 figures.listing_of(shown, console, details, limit)
+                figures.show(console, "Patterns that match nothing so far", unsettled, "yellow", limit)
                 for problem in problems:
                     console.print(problem, style="bold red", highlight=False, markup=False, soft_wrap=True)
                 console.print()
                 console.print(figures.table(shown, title))
+                console.print(figures.LEGEND, style="dim", highlight=False, markup=False, soft_wrap=True)
                 if missing:
                     console.print(f"not shipped by this interpreter: {', '.join(missing)}", style="dim")
         totals = figures.total(sheets)
@@ -337,6 +346,7 @@ class Run:
         )
         if not self.options.pattern:
             self.say(f"{text} and {self.result_file.name} beside it")
+        self.say(figures.closing(totals, problems))
         return 1 if broken else 0
 
     def go(self) -> int:

@@ -36,6 +36,12 @@ from rich.table import Table
 
 FAILED, UNEXPECTED = "failed", "unexpected"
 
+#: Below the table, for whoever sees it for the first time.
+LEGEND = """\
+baseline: tests that pass with the standard modules; both: those of them that pass here, too; figure: both / baseline;
+excluded, missing: not expected to pass, by the data files; without excluded: the figure if those did not count;
+FAILED: not listed in the data files; LISTED PASSED: listed, but passes. Either of these two fails the run."""
+
 #: Seconds after which a test that is known to fail should rather be cut short.
 SLOW = 12.0
 
@@ -173,30 +179,46 @@ def table(sheets: Sequence[Sheet], title: str) -> Table:
     return shown
 
 
+def closing(total: Sheet, patterns: Sequence[str]) -> str:
+    """The verdict, in the last line."""
+    failed = total.count(FAILED) + len(total.fixtures)
+    counts = {
+        "failed and not listed": failed,
+        "listed, but passed": total.count(UNEXPECTED),
+        "pattern(s) without a test": len(patterns),
+    }
+    wrong = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"=== not as expected: {wrong} ===" if wrong else "=== as expected ==="
+
+
+def show(console: Console, title: str, lines: Sequence[str], style: str, limit: int = 40) -> None:
+    if lines:
+        console.print(f"\n{title} ({len(lines)})", style=style, highlight=False)
+        for line in lines[:limit]:
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        if len(lines) > limit:
+            console.print(f"  ... and {len(lines) - limit} more", highlight=False)
+
+
 def listing_of(sheets: Sequence[Sheet], console: Console, details: dict[str, Path], limit: int = 40) -> None:
     """Name what made the run fail, and what was unsteady."""
     rows = [row for one in sheets for row in one.rows]
 
-    def show(title: str, lines: list[str], style: str) -> None:
-        if lines:
-            console.print(f"\n{title} ({len(lines)})", style=style, highlight=False)
-            for line in lines[:limit]:
-                console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-            if len(lines) > limit:
-                console.print(f"  ... and {len(lines) - limit} more", highlight=False)
-
     failed = [f"{row.test}  {row.result.record.last_line}" for row in rows if row.standing == FAILED]
     failed += [f"{fixture}  {record.last_line}" for one in sheets for fixture, record in one.fixtures.items()]
-    show("Failed and not listed", failed, "bold red")
+    show(console, "Failed and not listed", failed, "bold red", limit)
     if failed and details:
         folder = next(iter(details.values())).parent
         console.print(f"  tracebacks, stacks and output: {folder}/TEST.txt", highlight=False, soft_wrap=True)
     show(
+        console,
         "Listed, but passed: take them out of the data file",
         [f"{row.test}  {row.entry.place}" for row in rows if row.standing == UNEXPECTED and row.entry],
         "bold red",
+        limit,
     )
     show(
+        console,
         "Unsteady: two runs differed; the second, alone, counts",
         [
             f"{row.test}  first {row.result.other.outcome}, then {row.result.record.outcome}"
@@ -204,6 +226,7 @@ def listing_of(sheets: Sequence[Sheet], console: Console, details: dict[str, Pat
             if row.result.unsteady and row.result.other
         ],
         "yellow",
+        limit,
     )
     slow = [
         f"{row.test}  {row.entry.place}"
@@ -211,12 +234,18 @@ def listing_of(sheets: Sequence[Sheet], console: Console, details: dict[str, Pat
         if row.entry and not row.entry.hangs and not row.passed and row.result.record.seconds > SLOW
     ]
     show(
+        console,
         "Listed, and slow to fail: with `hangs = true` in an entry of theirs they would cost less",
         slow,
         "yellow",
+        limit,
     )
-    notes = Counter(f"{one.name}: {re.sub(r'[0-9]+', 'N', note)}" for one in sheets for note in one.notes)
-    show("Notes", [f"{note} ({number} x)" for note, number in notes.items()], "dim")
+    notes = Counter(
+        f"{one.name}: {re.sub(r'no end after [0-9]+ s', 'no end in time', note)}"
+        for one in sheets
+        for note in one.notes
+    )
+    show(console, "Notes", [f"{note} ({number} x)" for note, number in notes.items()], "dim", limit)
 
 
 def write_details(sheets: Sequence[Sheet], folder: Path) -> dict[str, Path]:

@@ -128,6 +128,24 @@ class Listing:
     def find(self, portion: str, python: str, test: str) -> Entry | None:
         return next((entry for entry in self.of(portion, python) if entry.covers(test)), None)
 
+    def unsettled(
+        self, portion: str, known: Mapping[str, Iterable[str]], supported: Sequence[str]
+    ) -> Iterator[str]:
+        """A line for each pattern that matches no known test, but may be meant for a Python that is not known."""
+        tests = {python: list(names) for python, names in known.items()}
+        for entry in self.entries.get(portion, []):
+            named = [python for python in dict.fromkeys([*supported, *tests]) if entry.applies(python)]
+            here = [python for python in named if python in tests]
+            rest = [python for python in named if python not in tests]
+            if not here or not rest:
+                continue
+            for pattern, matcher in entry.matchers.items():
+                if not any(matcher.match(test) for python in here for test in tests[python]):
+                    yield (
+                        f"{entry.place}: {pattern!r} matches no test on {', '.join(here)}; "
+                        f"{', '.join(rest)} not tried yet"
+                    )
+
     def unmatched(
         self, portion: str, known: Mapping[str, Iterable[str]], supported: Sequence[str]
     ) -> Iterator[str]:
