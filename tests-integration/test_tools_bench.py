@@ -340,6 +340,13 @@ def test_the_list_names_workloads_and_runs_none() -> None:
     assert "page:" not in ended.stdout
 
 
+def test_the_list_tells_of_a_workload_file_that_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "bench_wrong.py").write_text("AREA = 'queue'\nWORKLOADS = [{'name': 'x', 'flor': 1}]\n")
+    ended = bench("--list", "--from", tmp_path)
+    assert ended.returncode == 1
+    assert "bench_wrong.py: " in ended.stdout
+
+
 # ---- what rounds say
 
 

@@ -38,10 +38,14 @@
 # compared, ratios may. The load average before and after, and how many of the cores others had meanwhile, are shown.
 """How fast plait is beside the standard modules of the same interpreter: runs every package's benchmarks/bench_*.py.
 
-    python tools/bench.py                       everything
-    python tools/bench.py queue sched           two areas
-    python tools/bench.py queue -k ping --peers the ping-pongs of queues, beside other libraries
-    python tools/bench.py --same                the standard modules beside second copies of themselves
+    python3 tools/run.py bench                                everything, on 3.11 and on 3.13
+    python3 tools/run.py bench -p 3.13 -- queue sched         two areas
+    python3 tools/run.py bench -p 3.13 -- queue -k ping --peers the ping-pongs of queues, beside other libraries
+    python3 tools/run.py bench -p 3.13 -- --same              the standard modules beside second copies of themselves
+
+The verdict is where the ratio to the standard module stands: at the goal that the workload's file sets, at its floor,
+or below; `noisy` when its interval is too wide to settle that. How to write a workload: packages/*/benchmarks/README.md;
+how noise is kept out: the top of tools/bench.py.
 
 Ends with 0 when every workload was measured or is absent from plait, whatever the figures; with 1 when one died or
 hung, or when a workload file is wrong; with 2 for a wrong call. A page with bars is written to build/bench/.
@@ -97,7 +101,11 @@ def rounds(text: str) -> int:
 
 def options_of(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse exits with 2 when it is wrong."""
-    parser = argparse.ArgumentParser(prog="bench.py", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python3 tools/run.py bench --",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("areas", nargs="*", metavar="AREA", help=f"of {', '.join(workloads.AREAS)} (all)")
     add("-k", dest="part", metavar="PART", default="", help="only workloads whose name contains this")
@@ -228,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=150)
     if options.list:
         show_list(options, console)
-        return DONE
+        return DONE if all(job.workload for job in options.jobs) else BROKEN
     signal.signal(signal.SIGTERM, stop)  # so that what runs is ended with us
     facts, before, started = machine.facts(), machine.load(), time.monotonic()
     console.print(f"{'; '.join(facts.values())}; load average {before:.1f}\n", highlight=False)
@@ -258,4 +266,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        print("interrupted; all that ran was ended", file=sys.stderr)
         sys.exit(130)
