@@ -292,6 +292,30 @@ def test_what_a_hung_workload_started_is_ended(harmful: Run) -> None:
         time.sleep(0.05)
 
 
+def test_what_runs_is_ended_when_the_tool_is_killed(tmp_path: Path) -> None:
+    pids, temporary = tmp_path / "pids", tmp_path / "temporary"
+    temporary.mkdir()
+    put(tmp_path, bench_harmful=HARMFUL)
+    words = [ROOT / "tools" / "bench.py", "--from", tmp_path, "-k", "hangs", "--deadline", 60]
+    environment = {**os.environ, "BENCH_TEST_PIDS": str(pids), "TMPDIR": str(temporary)}
+    with subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        env={**environment, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+    ) as tool:
+        try:
+            deadline = time.monotonic() + 30
+            while not (pids.exists() and pids.read_text()):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            tool.kill()
+    deadline = time.monotonic() + 20
+    while any(running(int(line)) for line in pids.read_text().split()) or [*temporary.glob("bench-*/tmp")]:
+        assert time.monotonic() < deadline, [*temporary.iterdir()]
+        time.sleep(0.05)
+
+
 def running(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

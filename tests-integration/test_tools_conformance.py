@@ -394,6 +394,41 @@ def test_a_run_that_is_stopped_leaves_no_child(sample: Sample) -> None:
     assert gone(int((sample.folder / "left").read_text().split()[0]))
 
 
+KILLED = """
+import sys, threading
+from pathlib import Path
+sys.path[:0] = {folders!r}
+import child, sitter
+with sitter.sitter(f"{{child.MARKER}}={{child.RUN}}"):
+    child.run(child.Host(Path({python!r}), threading.Event()), {module!r}, [{test!r}], lambda _: 600.0)
+"""
+
+
+def test_a_run_that_is_killed_leaves_no_child_and_no_folder(sample: Sample, tmp_path: Path) -> None:
+    left = sample.folder / "left"
+    left.unlink(missing_ok=True)
+    code = KILLED.format(
+        folders=[str(TOOL), str(TOOL.parent)],
+        python=str(sample.host.python),
+        module=MODULE,
+        test=f"{MODULE}.Ugly.test_a_hang",
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as run:
+        try:
+            limit = time.monotonic() + 30
+            while not (left.exists() and left.read_text()):
+                assert time.monotonic() < limit
+                time.sleep(0.05)
+        finally:
+            run.kill()
+    pid = int(left.read_text().split()[0])
+    limit = time.monotonic() + 20
+    while not gone(pid) or [*tmp_path.iterdir()]:
+        assert time.monotonic() < limit, [*tmp_path.iterdir()]
+        time.sleep(0.05)
+
+
 def test_a_test_that_fails_once_is_unsteady_and_counts_as_passed(sample: Sample) -> None:
     (sample.folder / "has-run").unlink(missing_ok=True)
     outcome = sample.trial(

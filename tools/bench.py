@@ -63,6 +63,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import sitter
 from rich.console import Console
 from speed import contestants, machine, page, results, table, watch, workloads
 
@@ -240,7 +241,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)  # so that what runs is ended with us
     facts, before, started = machine.facts(), machine.load(), time.monotonic()
     console.print(f"{'; '.join(facts.values())}; load average {before:.1f}\n", highlight=False)
-    rows = list(measure(options, console))
+    # Workloads have sessions of their own: if we are killed, somebody has to end them.
+    with sitter.sitter(f"{watch.MARKER}={watch.RUN}"):
+        rows = list(measure(options, console))
     how, busy = circumstances(rows, before, machine.load(), time.monotonic() - started)
 
     default = ROOT / "build" / "bench" / f"{machine.python()}{'-same' if options.same else ''}.html"

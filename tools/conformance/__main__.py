@@ -50,12 +50,14 @@ from pathlib import Path
 from typing import IO, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import child
 import figures
 import listed
 import places
 import propose
+import sitter
 import trial
 import wheelhouse
 import workspace
@@ -372,10 +374,10 @@ def main(words: list[str]) -> int:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, ended)
-    run = None
     try:
-        run = Run(options)
-        return run.go()
+        # Children have sessions of their own: if we are killed, somebody has to end them.
+        with sitter.sitter(f"{child.MARKER}={child.RUN}"):
+            return Run(options).go()
     except (listed.MalformedError, places.PlaceError, wheelhouse.WheelhouseError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -38,6 +38,8 @@ import watched
 
 INSIDE = Path(__file__).with_name("inside.py")
 MARKER = "PLAIT_CONFORMANCE_CHILD"
+#: What the marks of all children of this process begin with.
+RUN = uuid.uuid4().hex
 
 #: Seconds for what lies between tests, and for the end of the process after the last one.
 FIXTURE_DEADLINE, EXIT_DEADLINE = 60.0, 5.0
@@ -129,7 +131,7 @@ class Child:
         self._host = host
         self._deadline_of = deadline_of
         self._life = life
-        self._mark = uuid.uuid4().hex
+        self._mark = f"{RUN}-{uuid.uuid4().hex}"
         self.folder = Path(tempfile.mkdtemp(prefix="pc-"))
         for name in ("tmp", "cwd"):
             (self.folder / name).mkdir()

@@ -19,11 +19,13 @@ from custody import become_subreaper, processes, signal_name
 
 TOOLS = Path(__file__).resolve().parent.parent
 MARKER = "PLAIT_BENCH_CHILD"
+#: What the marks of all children of this process begin with.
+RUN = uuid.uuid4().hex
 
 
 def run(orders: dict[str, Any], path: list[Path]) -> dict[str, Any]:
     """Let a child carry out *orders*; its answer, or what became of it. *path* goes in front of its sys.path."""
-    mark = uuid.uuid4().hex
+    mark = f"{RUN}-{uuid.uuid4().hex}"
     become_subreaper()
     before = descendants()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
