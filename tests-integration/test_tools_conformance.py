@@ -27,6 +27,7 @@ trial = importlib.import_module("trial")
 listed = importlib.import_module("listed")
 figures = importlib.import_module("figures")
 propose = importlib.import_module("propose")
+conformance_main = importlib.import_module("conformance.__main__")
 wheelhouse = importlib.import_module("wheelhouse")
 
 # ------------------------------------------------------------------------------------------------------ data files
@@ -130,7 +131,7 @@ def test_the_data_files_of_this_repository_are_well_formed() -> None:
 # -------------------------------------------------------------------------------------------------------- children
 
 SAMPLE = """
-import os, signal, subprocess, sys, threading, time, unittest
+import atexit, os, signal, subprocess, sys, threading, time, unittest
 from multiprocessing import shared_memory
 from pathlib import Path
 
@@ -235,6 +236,14 @@ class Late(unittest.TestCase):
 
     def test_four(self):
         pass
+
+
+class Exits(unittest.TestCase):
+    def test_thread_stays(self):
+        threading.Thread(target=time.sleep, args=(600,)).start()
+
+    def test_dies(self):
+        atexit.register(os.kill, os.getpid(), signal.SIGKILL)
 
 
 class Moody(unittest.TestCase):
@@ -392,6 +401,34 @@ def test_a_run_that_is_stopped_leaves_no_child(sample: Sample) -> None:
     runner.join(20)
     assert ended
     assert gone(int((sample.folder / "left").read_text().split()[0]))
+
+
+@pytest.mark.parametrize(("test", "outcome"), [("test_thread_stays", "hang"), ("test_dies", "crash")])
+def test_a_child_whose_tests_pass_has_to_end_well(sample: Sample, test: str, outcome: str) -> None:
+    life = sample.run(f"Exits.{test}")
+    assert life.records[f"{MODULE}.Exits.{test}"].outcome == "pass"
+    assert life.fixtures[f"{MODULE}.exit"].outcome == outcome
+    # Where a test failed, its threads are no news.
+    life = sample.run(f"Exits.{test}", "Bad.test_fails")
+    assert life.fixtures == {}
+    assert len(life.notes) == 1
+
+
+def test_nothing_measured_is_no_success(sample: Sample, tmp_path: Path) -> None:
+    module = f"test.{MODULE}"
+    run = conformance_main.Run.__new__(conformance_main.Run)
+    run.options = conformance_main.arguments(["queue", "--build", str(tmp_path)])
+    run.console = conformance_main.Console(quiet=True)
+    run.begun, run.build, run.strict = 0.0, tmp_path, True
+    run.python = places.Interpreter("3.11", Path("python"), "", "3.11.0")
+    run.result_file, run.listing = tmp_path / "plait.json", listed.Listing()
+    run.baseline = trial.Baseline(tmp_path / "baseline.json", run.python, ())
+    for outcome, code in (("pass", 0), ("error", 1)):
+        run.baseline._modules = {module: {f"{MODULE}.A.test": child.Record(outcome)}}
+        results = trial.Outcome()
+        results.results[module][f"{MODULE}.A.test"] = trial.Result(child.Record("pass"))
+        assert run.report([module], [], results) == code
+    assert "passes none of its tests here" in (tmp_path / "plait.txt").read_text()
 
 
 KILLED = """

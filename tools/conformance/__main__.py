@@ -312,7 +312,14 @@ class Run:
         if self.options.pattern and not shown:
             raise places.PlaceError(f"no test that passes on the baseline has {self.options.pattern!r} in it")
         problems, unsettled = ([], []) if self.options.pattern else self.problems_of_patterns(modules)
-        broken = any(one.broken for one in sheets) or bool(problems)
+        # What the standard modules do not pass here says nothing of ours; if that is everything, nothing was measured.
+        blank = [
+            f"{one.name}: the standard module passes none of its tests here, so there is no figure"
+            for one in shown
+            if not one.rows
+        ]
+        unmeasured = bool(modules) and not any(one.rows for one in sheets)
+        broken = any(one.broken for one in sheets) or bool(problems) or unmeasured
         took = time.monotonic() - self.begun
         title = f"{self.options.impl} on {self.python.name} ({self.python.version})"
         text = self.build / f"{self.options.impl}.txt"
@@ -320,7 +327,7 @@ class Run:
             for console, limit in ((self.console, 40), (Console(file=file, width=150), 10_000)):
                 figures.listing_of(shown, console, details, limit)
                 figures.show(console, "Patterns that match nothing so far", unsettled, "yellow", limit)
-                for problem in problems:
+                for problem in [*problems, *blank]:
                     console.print(problem, style="bold red", highlight=False, markup=False, soft_wrap=True)
                 console.print()
                 console.print(figures.table(shown, title))

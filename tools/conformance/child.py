@@ -44,6 +44,9 @@ RUN = uuid.uuid4().hex
 #: Seconds for what lies between tests, and for the end of the process after the last one.
 FIXTURE_DEADLINE, EXIT_DEADLINE = 60.0, 5.0
 
+#: So many times the latter for a child whose tests passed, all of them: nothing excuses that it stays, or dies of a signal.
+NO_EXCUSE = 3
+
 #: What a child may still do after it was told to dump its stacks.
 DUMPING = 3.0
 
@@ -131,6 +134,7 @@ class Child:
         self._host = host
         self._deadline_of = deadline_of
         self._life = life
+        self._module = str(plan.get("module", "")).removeprefix("test.")
         self._mark = f"{RUN}-{uuid.uuid4().hex}"
         self.folder = Path(tempfile.mkdtemp(prefix="pc-"))
         for name in ("tmp", "cwd"):
@@ -177,7 +181,7 @@ class Child:
 
     def _limit(self) -> float:
         if self._life.finished:
-            return self._host.exit_deadline
+            return self._host.exit_deadline * (NO_EXCUSE if self._all_passed() else 1)
         return self._host.fixture_deadline if self._current is None else self._deadline_of(self._current)
 
     def _listen(self) -> None:
@@ -359,12 +363,23 @@ class Child:
             paths.update(re.findall(r"(/dev/shm/\S+)$", maps, re.MULTILINE))
         return paths
 
+    def _all_passed(self) -> bool:
+        excused = (
+            record.outcome in (*PASSED, "skip", "expected failure") for record in self._life.records.values()
+        )
+        return bool(self._life.records) and all(excused) and not self._life.fixtures
+
     def _judge(self) -> None:
         """Charge the test that was running with the end of the child."""
         self._listen()
         life, code = self._life, self._process.returncode
         if life.finished:
-            if self._aborted:
+            if self._all_passed() and (self._aborted or code < 0):
+                # A test that fails may leave threads behind, and they may not end. Here none has failed.
+                record = Record("hang" if self._aborted else "crash", 0.0, self._aborted or described(code))
+                record.log = self._log(None, None)
+                life.fixtures[f"{self._module}:exit"] = record
+            elif self._aborted:
                 life.notes.append(f"had to be killed: {self._aborted}")
             elif code:
                 life.notes.append(f"ended with {described(code)} after its last test")
