@@ -70,6 +70,10 @@ def broken(impl):
 def flying(impl):
     impl.queue.Queue().fly()
 
+@scenario("Q5", "needs what is not there, and fails for another reason", needs=("queue.Queue.fly",))
+def stumbling(impl):
+    None.no_such_thing
+
 @scenario("Q6", "its process dies")
 def dying(impl):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -200,6 +204,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str,
         ("endless", "hang", r"not ended after 1\.5 s: in waits_for_ever \(scenarios\.py:\d+\)"),
         ("broken", "error", r"KeyError: 'no such key'"),
         ("flying", "wrong", r"has no queue\.Queue\.fly"),
+        ("stumbling", "error", r"no attribute 'no_such_thing'"),
         ("dying", "wrong", "was killed by SIGKILL before it returned"),
         ("nameless", "wrong", r"was killed by signal \d+ before it returned"),
         ("unguarded", "error", "its guardian was killed"),
@@ -236,7 +241,7 @@ def test_the_table_is_sorted_by_area_and_the_last_line_counts(everything: Any) -
     rows = re.findall(r"^│(\w\d)", out, re.MULTILINE)
     assert rows == sorted(rows, key=lambda row: ("TQ".index(row[0]), row))
     last = out.splitlines()[-1]
-    assert "2 ok, 12 wrong, 2 hang, 2 error" in last
+    assert "2 ok, 12 wrong, 2 hang, 3 error" in last
     assert "left behind: 4 processes, 1 zombie, 2 descriptors, 2 segments, 1 file" in last
 
 
@@ -356,6 +361,32 @@ def test_a_file_that_could_not_be_written_is_refused_before_the_run(tmp_path: Pa
     ended = watched.run(*words(tmp_path, *more), env=package(tmp_path, GOOD), code=2)
     assert "nowhere/verdicts: its folder does not exist" in ended.err
     assert not (tmp_path / "logs").exists()
+
+
+BLUNT = (
+    PREAMBLE
+    + """
+from types import SimpleNamespace
+from faults.process_locks import killed_owner
+
+class Unlocked:
+    def acquire(self, block=True, timeout=None):
+        return True
+    def release(self):
+        pass
+
+@scenario("ML1", "a lock that does not lock")
+def unlocked(impl):
+    process = impl.multiprocessing.get_context("fork").Process
+    killed_owner(SimpleNamespace(multiprocessing=SimpleNamespace(RLock=Unlocked, Process=process)), "RLock")
+"""
+)
+
+
+def test_a_lock_that_does_not_lock_is_not_taken_for_one_that_its_owner_left(tmp_path: Path) -> None:
+    _, verdicts = run(tmp_path, "--impl", "stdlib", source=BLUNT)
+    assert verdicts["unlocked"]["outcome"] == "wrong"
+    assert verdicts["unlocked"]["note"] == "the RLock was to be had while its owner was alive"
 
 
 # ------------------------------------------------------------------------------------------ when it is ended itself
