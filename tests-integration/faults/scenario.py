@@ -24,9 +24,11 @@ because it is there, nothing lists it)::
 - Where the system does not permit what the scenario does, it raises `Absent("why")`.
 - A hang need not be caught: at the deadline all stacks go to the log, everything is killed, the outcome is *hang*. Where the
   row names a bound, check the bound: `returns(5, pool.terminate)` is `Wrong` after 5 seconds.
-- *row* and the check follow the row's "Test" column literally, bounds included. A row may have several scenarios.
-- *reproduced* is the fate that the list claims for the standard module: True for [R], "3.11" for [R311], a comparison
-  such as "<3.15", None if nothing is claimed. The runner fails if a claim is not borne out.
+- *row* is the known fault that this is about: its area (`python3 tools/run.py faults -- --help` has them) and a number. A row
+  may have several scenarios; a fault that has no row yet takes the next number of its area. The title says what is asked
+  for, and the check follows it literally, bounds included.
+- *reproduced* is the claim that the standard module fails: True on every Python, "3.11" on that one, a comparison such as
+  "<3.15", None if nothing is claimed. The list shows it as [R]; the runner fails if a claim is not borne out.
 - *needs* names what plait must have before the row makes sense: `("multiprocessing.Pool", "queue.Queue.peek",
   "subprocess.run(kill_tree)")`, dotted from an attribute of impl, a parameter in brackets. Without it the outcome is
   *absent* for plait. The standard modules are run all the same, because not having it is often the row's complaint: a
