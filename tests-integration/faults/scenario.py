@@ -24,9 +24,9 @@ because it is there, nothing lists it)::
 - Where the system does not permit what the scenario does, it raises `Absent("why")`.
 - A hang need not be caught: at the deadline all stacks go to the log, everything is killed, the outcome is *hang*. Where the
   row names a bound, check the bound: `returns(5, pool.terminate)` is `Wrong` after 5 seconds.
-- *row* is the known fault that this is about: its area (`python3 tools/run.py faults -- --help` has them) and a number. A row
-  may have several scenarios; a fault that has no row yet takes the next number of its area. The title says what is asked
-  for, and the check follows it literally, bounds included.
+- *row* is the known fault that this is about: its area (`python3 tools/run.py faults -- --help` has them) and a number.
+  A row may have several scenarios; a fault that has no row yet takes the next number of its area. The title says what is
+  asked for, and the check follows it literally, bounds included.
 - *reproduced* is the claim that the standard module fails: True on every Python, "3.11" on that one, a comparison such as
   "<3.15", None if nothing is claimed. The list shows it as [R]; the runner fails if a claim is not borne out.
 - *needs* names what plait must have before the row makes sense: `("multiprocessing.Pool", "queue.Queue.peek",
@@ -118,7 +118,7 @@ class Scenario(NamedTuple):
         return self.function.__name__
 
     def claimed(self, version: tuple[int, int] | None = None, pypy: bool | None = None) -> bool:
-        """Does the list claim that the standard module of this Python (3.11, say) fails?"""
+        """Is it claimed that the standard module of this Python (3.11, say) fails?"""
         version = version or sys.version_info[:2]
         pypy = sys.implementation.name != "cpython" if pypy is None else pypy
         if pypy or not self.reproduced:
