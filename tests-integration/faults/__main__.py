@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import sys
 import time
 import traceback
@@ -70,7 +71,10 @@ def judge(declared: Scenario, impl: Impl) -> tuple[str, str]:
         return "absent", str(error)
     except BaseException as error:  # whatever it is, it is the scenario's outcome
         traceback.print_exc()
-        if missing and isinstance(error, (AttributeError, TypeError)):
+        # Its message has to speak of what is missing: it may be another defect that comes first.
+        words = re.findall(r"\w+", str(error))
+        named = any(re.findall(r"\w+", wanted)[-1] in words for wanted in missing)
+        if named and isinstance(error, (AttributeError, TypeError)):
             return "wrong", f"has no {', '.join(missing)}"
         return "error", "".join(traceback.format_exception_only(type(error), error)).strip()
     return "ok", ""
