@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,8 +31,8 @@ def tool(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-contestants, results, stats, workloads = (
-    tool(f"speed.{name}") for name in ("contestants", "results", "stats", "workloads")
+contestants, results, rounds, stats, workloads = (
+    tool(f"speed.{name}") for name in ("contestants", "results", "rounds", "stats", "workloads")
 )
 
 COUNT = """
@@ -221,6 +222,32 @@ def test_it_takes_the_time_that_a_workload_measured_itself(harmless: Run) -> Non
     assert row["per_second"] == pytest.approx(500)
 
 
+def test_what_a_workload_measured_itself_is_not_cut_by_how_long_this_process_had_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(10))
+    monkeypatch.setattr(rounds, "queued_for", lambda: next(clock))
+
+    def elsewhere(impl: object, n: int) -> Iterator[float | None]:
+        yield None
+        yield 0.25
+
+    contestant = SimpleNamespace(run=elsewhere, implementation=None, n=1, repeats=1)
+    assert rounds.one(contestant).undisturbed == 0.25
+
+
+def test_the_import_of_a_module_is_a_workload(tmp_path: Path) -> None:
+    file = tmp_path / "bench_import.py"
+    file.write_text(
+        SPDX + 'AREA, STANDARD, PLAIT = "imports", "colorsys", "plait.queue"\n'
+        'WORKLOADS = [{"name": "import one", "imports": ""}]\n'
+    )
+    described, _ = workloads.load(file)
+    steps = described.named("import one").run(importlib.import_module("colorsys"), 2)
+    assert next(steps) is None
+    assert 0 < next(steps) < 10
+
+
 def test_a_slow_result_is_no_failure(harmless: Run) -> None:
     assert harmless.ended.returncode == 0, harmless.ended.stdout + harmless.ended.stderr
 
@@ -374,63 +401,63 @@ def test_the_list_tells_of_a_workload_file_that_is_wrong(tmp_path: Path) -> None
 # ---- what rounds say
 
 
-def rounds(*walls: float, share: float = 1.0, queued: float = 0.0) -> list[Any]:
+def these(*walls: float, share: float = 1.0, queued: float = 0.0) -> list[Any]:
     return [stats.Round(wall, wall * share, wall * queued) for wall in walls]
 
 
 def test_a_few_disturbed_blocks_do_not_move_the_ratio() -> None:
-    theirs = rounds(*[2.0] * 40)
-    ours = rounds(*[1.0] * 30, *[10.0] * 10)
+    theirs = these(*[2.0] * 40)
+    ours = these(*[1.0] * 30, *[10.0] * 10)
     found = stats.compare(theirs, ours, False)
     assert (found.middle, found.best) == (2.0, 2.0)
 
 
 def test_a_machine_that_changes_its_speed_does_not_move_the_ratio() -> None:
     speeds = [1.0, 1.0, 2.0, 2.0, 1.5, 1.5, 3.0, 3.0] * 5
-    found = stats.compare(rounds(*(3 * s for s in speeds)), rounds(*speeds), False)
+    found = stats.compare(these(*(3 * s for s in speeds)), these(*speeds), False)
     assert (found.low, found.middle, found.high) == (3.0, 3.0, 3.0)
 
 
 def test_who_sleeps_is_judged_by_the_clock_on_the_wall() -> None:
-    busy, sleepy = rounds(*[1.0] * 20), rounds(*[2.0] * 20, share=0.1)
+    busy, sleepy = these(*[1.0] * 20), these(*[2.0] * 20, share=0.1)
     for one_core in (False, True):
         found = stats.compare(busy, sleepy, one_core)
         assert (found.clock, found.middle) == ("wall", 0.5)
 
 
 def test_who_sleeps_in_some_rounds_only_is_judged_by_the_clock_on_the_wall() -> None:
-    busy = rounds(*[1.0] * 24)
-    now_and_then = [*rounds(*[1.0] * 16), *rounds(*[9.0] * 8, share=0.1)]
+    busy = these(*[1.0] * 24)
+    now_and_then = [*these(*[1.0] * 16), *these(*[9.0] * 8, share=0.1)]
     assert stats.compare(busy, now_and_then, False).clock == "wall"
-    mostly = [*rounds(1.0, 1.0), *rounds(*[2.0] * 22, share=0.5)]
+    mostly = [*these(1.0, 1.0), *these(*[2.0] * 22, share=0.5)]
     found = stats.compare(busy, mostly, True)
     assert (found.clock, found.middle) == ("wall", 0.5)
 
 
 def test_a_core_that_both_had_to_share_is_not_held_against_one() -> None:
-    crowded = rounds(1.0, *[2.0] * 11, share=0.95)[:1] + rounds(*[2.0, 3.0] * 6, share=0.5)[1:]
+    crowded = these(1.0, *[2.0] * 11, share=0.95)[:1] + these(*[2.0, 3.0] * 6, share=0.5)[1:]
     twice = [stats.Round(each.wall * 2, each.cpu * 2) for each in crowded]
     found = stats.compare(twice, crowded, True)
     assert (found.clock, found.middle) == ("cpu", 2.0)
 
 
 def test_standing_in_the_queue_for_a_core_is_not_held_against_anyone() -> None:
-    waited = rounds(*[1.0, 3.0] * 10, share=0.5, queued=0.5)
-    found = stats.compare(waited, rounds(*[0.5] * 20), False)
+    waited = these(*[1.0, 3.0] * 10, share=0.5, queued=0.5)
+    found = stats.compare(waited, these(*[0.5] * 20), False)
     assert found.clock == "cpu"
     assert found.middle == pytest.approx(2)
 
 
 def test_sleep_counts_for_a_single_thread_and_its_queue_does_not() -> None:
-    slept = rounds(*[3.0] * 20, share=0.2, queued=1 / 3)
-    found = stats.compare(slept, rounds(*[1.0] * 20, share=0.2), False, True)
+    slept = these(*[3.0] * 20, share=0.2, queued=1 / 3)
+    found = stats.compare(slept, these(*[1.0] * 20, share=0.2), False, True)
     assert found.clock == "without queues"
     assert found.middle == pytest.approx(2)
 
 
 def test_few_blocks_or_wide_ones_are_noisy() -> None:
-    assert math.isinf(stats.compare(rounds(*[1.0] * 10), rounds(*[1.0] * 10), False).width)
-    wild = stats.compare(rounds(*[1.0] * 40), rounds(*[1.0, 1.0, 2.0, 2.0] * 10), False)
+    assert math.isinf(stats.compare(these(*[1.0] * 10), these(*[1.0] * 10), False).width)
+    wild = stats.compare(these(*[1.0] * 40), these(*[1.0, 1.0, 2.0, 2.0] * 10), False)
     assert wild.width > results.NOISY
 
 
@@ -438,8 +465,8 @@ def test_the_interval_of_fair_rounds_holds_the_true_ratio() -> None:
     dice = __import__("random").Random(3)
     held = 0
     for _ in range(200):
-        ours = rounds(*(dice.lognormvariate(0, 0.3) for _ in range(60)))
-        theirs = rounds(*(2 * dice.lognormvariate(0, 0.3) for _ in range(60)))
+        ours = these(*(dice.lognormvariate(0, 0.3) for _ in range(60)))
+        theirs = these(*(2 * dice.lognormvariate(0, 0.3) for _ in range(60)))
         found = stats.compare(theirs, ours, False)
         held += found.low <= 2 <= found.high
     assert held >= 180

@@ -15,10 +15,13 @@
 # The keys of a workload:
 #
 #   name        required: as performance tables call it
-#   run         required: a generator function run(impl, n) that performs n operations. What it does before its first
-#               `yield` is set-up, what it does between the two is timed, what it does after the second is tear-down. If the
-#               second hands over a number (`yield seconds`) that is the time, measured by the workload in a place that the
-#               harness cannot see, e.g. a fresh interpreter. After it, `run` must have left no thread, process or file.
+#   run         required, if there is no `imports`: a generator function run(impl, n) that performs n operations. What it
+#               does before its first `yield` is set-up, what it does between the two is timed, what it does after the second
+#               is tear-down. If the second hands over a number (`yield seconds`) that is the time, measured by the workload
+#               in a place that the harness cannot see, e.g. a fresh interpreter. After it, `run` must have left no thread,
+#               process or file.
+#   imports     instead of `run`: the role of the module ("" for a single one) whose import is timed, in interpreters that
+#               have imported nothing (imports.py)
 #   needs       a name or tuple of names, dotted ones too, that an implementation must have for this workload ("Queue",
 #               "Queue.shutdown", "futures.ThreadPoolExecutor"). Where plait has one of them not, the workload is "absent",
 #               and lights up on the day it comes; a peer that has not is left out.
@@ -46,6 +49,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from . import imports
 
 AREAS = ("thread", "threading", "queue", "sched", "subprocess", "multiprocessing", "futures", "imports")
 
@@ -146,11 +151,16 @@ def _by_role(names: str | Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _workload(path: Path, raw: Mapping[str, Any]) -> Workload:
-    known = {field.name for field in dataclasses.fields(Workload)}
+    known = {field.name for field in dataclasses.fields(Workload)} | {"imports"}
     if wrong := set(raw) - known:
         raise WorkloadError(
             f"{path.name}: {raw.get('name')!r} has {sorted(wrong)}; known are {sorted(known)}"
         )
+    if "imports" in raw:
+        role = raw["imports"]
+        raw = {name: value for name, value in raw.items() if name != "imports"}
+        raw.setdefault("needs", role or ())
+        raw["run"] = imports.runner(role)
     if missing := {"name", "run"} - set(raw):
         raise WorkloadError(f"{path.name}: a workload lacks {sorted(missing)}: {raw!r}")
     for run in (raw["run"], *raw.get("bound", ())[1:]):

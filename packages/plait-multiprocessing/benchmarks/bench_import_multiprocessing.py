@@ -1,70 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""What importing `plait.multiprocessing` costs, beside the standard module.
+"""What importing `plait.multiprocessing` costs, beside the standard module: `nox -s bench -- imports` of the repository.
 
-    python benchmarks/bench_import_multiprocessing.py      the ratio of the medians of nine rounds each, taken in turn
-
-Each import happens in an interpreter of its own, started without `site` and with nothing on its path but the standard
-library and the folders of the packages. It tells the processor time of that one statement, which is all the time it takes
-once the files are in the system's memory, and on a busy machine leaves out that of other processes.
+With the package alone: `python -X importtime -c "import plait.multiprocessing"`.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
-import sys
+from functools import partial
 from importlib import import_module
 
 AREA = "imports"
 STANDARD = "multiprocessing"
 PLAIT = "plait.multiprocessing"
 
-CHILD = """
-import sys
-from time import process_time
-sys.path += sys.argv[2:]
-began = process_time()
-__import__(sys.argv[1])
-print(process_time() - began)
-"""
-
-
-def seconds_of_import(module):
-    """In a fresh interpreter, whose own start is not part of it."""
-    top = sys.modules[module.__name__.partition(".")[0]]
-    folders = [os.path.dirname(place) for place in getattr(top, "__path__", [top.__file__])]
-    command = [sys.executable, "-I", "-S", "-c", CHILD, module.__name__, *folders]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-
-def fresh_import(impl, n):
-    yield
-    yield sum(seconds_of_import(impl) for _ in range(n))
-
-
-def billiard():
-    return import_module("billiard")
-
-
-def multiprocess():
-    return import_module("multiprocess")
-
-
-PEERS = {"billiard": billiard, "multiprocess": multiprocess}
+PEERS = {
+    "billiard": partial(import_module, "billiard"),
+    "multiprocess": partial(import_module, "multiprocess"),
+}
 
 #: Floor and goal: the ratio to the standard module that must, and that should, be reached.
 WORKLOADS = [
-    {"name": "import multiprocessing", "run": fresh_import, "floor": 2, "goal": 3},
+    {"name": "import multiprocessing", "imports": "", "floor": 2, "goal": 3},
 ]
-
-
-def main():
-    pair = import_module(STANDARD), import_module(PLAIT)
-    rounds = [[seconds_of_import(module) for module in pair] for _ in range(9)]
-    theirs, mine = map(statistics.median, zip(*rounds, strict=True))
-    print(f"{WORKLOADS[0]['name']:32} {theirs / mine:6.2f}")
-
-
-if __name__ == "__main__":
-    main()
