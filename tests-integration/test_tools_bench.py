@@ -310,6 +310,15 @@ def test_one_that_raises_dies_or_hangs_is_said_and_the_run_goes_on(harmful: Run)
         assert name in harmful.ended.stdout
 
 
+def test_one_that_raises_is_shown_with_its_traceback(harmful: Run) -> None:
+    area = harmful.rows["raises"]["area"]
+    before, found, _ = harmful.ended.stdout.partition(f"failed: {area}, raises: ValueError: not today")
+    assert found
+    traceback = before.rpartition("Traceback (most recent call last)")[2]
+    assert "in raises" in traceback
+    assert traceback.rstrip().endswith("ValueError: not today")
+
+
 def test_what_a_hung_workload_started_is_ended(harmful: Run) -> None:
     pids = [int(line) for line in harmful.pids.read_text().split()]
     assert len(pids) == 2

@@ -73,6 +73,9 @@ DONE, BROKEN = 0, 1
 #: Seconds to measure one workload for; up to three times as many if the answer is still blurred.
 SECONDS = 2.0
 
+#: How much is shown of what a workload wrote that failed: the end of its traceback, or of its stacks.
+LAST_LINES = 40
+
 #: Whoever has to be there. If it dies or hangs the workload is lost; a bound or a peer is left out instead.
 NEEDED = {"", contestants.STANDARD, contestants.PLAIT, contestants.SECOND}
 
@@ -260,6 +263,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(f"page: {target}", highlight=False, soft_wrap=True)
     broken = results.failed(rows)
     for row in broken:
+        for line in row.said.rstrip().splitlines()[-LAST_LINES:]:
+            console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"{row.status}: {row.area}, {row.name}: {row.reason}", markup=False, highlight=False)
     console.print(results.summary(rows), style="bold", highlight=False)
     return BROKEN if broken else DONE

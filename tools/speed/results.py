@@ -28,6 +28,7 @@ class Row:
     name: str
     status: str
     reason: str = ""
+    said: str = ""  # what a workload that failed wrote: its traceback or its stacks
     note: str = ""
     floor: float | None = None
     goal: float | None = None
@@ -102,7 +103,7 @@ def row(area: str, workload: Workload, answer: Mapping[str, Any], same: bool) ->
         "rival": SECOND if same else PLAIT,
     }
     if answer["status"] != MEASURED:
-        return Row(**about, status=answer["status"], reason=answer["reason"])
+        return Row(**about, status=answer["status"], reason=answer["reason"], said=answer.get("said", ""))
     taken, free = (
         {label: [stats.Round(*each) for each in rounds] for label, rounds in answer[which].items()}
         for which in ("rounds", "free")

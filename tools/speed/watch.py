@@ -72,6 +72,8 @@ def run(orders: dict[str, Any], path: list[Path]) -> dict[str, Any]:
             how = f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
             last = words.strip().splitlines()[-1:] or [""]
             answer = {"status": "died", "reason": f"{how} {last[0][:120]}".strip()}
+        if answer["status"] not in ("measured", "absent"):
+            answer["said"] = words  # traceback or stacks
         return {"turn": turn, **answer}
 
 
