@@ -272,7 +272,7 @@ def test_a_bound_that_hangs_costs_only_itself(harmless: Run) -> None:
 
 
 def test_two_copies_are_the_same(tmp_path: Path) -> None:
-    run = Run(tmp_path, "--same", "--time", "0.5", "-k", "COUNTING", bench_harmless=HARMLESS)
+    run = Run(tmp_path, "--time", "0.5", "-k", "COUNTING", "--same", "queue", bench_harmless=HARMLESS)
     (row,) = run.rows.values()
     assert 0.85 < row["ratios"]["second copy"]["middle"] < 1.18
     assert run.ended.returncode == 0
@@ -280,7 +280,7 @@ def test_two_copies_are_the_same(tmp_path: Path) -> None:
 
 def test_a_second_copy_of_plait_is_its_source_under_another_name(tmp_path: Path) -> None:
     ended = bench(
-        *("queue", "-k", "Queue() creation", "--same", "plait", "--rounds", "4"),
+        *("queue", "-k", "Queue() creation", "--same-plait", "--rounds", "4"),
         *("--json", tmp_path / "all.json", "--html", tmp_path / "page.html"),
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

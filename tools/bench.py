@@ -114,8 +114,11 @@ def options_of(argv: Sequence[str] | None) -> argparse.Namespace:
     add("areas", nargs="*", metavar="AREA", help=f"of {', '.join(workloads.AREAS)} (all)")
     add("-k", dest="part", metavar="PART", default="", help="only workloads whose name contains this")
     add("--list", action="store_true", help="say what there is, and run nothing")
-    add("--same", nargs="?", const="standard", default="", choices=("standard", "plait"),
-        help="an implementation against a second copy of itself (standard)")  # fmt: skip
+    # Two options and not one with a value, which would take the first area for it.
+    add("--same", action="store_const", const=contestants.STANDARD, default="",
+        help="the standard modules beside second copies of themselves")  # fmt: skip
+    add("--same-plait", dest="same", action="store_const", const=contestants.PLAIT,
+        help="plait beside a second copy of itself")  # fmt: skip
     add("--peers", action="store_true", help="other libraries, too, as far as they are installed")
     add("--quick", action="store_true", help="half the time")
     add("--time", type=positive, default=SECONDS, metavar="SECONDS", help=f"for each workload ({SECONDS})")
