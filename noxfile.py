@@ -273,7 +273,9 @@ def bench(session: nox.Session) -> None:
     if not chosen(session, ("3.11", "3.13")):
         session.skip(f"runs on demand: -p {session.python}")
     build(session)
-    session.install("-c", str(SIBLINGS), "-r", PINS["bench"], *PACKAGES)
+    # Compiled, as pip leaves it and as the standard modules are: else imports and spawned processes are those of sources,
+    # wherever the environment says that nobody may write bytecode.
+    session.install("--compile", "-c", str(SIBLINGS), "-r", PINS["bench"], *PACKAGES)
     if "--peers" in session.posargs:
         # Not every library exists for every Python: one that cannot be installed is named in the table.
         for line in (ROOT / PINS["peers"]).read_text().splitlines():
