@@ -55,6 +55,8 @@ def started(impl: Impl, target: Any, *args: Any) -> Any:
 def put_away(process: Any) -> None:
     process.kill()
     process.join()
+    # A thread that was left in join() may have had the exit code first, and be about to note it.
+    until(5, "the end of a killed child is noted", lambda: process.exitcode is not None)
     process.close()
 
 
