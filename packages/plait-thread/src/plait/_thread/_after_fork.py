@@ -11,7 +11,8 @@
 #   - Registration is a weak reference and one dictionary store: no lock, so that it may happen at any bytecode (in a
 #     finaliser, in a signal handler, in several threads at once), and cannot itself be caught by a fork half done.
 #   - Callbacks run in the order of registration: a lower layer, being imported first, is mended first.
-#   - The generation is counted up before the first callback runs.
+#   - The generation is counted up before the first callback runs, and imports that other threads were in the middle
+#     of are dropped, so that a callback may import what it needs.
 #   - An exception in a callback goes to `sys.unraisablehook` and the next callback runs: a child with one broken
 #     object is better than one in which all the others are broken too.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 import os
 
 from ._handles import forget_threads_of_parent
-from ._platform import forget_main_thread_of_parent, weak_reference
+from ._platform import forget_imports_of_parent, forget_main_thread_of_parent, weak_reference
 from ._report import report_unraisable
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -75,6 +76,7 @@ def _in_child() -> None:
     _generation += 1
     forget_main_thread_of_parent()
     forget_threads_of_parent()
+    forget_imports_of_parent()
     for registration in [*_registrations.values()]:
         obj = registration()
         if obj is not None:

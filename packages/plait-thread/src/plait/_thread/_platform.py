@@ -59,6 +59,7 @@ __all__ = [
     "daemon_threads_allowed",
     "error",
     "exit",
+    "forget_imports_of_parent",
     "forget_main_thread_of_parent",
     "get_ident",
     "get_native_id",
@@ -220,6 +221,28 @@ def forget_main_thread_of_parent() -> None:
     """In a forked child: the thread that forked is the main one."""
     global _main_at_import
     _main_at_import = get_ident()
+
+
+def forget_imports_of_parent() -> None:
+    """In a forked child: drop the imports that other threads of the parent were in the middle of.
+
+    An import holds a lock per module, which nobody in the child would ever release: importing the same module again
+    would wait for ever. (Nothing in the child asked for such an import: some interpreters import modules by themselves,
+    3.10 for instance when it starts its first subprocess.) What was half imported is imported anew when it is needed.
+    """
+    bootstrap = sys.modules.get("_frozen_importlib")
+    locks = getattr(bootstrap, "_module_locks", None)  # names to weak references, of imports under way
+    if not isinstance(locks, dict):
+        return
+    me = get_ident()
+    for name, reference in [*locks.items()]:
+        owner = getattr(reference(), "owner", me)
+        if owner == me:
+            continue  # the thread that forked is itself importing it, and goes on with that
+        locks.pop(name, None)
+        module = sys.modules.get(name)
+        if owner is not None and getattr(getattr(module, "__spec__", None), "_initializing", False):
+            del sys.modules[name]
 
 
 interpreter_signal: Any
