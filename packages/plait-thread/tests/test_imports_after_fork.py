@@ -84,7 +84,7 @@ def test_a_grandchild_does_too():
     assert in_child(work) == 0
 
 
-def test_the_parent_finishes_its_import(half_imported):  # noqa: ARG001
+def test_the_parent_finishes_its_import(half_imported):
     assert in_child(lambda: True) == 0
     sys.modules["builtins"].go_on.release()
     assert importlib.import_module("slow_package").last == 2
