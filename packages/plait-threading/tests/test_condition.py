@@ -7,6 +7,7 @@ import contextlib
 import sys
 import threading as standard
 import time
+from abc import ABC, abstractmethod
 
 import pytest
 
@@ -110,6 +111,48 @@ def test_a_subclass_may_extend_entering():
     assert cond.entered == 1
 
 
+def test_entering_works_through_the_class_too():
+    cond = Condition(Lock())
+    assert Condition.__enter__(cond)
+    assert cond.locked()
+    Condition.__exit__(cond, None, None, None)
+    with contextlib.ExitStack() as stack:
+        assert stack.enter_context(cond)
+        assert cond.locked()
+    assert not cond.locked()
+
+
+def test_a_subclass_that_enters_in_its_own_way_is_entered_so_through_the_class():
+    class Loud(Condition):
+        def __enter__(self):
+            return "loud"
+
+    class Louder(Loud, ABC):
+        pass
+
+    assert Louder.__enter__(Louder()) == "loud"
+    assert Loud.__exit__ is not Condition.__dict__["__exit__"]
+    with contextlib.ExitStack() as stack:
+        louder = Louder()
+        louder.acquire()  # what its __exit__, which it inherits, is going to release
+        assert stack.enter_context(louder) == "loud"
+
+
+def test_it_mixes_with_abstract_classes():
+    class Closable(ABC):
+        @abstractmethod
+        def close(self): ...
+
+    class Both(Condition, Closable):
+        def close(self):
+            return self.locked()
+
+    with Both() as entered:
+        assert entered is True
+    with pytest.raises(TypeError):
+        type("Unfinished", (Condition, Closable), {})()
+
+
 def test_old_names_warn():
     cond = Condition()
     with cond, pytest.warns(DeprecationWarning, match="notify_all"):
@@ -119,6 +162,7 @@ def test_old_names_warn():
 def test_a_waiter_interrupted_when_already_notified_passes_the_wake_up_on(monkeypatch):
     # The bell's acquire() is where a signal handler's exception comes out; this one has been rung by then.
     module = sys.modules[Condition.__module__]
+    monkeypatch.setattr(module, "_ring", lambda bell: bell.release())  # a stand-in's, too
     cond, log = Condition(Lock()), []
     (second,) = (None,)
 

@@ -3,13 +3,18 @@
 # Condition: wait, under a lock, until somebody says that something has changed.
 #
 # Theory of operation
-#   Each waiter brings a raw lock of its own (its bell), taken, and enters it in `_bells`; then it lets go of the
+#   Each waiter brings a raw lock of its own (its bell), taken, and appends it to `_bells`; then it lets go of the
 #   condition's lock and tries to take its bell a second time. notify() strikes the oldest bell off the list and
 #   releases it. So a wake-up is addressed to one waiter, and waiters are woken in the order in which they came.
 #
+#   Only waiters that give up are looked for in the list (a deque; a dictionary would find them at once, but looking for
+#   its oldest key passes all the places where older ones have been).
+#
 # What must always hold
-#   - A bell is struck off exactly once: by the notifier that rings it, or by its waiter that gives up. `_bells` is a
-#     dictionary, ordered by arrival, so that both are one operation on it; it decides who was first.
+#   - A bell is struck off exactly once: by the notifier that rings it, or by its waiter that gives up. Both are one
+#     operation on the deque, which decides who was first.
+#   - Striking off and ringing are one step of an iterator (`_strike`), all in C: no exception of a signal handler can
+#     come between the two, and no bell can be struck off and left silent.
 #   - No wake-up is lost. A waiter that times out and then finds its bell struck off has been notified after all, and
 #     says so. A waiter that is interrupted by an exception (KeyboardInterrupt) and finds its bell struck off cannot use
 #     the wake-up; it passes it on to the next.
@@ -17,22 +22,24 @@
 #     exception that strikes while the lock is being taken back is kept until it has been.
 #   - What a signal handler may interrupt, it may also re-enter: a handler's (or finaliser's) notify() in the middle of
 #     ours finds the list in order, and we find it in order afterwards.
-#   - A forked child inherits the bells of threads that it does not have. Bells carry the fork generation; ringing one
-#     of another generation is not counted as waking anybody. (It is rung all the same: the thread that forked may have
-#     done so in a signal handler, while waiting, and is still there.)
+#   - A forked child inherits the bells of threads that it does not have. They are noted (`_strangers`) when the child
+#     first uses the condition, and its first notify() rings all of them, which is not counted as waking anybody. (They
+#     are rung because the thread that forked may have done so in a signal handler, while waiting, and is still there.)
 #
 # Between two bytecodes an exception of a signal handler can strike. "Has the lock been released already?" must then have
 # an answer, which `lock.release(); released = True` does not give: the exception may come between the two. (Nor does a
 # `with` statement: on 3.14 it may come between __enter__ and the body.) There are two ways out:
 #
-#   - Since 3.11 CPython looks for signals only after calls, at backward jumps and at the start of functions. A `for` over
-#     a `map` calls C code without a call instruction, and stores what it returned in the very next one: in
-#     `for answer in map(release, (lock,)): break` there is nowhere to strike between the release and the note of it.
+#   - Since 3.11 CPython looks for signals only after calls, at backward jumps and at the start of functions. A step of a
+#     C iterator is a call of C code without a call instruction, and what it returns is stored in the very next one: in
+#     `for answer in releases: break` there is nowhere to strike between the release and the note of it. `_letting_go`
+#     and `_taking_back` are such iterators; they have no state of their own, so that any number of threads may be in
+#     the middle of a step.
 #     (An RLock can be asked afterwards whether this thread owns it; so only letting go of it has to be noted, because of
 #     how often it was held.)
 #   - 3.10 and PyPy look more often. There, what has to happen together is put into one call of C code:
 #     `happened += starmap(call, ONCE)` calls it and notes the answer in a list. That works everywhere, but makes wait()
-#     and notify() between two threads slower than the standard ones.
+#     slower than the standard one.
 #
 # What remains: exceptions that strike between the user's own `with condition:` and its body leave the lock held on 3.14
 # and PyPy, as they do for every lock; and nothing can be done for an exception that strikes after wait() has returned.
@@ -42,35 +49,31 @@
 from __future__ import annotations
 
 import sys
-from itertools import starmap
-from operator import attrgetter, methodcaller
+from itertools import islice, repeat, starmap
 from time import monotonic
 
 from .._thread import LockType, RLock, RLockType, allocate_lock, fork_generation, register_after_fork
 from ._named import Named
-from ._slots import Special
+from ._platform import deque
+from ._slots import SlotMethods
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any, TypeVar
 
     T = TypeVar("T")
 
-# For starmap: one call, without arguments; the same for acquire(True), as it stands and for map.
+# For starmap: calls without arguments, endlessly; one such call; one acquire(True).
+ALWAYS: Any = repeat(())
 ONCE: Any = ((),)
 BLOCKING_ONCE: Any = ((True,),)
-BLOCKING = (True,)
-
-# A note that nothing has been noted.
-NOTHING = object()
 
 # What a `for` gets is stored before a signal is looked for; see above.
 STORED_AT_ONCE = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
 
-# Calls what it is given, from C code.
-_call = methodcaller("__call__")
+_ring: Callable[[Any], None] = LockType.release
 
 # The fork generation, to be read without a call.
 _epoch = fork_generation()
@@ -81,7 +84,7 @@ def _in_child(_condition: object) -> None:
     _epoch = fork_generation()
 
 
-class Condition:
+class Condition(metaclass=SlotMethods):
     """A condition variable: threads wait for a change that others announce, all under one lock.
 
     *lock* is a `Lock` or an `RLock` of this package or of the standard module, or anything else with `acquire` and
@@ -96,18 +99,23 @@ class Condition:
 
     __slots__ = (
         "__dict__",
+        "__enter__",
+        "__exit__",
         "__weakref__",
         "_acquire_restore",
         "_bells",
-        "_enter",
-        "_exit",
+        "_generation",
         "_is_owned",
         "_knows_owner",
         "_letting_go",
         "_lock",
-        "_of_what",
+        "_noted_in",
         "_release_save",
         "_restores",
+        "_spare",
+        "_strangers",
+        "_strike",
+        "_taking_back",
         "acquire",
         "release",
     )
@@ -124,9 +132,6 @@ class Condition:
             traceback: TracebackType | None,
             /,
         ) -> None: ...
-    else:
-        __enter__ = Special(attrgetter("_enter"))
-        __exit__ = Special(attrgetter("_exit"))
 
     def __init__(self, lock: Any = None) -> None:
         if lock is None:
@@ -134,7 +139,12 @@ class Condition:
         elif isinstance(lock, Named):
             lock.follow(self)
         self._lock = lock
-        self._bells: dict[Any, int] = {}
+        bells: deque[Any] = deque()
+        self._bells = bells
+        self._strike: Iterator[None] = map(_ring, starmap(bells.popleft, ALWAYS))
+        self._strangers: frozenset[Any] = frozenset()
+        self._generation = self._noted_in = _epoch
+        self._spare: Any = None
         self._bind(lock.acquire, lock.release)
 
     def _bind(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
@@ -144,34 +154,30 @@ class Condition:
         _set_acquire(self, acquire)
         _set_release(self, release)
         if isinstance(lock, RLockType):
-            self._enter: Any = lock.__enter__
-            self._exit: Any = lock.__exit__
+            _set_enter(self, lock.__enter__)
+            _set_exit(self, lock.__exit__)
             self._is_owned: Callable[[], bool] = lock._is_owned
             # A lock that can be held several times over says how to let go of it altogether, and take it back as often.
             self._release_save: Callable[..., Any] = lock._release_save
             self._acquire_restore: Callable[..., Any] = lock._acquire_restore
             self._restores = self._knows_owner = True
-            self._letting_go: Any = _rlock_release_save
-            self._of_what: tuple[Any] = (lock,)
-            return
-        self._knows_owner = False
-        leave = getattr(lock, "__exit__", None)
-        self._enter = getattr(lock, "__enter__", acquire)
-        self._exit = (lambda *_exception: release()) if leave is None else leave
-        self._release_save = getattr(lock, "_release_save", release)
-        restore = getattr(lock, "_acquire_restore", None)
-        self._restores = restore is not None
-        owned = getattr(lock, "_is_owned", None)
-        if isinstance(lock, LockType):
-            # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
-            owned = lock.locked
-            self._letting_go, self._of_what = LockType.release, (lock,)
-            self._acquire_restore = acquire
         else:
-            self._letting_go, self._of_what = _call, (self._release_save,)
+            self._knows_owner = False
+            leave = getattr(lock, "__exit__", None)
+            _set_enter(self, getattr(lock, "__enter__", acquire))
+            _set_exit(self, (lambda *_exception: release()) if leave is None else leave)
+            self._release_save = getattr(lock, "_release_save", release)
+            restore = getattr(lock, "_acquire_restore", None)
+            self._restores = restore is not None
             # Others' acquire() may take no arguments.
             self._acquire_restore = restore or (lambda _blocking: acquire())
-        self._is_owned = self._is_held if owned is None else owned
+            owned = getattr(lock, "_is_owned", None)
+            if isinstance(lock, LockType):
+                # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
+                owned, self._acquire_restore = lock.locked, acquire
+            self._is_owned = self._is_held if owned is None else owned
+        self._letting_go: Iterator[Any] = starmap(self._release_save, ALWAYS)
+        self._taking_back: Iterator[Any] | None = None if self._restores else starmap(acquire, ALWAYS)
 
     def _is_held(self) -> bool:
         if not self._lock.acquire(False):
@@ -195,18 +201,21 @@ class Condition:
         RuntimeError without the lock. An exception from a signal handler ends the wait, with the lock held.
         """
         if not self._is_owned():
-            raise RuntimeError(
-                f"{self!r}: cannot wait on un-acquired lock; wait() belongs inside `with condition:`"
-            )
-        bell = allocate_lock()
-        bell.acquire()
-        bells = self._bells
-        saved: Any = NOTHING
-        back: Any = NOTHING
-        rung = False
+            raise self._not_held("wait")
+        if self._generation != _epoch:
+            self._note_strangers()
+        bell = self._spare
+        if bell is None:
+            bell = allocate_lock()
+            bell.acquire()
+        else:
+            self._spare = None
+        # Not noted yet: no lock gives us ourselves.
+        saved: Any = self
+        back: Any = self
         try:
-            bells[bell] = _epoch
-            for saved in map(self._letting_go, self._of_what):  # noqa: B007
+            self._bells.append(bell)
+            for saved in self._letting_go:  # noqa: B007
                 break
             if timeout is None:
                 rung = bell.acquire()
@@ -214,37 +223,39 @@ class Condition:
                 rung = bell.acquire(False)
             else:
                 rung = bell.acquire(True, timeout)
-            if self._knows_owner:
+            taking_back = self._taking_back
+            if taking_back is not None:
+                for back in taking_back:  # noqa: B007
+                    break
+            elif self._knows_owner:
                 self._acquire_restore(saved)
             else:
-                for back in map(self._acquire_restore, (saved,) if self._restores else BLOCKING):  # noqa: B007
+                for back in map(self._acquire_restore, (saved,)):  # noqa: B007
                     break
-            if not rung:
-                try:
-                    del bells[bell]
-                except KeyError:
-                    rung = True
-            return rung
+            if rung:
+                # Taken again, and in nobody's hands: good for the next wait. (The lock is ours, and so is the place.)
+                self._spare = bell
+                return True
+            return not self._struck_off(bell)
         except BaseException:
-            if saved is not NOTHING and (not self._is_owned() if self._knows_owner else back is NOTHING):
+            let_go = saved is not self
+            if let_go and (not self._is_owned() if self._knows_owner else back is self):
                 self._regain([saved], [])
-            if bells.pop(bell, None) is None and saved is not NOTHING:
+            if not self._struck_off(bell) and let_go:
                 self._ring(1)
             raise
 
     def _wait_carefully(self, timeout: float | None = None) -> bool:
         if not self._is_owned():
-            raise RuntimeError(
-                f"{self!r}: cannot wait on un-acquired lock; wait() belongs inside `with condition:`"
-            )
+            raise self._not_held("wait")
+        if self._generation != _epoch:
+            self._note_strangers()
         bell = allocate_lock()
         bell.acquire()
-        bells = self._bells
         let_go: list[Any] = []
         back: list[Any] = []
-        rung = False
         try:
-            bells[bell] = _epoch
+            self._bells.append(bell)
             let_go += starmap(self._release_save, ONCE)
             if timeout is None:
                 rung = bell.acquire()
@@ -253,18 +264,41 @@ class Condition:
             else:
                 rung = bell.acquire(True, timeout)
             back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
-            if not rung:
-                try:
-                    del bells[bell]
-                except KeyError:
-                    rung = True
-            return rung
+            return rung or not self._struck_off(bell)
         except BaseException:
             if let_go and not back:
                 self._regain(let_go, back)
-            if bells.pop(bell, None) is None and let_go:
+            if not self._struck_off(bell) and let_go:
                 self._ring(1)
             raise
+
+    def _struck_off(self, bell: Any) -> bool:
+        """Strike off a bell for its own waiter; False if a notifier was first."""
+        try:
+            self._bells.remove(bell)
+        except ValueError:
+            return False
+        return True
+
+    def _note_strangers(self) -> None:
+        """At the first use in a forked child: nobody waits here so far, unless it is the thread that forked."""
+        if self._noted_in != _epoch:
+            self._strangers = frozenset(self._bells)
+            self._noted_in = _epoch
+        if not self._strangers:
+            self._generation = _epoch
+
+    def _ring_strangers(self) -> None:
+        self._note_strangers()
+        for bell in self._strangers:
+            if self._struck_off(bell):
+                bell.release()
+        self._generation = _epoch
+
+    def _not_held(self, method: str) -> RuntimeError:
+        return RuntimeError(
+            f"{self!r}: cannot {method} on un-acquired lock; {method}() belongs inside `with condition:`"
+        )
 
     def _regain(self, let_go: list[Any], back: list[Any]) -> None:
         """Take the lock back for a wait that an exception has ended, whatever else strikes."""
@@ -298,33 +332,22 @@ class Condition:
         They go on when they get the lock back. RuntimeError without the lock.
         """
         if not self._is_owned():
-            raise RuntimeError(
-                f"{self!r}: cannot notify on un-acquired lock; notify() belongs inside `with condition:`"
-            )
-        bells = self._bells
-        if not bells:
-            return
-        if n == 1:
-            # What _ring() does for one, in fewer steps.
-            bell = None
-            try:
-                for bell in bells:  # noqa: B007 - the oldest, without a call at which a signal could strike
-                    break
-                if bells[bell] == _epoch:
-                    del bells[bell]
-                    bell.release()  # type: ignore[union-attr]
-                    return
-            except (KeyError, RuntimeError):
-                pass  # a re-entrant call changed the list under our eyes
-            except BaseException:
-                if bell is not None and bell not in bells and bell.locked():
-                    bell.release()
-                raise
-        self._ring(n)
+            raise self._not_held("notify")
+        if self._bells:
+            if self._generation != _epoch:
+                self._ring_strangers()
+            if n == 1:
+                try:
+                    for _ in self._strike:
+                        break
+                except IndexError:  # a re-entrant call was quicker
+                    pass
+            else:
+                self._ring(n)
 
     def notify_all(self) -> None:
         """Wake every waiting thread. Never blocks. RuntimeError without the lock."""
-        self.notify(len(self._bells))
+        self.notify(max(1, len(self._bells)))
 
     def notifyAll(self) -> None:  # noqa: N802
         """Call `notify_all`. Deprecated: call it yourself."""
@@ -334,32 +357,19 @@ class Condition:
         self.notify_all()
 
     def _ring(self, n: int) -> None:
-        bells = self._bells
-        while n > 0:
-            try:
-                for bell in bells:  # noqa: B007 - the oldest, without a call at which a signal could strike
+        try:
+            if n == 1:
+                for _ in self._strike:
                     break
-                else:
-                    return
-                generation = bells[bell]
-            except (KeyError, RuntimeError):
-                continue  # a re-entrant call changed the list under our eyes
-            try:
-                del bells[bell]
-                bell.release()
-            except KeyError:
-                continue  # a re-entrant call was quicker
-            except BaseException:
-                # Struck off but perhaps not rung. A bell is used once: ringing it again does no harm.
-                if bell not in bells and bell.locked():
-                    bell.release()
-                raise
-            if generation == _epoch:
-                n -= 1
+            elif n > 0:
+                deque(islice(self._strike, min(n, len(self._bells))), maxlen=0)
+        except IndexError:
+            pass  # fewer than there seemed to be: a re-entrant call was quicker
 
 
-_set_acquire, _set_release = (Condition.__dict__[name].__set__ for name in ("acquire", "release"))
-_rlock_release_save: Any = RLockType._release_save
+_set_acquire, _set_release, _set_enter, _set_exit = (
+    Condition.__dict__[name].__set__ for name in ("acquire", "release", "__enter__", "__exit__")
+)
 if not STORED_AT_ONCE:
     _described = Condition.wait.__doc__
     Condition.wait = Condition._wait_carefully  # type: ignore[method-assign]
