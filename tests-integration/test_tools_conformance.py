@@ -622,6 +622,20 @@ def test_a_wrong_word_is_answered_with_the_right_ones(tmp_path: Path) -> None:
     assert "'queues' is neither a package nor a test module; there are thread, threading, queue," in said
 
 
+@pytest.mark.timeout(240)
+def test_a_part_that_is_not_there_is_no_success(tmp_path: Path) -> None:
+    code, _, said = conformance(tmp_path, "test_sched.TestCase")
+    assert code == 2, said
+    assert "test_sched has no module test_sched.TestCase" in said
+    assert "use -k TestCase" in said
+    code, _, said = conformance(tmp_path, "test_sched", "--again")
+    assert code == 2, said
+    assert "test.test_sched: no baseline yet" in said
+    code, _, said = conformance(tmp_path, "test_sched", "--jobs", "-1")
+    assert code == 2
+    assert "-1 is less than none" in said
+
+
 def test_a_result_that_could_not_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
     code, _, said = conformance(tmp_path, "queue", "--json", str(tmp_path / "nowhere" / "result.json"))
     assert code == 2

@@ -356,6 +356,12 @@ def test_a_name_that_nothing_answers_to_is_an_error(tmp_path: Path) -> None:
     assert "no scenario answers to Q9" in watched.run(*words(tmp_path, "Q9"), env=env, code=2).out
 
 
+@pytest.mark.parametrize("option", ["--repeat", "--jobs"])
+def test_nothing_run_is_no_success(tmp_path: Path, option: str) -> None:
+    ended = watched.run(*words(tmp_path, option, "0"), env=package(tmp_path, GOOD), code=2)
+    assert "0 is less than one" in ended.err
+
+
 def test_a_file_that_could_not_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
     more = ("--json", str(tmp_path / "nowhere" / "verdicts"))
     ended = watched.run(*words(tmp_path, *more), env=package(tmp_path, GOOD), code=2)

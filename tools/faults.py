@@ -26,7 +26,7 @@ With plait the run fails unless all are ok or absent, or wrong because of this i
 standard modules it fails if one that is marked [R] for this Python is not seen to fail ("but [R]"), or is an error. Below
 the table stands a line for each reason to fail, with the scenario's log: traceback, stacks, and what it printed.
 
-Ends with 0, or 1 when the run fails, 2 for a wrong call, 130 after Ctrl-C.
+Ends with 0, or 1 when the run fails or the call is wrong, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -433,6 +433,13 @@ def busyness() -> str:
     return f"the machine is busy (load {load:.0f} on {processors} processors): time limits may be missed for that"
 
 
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than one")
+    return number
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 tools/run.py faults --",
@@ -443,8 +450,8 @@ def arguments() -> argparse.Namespace:
         "names", nargs="*", metavar="NAME", help="row, area, module, scenario, or a pattern of them"
     )
     parser.add_argument("--impl", default="plait", choices=("plait", "stdlib"))
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run everything N times")
-    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
+    parser.add_argument("--repeat", type=at_least_one, default=1, metavar="N", help="run everything N times")
+    parser.add_argument("--jobs", type=at_least_one, default=2, help="how many at a time (default: 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict there, too")
     parser.add_argument("--list", action="store_true", help="only list the scenarios")
     parser.add_argument(
@@ -494,7 +501,7 @@ def main() -> int:
     custody.become_subreaper()
     runner = Runner(options.impl, logs)
     try:
-        verdicts = run_all(runner, chosen, options.repeat, max(1, options.jobs), say)
+        verdicts = run_all(runner, chosen, options.repeat, options.jobs, say)
     except KeyboardInterrupt:
         console.print("interrupted; all that ran was ended")
         return 130

@@ -3,7 +3,8 @@
 
     python3 tools/run.py conformance -p 3.11             everything (the first run on a Python also makes the baseline);
                                                          without -p: on every Python that is installed
-    ... -p 3.11 -- queue sched                           packages (plait-queue), test modules (test_queue), parts of one
+    ... -p 3.11 -- queue sched                           packages (plait-queue), test modules (test_queue), modules of
+                                                         one that is a package (test_concurrent_futures.test_wait)
     ... -p 3.11 -- queue -k 'Simple*'                    only tests with this in their identity
     ... -p 3.11 -- --test test_sched.TestCase.test_enter one test alone, its output as it comes
     ... -p 3.11 -- queue --propose                       and write the unlisted failures down as entries for a data file
@@ -31,7 +32,7 @@ How to work through failures (triage):
 Other implementations, to test the instrument itself: --impl passthrough (the standard modules handed through: must
 show 100 %), --impl sabotaged (the same with a Queue.join that returns at once: must fail).
 
-Ends with 0, or 1 when the run fails, 2 for a wrong call or data file, 130 after Ctrl-C.
+Ends with 0, or 1 when the run fails, or the call or a data file is wrong, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -67,6 +68,13 @@ DATA = places.ROOT / "tests-integration" / "conformance"
 BUILD = places.ROOT / "build" / "conformance"
 
 
+def at_least_none(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than none")
+    return number
+
+
 def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 tools/run.py conformance --",
@@ -89,7 +97,11 @@ def arguments(words: list[str]) -> argparse.Namespace:
         "--live", action="store_true", help="take plait from this checkout's sources, not from wheels"
     )
     parser.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="children at a time (default: twice the processors)"
+        "--jobs",
+        type=at_least_none,
+        default=0,
+        metavar="N",
+        help="children at a time (default: twice the processors)",
     )
     parser.add_argument("--no-confirm", action="store_true", help="do not run doubtful results a second time")
     parser.add_argument(
@@ -168,14 +180,27 @@ class Run:
             modules = self.baseline.shape.get(name.partition(".")[0], [])
             wanted = [m for m in modules if m.removeprefix("test.") == name or "." not in name]
             found += wanted
+            if not wanted and modules:
+                whole = name.partition(".")[0]
+                parts = [m.removeprefix("test.") for m in modules if m.removeprefix("test.") != whole]
+                raise places.PlaceError(
+                    f"{whole} has no module {name} on {self.python.version}: "
+                    + (f"there are {', '.join(parts)}" if parts else "it is a single module")
+                    + f"; for a class or a test use -k {name.rpartition('.')[2]}"
+                )
             if not wanted:
                 missing.append(name)
         return found, missing
 
     def learn(self, modules: list[str]) -> None:
         """Make sure that the baseline is there."""
-        if all(self.baseline.known(module) for module in modules):
+        unknown = [module for module in modules if not self.baseline.known(module)]
+        if not unknown:
             return
+        if self.options.again:
+            raise places.PlaceError(
+                f"{', '.join(unknown)}: no baseline yet, and so no result to judge; run it first"
+            )
         self.say(f"the baseline: the standard modules of {self.python.version}")
         runner = trial.Trial(self.host, self.jobs, self.say, lambda _: trial.BASELINE_UNKNOWN)
         self.timed("baseline", lambda: self.baseline.learn(runner, modules, self.say))
@@ -362,6 +387,9 @@ class Run:
         if self.options.test:
             return self.one(self.options.test)
         modules, missing = self.modules()
+        if not modules:
+            self.say(f"=== nothing measured: {self.python.version} does not ship {', '.join(missing)} ===")
+            return 0
         self.learn(modules)
         outcome = (
             self.again(modules)

@@ -40,7 +40,8 @@ FAILED, UNEXPECTED = "failed", "unexpected"
 LEGEND = """\
 baseline: tests that pass with the standard modules; both: those of them that pass here, too; figure: both / baseline;
 excluded, missing: not expected to pass, by the data files; without excluded: the figure if those did not count;
-FAILED: not listed in the data files; LISTED PASSED: listed, but passes. Either of these two fails the run."""
+FAILED: not listed in the data files; LISTED PASSED: listed, but passes. Either of these two fails the run.
+unsteady: two runs of it differed; the second, in which it was alone in its process, counts."""
 
 #: Seconds after which a test that is known to fail should rather be cut short.
 SLOW = 12.0
