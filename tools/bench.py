@@ -47,10 +47,10 @@ The verdict is where the ratio to the standard module stands: at the goal that t
 or below; `noisy` when its interval is too wide to settle that. How to write a workload: packages/*/benchmarks/README.md;
 how noise is kept out: the top of tools/bench.py.
 
-What the table shows: `ratio`, how many times as fast as the standard module, with the interval in which it lies 19 times out
-of 20 (`95 %`); `best`, the same of the fastest rounds; `all cores`, without the one core that hand-overs of threads are timed
-on; `bound`, the ratio of what nothing written in Python can pass; a verdict `-` where neither floor nor goal is set, and a
-note behind it (`re-export`: it is the interpreter's own object).
+What the table shows: `ratio`, how many times as fast as the standard module, with the interval in which it lies 19 times
+out of 20 (`95 %`); `best`, the same of the fastest rounds; `all cores`, without the one core that hand-overs of threads are
+timed on; `bound`, the ratio of what nothing written in Python can pass; a verdict `-` where neither floor nor goal is set,
+and a note behind it (`re-export`: it is the interpreter's own object).
 
 Ends with 0 when every workload was measured or is absent from plait, whatever the figures; with 1 when one died or
 hung, when a workload file is wrong, or for a wrong call. A page with bars is written to build/bench/.

@@ -32,7 +32,9 @@ def half_imported(tmp_path, monkeypatch):
     """A thread that stands in the middle of importing slow_package.inner; the test forks meanwhile."""
     package = tmp_path / "slow_package"
     package.mkdir()
-    (package / "__init__.py").write_text("from . import before\nfrom .inner import last\n")
+    (package / "__init__.py").write_text(
+        "from .before import value\nfrom .inner import last\nagain = before.value\n"
+    )
     (package / "before.py").write_text("value = 7\n")
     (package / "inner.py").write_text(SLOW.format(pid=os.getpid()))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -71,7 +73,8 @@ def test_the_child_imports_anew_what_was_half_imported(name):
     def work():
         importlib.import_module(name)
         package = sys.modules["slow_package"]
-        return (package.last, package.inner.last, package.before.value) == (2, 2, 7)
+        # What was done before the fork is known in the package, too.
+        return (package.last, package.inner.last, package.before.value, package.again) == (2, 2, 7, 7)
 
     assert in_child(work) == 0
 

@@ -133,6 +133,24 @@ def test_callbacks_run_in_order_in_the_child_only_and_survive_errors(monkeypatch
     assert in_child(lambda: log == [ZeroDivisionError, 1])
 
 
+def test_a_callback_that_a_signal_handler_strikes_is_called_again(monkeypatch):
+    class Thing:
+        pass
+
+    log, things = [], [Thing(), Thing()]
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: log.append(args.exc_type))
+
+    def struck(_thing):
+        log.append("called")
+        if log.count("called") == 1:
+            raise KeyboardInterrupt  # as a handler would
+
+    register_after_fork(things[0], struck)
+    register_after_fork(things[1], lambda _thing: log.append("next"))
+    # (Things of other tests may still be there and raise something else.)
+    assert in_child(lambda: [said for said in log if isinstance(said, str)] == ["called", "called", "next"])
+
+
 def test_generations_count_forks():
     mine = ours.fork_generation()
     assert in_child(

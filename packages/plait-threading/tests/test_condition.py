@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading as standard
 import time
@@ -495,3 +496,42 @@ def test_event_waits_that_are_interrupted_leave_nothing_behind(run_script):
     """
     ended = run_script(STRIKE.replace("{longest}", "0.001") + source)
     assert (ended.returncode, ended.err) == (0, "")
+
+
+STRUCK_TWICE = """
+    import os, signal, time
+    import {threading} as t
+    class Term(Exception): pass
+    def term(*_): raise Term
+    signal.signal(signal.SIGTERM, term)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    me = os.getpid()
+    cond = t.Condition({lock})
+    if not os.fork():
+        # Both are pending when the process goes on: the second is raised while the first is being handled.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        time.sleep(0.2)
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+            os.kill(me, number)
+            time.sleep(0.05)
+        os._exit(0)
+    with cond:
+        try:
+            try:
+                cond.wait(10)
+            finally:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except (KeyboardInterrupt, Term) as struck:
+            print(type(struck).__name__, cond.locked(), len(cond._bells))
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("lock", ["", "t.Lock()"], ids=["RLock", "Lock"])
+def test_two_signals_at_once_leave_the_lock_held_and_no_bell(run_script, lock):
+    ended = run_script(STRUCK_TWICE.replace("{lock}", lock))
+    assert ended.err == ""
+    assert ended.out.split() in (["KeyboardInterrupt", "True", "0"], ["Term", "True", "0"])

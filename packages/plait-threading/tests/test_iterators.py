@@ -180,3 +180,55 @@ def test_in_one_thread_they_are_those_of_the_standard_module(items, steps):
         return log
 
     assert play(ours) == play(standard)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize(
+    "shared", ["synchronized_iterator(forking)()", "concurrent_tee(forking())[0]"], ids=["serialized", "tee"]
+)
+def test_a_generator_may_fork(run_script, shared):
+    source = """
+    import os
+    from {threading} import concurrent_tee, synchronized_iterator
+    def forking():
+        yield os.fork()
+        yield "more"
+    shared = SHARED
+    pid = next(shared)
+    assert next(shared) == "more"
+    if pid:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    else:
+        os._exit(0)
+    """
+    ended = run_script(source.replace("SHARED", shared))
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_signals_take_no_item_from_the_other_copies_of_a_tee(run_script):
+    source = """
+    import random, signal, time
+    from itertools import count
+    from {threading} import concurrent_tee
+    class Struck(BaseException): pass
+    def strike(*_): raise Struck
+    signal.signal(signal.SIGALRM, strike)
+    quick, slow = concurrent_tee(count())
+    strikes, end = 0, time.monotonic() + 1.0
+    while time.monotonic() < end:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.000001, 0.00005))
+            while True: next(quick)
+        except Struck:
+            strikes += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    last = next(quick)
+    seen = -1
+    while seen != last:
+        item = next(slow)
+        assert item == seen + 1, (seen, item)
+        seen = item
+    assert strikes > 20, strikes
+    """
+    ended = run_script(source)
+    assert (ended.returncode, ended.err) == (0, "")

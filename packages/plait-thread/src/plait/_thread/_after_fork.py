@@ -8,13 +8,17 @@
 # What always holds
 #   - One `os.register_at_fork` callback for all of plait's lower layers, made at import; it cannot be taken back, and
 #     so it must not be made per object.
+#   - Whatever signal handlers raise meanwhile (a Ctrl-C goes to the whole group, children that are just being born
+#     included), every step is done: what has been done is struck off, and what was struck is done again. Callbacks
+#     therefore may be called twice. Nobody is there to whom the handler's exception could go, so it is reported.
 #   - Registration is a weak reference and one dictionary store: no lock, so that it may happen at any bytecode (in a
 #     finaliser, in a signal handler, in several threads at once), and cannot itself be caught by a fork half done.
 #   - Callbacks run in the order of registration: a lower layer, being imported first, is mended first.
 #   - The generation is counted up before the first callback runs, and imports that other threads were in the middle
 #     of are dropped, so that a callback may import what it needs.
-#   - An exception in a callback goes to `sys.unraisablehook` and the next callback runs: a child with one broken
-#     object is better than one in which all the others are broken too.
+#   - A callback that raises is tried again, since a signal handler may have done it; then the exception goes to
+#     `sys.unraisablehook` and the next callback runs: a child with one broken object is better than one in which all
+#     the others are broken too.
 
 from __future__ import annotations
 
@@ -52,7 +56,8 @@ def register_after_fork(obj: T, callback: Callable[[T], object]) -> None:
 
     *obj* is held weakly: nothing needs to be unregistered. *callback* must not hold it either (pass a plain function,
     not a bound method of *obj*). It runs in the only thread of the child, before `os.fork()` returns there, in order
-    of registration; it must not wait for anything. Errors go to `sys.unraisablehook`.
+    of registration; it must not wait for anything, and may be called again if it raises, or a signal handler did. Errors
+    go to `sys.unraisablehook`.
 
     Never blocks; callable in any thread, signal handler or finaliser. Has no equivalent in the standard `_thread`;
     `os.register_at_fork` keeps its argument for ever.
@@ -71,20 +76,53 @@ def fork_generation() -> int:
     return _generation
 
 
+_mended = 0  # the process in which the following began
+_begun: list[Callable[[], object]] = []
+_pending: list[_Registration] = []
+
+# How often a step that raises is tried: it may have been a signal handler that did, not the step.
+TRIALS = 3
+
+
 def _in_child() -> None:
-    global _generation
-    _generation += 1
-    forget_main_thread_of_parent()
-    forget_threads_of_parent()
-    forget_imports_of_parent()
-    for registration in [*_registrations.values()]:
-        obj = registration()
-        if obj is not None:
-            try:
-                registration.callback(obj)
-            except BaseException as error:  # noqa: BLE001 - reported, and the others must run
+    global _generation, _mended
+    for _ in range(100):  # signals, unless there is no memory left even for this
+        try:
+            pid = os.getpid()
+            if _mended != pid:
+                pending = [*_registrations.values()]
+                pending.reverse()
+                begun = [forget_imports_of_parent, forget_threads_of_parent, forget_main_thread_of_parent]
+                # No call from here on, and so no place for a signal: all of it happens, or nothing.
+                _begun[:] = begun
+                _pending[:] = pending
+                _generation += 1
+                _mended = pid
+            while _begun:
+                _begun[-1]()
+                del _begun[-1]
+            while _pending:
+                _mend(_pending[-1])
+                del _pending[-1]
+            return
+        except BaseException as error:  # noqa: BLE001 - what it struck is done again
+            report_unraisable(error, "Exception ignored after a fork", _in_child)
+
+
+def _mend(registration: _Registration) -> None:
+    obj = registration()
+    if obj is None:
+        return
+    for trial in range(1, TRIALS + 1):
+        try:
+            registration.callback(obj)
+            return
+        except BaseException as error:  # noqa: BLE001 - reported, and the others must run
+            if trial == TRIALS:
                 report_unraisable(error, "Exception ignored in after-fork callback", registration.callback)
 
 
 if hasattr(os, "register_at_fork"):  # not on platforms without fork
+    os.register_at_fork(after_in_child=_in_child)
+    # Once more, for when an exception strikes at the entry of the first; otherwise it finds nothing to do.
     os.register_at_fork(after_in_child=_in_child)

@@ -228,21 +228,28 @@ def forget_imports_of_parent() -> None:
 
     An import holds a lock per module, which nobody in the child would ever release: importing the same module again
     would wait for ever. (Nothing in the child asked for such an import: some interpreters import modules by themselves,
-    3.10 for instance when it starts its first subprocess.) What was half imported is imported anew when it is needed.
+    3.10 for instance when it starts its first subprocess.) What was half imported is imported anew when it is needed, and
+    of a package also those modules that were done: it is their import that makes them known in the package.
     """
     bootstrap = sys.modules.get("_frozen_importlib")
     locks = getattr(bootstrap, "_module_locks", None)  # names to weak references, of imports under way
     if not isinstance(locks, dict):
         return
     me = get_ident()
+    half: list[str] = []
     for name, reference in [*locks.items()]:
         owner = getattr(reference(), "owner", me)
         if owner == me:
             continue  # the thread that forked is itself importing it, and goes on with that
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if owner is not None and getattr(spec, "_initializing", False):
+            half.append(name)
         locks.pop(name, None)
-        module = sys.modules.get(name)
-        if owner is not None and getattr(getattr(module, "__spec__", None), "_initializing", False):
-            del sys.modules[name]
+    for name in half:
+        within = f"{name}."
+        for other in [*sys.modules]:
+            if other == name or other.startswith(within):
+                sys.modules.pop(other, None)
 
 
 interpreter_signal: Any

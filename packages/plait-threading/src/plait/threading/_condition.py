@@ -105,6 +105,7 @@ class Condition(metaclass=SlotMethods):
         "_acquire_restore",
         "_bells",
         "_generation",
+        "_is_ours",
         "_is_owned",
         "_knows_owner",
         "_letting_go",
@@ -176,6 +177,8 @@ class Condition(metaclass=SlotMethods):
                 # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
                 owned, self._acquire_restore = lock.locked, acquire
             self._is_owned = self._is_held if owned is None else owned
+        # A lock of somebody else's may be broken, and raise for ever.
+        self._is_ours = isinstance(lock, (LockType, RLockType, Named))
         self._letting_go: Iterator[Any] = starmap(self._release_save, ALWAYS)
         self._taking_back: Iterator[Any] | None = None if self._restores else starmap(acquire, ALWAYS)
 
@@ -238,11 +241,16 @@ class Condition(metaclass=SlotMethods):
                 return True
             return not self._struck_off(bell)
         except BaseException:
-            let_go = saved is not self
-            if let_go and (not self._is_owned() if self._knows_owner else back is self):
-                self._regain([saved], [])
-            if not self._struck_off(bell) and let_go:
-                self._ring(1)
+            let_go = [] if saved is self else [saved]
+            again = [] if back is self else [back]
+            done: list[Any] = []
+            while True:
+                try:
+                    self._withdraw(bell, let_go, again, done)
+                    break
+                except BaseException:  # another signal; the first exception does for both
+                    if not self._is_ours:
+                        raise
             raise
 
     def _wait_carefully(self, timeout: float | None = None) -> bool:
@@ -254,23 +262,54 @@ class Condition(metaclass=SlotMethods):
         bell.acquire()
         let_go: list[Any] = []
         back: list[Any] = []
+        done: list[Any] = []
         try:
-            self._bells.append(bell)
-            let_go += starmap(self._release_save, ONCE)
-            if timeout is None:
-                rung = bell.acquire()
-            elif timeout <= 0:
-                rung = bell.acquire(False)
-            else:
-                rung = bell.acquire(True, timeout)
-            back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
-            return rung or not self._struck_off(bell)
+            try:
+                self._bells.append(bell)
+                let_go += starmap(self._release_save, ONCE)
+                if timeout is None:
+                    rung = bell.acquire()
+                elif timeout <= 0:
+                    rung = bell.acquire(False)
+                else:
+                    rung = bell.acquire(True, timeout)
+                back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
+                return rung or not self._struck_off(bell)
+            except BaseException:
+                self._end_wait(bell, let_go, back, done)
+                raise
         except BaseException:
-            if let_go and not back:
-                self._regain(let_go, back)
-            if not self._struck_off(bell) and let_go:
-                self._ring(1)
+            # Once more: here a second signal may strike on the way from the first exception to that call.
+            self._end_wait(bell, let_go, back, done)
             raise
+
+    def _end_wait(self, bell: Any, let_go: list[Any], back: list[Any], done: list[Any]) -> None:
+        while True:
+            try:
+                self._withdraw(bell, let_go, back, done)
+                return
+            except BaseException:  # another signal; the first exception does for both
+                if not self._is_ours:
+                    raise
+
+    def _withdraw(self, bell: Any, let_go: list[Any], back: list[Any], done: list[Any]) -> None:
+        """End a wait that an exception has ended: have the lock, and no bell in the line.
+
+        Called again from the start if another exception strikes, until it has come to its end; the lists say how far
+        it had come.
+        """
+        if let_go and not back and not (self._knows_owner and self._is_owned()):
+            back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
+        if not done:
+            try:
+                done += starmap(self._bells.remove, ((bell,),))
+            except ValueError:  # a notifier was quicker: its wake-up is for the next
+                if let_go and self._bells:
+                    try:
+                        done += islice(self._strike, 1)
+                    except IndexError:
+                        pass  # nobody is left who could use it
+                done += (None,)
 
     def _struck_off(self, bell: Any) -> bool:
         """Strike off a bell for its own waiter; False if a notifier was first."""
@@ -299,17 +338,6 @@ class Condition(metaclass=SlotMethods):
         return RuntimeError(
             f"{self!r}: cannot {method} on un-acquired lock; {method}() belongs inside `with condition:`"
         )
-
-    def _regain(self, let_go: list[Any], back: list[Any]) -> None:
-        """Take the lock back for a wait that an exception has ended, whatever else strikes."""
-        while not back:
-            try:
-                back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
-            except BaseException:
-                # Another signal; the exception that ended the wait will do for both. But a lock of somebody else's
-                # may be broken, and raise for ever.
-                if not isinstance(self._lock, (LockType, RLockType, Named)):
-                    raise
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until ``predicate()``, called with the lock held, is true; return what it returned last.

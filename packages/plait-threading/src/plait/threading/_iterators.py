@@ -10,14 +10,19 @@
 #   - Who comes back to it from within itself (a generator that asks for its own next item, a signal handler that does
 #     while the thread is inside) would wait for itself. That is refused with RuntimeError, where the standard ones hang.
 #     The locks are RLocks for this alone: they know their owner.
-#   - In a forked child the locks are free.
-#   - In a tee, a cell is empty or complete: what it holds and the cell after it come into it in one operation, under the
-#     lock. So a cell that is not empty is read without the lock.
+#   - In a forked child the locks are free, unless the thread that forked is itself inside (a generator may fork).
+#   - In a tee, a cell is empty or complete: what it holds and the cell after it come into it as one tuple, in one
+#     operation, under the lock. So a cell that is not empty is read without the lock.
 #   - A failure of the source is an item, too: every copy meets it at the same place, once. (The standard tee tells it to
-#     whoever asked first; the others see a generator that failed as one that ended.) Only exceptions that come from
-#     outside, such as KeyboardInterrupt, go to the thread that they struck and nobody else.
+#     whoever asked first; the others see a generator that failed as one that ended.)
+#   - What a signal handler raises goes to the thread that it struck and nobody else, and loses no item: an item goes from
+#     the source into `_Source._fetched`, and from there into the cell, by one call of C code each, and what an
+#     interrupted thread left there is what the next one finds. (But where the handler interrupts the source itself, at
+#     work in Python code, its exception is the source's: it cannot be told from one, and ends a generator.)
 
 from __future__ import annotations
+
+from itertools import repeat, starmap
 
 from .._thread import RLock, register_after_fork, reset_lock
 
@@ -36,7 +41,8 @@ def _from_within(what: object) -> RuntimeError:
 
 
 def _free(holder: serialize_iterator | _Source) -> None:
-    reset_lock(holder._lock)
+    if not holder._lock._is_owned():
+        reset_lock(holder._lock)
 
 
 class serialize_iterator:  # noqa: N801 - the standard module's name
@@ -45,7 +51,8 @@ class serialize_iterator:  # noqa: N801 - the standard module's name
     `send()`, `throw()` and `close()` are there if the iterator has them, one call at a time with the rest.
 
     Differs from `threading.serialize_iterator` (3.15): RuntimeError instead of a deadlock if the iterator, or a signal
-    handler that interrupted it, asks it for an item; usable in a forked child whatever other threads did at the fork.
+    handler that interrupted it, asks it for an item; usable in a forked child whatever other threads did at the fork
+    (unless one of them was inside a generator: that is in the middle of its work for ever).
 
         >>> from itertools import count
         >>> ticket = serialize_iterator(count())
@@ -111,10 +118,11 @@ def synchronized_iterator(func: Callable[..., Iterable[Any]]) -> Callable[..., s
 class _Source:
     """The iterator behind the copies."""
 
-    __slots__ = ("__weakref__", "_iterator", "_lock")
+    __slots__ = ("__weakref__", "_fetched", "_iterator", "_lock")
 
     def __init__(self, iterable: Iterable[Any]) -> None:
         self._iterator = iter(iterable)
+        self._fetched: list[Any] = []  # the next item, between the source and a cell
         self._lock: Any = RLock()
         register_after_fork(self, _free)
 
@@ -124,14 +132,18 @@ class _Source:
             raise _from_within(self._iterator)
         with self._lock:
             if not cell:
-                failure = None
-                try:
-                    item = next(self._iterator)
-                except StopIteration:
-                    raise
-                except Exception as error:  # noqa: BLE001 - an item; see above
-                    item, failure = None, error
-                cell += (item, failure, [])
+                fetched = self._fetched
+                if not fetched:
+                    # Made before the `try`, in which nothing may be called but the source: what is caught is its own.
+                    step = zip(starmap(next, ((self._iterator,),)), repeat(None), ([],))
+                    try:
+                        fetched += step
+                    except Exception as error:  # noqa: BLE001 - an item; see above
+                        fetched += ((None, error, []),)
+                    if not fetched:
+                        raise StopIteration
+                # The cell is the last of the chain, for there is but one that is empty: the item is for it.
+                cell += starmap(fetched.pop, ((),))
 
 
 class _concurrent_tee:  # noqa: N801 - the standard module's name
@@ -155,7 +167,7 @@ class _concurrent_tee:  # noqa: N801 - the standard module's name
         cell = self._cell
         if not cell:
             self._source.fill(cell)
-        item, failure, self._cell = cell
+        item, failure, self._cell = cell[0]
         if failure is not None:
             raise failure
         return item

@@ -1,0 +1,4 @@
+from .sub import x
+import builtins
+builtins.gate()
+y = sub.x
