@@ -347,7 +347,7 @@ def test_what_runs_is_ended_when_the_tool_is_killed(tmp_path: Path) -> None:
         finally:
             tool.kill()
     deadline = time.monotonic() + 20
-    while any(running(int(line)) for line in pids.read_text().split()) or [*temporary.glob("bench-*/tmp")]:
+    while any(running(int(line)) for line in pids.read_text().split()) or [*temporary.glob("bench-*")]:
         assert time.monotonic() < deadline, [*temporary.iterdir()]
         time.sleep(0.05)
 

@@ -207,7 +207,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str,
         ("stumbling", "error", r"no attribute 'no_such_thing'"),
         ("dying", "wrong", "was killed by SIGKILL before it returned"),
         ("nameless", "wrong", r"was killed by signal \d+ before it returned"),
-        ("unguarded", "error", "its guardian was killed"),
+        ("unguarded", "error", "its guardian was killed, or did not end"),
         ("chain", "wrong", r"left: process \d+ R "),
         ("staying", "hang", "did not exit afterwards: in waits_for_ever"),
         ("child", "wrong", r"left: process \d+ S .*time\.sleep"),
@@ -354,6 +354,36 @@ def test_all_are_listed_with_their_claims(tmp_path: Path) -> None:
 def test_a_name_that_nothing_answers_to_is_an_error(tmp_path: Path) -> None:
     env = package(tmp_path, GOOD)
     assert "no scenario answers to Q9" in watched.run(*words(tmp_path, "Q9"), env=env, code=2).out
+
+
+STOPPING = (
+    PREAMBLE
+    + """
+@scenario("Q1", "stops its guardian", deadline=1)
+def stops(impl):
+    os.kill(os.getppid(), signal.SIGSTOP)
+    subprocess.Popen(SLEEPER).wait()
+"""
+)
+
+IMPATIENT = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("faults_runner", sys.argv[1])
+runner = sys.modules["faults_runner"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(runner)
+runner.PATIENCE = 1.0
+del sys.argv[0]
+sys.exit(runner.main())
+"""
+
+
+def test_a_guardian_that_is_stopped_is_not_waited_for(tmp_path: Path) -> None:
+    script = tmp_path / "impatient.py"
+    script.write_text(IMPATIENT)
+    watched.run(script, *words(tmp_path), env=package(tmp_path, STOPPING), code=1, deadline=60)
+    (verdict,) = json.loads((tmp_path / "verdicts").read_text())
+    assert verdict["note"] == "its guardian was killed, or did not end"
+    assert not [p for p in watched.processes() if LONG in p.title]
 
 
 @pytest.mark.parametrize("option", ["--repeat", "--jobs"])

@@ -192,23 +192,22 @@ def run(job: Job, options: argparse.Namespace, path: list[Path]) -> results.Row:
         left_out[answer["turn"]] = f"{answer['status']}, {answer['reason']}"
 
 
-def measure(options: argparse.Namespace, console: Console) -> Iterator[results.Row]:
-    """Run all jobs; each area's table is printed when the area is done."""
-    with tempfile.TemporaryDirectory(prefix="bench-copy-") as folder:
-        path = []
-        if options.same == contestants.PLAIT:
-            contestants.copy_plait(Path(folder))
-            path = [Path(folder)]
-        done: list[results.Row] = []
-        for index, job in enumerate(options.jobs):
-            name = job.workload.name if job.workload else job.path.name
-            with console.status(f"{index + 1} of {len(options.jobs)}: {job.area}, {name}"):
-                done.append(run(job, options, path))
-            yield done[-1]
-            if index + 1 == len(options.jobs) or options.jobs[index + 1].area != job.area:
-                console.print(table.of_area(job.area, done))
-                console.print()
-                done = []
+def measure(options: argparse.Namespace, console: Console, folder: Path) -> Iterator[results.Row]:
+    """Run all jobs; each area's table is printed when the area is done. *folder* is for a second copy."""
+    path = []
+    if options.same == contestants.PLAIT:
+        contestants.copy_plait(folder)
+        path = [folder]
+    done: list[results.Row] = []
+    for index, job in enumerate(options.jobs):
+        name = job.workload.name if job.workload else job.path.name
+        with console.status(f"{index + 1} of {len(options.jobs)}: {job.area}, {name}"):
+            done.append(run(job, options, path))
+        yield done[-1]
+        if index + 1 == len(options.jobs) or options.jobs[index + 1].area != job.area:
+            console.print(table.of_area(job.area, done))
+            console.print()
+            done = []
 
 
 def circumstances(
@@ -252,9 +251,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)  # so that what runs is ended with us
     facts, before, started = machine.facts(), machine.load(), time.monotonic()
     console.print(f"{'; '.join(facts.values())}; load average {before:.1f}\n", highlight=False)
-    # Workloads have sessions of their own: if we are killed, somebody has to end them.
-    with sitter.sitter(f"{watch.MARKER}={watch.RUN}"):
-        rows = list(measure(options, console))
+    # Workloads have sessions of their own: if we are killed, somebody has to end them, and to tidy up.
+    with tempfile.TemporaryDirectory(prefix="bench-copy-") as folder:
+        with sitter.sitter(f"{watch.MARKER}={watch.RUN}", folder):
+            rows = list(measure(options, console, Path(folder)))
     how, busy = circumstances(rows, before, machine.load(), time.monotonic() - started)
 
     default = ROOT / "build" / "bench" / f"{machine.python()}{'-same' if options.same else ''}.html"

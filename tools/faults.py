@@ -61,6 +61,10 @@ ROOT = Path(__file__).resolve().parent.parent
 INTEGRATION = ROOT / "tests-integration"
 CUSTODY = Path(__file__).resolve().with_name("custody.py")
 
+#: Seconds that a guardian has for its account, once its scenario's time is up or it is told to stop. A guess: a busy
+#: machine needs a few.
+PATIENCE = 30.0
+
 #: Areas in the order of the packages, bottom layer first.
 AREAS = ("T", "Q", "D", "S", "MP", "MQ", "ML", "MS", "MM", "MF", "F")
 #: From the best to the worst.
@@ -179,6 +183,7 @@ class Runner:
             result = Path(folder, "result")
             scenario = ["-m", "faults", "run", case.module, case.name, self.impl, str(result)]
             told = self._in_custody(
+                case.deadline,
                 [
                     "--deadline",
                     str(case.deadline),
@@ -200,7 +205,7 @@ class Runner:
         )
         return self.judge(case, account, answer, log)
 
-    def _in_custody(self, options: list[str], command: list[str]) -> str:
+    def _in_custody(self, deadline: float, options: list[str], command: list[str]) -> str:
         """The account as text, nothing if its guardian died. Its standard input is the life line that `stop` cuts."""
         with self._lock:
             if self._stopped:
@@ -214,11 +219,16 @@ class Runner:
                 start_new_session=True,
             )
             self._running.add(guardian)
+        # A guardian ends its scenario at the deadline. One that does not is stopped or stuck itself.
+        patience = threading.Timer(deadline + PATIENCE, guardian.kill)
+        patience.daemon = True
+        patience.start()
         try:
             assert guardian.stdout is not None
             told = guardian.stdout.read()
             code = guardian.wait(30)
         finally:
+            patience.cancel()
             with self._lock:
                 self._running.discard(guardian)
             guardian.kill()
@@ -260,6 +270,9 @@ class Runner:
             for guardian in self._running:
                 if guardian.stdin is not None:
                     guardian.stdin.close()
+                patience = threading.Timer(PATIENCE, guardian.kill)
+                patience.daemon = True
+                patience.start()
 
     @staticmethod
     def judge(case: Case, account: dict[str, Any], answer: dict[str, Any] | None, log: Path) -> Verdict:
@@ -267,7 +280,7 @@ class Runner:
         ended, code = account["ended"], account["code"]
         left = [*(answer["left"] if answer else []), *account["left"]]
         if ended == "unguarded":
-            outcome, note, seconds = "error", "its guardian was killed", 0.0
+            outcome, note, seconds = "error", "its guardian was killed, or did not end", 0.0
         elif answer is None:
             outcome, note, seconds = (
                 "wrong",

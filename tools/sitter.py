@@ -2,8 +2,8 @@
 # Who is killed cannot clean up. So a run that has children in sessions of their own starts a sitter first, and holds the
 # only writing end of its standard input. When that ends, because the run is over or was killed, the sitter kills all that
 # carries the run's mark in its environment, what descends from that and what shares its session, and removes the folders
-# that were made for it (the parents of TMPDIR). After an orderly end there is none.
-"""`python sitter.py NAME=VALUE`: when standard input ends, end whatever was started with a variable that begins so."""
+# that were made for it (the parents of TMPDIR, and those that it is told of). After an orderly end there is none.
+"""`python sitter.py NAME=VALUE [FOLDER]`: when standard input ends, end what has such a variable in its environment."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from watched import carries, processes
 
 
 @contextmanager
-def sitter(mark: str) -> Iterator[None]:
-    """Have somebody end all that carries *mark* when this process ends, however it does."""
+def sitter(mark: str, *folders: str) -> Iterator[None]:
+    """Have somebody end all that carries *mark*, and remove *folders*, when this process ends, however it does."""
     process = subprocess.Popen(
-        [sys.executable, __file__, mark],
+        [sys.executable, __file__, mark, *folders],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -88,6 +88,8 @@ def main() -> None:
         pass
     if os.path.isdir("/proc/self"):
         end_all(mark)
+    for folder in sys.argv[2:]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
