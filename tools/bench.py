@@ -252,9 +252,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts, before, started = machine.facts(), machine.load(), time.monotonic()
     console.print(f"{'; '.join(facts.values())}; load average {before:.1f}\n", highlight=False)
     # Workloads have sessions of their own: if we are killed, somebody has to end them, and to tidy up.
-    with tempfile.TemporaryDirectory(prefix="bench-copy-") as folder:
-        with sitter.sitter(f"{watch.MARKER}={watch.RUN}", folder):
-            rows = list(measure(options, console, Path(folder)))
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-copy-") as folder,
+        sitter.sitter(f"{watch.MARKER}={watch.RUN}", folder),
+    ):
+        rows = list(measure(options, console, Path(folder)))
     how, busy = circumstances(rows, before, machine.load(), time.monotonic() - started)
 
     default = ROOT / "build" / "bench" / f"{machine.python()}{'-same' if options.same else ''}.html"
