@@ -148,8 +148,9 @@ def test_it_mixes_with_abstract_classes():
         def close(self):
             return self.locked()
 
-    with Both() as entered:
-        assert entered is True
+    both = Both()
+    with both:
+        assert both.close()
     with pytest.raises(TypeError):
         type("Unfinished", (Condition, Closable), {})()
 
