@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 import threading as standard
 
 import pytest
@@ -205,6 +206,7 @@ def test_a_generator_may_fork(run_script, shared):
     assert (ended.returncode, ended.err) == (0, "")
 
 
+@pytest.mark.skipif(sys.implementation.name == "pypy", reason="its handlers are struck themselves")
 def test_signals_take_no_item_from_the_other_copies_of_a_tee(run_script):
     source = """
     import random, signal, time

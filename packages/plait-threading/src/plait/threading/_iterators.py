@@ -40,6 +40,20 @@ def _from_within(what: object) -> RuntimeError:
     )
 
 
+def _let_go(lock: Any) -> None:
+    """Release a lock that its `with` may have left held: on 3.14 and PyPy a signal can strike before the body begins.
+
+    For whoever did not hold it before.
+    """
+    while True:
+        try:
+            if lock._is_owned():
+                lock.release()
+            return
+        except BaseException:  # noqa: BLE001, S112 - another signal; the first exception does for both
+            continue
+
+
 def _free(holder: serialize_iterator | _Source) -> None:
     if not holder._lock._is_owned():
         reset_lock(holder._lock)
@@ -74,8 +88,12 @@ class serialize_iterator:  # noqa: N801 - the standard module's name
         lock = self._lock
         if lock._is_owned():
             raise _from_within(self)
-        with lock:
-            return next(self._iterator)
+        try:
+            with lock:
+                return next(self._iterator)
+        except BaseException:
+            _let_go(lock)
+            raise
 
     def send(self, value: Any, /) -> Any:
         """Send *value* into the generator and return what it yields next."""
@@ -92,8 +110,12 @@ class serialize_iterator:  # noqa: N801 - the standard module's name
     def _call(self, method: Callable[..., Any], *args: Any) -> Any:
         if self._lock._is_owned():
             raise _from_within(self)
-        with self._lock:
-            return method(*args)
+        try:
+            with self._lock:
+                return method(*args)
+        except BaseException:
+            _let_go(self._lock)
+            raise
 
 
 def synchronized_iterator(func: Callable[..., Iterable[Any]]) -> Callable[..., serialize_iterator]:
@@ -130,20 +152,27 @@ class _Source:
         """Put the next item into the cell, unless another copy has done it meanwhile."""
         if self._lock._is_owned():
             raise _from_within(self._iterator)
-        with self._lock:
-            if not cell:
-                fetched = self._fetched
-                if not fetched:
-                    # Made before the `try`, in which nothing may be called but the source: what is caught is its own.
-                    step = zip(starmap(next, ((self._iterator,),)), repeat(None), ([],))
-                    try:
-                        fetched += step
-                    except Exception as error:  # noqa: BLE001 - an item; see above
-                        fetched += ((None, error, []),)
-                    if not fetched:
-                        raise StopIteration
-                # The cell is the last of the chain, for there is but one that is empty: the item is for it.
-                cell += starmap(fetched.pop, ((),))
+        try:
+            with self._lock:
+                if not cell:
+                    self._fill(cell)
+        except BaseException:
+            _let_go(self._lock)
+            raise
+
+    def _fill(self, cell: list[Any]) -> None:
+        fetched = self._fetched
+        if not fetched:
+            # Made before the `try`, in which nothing may be called but the source: what is caught is its own.
+            step = zip(starmap(next, ((self._iterator,),)), repeat(None), ([],))
+            try:
+                fetched += step
+            except Exception as error:  # noqa: BLE001 - an item; see above
+                fetched += ((None, error, []),)
+            if not fetched:
+                raise StopIteration
+        # The cell is the last of the chain, for there is but one that is empty: the item is for it.
+        cell += starmap(fetched.pop, ((),))
 
 
 class _concurrent_tee:  # noqa: N801 - the standard module's name
