@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+from .._thread import get_ident
 from ._standing import Standing
 
 TYPE_CHECKING = False
@@ -77,6 +78,7 @@ class RepeatingEvent(Standing):
         scheduler = self._scheduler
         if self not in self._register:
             return None  # cancelled when it had been taken off the agenda already
+        self._busy = get_ident()
         now = scheduler.timefunc()
         number, newest = self._number, self._newest(now)
         if self.misfire == "catch_up":
@@ -90,8 +92,11 @@ class RepeatingEvent(Standing):
             on_time = True
         self.missed += called - number
         self._number = called + on_time
-        self._enter(self._due(self._number))
+        self._enter(self._next_time())
         return self.action(*argument, **kwargs) if on_time else None
+
+    def _next_time(self) -> Any:
+        return self._due(self._number)
 
     def _due(self, number: int) -> Any:
         return self._start + number * self.interval

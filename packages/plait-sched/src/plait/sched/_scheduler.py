@@ -35,7 +35,8 @@
 #   somebody else meanwhile is seen when it is to be taken.
 #
 # Fork
-#   In the child the naps of other threads are never slept to the end, and are forgotten.
+#   In the child the naps of other threads are never slept to the end, and are forgotten. An event that another thread
+#   had taken is run by the parent.
 
 from __future__ import annotations
 
@@ -145,7 +146,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         self._repeating: dict[RepeatingEvent, None] = {}
         self._by_wall_clock: dict[WallClockEvent, None] = {}
         self._ahead = 0.0  # of the wall clock, when the events by it were put in their places
-        register_after_fork(self, _forget_naps)
+        register_after_fork(self, _mend)
 
     # ------------------------------------------------------------------------------------------------------ entering
 
@@ -521,10 +522,12 @@ class scheduler:  # noqa: N801 - the standard module's name
             self._wake_from(event.sequence)
 
 
-def _forget_naps(scheduler: scheduler) -> None:
+def _mend(scheduler: scheduler) -> None:
     """In the child of a fork."""
     me = get_ident()
     for nap in scheduler._naps.copy():
         if nap.thread != me:
             scheduler._naps.remove(nap)
             nap.abandon()
+    for standing in (*scheduler._repeating, *scheduler._by_wall_clock):
+        standing._resume()

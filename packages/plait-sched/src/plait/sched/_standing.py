@@ -16,9 +16,11 @@
 #     action can end what called it.
 #   - When it moves on the agenda, the new Event is pending before the old one is taken, so that no run finds the agenda
 #     empty. For a moment both are, and both may come up: what is to be called once must see to that by the register.
+#   - In the child of a fork, one whose Event had just been taken by another thread comes up anew.
 
 from __future__ import annotations
 
+from .._thread import get_ident
 from ._event import Event
 
 TYPE_CHECKING = False
@@ -34,7 +36,7 @@ __all__ = ["Standing"]
 class Standing:
     """What `RepeatingEvent` and `WallClockEvent` have in common."""
 
-    __slots__ = ("_events", "_register", "_scheduler", "action", "argument", "kwargs", "priority")
+    __slots__ = ("_busy", "_events", "_register", "_scheduler", "action", "argument", "kwargs", "priority")
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Standing:
         self._scheduler = scheduler
         self._register = register
         self._events: dict[int, Event] = {}
+        self._busy: int | None = None  # the thread that has the Event that came up and has not entered the next one
         self.priority = priority
         self.action = action
         self.argument = argument
@@ -79,7 +82,7 @@ class Standing:
         self._register[self] = None
         self._enter(time)
 
-    def _enter(self, time: Any) -> Event:
+    def _enter(self, time: Any) -> None:
         """Have it come up at *time*."""
         scheduler, events = self._scheduler, self._events
         pending = scheduler._agenda.pending
@@ -88,9 +91,9 @@ class Standing:
                 events.pop(number, None)
         event = scheduler._enter_event(time, self.priority, self, self.argument, self.kwargs)
         events[event.sequence] = event
+        self._busy = None
         if self not in self._register:
             scheduler._agenda.take(event)
-        return event
 
     def _move(self, time: Any) -> None:
         """Have it come up at *time* instead of when it would."""
@@ -98,6 +101,16 @@ class Standing:
         self._enter(time)
         for event in before:
             self._scheduler._agenda.take(event)
+
+    def _resume(self) -> None:
+        """In the child of a fork: if the thread in whose hands its Event was is not here, have it come up anew."""
+        if self._busy not in (None, get_ident()) and self.event is None:
+            self._enter(self._next_time())
+        self._busy = None
+
+    def _next_time(self) -> Any:
+        """When it should come up, as far as is known."""
+        raise NotImplementedError
 
     def _end(self) -> bool:
         """Stand no longer. False if somebody was quicker."""

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from .._thread import get_ident
 from ._standing import Standing
 
 TYPE_CHECKING = False
@@ -51,7 +52,7 @@ class WallClockEvent(Standing):
     ) -> None:
         super().__init__(scheduler, scheduler._by_wall_clock, priority, action, argument, kwargs)
         self.timestamp = timestamp
-        self._stand(scheduler.timefunc() + self._to_go())
+        self._stand(self._next_time())
 
     def __repr__(self) -> str:
         import datetime
@@ -64,17 +65,20 @@ class WallClockEvent(Standing):
         """For the scheduler: it has come up."""
         if self not in self._register:
             return None  # cancelled when it had been taken off the agenda already
-        to_go = self._to_go()
-        if to_go > MICROSECOND:
-            self._enter(self._scheduler.timefunc() + to_go)
+        self._busy = get_ident()
+        if self._to_go() > MICROSECOND:
+            self._enter(self._next_time())
             return None
         return self.action(*argument, **kwargs) if self._end() else None
+
+    def _next_time(self) -> Any:
+        return self._scheduler.timefunc() + self._to_go()
 
     def _to_go(self) -> float:
         return self.timestamp - self._scheduler.wallclock()
 
     def _set_right(self) -> None:
-        self._move(self._scheduler.timefunc() + self._to_go())
+        self._move(self._next_time())
 
 
 def moment(when: datetime.datetime | datetime.time, now: float) -> float:
