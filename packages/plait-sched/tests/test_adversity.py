@@ -356,3 +356,27 @@ def test_a_process_waits_for_what_is_pending_in_a_thread_that_is_no_daemon():
     s.run_in_thread(daemon=False)
     sys.stdout.flush()
     """, says="done")  # fmt: skip
+
+
+def test_a_run_pauses_for_other_threads_and_only_if_there_are_some():
+    # Counted, not timed.
+    in_child("""
+    module = sys.modules[scheduler.__module__]
+    pauses = []
+    module.sleep = pauses.append
+    s = scheduler()
+    def run_many():
+        for _ in range(4000): s.enter(0, 1, int)
+        s.run()
+    run_many()
+    assert not pauses
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    begun = time.monotonic()
+    run_many()
+    assert 1 <= len(pauses) <= (time.monotonic() - begun) / module.PAUSE + 1, len(pauses)
+    assert set(pauses) == {0}
+    stop.set()
+    thread.join()
+    """)

@@ -104,9 +104,8 @@ class Standing:
 
     def _resume(self) -> None:
         """In the child of a fork: if the thread in whose hands its Event was is not here, have it come up anew."""
-        if self._busy not in (None, get_ident()) and self.event is None:
+        if self._busy != get_ident() and self.event is None:
             self._enter(self._next_time())
-        self._busy = None
 
     def _next_time(self) -> Any:
         """When it should come up, as far as is known."""
