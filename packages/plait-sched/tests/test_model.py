@@ -206,10 +206,11 @@ class Pair(RuleBasedStateMachine):
     def enterabs(self, time, priority):
         self.enter_one("enterabs", time, priority)
 
-    @rule(count=st.integers(20, 80), spread=st.integers(1, 9))
-    def enter_many(self, count, spread):
+    @rule(data=st.data(), count=st.integers(20, 80), spread=st.integers(1, 9))
+    def enter_many(self, data, count, spread):
+        script = data.draw(scripts(self.words))
         for n in range(count):
-            self.enter_one("enter", (n * 7) % spread, n % 3)
+            self.enter_one("enter", (n * 7) % spread, n % 3, script=() if n % 7 else script)
 
     @rule(which=st.integers(0, 400))
     def cancel(self, which):

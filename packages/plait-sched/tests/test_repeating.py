@@ -227,7 +227,11 @@ def test_a_clock_that_goes_back_makes_nothing_happen_twice(sim):
     ],
 )
 def test_what_cannot_be_meant_is_refused(arguments, message):
-    s = scheduler(lambda: datetime(2020, 1, 1)) if isinstance(arguments["interval"], timedelta) else scheduler()
+    s = (
+        scheduler(lambda: datetime(2020, 1, 1))
+        if isinstance(arguments["interval"], timedelta)
+        else scheduler()
+    )
     with pytest.raises(ValueError, match=message):
         s.every(action=print, **arguments)
     assert s.empty()

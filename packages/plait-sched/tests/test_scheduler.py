@@ -278,7 +278,8 @@ def test_a_sleeping_run_is_not_woken_for_a_later_event(monkeypatch):
     asleep(s)
     (nap,) = s._naps
     ended = []
-    monkeypatch.setattr(type(nap), "end", lambda nap, end=type(nap).end: (ended.append(nap), end(nap)))
+    end = type(nap).end
+    monkeypatch.setattr(type(nap), "end", lambda nap: (ended.append(nap), end(nap)))
     later = s.enter(120, 1, print)
     s.cancel(later)
     assert s._naps == [nap]

@@ -153,7 +153,9 @@ def test_without_a_zone_it_is_local_also_when_the_clocks_change(monkeypatch):
             then = datetime(*now, tzinfo=timezone.utc).timestamp()
             s = scheduler(lambda: 0.0, lambda _: None, wallclock=lambda then=then: then)
             event = s.at(wanted, print)
-            assert datetime.fromtimestamp(event.timestamp, timezone.utc) == datetime(*utc, tzinfo=timezone.utc)
+            assert datetime.fromtimestamp(event.timestamp, timezone.utc) == datetime(
+                *utc, tzinfo=timezone.utc
+            )
     finally:
         monkeypatch.undo()
         time.tzset()

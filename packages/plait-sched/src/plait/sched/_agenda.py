@@ -49,7 +49,17 @@ MANY = 24
 class Agenda:
     """The pending events of one scheduler."""
 
-    __slots__ = ("__weakref__", "_heap", "_lock", "_ordered", "_rearranging", "_shown", "arrivals", "drained", "pending")
+    __slots__ = (
+        "__weakref__",
+        "_heap",
+        "_lock",
+        "_ordered",
+        "_rearranging",
+        "_shown",
+        "arrivals",
+        "drained",
+        "pending",
+    )
 
     def __init__(self) -> None:
         self.pending: dict[int, Event] = {}

@@ -26,10 +26,11 @@ from ._naps import Nap
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from ._scheduler import Run, scheduler
 
+    T = TypeVar("T", bound="_Tasks")
     Job = Callable[[], Awaitable[None]]
 
 __all__ = ["arun"]
@@ -165,10 +166,10 @@ class _Tasks:
     def cancel(self) -> None:
         raise NotImplementedError
 
-    async def __aenter__(self) -> _Tasks:
+    async def __aenter__(self: T) -> T:  # noqa: PYI019 - Self came with 3.11
         return self
 
-    async def __aexit__(self, *reason: Any) -> bool | None:
+    async def __aexit__(self, *reason: object) -> bool | None:
         raise NotImplementedError
 
 
@@ -259,7 +260,7 @@ class _AsyncioTasks(_Tasks):
         for task in [*self._tasks]:
             task.cancel()
 
-    async def __aexit__(self, *reason: Any) -> bool | None:
+    async def __aexit__(self, *reason: object) -> bool | None:
         interruption: BaseException | None = None
         if reason[1] is not None:
             self.cancel()
@@ -322,10 +323,10 @@ class _TrioTasks(_Tasks):
     def cancel(self) -> None:
         self._nursery.cancel_scope.cancel()
 
-    async def __aenter__(self) -> _Tasks:
+    async def __aenter__(self: T) -> T:  # noqa: PYI019
         self._nursery = await self._manager.__aenter__()
         return self
 
-    async def __aexit__(self, *reason: Any) -> bool | None:
+    async def __aexit__(self, *reason: object) -> bool | None:
         suppressed: bool | None = await self._manager.__aexit__(*reason)
         return suppressed

@@ -11,13 +11,13 @@
 #     interrupts the sleeper, and also when the sleeper has left long ago.
 #   - sleep() may return early. Who sleeps looks again.
 #
-# A thread sleeps on a Parker (`ParkedSleep`). A `ClockSleep` is for events of clocks that move while the monotonic one stands still: it
-# sleeps in poll() on up to three descriptors, one to ring, one that becomes readable when the time has come, and one
-# when the wall clock jumps. None of them is ever read: each serves one nap. They are closed when the nap is freed and
-# not when the sleeper leaves, for somebody may be about to ring, and the number might be another file's by then; where
-# there are such descriptors (CPython on Linux) things are freed at once. In the child of a fork they are closed by
-# `abandon`. A `Delay` is a user's own delayfunc that can be ended by the user's own wakefunc. Tasks of event loops have
-# naps of their own kinds, in _async.py.
+# A thread sleeps on a Parker (`ParkedSleep`). A `ClockSleep` is for events of clocks that move while the monotonic one
+# stands still: it sleeps in poll() on up to three descriptors, one to ring, one that becomes readable when the time has
+# come, and one when the wall clock jumps. None of them is ever read: each serves one nap. They are closed when the nap is
+# freed and not when the sleeper leaves, for somebody may be about to ring, and the number might be another file's by
+# then; where there are such descriptors (CPython on Linux) things are freed at once. In the child of a fork they are
+# closed by `abandon`. A `Delay` is a user's own delayfunc that can be ended by the user's own wakefunc. Tasks of event
+# loops have naps of their own kinds, in _async.py.
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ from __future__ import annotations
 from itertools import count
 from time import monotonic, sleep
 from time import time as wall_time
+from types import BuiltinFunctionType
 
 from .._thread import _count as other_threads
 from .._thread import get_ident, register_after_fork
@@ -81,7 +82,7 @@ FAR = 32
 IDLE = 3600.0
 
 # Something that has replaced time.sleep (such as gevent's) does more than sleeping.
-_native_sleep = sleep if type(sleep) is type(len) else None
+_native_sleep: Any = sleep if isinstance(sleep, BuiltinFunctionType) else None
 
 
 class Run:
@@ -264,19 +265,21 @@ class scheduler:  # noqa: N801 - the standard module's name
         try:
             number = event.sequence  # type: ignore[union-attr]
             held = agenda.pending[number]
-            found = (held is event or held == event) and agenda.take(held)
         except (AttributeError, KeyError, TypeError):
-            if isinstance(event, Standing) and event._scheduler is self and event._end():
-                agenda.forget()
-                return
-            found = False
-        if not found:
-            raise ValueError(f"cannot cancel {event!r}: it is not pending in {self!r}")
+            if not (isinstance(event, Standing) and event._scheduler is self and event._end()):
+                raise self._not_pending(event) from None
+            agenda.forget()
+            return
+        if not ((held is event or held == event) and agenda.take(held)):
+            raise self._not_pending(event)
         if self._naps:
             self._wake_from(number)
         if isinstance(held.action, Standing):
             held.action._end()
         agenda.forget()
+
+    def _not_pending(self, event: object) -> ValueError:
+        return ValueError(f"cannot cancel {event!r}: it is not pending in {self!r}")
 
     def cancel_all(self) -> int:
         """Have nothing called any more that was entered before, repeating events included. Return how many these were.
@@ -384,7 +387,12 @@ class scheduler:  # noqa: N801 - the standard module's name
 
     def _go_on(self, run: Run, blocking: bool) -> Any:
         agenda, timefunc, delayfunc = self._agenda, self.timefunc, self.delayfunc
-        arrivals, pending, take, upcoming = agenda.arrivals, agenda.pending, agenda.pending.pop, agenda.upcoming
+        arrivals, pending, take, upcoming = (
+            agenda.arrivals,
+            agenda.pending,
+            agenda.pending.pop,
+            agenda.upcoming,
+        )
         steady = does_not_go_back(timefunc)
         ours = delayfunc is _native_sleep
         now: Any = None
@@ -462,7 +470,9 @@ class scheduler:  # noqa: N801 - the standard module's name
             self._naps.append(nap)
             if self._may_sleep(event, by_wall_clock, run):
                 if event is not None and may_jump(timefunc):
-                    to_go = event.time - timefunc()  # it may have jumped before there was a nap to be ended by that
+                    to_go = (
+                        event.time - timefunc()
+                    )  # it may have jumped before there was a nap to be ended by that
                 nap.sleep(at_most if to_go is None or (at_most is not None and at_most < to_go) else to_go)
         finally:
             try:
@@ -486,7 +496,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         try:
             ahead = 0.0 if timefunc is wallclock else timefunc() - wallclock()
         except TypeError as error:
-            raise TypeError(f"{self!r}: at() needs a timefunc that counts seconds, not {timefunc!r}") from error
+            raise TypeError(
+                f"{self!r}: at() needs a timefunc that counts seconds, not {timefunc!r}"
+            ) from error
         if self._by_wall_clock and abs(ahead - self._ahead) <= TOLERANCE:
             return False
         self._ahead = ahead

@@ -50,7 +50,9 @@ class Standing:
         self._scheduler = scheduler
         self._register = register
         self._events: dict[int, Event] = {}
-        self._busy: int | None = None  # the thread that has the Event that came up and has not entered the next one
+        self._busy: int | None = (
+            None  # the thread that has the Event that came up and has not entered the next one
+        )
         self.priority = priority
         self.action = action
         self.argument = argument
