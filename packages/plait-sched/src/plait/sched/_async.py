@@ -166,7 +166,11 @@ class _Tasks:
     def cancel(self) -> None:
         raise NotImplementedError
 
+    async def open(self) -> None:
+        pass
+
     async def __aenter__(self: T) -> T:  # noqa: PYI019 - Self came with 3.11
+        await self.open()
         return self
 
     async def __aexit__(self, *reason: object) -> bool | None:
@@ -323,9 +327,8 @@ class _TrioTasks(_Tasks):
     def cancel(self) -> None:
         self._nursery.cancel_scope.cancel()
 
-    async def __aenter__(self: T) -> T:  # noqa: PYI019
+    async def open(self) -> None:
         self._nursery = await self._manager.__aenter__()
-        return self
 
     async def __aexit__(self, *reason: object) -> bool | None:
         suppressed: bool | None = await self._manager.__aexit__(*reason)
