@@ -141,6 +141,9 @@ def test_an_exception_out_of_a_handler_loses_no_event():
     # Between taking an event off the agenda and calling its action lie a few bytecodes.
     assert n - len(ran) <= struck // 10, (n, len(ran), struck)
     assert struck > 50, struck
+    if sys.implementation.name == "pypy":
+        # There the exception may strike in a `finally`, before anything is done. What is left goes at the next occasion.
+        s.stop()
     assert not s._naps
     assert not s._runs
     # The lock of the index is free for other threads, and nothing passes for being rearranged.
@@ -216,6 +219,7 @@ def test_a_handler_stops_the_run_that_it_interrupts():
     signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
     for _ in range(5):
         s.run(forever=True)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     assert len(s.queue) == 1 and not s._naps and not s._runs
     """,
         deadline=10,

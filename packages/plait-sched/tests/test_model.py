@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import sched as stdlib_sched
+import sys
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from plait.sched import scheduler
+
+# PyPy is slow until it has compiled what hypothesis does; the others say as much.
+SLOWER = 1 if sys.implementation.name == "cpython" else 3
 
 
 class Plain:
@@ -310,8 +314,8 @@ class BesideAPlainOne(Pair):
 
 TestBesideTheStandard = BesideTheStandard.TestCase
 TestBesideAPlainOne = BesideAPlainOne.TestCase
-TestBesideTheStandard.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
-TestBesideAPlainOne.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestBesideTheStandard.settings = settings(max_examples=25 // SLOWER, stateful_step_count=20, deadline=None)
+TestBesideAPlainOne.settings = settings(max_examples=40 // SLOWER, stateful_step_count=25, deadline=None)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -35,7 +35,6 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush, heapreplace
-from itertools import starmap
 
 from .._thread import RLock, register_after_fork, reset_lock
 from ._event import Event
@@ -80,14 +79,12 @@ class Agenda:
 
     def forget(self) -> None:
         """Drop what the index holds of cancelled events if that is most of it, so that it keeps nothing alive for
-        long. Waits for nobody: who holds the lock is about to look at the index."""
+        long. If somebody is looking at the index, that is left to the next."""
         self._shown = None
-        if self._mostly_gone():
-            held: list[bool] = []
-            try:
-                # In one call of C code: a lock that is taken is noted, wherever a signal handler's exception strikes.
-                held += starmap(self._lock.acquire, ((False,),))
-                if held[0] and not (self._rearranging and self._is_nested()):
+        somebody_looks = self._rearranging
+        if self._mostly_gone() and not somebody_looks:
+            with self._lock:
+                if not (self._rearranging and self._is_nested()):
                     self._rearranging = True
                     try:
                         self._compact()
@@ -96,9 +93,6 @@ class Agenda:
                         raise
                     finally:
                         self._rearranging = False
-            finally:
-                if True in held:
-                    self._lock.release()
 
     def first(self) -> Event | None:
         """The pending event that is next, or None. It stays pending."""

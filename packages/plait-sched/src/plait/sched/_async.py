@@ -22,13 +22,14 @@ import sys
 from . import _clocks
 from ._event import Event
 from ._naps import Nap
+from ._scheduler import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any, TypeVar
 
-    from ._scheduler import Run, scheduler
+    from ._scheduler import scheduler
 
     T = TypeVar("T", bound="_Tasks")
     Job = Callable[[], Awaitable[None]]
@@ -39,8 +40,9 @@ __all__ = ["arun"]
 async def arun(scheduler: scheduler, forever: bool, concurrent: bool) -> None:
     """See `scheduler.arun`."""
     host = _host(scheduler)
-    run = scheduler._begin(forever)
+    run = Run(forever)
     try:
+        scheduler._runs[run] = None
         if not concurrent:
             await _go_on(scheduler, run, host, None)
             return
@@ -107,7 +109,7 @@ async def _wait(scheduler: scheduler, run: Run, host: _Host, event: Event | None
         try:
             scheduler._naps.remove(nap)
         except ValueError:
-            pass  # forgotten in the child of a fork
+            pass  # removed by who ended it
 
 
 class _Concurrent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .._thread import daemon_threads_allowed
 from ..threading import Thread, register_atexit, unregister_atexit
+from ._scheduler import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class SchedulerThread(Thread):
         )
         self._scheduler = scheduler
         # From now on, so that a stop() that is sooner than the thread is not in vain.
-        self._course = scheduler._begin(forever)
+        self._course = Run(forever)
+        scheduler._runs[self._course] = None
 
     def start(self) -> None:
         try:

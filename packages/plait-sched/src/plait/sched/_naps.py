@@ -9,7 +9,7 @@
 #   - end() before sleep() is remembered: sleep() then returns at once.
 #   - end() never blocks and raises nothing, however often it is called, in any thread or signal handler, also one that
 #     interrupts the sleeper, and also when the sleeper has left long ago.
-#   - sleep() may return early. Who sleeps looks again.
+#   - sleep() may return early. Who sleeps looks again, with a nap of its own each time: one end() is all that a nap needs.
 #
 # A thread sleeps on a Parker (`ParkedSleep`). A `ClockSleep` is for events of clocks that move while the monotonic one
 # stands still: it sleeps in poll() on up to three descriptors, one to ring, one that becomes readable when the time has

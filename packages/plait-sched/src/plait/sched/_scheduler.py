@@ -179,7 +179,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         if self._naps:
             for nap in self._naps.copy():
                 if nap.event is None or event < nap.event:
-                    nap.end()
+                    self._wake(nap)
         return event
 
     def enter(
@@ -332,8 +332,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         """
         if forever and not blocking:
             raise ValueError(f"{self!r}: run() either waits forever or does not block; pass one of the two")
-        run = self._begin(forever)
+        run = Run(forever)
         try:
+            self._runs[run] = None
             return self._go_on(run, blocking)
         finally:
             self._runs.pop(run, None)
@@ -346,6 +347,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         """
         for run in [*self._runs]:
             run.stopped = True
+            self._runs.pop(run, None)  # it need not be told twice
         self._wake_all()
 
     def run_in_thread(
@@ -379,11 +381,6 @@ class scheduler:  # noqa: N801 - the standard module's name
         from ._async import arun
 
         await arun(self, forever, concurrent)
-
-    def _begin(self, forever: bool) -> Run:
-        run = Run(forever)
-        self._runs[run] = None
-        return run
 
     def _go_on(self, run: Run, blocking: bool) -> Any:
         agenda, timefunc, delayfunc = self._agenda, self.timefunc, self.delayfunc
@@ -478,7 +475,7 @@ class scheduler:  # noqa: N801 - the standard module's name
             try:
                 self._naps.remove(nap)
             except ValueError:
-                pass  # interrupted before it was in, or forgotten in the child of a fork
+                pass  # interrupted before it was in, or removed by who ended it
 
     def _may_sleep(self, event: Event | None, by_wall_clock: bool, run: Run) -> bool:
         """After the nap was announced: is everything still as it was when that was decided?"""
@@ -507,15 +504,23 @@ class scheduler:  # noqa: N801 - the standard module's name
             event._set_right()
         return bool(moved)
 
+    def _wake(self, nap: Nap) -> None:
+        nap.end()
+        # It serves once. The sleeper removes it, too, but may be kept from it by a signal handler's exception.
+        try:
+            self._naps.remove(nap)
+        except ValueError:
+            pass
+
     def _wake_all(self) -> None:
         for nap in self._naps.copy():
-            nap.end()
+            self._wake(nap)
 
     def _wake_from(self, number: int) -> None:
         """End the naps of those who wait for this event."""
         for nap in self._naps.copy():
             if nap.event is not None and nap.event.sequence == number:
-                nap.end()
+                self._wake(nap)
 
     # --------------------------------------------------------------------------------- for standing events (_standing.py)
 
