@@ -264,13 +264,14 @@ class scheduler:  # noqa: N801 - the standard module's name
         agenda = self._agenda
         try:
             number = event.sequence  # type: ignore[union-attr]
-            held = agenda.pending[number]
+            pending = agenda.pending
+            held = pending[number]
         except (AttributeError, KeyError, TypeError):
             if not (isinstance(event, Standing) and event._scheduler is self and event._end()):
                 raise self._not_pending(event) from None
             agenda.forget()
             return
-        if not ((held is event or held == event) and agenda.take(held)):
+        if not ((held is event or held == event) and pending.pop(number, None) is not None):
             raise self._not_pending(event)
         if self._naps:
             self._wake_from(number)
