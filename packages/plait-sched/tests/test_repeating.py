@@ -296,3 +296,48 @@ def test_many_threads_run_repeating_events_and_none_is_lost():
         assert not thread.is_alive()
     assert s.empty()
     assert all(one.missed == 0 for one in ticking)
+
+
+def test_a_run_that_sleeps_for_an_event_which_is_taken_back_is_woken():
+    # Cancelled while one thread goes on to the next event, which another thread sees before it is taken back.
+    from plait.sched import _naps
+
+    s = scheduler()
+    ticking = s.every(60, print)
+    naps = []
+    enter = s._enter_event
+
+    def enter_while_another_falls_asleep(*args):
+        event = enter(*args)
+        naps.append(_naps.ParkedSleep(event))
+        s._naps.append(naps[0])
+        del s._repeating[ticking]
+        return event
+
+    s._enter_event = enter_while_another_falls_asleep
+    ticking._enter(s.timefunc() + 60)
+    begun = time.monotonic()
+    naps[0].sleep(30)
+    assert time.monotonic() - begun < 10
+    assert not s._naps
+
+
+def test_a_clock_that_fails_does_not_end_it(sim):
+    failing = []
+
+    def clock():
+        if failing and len(failing) < 3:
+            failing.append(1)
+            if len(failing) == 3:
+                raise OSError("no time")
+        return sim.now
+
+    sim.s.timefunc = clock
+    sim.s.every(3, sim.work)
+    sim.now = 3
+    failing.append(1)
+    with pytest.raises(OSError, match="no time"):
+        sim.until(10)
+    failing.clear()
+    sim.s.run()
+    assert sim.ran == [3, 6, 9]

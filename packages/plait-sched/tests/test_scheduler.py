@@ -384,7 +384,19 @@ def test_cancel_does_not_complain_of_other_events_that_cannot_be_compared():
         s.cancel(event)
     with pytest.raises(TypeError):
         s.run()
+    with pytest.raises(TypeError):
+        s.queue  # noqa: B018
     s.cancel(odd)
+    assert s.queue == events[190:]
+    for kept in (1, 30):
+        # Wherever in the index it is when it is cancelled, it does no harm afterwards.
+        odd = s.enterabs("tomorrow", 1, print)
+        if kept == 1:
+            with pytest.raises(TypeError):
+                s.next_due()
+        s.cancel(odd)
+        events += [s.enterabs(1000 + kept, 1, print) for _ in range(kept)]
+        assert s.next_due() == 190
     for event in events[190:]:
         s.cancel(event)
     assert s.empty()

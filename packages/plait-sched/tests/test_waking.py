@@ -271,3 +271,22 @@ def test_the_boot_clock_goes_on():
     time.sleep(0.01)
     assert boottime() - first >= 0.009
     assert boottime() >= time.monotonic() - 1
+
+
+def test_a_time_that_cannot_be_compared_wakes_the_run_which_says_so():
+    s = scheduler()
+    raised = []
+
+    def run():
+        try:
+            s.run()
+        except TypeError as error:
+            raised.append(error)
+
+    event = s.enter(60, 1, print)
+    thread, _ = started(run)
+    odd = s.enterabs("tomorrow", 1, print)
+    thread.join(10)
+    assert len(raised) == 1
+    s.cancel(odd)
+    assert s.queue == [event]

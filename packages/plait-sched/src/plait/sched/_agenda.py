@@ -117,7 +117,12 @@ class Agenda:
             else:
                 self._rearranging = True
                 try:
-                    events = self._look(most)
+                    try:
+                        events = self._look(most)
+                    except TypeError:
+                        # Times that cannot be compared: perhaps of an event that is not pending any more.
+                        self._start_over()
+                        events = self._look(most)
                 except BaseException:
                     self._start_over()
                     raise
@@ -135,7 +140,11 @@ class Agenda:
             else:
                 self._rearranging = True
                 try:
-                    events = self._list()
+                    try:
+                        events = self._list()
+                    except TypeError:
+                        self._start_over()  # likewise
+                        events = self._list()
                 except BaseException:
                     self._start_over()
                     raise

@@ -75,11 +75,20 @@ class RepeatingEvent(Standing):
 
     def __call__(self, *argument: Any, **kwargs: Any) -> Any:
         """For the scheduler: it has come up."""
-        scheduler = self._scheduler
         if self not in self._register:
             return None  # cancelled when it had been taken off the agenda already
         self._busy = get_ident()
-        now = scheduler.timefunc()
+        try:
+            on_time = self._advance(self._scheduler.timefunc())
+            self._enter(self._next_time())
+        except BaseException:
+            if self.event is None:
+                self._enter(self._next_time())
+            raise
+        return self.action(*argument, **kwargs) if on_time else None
+
+    def _advance(self, now: Any) -> bool:
+        """Whether a call is to be made now; and set the number of the next."""
         number, newest = self._number, self._newest(now)
         if self.misfire == "catch_up":
             called = number if self.grace is None else max(number, self._first_within_grace(now, newest))
@@ -92,8 +101,7 @@ class RepeatingEvent(Standing):
             on_time = True
         self.missed += called - number
         self._number = called + on_time
-        self._enter(self._next_time())
-        return self.action(*argument, **kwargs) if on_time else None
+        return on_time
 
     def _next_time(self) -> Any:
         return self._due(self._number)

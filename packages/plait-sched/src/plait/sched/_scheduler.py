@@ -178,7 +178,11 @@ class scheduler:  # noqa: N801 - the standard module's name
             raise
         if self._naps:
             for nap in self._naps.copy():
-                if nap.event is None or event < nap.event:
+                try:
+                    earlier = nap.event is None or event < nap.event
+                except TypeError:
+                    earlier = True  # that they cannot be compared is for run() to say
+                if earlier:
                     self._wake(nap)
         return event
 
@@ -444,7 +448,7 @@ class scheduler:  # noqa: N801 - the standard module's name
     # ------------------------------------------------------------------------------------------------------- waiting
 
     def _wait(self, event: Event | None, to_go: Any, run: Run) -> None:
-        """Wait until *event* is due, *to_go* from now, or nothing, if None, is any longer pending; or less long."""
+        """Wait until *event* is due, *to_go* from now, or, if that is None, something is entered; or less long."""
         timefunc, delayfunc, wakefunc = self.timefunc, self.delayfunc, self.wakefunc
         by_wall_clock = bool(self._by_wall_clock)
         at_most: float | None = None
@@ -468,9 +472,8 @@ class scheduler:  # noqa: N801 - the standard module's name
             self._naps.append(nap)
             if self._may_sleep(event, by_wall_clock, run):
                 if event is not None and may_jump(timefunc):
-                    to_go = (
-                        event.time - timefunc()
-                    )  # it may have jumped before there was a nap to be ended by that
+                    # It may have jumped before there was a nap to be ended by that.
+                    to_go = event.time - timefunc()
                 nap.sleep(at_most if to_go is None or (at_most is not None and at_most < to_go) else to_go)
         finally:
             try:

@@ -13,7 +13,7 @@
 #     ended meanwhile, it is taken back. Who ends a standing event pops it first, and takes what is noted second. So
 #     however the two interleave, nothing of it stays pending when both have gone through.
 #   - The next Event is pending before the action is called: an exception out of the action changes nothing, and an
-#     action can end what called it.
+#     action can end what called it. An exception before that (of a clock, or a signal handler) enters it again.
 #   - When it moves on the agenda, the new Event is pending before the old one is taken, so that no run finds the agenda
 #     empty. For a moment both are, and both may come up: what is to be called once must see to that by the register.
 #   - In the child of a fork, one whose Event had just been taken by another thread comes up anew.
@@ -95,14 +95,15 @@ class Standing:
         events[event.sequence] = event
         self._busy = None
         if self not in self._register:
-            scheduler._agenda.take(event)
+            # A run of another thread may have seen it, and sleep for it.
+            scheduler._take_and_wake(event)
 
     def _move(self, time: Any) -> None:
         """Have it come up at *time* instead of when it would."""
         before = [*self._events.values()]
         self._enter(time)
         for event in before:
-            self._scheduler._agenda.take(event)
+            self._scheduler._take_and_wake(event)
 
     def _resume(self) -> None:
         """In the child of a fork: if the thread in whose hands its Event was is not here, have it come up anew."""

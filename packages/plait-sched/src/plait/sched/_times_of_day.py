@@ -66,9 +66,14 @@ class WallClockEvent(Standing):
         if self not in self._register:
             return None  # cancelled when it had been taken off the agenda already
         self._busy = get_ident()
-        if self._to_go() > MICROSECOND:
-            self._enter(self._next_time())
-            return None
+        try:
+            if self._to_go() > MICROSECOND:
+                self._enter(self._next_time())
+                return None
+        except BaseException:
+            if self.event is None:
+                self._enter(self._scheduler.timefunc())  # it will ask again
+            raise
         return self.action(*argument, **kwargs) if self._end() else None
 
     def _next_time(self) -> Any:
