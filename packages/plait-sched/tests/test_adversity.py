@@ -28,7 +28,7 @@ def eventually(condition, seconds=10):
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals and fork")
 
 
-def in_child(code, deadline=30):
+def in_child(code, deadline=30, says=""):
     preamble = PREAMBLE.format(path=sys.path, package=PACKAGE)
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", preamble + textwrap.dedent(code)],
@@ -36,6 +36,7 @@ def in_child(code, deadline=30):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
+    assert says in done.stdout
 
 
 def test_a_signal_handler_may_enter_and_cancel_whatever_it_interrupts():
@@ -50,7 +51,7 @@ def test_a_signal_handler_may_enter_and_cancel_whatever_it_interrupts():
         s.queue
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-    stop = time.monotonic() + 1.5
+    stop = time.monotonic() + 0.8
     n = 0
     while time.monotonic() < stop:
         for _ in range(50):
@@ -109,7 +110,10 @@ def test_a_handler_wakes_the_run_that_it_interrupts():
 def test_an_exception_out_of_a_handler_loses_no_event():
     in_child("""
     class Struck(Exception): pass
-    def strike(*_): raise Struck
+    armed = False
+    def strike(*_):
+        # PyPy calls handlers a little later; what strikes outside the `try` below is of no interest.
+        if armed: raise Struck
     signal.signal(signal.SIGALRM, strike)
     s = scheduler()
     ran = []
@@ -125,17 +129,29 @@ def test_an_exception_out_of_a_handler_loses_no_event():
             n += 1
         while not s.empty():
             try:
+                armed = True
                 signal.setitimer(signal.ITIMER_REAL, random.random() * 0.002 + 0.0001)
                 s.run()
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                armed = False
             except Struck:
+                armed = False
                 struck += 1
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert len(set(ran)) == len(ran)
     # Between taking an event off the agenda and calling its action lie a few bytecodes.
     assert n - len(ran) <= struck // 10, (n, len(ran), struck)
     assert struck > 50, struck
+    if sys.implementation.name == "pypy":
+        # There the exception may strike in a `finally`, before anything is done. What is left goes at the next occasion.
+        s.stop()
     assert not s._naps
+    assert not s._runs
+    # The lock of the index is free for other threads, and nothing passes for being rearranged.
+    lock = s._agenda._lock
+    free = []
+    thread = threading.Thread(target=lambda: free.append(lock.acquire(timeout=5)))
+    thread.start(); thread.join()
+    assert free == [True] and not s._agenda._rearranging
     """)
 
 
@@ -191,4 +207,178 @@ def test_a_child_can_use_a_scheduler_whose_lock_another_thread_held_at_the_fork(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     s.run()
     assert ran == [1]
+    """)
+
+
+def test_a_handler_stops_the_run_that_it_interrupts():
+    in_child(
+        """
+    s = scheduler()
+    s.enter(1000, 1, print)
+    signal.signal(signal.SIGALRM, lambda *_: s.stop())
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    for _ in range(5):
+        s.run(forever=True)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert len(s.queue) == 1 and not s._naps and not s._runs
+    """,
+        deadline=10,
+    )
+
+
+def test_a_handler_may_do_all_that_is_not_waiting():
+    in_child("""
+    s = scheduler()
+    ran = []
+    turns = [0]
+    standing = []
+    busy = []
+    def handler(*_):
+        if busy: return  # it interrupts itself
+        busy.append(1)
+        turns[0] += 1
+        standing.append(s.every(0.0007, ran.append, ("tick",)))
+        if len(standing) > 5:
+            s.cancel(standing.pop(0))
+        s.next_due(); s.queue; s.empty()
+        if turns[0] % 5 == 0:
+            s.cancel_all()
+            standing.clear()
+        busy.clear()
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    stop = time.monotonic() + 0.8
+    while time.monotonic() < stop:
+        for _ in range(30):
+            s.enter(random.random() * 0.001, 1, ran.append, (1,))
+        s.enter(0.002, 1, s.stop)
+        s.run()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert turns[0] > 20 and ran
+    s.cancel_all()
+    assert s.empty() and not s._repeating and s.run() is None
+    """)
+
+
+def test_a_signal_strikes_cancel_without_leaving_the_index_locked():
+    in_child("""
+    class Struck(Exception): pass
+    armed = False
+    def strike(*_):
+        if armed: raise Struck
+    signal.signal(signal.SIGALRM, strike)
+    s = scheduler()
+    keep = s.enter(1000, 1, print)
+    struck = 0
+    stop = time.monotonic() + 1
+    while time.monotonic() < stop:
+        try:
+            armed = True
+            signal.setitimer(signal.ITIMER_REAL, random.random() * 0.0005 + 0.00002)
+            while True:
+                for event in [s.enter(5, 1, print) for _ in range(40)]:
+                    s.cancel(event)
+        except Struck:
+            armed = False
+            struck += 1
+            for event in s.queue[:-1]:
+                s.cancel(event)
+    assert s.queue == [keep]
+    free = []
+    lock = s._agenda._lock
+    thread = threading.Thread(target=lambda: free.append(lock.acquire(timeout=5)))
+    thread.start(); thread.join()
+    assert free == [True] and struck > 50, (free, struck)
+    """)
+
+
+def test_a_child_goes_on_with_what_stands_and_is_not_disturbed_by_the_threads_of_its_parent():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    import datetime
+    s = scheduler()
+    ran = []
+    ticking = s.every(0.01, ran.append, ("tick",))
+    soon = s.at(datetime.datetime.now() + datetime.timedelta(seconds=3600), ran.append, ("at",))
+    background = s.run_in_thread()
+    eventually(lambda: len(ran) > 3)
+    for _ in range(10):
+        pid = os.fork()
+        if not pid:
+            signal.alarm(20)
+            assert not background.is_alive() and not s._naps
+            del ran[:]
+            s.enter(0.05, 1, s.stop)
+            s.run()
+            assert ran.count("tick") >= 2, ran
+            s.cancel(ticking); s.cancel(soon)
+            assert s.run() is None
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    background.stop(); background.join(10)
+    assert not background.is_alive()
+    """)
+
+
+def test_a_fork_in_a_handler_that_interrupts_a_sleep_leaves_both_sleeping_well():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    for clock in (time.monotonic, time.time):
+        s = scheduler(clock)
+        ran = []
+        s.enter(0.3, 1, ran.append, (1,))
+        pid = None
+        def handler(*_):
+            global pid
+            pid = os.fork()
+            s.enter(0.1, 1, ran.append, (0,))
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        s.run()
+        assert ran == [0, 1], ran
+        if pid == 0:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    """)
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_process_ends_although_a_background_thread_waits_for_new_events(daemon):
+    in_child(f"""
+    s = scheduler()
+    s.enter(0.2, 1, print, ("done",))
+    s.run_in_thread(daemon={daemon})
+    """, deadline=10)  # fmt: skip
+
+
+def test_a_process_waits_for_what_is_pending_in_a_thread_that_is_no_daemon():
+    in_child("""
+    s = scheduler()
+    s.enter(0.3, 1, lambda: os.write(1, b"done"))
+    s.run_in_thread(daemon=False)
+    sys.stdout.flush()
+    """, says="done")  # fmt: skip
+
+
+def test_a_run_pauses_for_other_threads_and_only_if_there_are_some():
+    # Counted, not timed.
+    in_child("""
+    module = sys.modules[scheduler.__module__]
+    pauses = []
+    module.sleep = pauses.append
+    s = scheduler()
+    def run_many():
+        for _ in range(4000): s.enter(0, 1, int)
+        s.run()
+    run_many()
+    assert not pauses
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    begun = time.monotonic()
+    run_many()
+    assert 1 <= len(pauses) <= (time.monotonic() - begun) / module.PAUSE + 1, len(pauses)
+    assert set(pauses) == {0}
+    stop.set()
+    thread.join()
     """)

@@ -42,7 +42,9 @@ def test_every_public_name_exists_and_is_documented(name):
         assert inspect.getdoc(value)
         for method, member in vars(value).items():
             if not method.startswith("_") and name != "Event":
-                assert inspect.getdoc(member), method
+                text = inspect.getdoc(value if inspect.ismemberdescriptor(member) else member)
+                assert text, method
+                assert not inspect.ismemberdescriptor(member) or f"`{method}`" in text, method
 
 
 def test_nothing_of_the_standard_module_is_missing():
@@ -54,20 +56,35 @@ def test_nothing_of_the_standard_module_is_missing():
 
 
 @pytest.mark.parametrize("name", ["__init__", "cancel", "empty", "enter", "enterabs", "run"])
-def test_signatures_are_those_of_the_standard_module(name):
+def test_signatures_are_those_of_the_standard_module_and_additions_are_optional_keywords(name):
     def shape(cls):
         return [
             (p.name, p.kind, p.default if type(p.default) is not object else "a marker")
             for p in inspect.signature(getattr(cls, name)).parameters.values()
         ]
 
-    assert shape(scheduler) == shape(stdlib_sched.scheduler)
+    standard, ours = shape(stdlib_sched.scheduler), shape(scheduler)
+    assert ours[: len(standard)] == standard
+    for _, kind, default in ours[len(standard) :]:
+        assert kind is inspect.Parameter.KEYWORD_ONLY
+        assert default is not inspect.Parameter.empty
 
 
 def test_the_attributes_of_a_scheduler_are_public():
     s = scheduler(len, print)
     assert s.timefunc is len
     assert s.delayfunc is print
+
+
+@pytest.mark.parametrize("name", ["every", "at", "stop", "run_in_thread", "arun", "cancel_all", "next_due"])
+def test_what_the_standard_module_has_not_says_so(name):
+    assert "Not in the standard module." in inspect.getdoc(getattr(scheduler, name)).replace("\n", " ")
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        MODULE.nothing  # noqa: B018
+    assert "SchedulerThread" in dir(MODULE)
 
 
 def test_import_brings_in_no_other_module_of_the_chapter():

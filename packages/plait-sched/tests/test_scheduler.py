@@ -277,10 +277,13 @@ def test_a_sleeping_run_is_not_woken_for_a_later_event(monkeypatch):
     thread, _ = run_in_thread(s)
     asleep(s)
     (nap,) = s._naps
+    ended = []
+    end = type(nap).end
+    monkeypatch.setattr(type(nap), "end", lambda nap: (ended.append(nap), end(nap)))
     later = s.enter(120, 1, print)
     s.cancel(later)
     assert s._naps == [nap]
-    assert nap.alarm.locked()
+    assert not ended
     s.cancel(soon)
     thread.join(10)
 
@@ -381,7 +384,19 @@ def test_cancel_does_not_complain_of_other_events_that_cannot_be_compared():
         s.cancel(event)
     with pytest.raises(TypeError):
         s.run()
+    with pytest.raises(TypeError):
+        s.queue  # noqa: B018
     s.cancel(odd)
+    assert s.queue == events[190:]
+    for kept in (1, 30):
+        # Wherever in the index it is when it is cancelled, it does no harm afterwards.
+        odd = s.enterabs("tomorrow", 1, print)
+        if kept == 1:
+            with pytest.raises(TypeError):
+                s.next_due()
+        s.cancel(odd)
+        events += [s.enterabs(1000 + kept, 1, print) for _ in range(kept)]
+        assert s.next_due() == 190
     for event in events[190:]:
         s.cancel(event)
     assert s.empty()

@@ -3,8 +3,9 @@
 
     >>> from plait.sched import scheduler
     >>> s = scheduler()
-    >>> late = s.enter(0.02, 1, print, argument=("late",))
-    >>> soon = s.enter(0.01, 1, print, argument=("soon",))
+    >>> now = s.timefunc()
+    >>> late = s.enterabs(now + 0.02, 1, print, argument=("late",))
+    >>> soon = s.enterabs(now + 0.01, 1, print, argument=("soon",))
     >>> never = s.enter(3600, 1, print, argument=("never",))
     >>> s.cancel(never)
     >>> s.run()
@@ -13,13 +14,45 @@
 
 The names, signatures and documented behaviour are those of the newest Python's `sched`. Beyond it: cancelling takes
 the same short time however many events there are; `run()` notices, while it sleeps, that an earlier event was
-entered or that the awaited one was cancelled, in any thread or signal handler.
+entered, that the awaited one was cancelled, or that it is to stop, in any thread or signal handler. There are repeating
+events, events at times of day, runs in threads and in event loops.
 """
 
 from __future__ import annotations
 
+from ._clocks import boottime
 from ._event import Event
+from ._repeating import RepeatingEvent
+from ._report import report_error
 from ._scheduler import scheduler
+from ._times_of_day import WallClockEvent
 from ._version import __version__
 
-__all__ = ["Event", "__version__", "scheduler"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._background import SchedulerThread
+
+__all__ = [
+    "Event",
+    "RepeatingEvent",
+    "SchedulerThread",
+    "WallClockEvent",
+    "__version__",
+    "boottime",
+    "report_error",
+    "scheduler",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Loaded at its first use: most schedulers are run by whoever made them.
+    if name == "SchedulerThread":
+        from ._background import SchedulerThread
+
+        globals()[name] = SchedulerThread
+        return SchedulerThread
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "SchedulerThread"})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The agenda: which events are pending, and which of them is next.
+# The agenda: which events are pending, and which of them are next.
 #
 # Theory
 #   `pending` (a dict, sequence number -> event) is the truth. An event is pending while it is in there, and whoever
@@ -12,18 +12,29 @@
 #                  Python's merge sort does in nearly linear time, since most of it is in order already;
 #     `_heap`      few arrivals at a time go here.
 #   Events that are not pending any more are dropped from the index when they come to the front, or all at once when
-#   they outnumber the others.
+#   they outnumber the others; the latter costs each cancellation a constant share.
+#
+#   `upcoming` shows the next events, several at a time if asked, because a look at the index costs more than an event.
+#   What it shows is true until something earlier is entered. So whoever works through it looks, between two events,
+#   whether there are arrivals, and then whether `drained` has changed. Who sorts arrivals in counts `drained` up first
+#   and removes them second. So an arrival is seen in one place or the other.
 #
 # Interruptions
-#   Entering an event (into `pending`, then into `arrivals`) and `take` are safe anywhere. `first` rearranges the index
-#   under an owner-aware lock. If it is interrupted by a nested `first` (a scheduler run from a signal handler, or from
-#   the comparison of some exotic time), that one must not touch the half-done index and finds the smallest pending
-#   event by looking at all. If an exception out of a handler ends it, or a fork in another thread freezes it half-done,
-#   the index is built anew from the truth the next time.
+#   Entering an event (into `pending`, then into `arrivals`) and `take` are safe anywhere. The index is rearranged
+#   under an owner-aware lock. A nested look at it (by a scheduler run from a signal handler, or from the comparison of
+#   some exotic time) must not touch the half-done index and finds the smallest pending event by looking at all. If an
+#   exception out of a handler ends a rearrangement, or a fork in another thread freezes it half-done, the index is
+#   built anew from the truth the next time.
+#
+#   The lock is taken by `with`, which CPython does not let a signal handler's exception split, and the bodies do not
+#   return: on PyPy (8.0) an exception that strikes while a `return` leaves a `with` block is lost in a TypeError, or the
+#   lock is not released. Should `_rearranging` stay set after all, the next look finds out: `_is_nested`.
+#
+# Without a global lock: every operation above is one operation on one built-in container.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 
 from .._thread import RLock, register_after_fork, reset_lock
 from ._event import Event
@@ -37,75 +48,179 @@ MANY = 24
 class Agenda:
     """The pending events of one scheduler."""
 
-    __slots__ = ("__weakref__", "_heap", "_lock", "_ordered", "_rearranging", "arrivals", "pending")
+    __slots__ = (
+        "__weakref__",
+        "_heap",
+        "_lock",
+        "_ordered",
+        "_rearranging",
+        "_shown",
+        "arrivals",
+        "drained",
+        "pending",
+    )
 
     def __init__(self) -> None:
         self.pending: dict[int, Event] = {}
         self.arrivals: list[Event] = []
         self._ordered: list[Event] = []
         self._heap: list[Event] = []
+        # What was pending when in_order() was last asked and `_ordered` was just that; None as soon as the index changes or
+        # an event is cancelled: it should keep nothing alive.
+        self._shown: dict[int, Event] | None = None
+        self.drained = 0
         self._rearranging = False
         self._lock = RLock()
         register_after_fork(self, _free)
 
     def take(self, event: Event) -> bool:
         """Make an event not pending. O(1). False if it was not pending: it is for the caller to run only if true."""
-        return self.pending.pop(event.sequence, None) is not None
+        return self.pending.pop(event[2], None) is not None
 
     def forget(self) -> None:
         """Drop what the index holds of cancelled events if that is most of it, so that it keeps nothing alive for
-        long."""
-        if self._mostly_gone() and self._lock.acquire(blocking=False):
-            try:
-                if not self._rearranging:
+        long. If somebody is looking at the index, that is left to the next."""
+        self._shown = None
+        somebody_looks = self._rearranging
+        # What _mostly_gone() says, without the call.
+        known = len(self._ordered) + len(self._heap) + len(self.arrivals)
+        if known > 2 * len(self.pending) + MANY and not somebody_looks:
+            with self._lock:
+                if not (self._rearranging and self._is_nested()):
                     self._rearranging = True
                     try:
-                        self.rebuild()
-                    except TypeError:
-                        # Some times cannot be compared. That is for run() to say, not for who cancels another event.
-                        self._start_over()
+                        self._compact()
                     except BaseException:
                         self._start_over()
                         raise
                     finally:
                         self._rearranging = False
-            finally:
-                self._lock.release()
 
     def first(self) -> Event | None:
-        """The pending event that is next, or None. It stays pending. O(log n), or less, averaged over all events."""
+        """The pending event that is next, or None. It stays pending."""
+        events, _ = self.upcoming(1)
+        return events[0] if events else None
+
+    def upcoming(self, most: int) -> tuple[list[Event], int]:
+        """The events that are next, in order, at most that many, at least one unless none is pending; and what
+        `drained` was then. They stay pending, and all but the first may have been taken before. O(log n), or less,
+        averaged over all events."""
+        if len(self.pending) == 1 and len(self.arrivals) <= MANY:
+            # As where each event enters the next: then the truth shows the order, and the index can wait.
+            only = [*self.pending.copy().values()]
+            if len(only) == 1:
+                return only, self.drained
         with self._lock:
-            if self._rearranging:
-                return min(self.pending.copy().values(), default=None)
-            self._rearranging = True
-            try:
-                arrivals, heap = self.arrivals, self._heap
-                if arrivals:
-                    if len(arrivals) > MANY:
-                        self._take_in()
-                        heap = self._heap
+            if self._rearranging and self._is_nested():
+                rest = self.pending.copy().values()
+                events = [min(rest)] if rest else []
+            else:
+                self._rearranging = True
+                try:
+                    try:
+                        events = self._look(most)
+                    except TypeError:
+                        # Times that cannot be compared: perhaps of an event that is not pending any more.
+                        self._start_over()
+                        events = self._look(most)
+                except BaseException:
+                    self._start_over()
+                    raise
+                finally:
+                    self._rearranging = False
+            drained = self.drained
+        return events, drained
+
+    def in_order(self) -> list[Event]:
+        """All pending events, in the order in which they would be run. Little more than a copy, unless something was
+        entered or taken since the last time."""
+        with self._lock:
+            if self._rearranging and self._is_nested():
+                events = sorted(self.pending.copy().values())
+            else:
+                self._rearranging = True
+                try:
+                    try:
+                        events = self._list()
+                    except TypeError:
+                        self._start_over()  # likewise
+                        events = self._list()
+                except BaseException:
+                    self._start_over()
+                    raise
+                finally:
+                    self._rearranging = False
+        return events
+
+    # ------------------------------------------------------------------- with the lock, and nothing else going on
+
+    def _is_nested(self) -> bool:
+        """Is this thread at work on the index further out, too? If not, that work was broken off in a way that nothing
+        could catch, and the index is doubtful."""
+        self._lock.release()
+        try:
+            self._lock.release()
+        except RuntimeError:
+            self._lock.acquire()
+            self._start_over()
+            return False
+        self._lock.acquire()
+        self._lock.acquire()
+        return True
+
+    def _look(self, most: int) -> list[Event]:
+        self._shown = None
+        pending, arrivals, heap = self.pending, self.arrivals, self._heap
+        if arrivals:
+            self.drained += 1
+            if len(arrivals) > MANY:
+                self._take_in()
+                heap = self._heap
+            else:
+                while arrivals:
+                    if heap and heap[0][2] not in pending:
+                        heapreplace(heap, arrivals.pop())
                     else:
-                        while arrivals:
-                            heappush(heap, arrivals.pop())
-                ordered, pending = self._ordered, self.pending
-                while ordered and ordered[-1][2] not in pending:
-                    ordered.pop()
-                while heap and heap[0][2] not in pending:
-                    heappop(heap)
-                if heap and (not ordered or heap[0] < ordered[-1]):
-                    return heap[0]
-                if ordered:
-                    return ordered[-1]
-                if not pending:
-                    return None
-                # An interruption came between the two steps of entering an event, or in the middle of _take_in().
-                self.rebuild()
-                return self._ordered[-1] if self._ordered else None
-            except BaseException:
-                self._start_over()
-                raise
-            finally:
-                self._rearranging = False
+                        heappush(heap, arrivals.pop())
+        ordered = self._ordered
+        while ordered and ordered[-1][2] not in pending:
+            ordered.pop()
+        if heap:
+            while heap and heap[0][2] not in pending:
+                heappop(heap)
+            if heap:
+                newcomer = heap[0]
+                if not ordered or newcomer < ordered[-1]:
+                    return [newcomer]
+                # "or equal", because the newcomer may be in both: see _rebuild().
+                return [event for event in ordered[: -most - 1 : -1] if event <= newcomer]
+        if ordered:
+            return ordered[: -most - 1 : -1]
+        if not pending:
+            return []
+        # An interruption came in the middle of _take_in(), or another thread is half-way through entering.
+        self._rebuild()
+        return self._ordered[-1:]
+
+    def _list(self) -> list[Event]:
+        arrived = self.arrivals[:]
+        if arrived or self._heap:
+            self._shown = None
+            self.drained += 1
+            del self.arrivals[: len(arrived)]
+            self._sort_in(arrived)
+        # The copy says which are pending, at one moment; the index only in which order.
+        pending = self.pending.copy()
+        if pending == self._shown:
+            return self._ordered[::-1]
+        left = pending.copy()
+        events = [event for event in reversed(self._ordered) if left.pop(event[2], None) is not None]
+        if left:
+            events += left.values()
+            events.sort()
+        self._ordered = events[::-1]
+        self._shown = pending
+        return events
 
     def _mostly_gone(self) -> bool:
         return len(self._ordered) + len(self._heap) + len(self.arrivals) > 2 * len(self.pending) + MANY
@@ -113,26 +228,40 @@ class Agenda:
     def _start_over(self) -> None:
         self._ordered = []
         self._heap = []
-        self.arrivals.extend(self.pending.copy().values())
+        known = len(self.arrivals)
+        self.arrivals[:known] = self.pending.copy().values()
+
+    def _compact(self) -> None:
+        # No times are compared here: that some cannot be is for run() to say, not for who cancels another event.
+        pending, arrivals = self.pending, self.arrivals
+        self._ordered = [event for event in self._ordered if event[2] in pending]
+        known = len(arrivals)
+        arrivals[:known] = [event for event in arrivals[:known] if event[2] in pending]
+        # With gaps the heap would be none.
+        arrivals += [event for event in self._heap if event[2] in pending]
+        self._heap = []
 
     def _take_in(self) -> None:
         if self._mostly_gone():
-            self.rebuild()
-            return
+            self._compact()
         arrived = self.arrivals[:]
         del self.arrivals[: len(arrived)]
         if len(arrived) <= MANY + len(self._ordered) // 8:
             for event in arrived:
                 heappush(self._heap, event)
         else:
-            arrived += self._heap
-            self._heap = []
-            self._ordered += arrived
-            self._ordered.sort(reverse=True)
+            self._sort_in(arrived)
 
-    def rebuild(self) -> None:
+    def _sort_in(self, arrived: list[Event]) -> None:
+        arrived += self._heap
+        self._heap = []
+        self._ordered += arrived
+        self._ordered.sort(reverse=True)
+
+    def _rebuild(self) -> None:
         # In this order: an event that arrives meanwhile is in the arrivals, or in the copy, or in both. Twice does
         # no harm, for it is pending once.
+        self.drained += 1
         self.arrivals.clear()
         ordered = list(self.pending.copy().values())
         ordered.sort(reverse=True)
@@ -141,13 +270,13 @@ class Agenda:
 
 
 def _free(agenda: Agenda) -> None:
-    """In the child of a fork: the thread that held the lock is not here, unless it is this one."""
+    """In the child of a fork: a thread that held the lock, or was half-way through entering, is not here, unless it is
+    this one."""
     try:
         agenda._lock.release()
     except RuntimeError:
         reset_lock(agenda._lock)
-        if agenda._rearranging:
-            agenda.rebuild()
-            agenda._rearranging = False
+        agenda._rearranging = False
+        agenda._start_over()
     else:
         agenda._lock.acquire()

@@ -4,87 +4,152 @@
 # Always true
 #   - an event is called by whoever took it off the agenda, after taking it; so it is called at most once, is not
 #     pending while it runs, and an exception out of it leaves the others as they were.
-#   - enter and cancel take no lock, so they may come from any thread, any action, any signal handler or finaliser,
+#   - enter, cancel and stop take no lock, so they may come from any thread, any action, any signal handler or finaliser,
 #     also one that interrupted run(), enter() or cancel().
 #
-# Waiting
-#   With the default `delayfunc`, time.sleep, run() waits on a lock of its own, its nap, for just as long as it would
-#   have slept. To miss nothing it announces the nap and then looks at the agenda once more; enter and cancel change
-#   the agenda and then look for naps. Whichever comes second sees the other. A nap is ended early by an event that
-#   comes before the one it waits for and by the cancellation of that one; then run() starts over.
+# Waiting (see _naps.py for who sees whom)
+#   A run that has to wait announces a nap, then looks at everything once more, then sleeps. A nap is ended by an event
+#   that comes before the one it waits for, by the cancellation of that one, by stop(), by at(), whose events need naps of
+#   another kind, and by join() of a run_in_thread(); then the run starts over.
 #
-#   Any other `delayfunc` is a black box that may advance a simulated clock, or run an event loop. It gets just the
-#   calls that the standard module makes: the time still to go, then, as the documentation has it, 0 after each
-#   action. What is entered or cancelled meanwhile counts when it returns: it cannot be woken by us.
+#   How it sleeps depends on who does the sleeping:
+#     - the default `delayfunc`, time.sleep, is replaced by a sleep on a lock of just that length, which can be ended.
+#     - another `delayfunc` with a `wakefunc` gets the time to go, and the wakefunc is called to end it.
+#     - any other `delayfunc` is a black box, which we cannot end. It may advance a simulated clock: then it has to get
+#       exactly the calls that the standard module makes, the time to go, then 0 after each action. Or it really sleeps:
+#       then it should not be asked for more than `recheck` at a time. Which of the two it is shows in the `timefunc`:
+#       with a clock that moves by itself (one of the `time` module's, or `boottime`), the delays can only be real.
+#       Of other clocks we cannot know, so there `recheck` has to be given.
 #
-#   time.monotonic never goes back, so it need not be asked again while its last answer was late enough for the next
-#   event. Any other `timefunc` is asked once for each event and each wait, because asking it may be what makes it
-#   move.
+#   The 0 after each action is for other threads. When the delayfunc is time.sleep, nobody sees whether we call it. That
+#   costs some 60 microseconds on Linux (the slack of its timers), more than everything else together. So it is called
+#   if there are other threads, and not more often than every PAUSE seconds: a fifth of the time after which the
+#   interpreter would make us give way anyhow.
+#
+#   A clock that never goes back need not be asked again while its last answer was late enough for the next event. Any
+#   other `timefunc` is asked once for each event and each wait, because asking it may be what makes it move.
+#
+# Looking ahead
+#   As long as events are due one after another, the agenda is asked for more and more of them at a time, and the batch
+#   is given up as soon as something was entered or a wait was necessary. That an event of the batch was taken by
+#   somebody else meanwhile is seen when it is to be taken.
 #
 # Fork
-#   In the child the naps of other threads are never slept to the end, and ending one early is harmless.
+#   In the child the naps of other threads are never slept to the end, and are forgotten. An event that another thread
+#   had taken is run by the parent.
 
 from __future__ import annotations
 
-import time
 from itertools import count
+from time import monotonic, sleep
+from time import time as wall_time
+from types import BuiltinFunctionType
 
-from .._thread import TIMEOUT_MAX, allocate_lock
+from .._thread import _count as other_threads
+from .._thread import get_ident, register_after_fork
 from ._agenda import Agenda
+from ._clocks import boottime, does_not_go_back, is_real, may_jump
 from ._event import Event
+from ._naps import Delay, Nap, ParkedSleep, Sleep, sleep_for
+from ._repeating import RepeatingEvent
+from ._standing import Standing
+from ._times_of_day import TOLERANCE, WallClockEvent, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-__all__ = ["scheduler"]
+    from ._background import SchedulerThread
+
+__all__ = ["Run", "scheduler"]
 
 _make = tuple.__new__
 _NONE_GIVEN: Any = object()  # as default for kwargs: each event gets a dict of its own
 
+#: How long a delayfunc that cannot be woken is left alone with a real clock. Twenty looks a second cost nothing to speak
+#: of, and people do not notice a twentieth of a second.
+RECHECK = 0.05
 
-class Nap:
-    """The sleep of one run() until one event is due."""
+#: Seconds between two times that a run gives way to other threads; see above.
+PAUSE = 0.001
 
-    __slots__ = ("alarm", "event")
+#: How far ahead a run looks at most. Measured: from 16 on there is little to gain.
+FAR = 32
 
-    def __init__(self, event: Event) -> None:
-        self.event = event
-        self.alarm = allocate_lock()
-        self.alarm.acquire()
+#: What a delayfunc that can be woken is asked for when nothing is pending. It may as well return sooner.
+IDLE = 3600.0
 
-    def end(self) -> None:
-        """Wake the sleeper; ending it twice is harmless."""
-        try:
-            self.alarm.release()
-        except RuntimeError:
-            pass  # over already
+# Something that has replaced time.sleep (such as gevent's) does more than sleeping.
+_native_sleep: Any = sleep if isinstance(sleep, BuiltinFunctionType) else None
+
+
+class Run:
+    """One run of a scheduler: what others may tell it."""
+
+    __slots__ = ("forever", "stopped", "tasks")
+
+    def __init__(self, forever: bool) -> None:
+        self.forever = forever
+        self.stopped = False
+        self.tasks = 0  # that it has started in an event loop and that have not ended
 
 
 class scheduler:  # noqa: N801 - the standard module's name
-    """Calls events at their times, in the thread that calls `run`.
+    """Calls events at their times, in the thread that calls `run`, or in one of its own, or in an event loop.
 
     *timefunc* tells the time in any unit; *delayfunc* waits for so many of these units, and is called with 0 after
-    each action, so that other threads may run.
+    each action, so that other threads may run (`time.sleep` only if there are some).
+
+    Not in the standard class are:
+
+    *wakefunc* ends a *delayfunc* of your own that is under way, or, if it comes before that, the next one. It is called
+    without arguments in whatever thread or signal handler has changed what a sleeping `run` waits for.
+
+    *recheck* is for a *delayfunc* without such: the longest delay to ask of it at a time, so that changes are seen in
+    between. By default this is 0.05 seconds if *timefunc* is one of the `time` module's clocks or `boottime`, and
+    without limit if not, since then it may be that only *delayfunc* moves the clock. `math.inf` is no limit.
+
+    *wallclock* is the clock that `at` goes by.
+
+    *on_error*, also an attribute, is called with the event and the exception if an action raises an `Exception`, and
+    then the run goes on, unless it raises something itself. By default the exception ends the run, as in the standard
+    class. `report_error` is one that prints.
 
     Events may be entered and cancelled by any thread, by actions, signal handlers and finalisers. Several threads may
     `run` the same scheduler: each event is called once. Usable in the child of an `os.fork()`.
 
-    Differs from the standard `sched.scheduler`: `cancel` takes constant time; and with the default *delayfunc*,
-    `run` does not sleep through an earlier event that is entered meanwhile, nor for one that is cancelled.
+    Differs from the standard `sched.scheduler` further in that `cancel` takes constant time, and a sleeping `run` wakes
+    for an earlier event, the cancellation of the one it waits for, and `stop`.
     """
 
     def __init__(
         self,
-        timefunc: Callable[[], Any] = time.monotonic,
-        delayfunc: Callable[[Any], object] = time.sleep,
+        timefunc: Callable[[], Any] = monotonic,
+        delayfunc: Callable[[Any], object] = sleep,
+        *,
+        wakefunc: Callable[[], object] | None = None,
+        recheck: Any = None,
+        wallclock: Callable[[], float] = wall_time,
+        on_error: Callable[[Event, Exception], object] | None = None,
     ) -> None:
         self.timefunc = timefunc
         self.delayfunc = delayfunc
+        self.wakefunc = wakefunc
+        self.recheck = recheck
+        self.wallclock = wallclock
+        self.on_error = on_error
         self._agenda = Agenda()
         self._numbers = count()
         self._naps: list[Nap] = []
+        self._runs: dict[Run, None] = {}
+        self._repeating: dict[RepeatingEvent, None] = {}
+        self._by_wall_clock: dict[WallClockEvent, None] = {}
+        self._ahead = 0.0  # of the wall clock, when the events by it were put in their places
+        register_after_fork(self, _mend)
+
+    # ------------------------------------------------------------------------------------------------------ entering
 
     def enterabs(
         self,
@@ -105,12 +170,20 @@ class scheduler:  # noqa: N801 - the standard module's name
             Event, (time, priority, number, action, argument, {} if kwargs is _NONE_GIVEN else kwargs)
         )
         agenda = self._agenda
-        agenda.pending[number] = event
-        agenda.arrivals.append(event)
+        try:
+            agenda.pending[number] = event
+            agenda.arrivals.append(event)
+        except BaseException:  # of a signal handler: who gets no event back has entered none
+            agenda.pending.pop(number, None)
+            raise
         if self._naps:
             for nap in self._naps.copy():
-                if event < nap.event:
-                    nap.end()
+                try:
+                    earlier = nap.event is None or event < nap.event
+                except TypeError:
+                    earlier = True  # that they cannot be compared is for run() to say
+                if earlier:
+                    self._wake(nap)
         return event
 
     def enter(
@@ -124,24 +197,111 @@ class scheduler:  # noqa: N801 - the standard module's name
         """Have *action* called *delay* units of time from now. All else is as in `enterabs`."""
         return self.enterabs(self.timefunc() + delay, priority, action, argument, kwargs)
 
-    def cancel(self, event: Event) -> None:
+    def every(
+        self,
+        interval: Any,
+        action: Callable[..., Any],
+        argument: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        *,
+        priority: Any = 0,
+        delay: Any = None,
+        misfire: str = "coalesce",
+        grace: Any = None,
+    ) -> RepeatingEvent:
+        """Have *action* called again and again, *interval* units of time apart, until that is cancelled.
+
+        The first call is *delay* from now, by default one interval; the others are due at that time plus multiples of
+        the interval, however late calls are and however long they take. *misfire* says what becomes of calls whose time
+        has passed when they could be made: `"coalesce"` makes one for all of them, `"catch_up"` makes every one, one
+        after another, and `"skip"` leaves them out. With *grace*, calls that are late by more than this are left out in
+        any case; it is half an interval for `"skip"` if not given, else unlimited.
+
+        An exception out of the action does not end the repetition. If several threads run the scheduler, or a task in
+        an event loop with `concurrent`, a call may begin while the one before goes on. Not in the standard module.
+        """
+        start = self.timefunc() + (interval if delay is None else delay)
+        return RepeatingEvent(
+            self,
+            interval,
+            priority,
+            action,
+            argument,
+            {} if kwargs is _NONE_GIVEN else kwargs,
+            start,
+            misfire,
+            grace,
+        )
+
+    def at(
+        self,
+        when: datetime.datetime | datetime.time,
+        action: Callable[..., Any],
+        argument: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        *,
+        priority: Any = 0,
+    ) -> WallClockEvent:
+        """Have *action* called once, when the wall clock shows *when*: a `datetime`, or the next such `time` of day.
+
+        Without a time zone they are in the local one. Whatever *timefunc* is, it must count seconds. If the clock is
+        set, or the machine suspended, a sleeping `run` notices: at once on Linux from Python 3.13 on, else within a
+        second; with a *delayfunc* of your own, when that returns. The moment itself is fixed by this call. What is past
+        already is called at once. Not in the standard module.
+        """
+        timestamp = moment(when, self.wallclock())
+        self._follow_wall_clock()
+        event = WallClockEvent(
+            self, timestamp, priority, action, argument, {} if kwargs is _NONE_GIVEN else kwargs
+        )
+        self._wake_all()
+        return event
+
+    # ---------------------------------------------------------------------------------------------------- cancelling
+
+    def cancel(self, event: Event | RepeatingEvent | WallClockEvent | Standing) -> None:
         """Have *event* not called. It must be pending: else, if it is being run, has been, or was cancelled,
-        `ValueError`.
+        `ValueError`. What `every` has returned is pending as long as it was not cancelled, also between two calls.
 
         Never waits, in whatever thread; wakes a `run` that sleeps until this very event. Takes constant time.
         """
         agenda = self._agenda
         try:
-            pending = agenda.pending[event.sequence] == event and agenda.take(event)
+            number = event.sequence  # type: ignore[union-attr]
+            pending = agenda.pending
+            held = pending[number]
         except (AttributeError, KeyError, TypeError):
-            pending = False
-        if not pending:
-            raise ValueError(f"cannot cancel {event!r}: it is not pending in {self!r}")
+            if not (isinstance(event, Standing) and event._scheduler is self and event._end()):
+                raise self._not_pending(event) from None
+            agenda.forget()
+            return
+        if not ((held is event or held == event) and pending.pop(number, None) is not None):
+            raise self._not_pending(event)
         if self._naps:
-            for nap in self._naps.copy():
-                if nap.event.sequence == event.sequence:
-                    nap.end()
+            self._wake_from(number)
+        if isinstance(held.action, Standing):
+            held.action._end()
         agenda.forget()
+
+    def _not_pending(self, event: object) -> ValueError:
+        return ValueError(f"cannot cancel {event!r}: it is not pending in {self!r}")
+
+    def cancel_all(self) -> int:
+        """Have nothing called any more that was entered before, repeating events included. Return how many these were.
+
+        Each is cancelled here, or was taken by a `run`, or cancelled by another thread. Wakes every sleeping `run`,
+        which returns if it does not wait for new events. Not in the standard module.
+        """
+        cancelled = 0
+        for standing in (*self._repeating, *self._by_wall_clock):
+            cancelled += standing._end()
+        for event in [*self._agenda.pending.copy().values()]:
+            cancelled += self._agenda.take(event)
+        self._wake_all()
+        self._agenda.forget()
+        return cancelled
+
+    # ------------------------------------------------------------------------------------------------------- looking
 
     def empty(self) -> bool:
         """Whether no event is pending."""
@@ -150,55 +310,245 @@ class scheduler:  # noqa: N801 - the standard module's name
     @property
     def queue(self) -> list[Event]:
         """The pending events, in the order in which they would be called: a new list each time."""
-        return sorted(self._agenda.pending.copy().values())
+        return self._agenda.in_order()
 
-    def run(self, blocking: bool = True) -> Any:
-        """Call the pending events at their times, one after another, until none is pending.
+    def next_due(self) -> Any:
+        """The time, as *timefunc* tells it, at which the next event is due, or None if none is pending.
+
+        For other loops: wait until then, or until somebody enters something, then call `run(blocking=False)`. May be
+        past. Never waits. Not in the standard module.
+        """
+        if self._by_wall_clock:
+            self._follow_wall_clock()
+        event = self._agenda.first()
+        return None if event is None else event.time
+
+    # ------------------------------------------------------------------------------------------------------- running
+
+    def run(self, blocking: bool = True, *, forever: bool = False) -> Any:
+        """Call the pending events at their times, one after another, until none is pending, or `stop` is called.
 
         If *blocking* is false, call only those that are due, and return the time still to go until the next one, or
-        None.
+        None. With *forever*, wait for new events when none is pending.
 
-        Actions may enter and cancel events. An exception out of an action, or of *delayfunc*, goes to the caller; the
-        event is not pending any more, respectively still is, and a new `run` goes on where this one ended. Events
-        that are late are called, never dropped.
+        Actions may enter and cancel events. An exception out of an action (unless there is `on_error`), or of
+        *delayfunc*, goes to the caller; the event is not pending any more, respectively still is, and a new `run` goes
+        on where this one ended. Events that are late are called, never dropped.
         """
-        agenda, timefunc, delayfunc = self._agenda, self.timefunc, self.delayfunc
-        steady = timefunc is time.monotonic
-        ours = delayfunc is time.sleep
-        now: Any = None
-        first, pending = agenda.first, agenda.pending
-        while True:
-            event = first()
-            if event is None:
-                return None
-            at, _, number, action, argument, kwargs = event
-            if now is None or not steady or now < at:
-                now = timefunc()
-                if now < at:
-                    to_go = at - now
-                    if not blocking:
-                        return to_go
-                    if ours:
-                        self._nap(event, to_go)
-                    else:
-                        delayfunc(to_go)
-                    continue
-            if pending.pop(number, None) is not None:  # nobody else has taken it
-                if kwargs:
-                    action(*argument, **kwargs)
-                else:
-                    action(*argument)
-                delayfunc(0)
+        if forever and not blocking:
+            raise ValueError(f"{self!r}: run() either waits forever or does not block; pass one of the two")
+        run = Run(forever)
+        try:
+            self._runs[run] = None
+            return self._go_on(run, blocking)
+        finally:
+            self._runs.pop(run, None)
 
-    def _nap(self, event: Event, seconds: float) -> None:
-        """Sleep until *event* is due or *seconds* are over, unless it stops being the first pending event before."""
-        nap = Nap(event)
+    def stop(self) -> None:
+        """Make every `run` that is going on return, after the action that it is in, or at once if it sleeps.
+
+        What is pending stays so, and a later `run` goes on with it. Does nothing if nothing runs. Never waits; may be
+        called in an action, any thread and signal handler. Not in the standard module.
+        """
+        for run in [*self._runs]:
+            run.stopped = True
+            self._runs.pop(run, None)  # it need not be told twice
+        self._wake_all()
+
+    def run_in_thread(
+        self, *, forever: bool = True, daemon: bool | None = None, name: str | None = None
+    ) -> SchedulerThread:
+        """Start a thread that runs the scheduler, and return it: something to `stop()` and to `join()`.
+
+        Unless *forever* is false it waits for new events when none is pending. It is a *daemon*, which is to say that
+        the process may end without it, except where there can be none (in some sub-interpreters). An exception out of
+        an action ends it, like any thread, if there is no `on_error`. RuntimeError if no thread can be started. Not in
+        the standard module.
+        """
+        from ._background import SchedulerThread
+
+        thread = SchedulerThread(self, forever, daemon, name)
+        thread.start()
+        return thread
+
+    async def arun(self, *, forever: bool = False, concurrent: bool = False) -> None:
+        """What `run` is, in a task of asyncio or trio (thus of anyio), without blocking its event loop.
+
+        An action that returns an awaitable, such as a coroutine function does, is awaited, and the next event is called
+        after that; with *concurrent* it becomes a task, the next event does not wait for it, and this ends when all
+        of them have. An exception out of such a task goes where that of an action goes, after the other tasks have
+        been cancelled if that is the caller. After each action other tasks get a turn.
+
+        Events are entered, cancelled, stopped from anywhere, as always. *timefunc* must count seconds; *delayfunc* is
+        not used. Cancelling the task leaves what is pending as it is, and cancels the tasks. RuntimeError in any other
+        kind of event loop. Not in the standard module.
+        """
+        from ._async import arun
+
+        await arun(self, forever, concurrent)
+
+    def _go_on(self, run: Run, blocking: bool) -> Any:
+        agenda, timefunc, delayfunc = self._agenda, self.timefunc, self.delayfunc
+        arrivals, pending, take, upcoming = (
+            agenda.arrivals,
+            agenda.pending,
+            agenda.pending.pop,
+            agenda.upcoming,
+        )
+        steady = does_not_go_back(timefunc)
+        ours = delayfunc is _native_sleep
+        now: Any = None
+        pause_at = 0.0
+        ahead = 1
+        while not run.stopped:
+            events, drained = upcoming(ahead)
+            if not events:
+                if not (blocking and run.forever):
+                    return None
+                self._wait(None, None, run)
+                continue
+            if ahead < FAR:
+                ahead *= 2
+            for event in events:
+                at, _, number, action, argument, kwargs = event
+                if now is None or not steady or now < at:
+                    if number not in pending:
+                        continue
+                    now = timefunc()
+                    if now < at:
+                        ahead = 1
+                        to_go = at - now
+                        if self._by_wall_clock and self._follow_wall_clock():
+                            break
+                        if not blocking:
+                            return to_go
+                        self._wait(event, to_go, run)
+                        break
+                if take(number, None) is None:
+                    continue  # somebody else has taken it
+                try:
+                    if kwargs:
+                        action(*argument, **kwargs)
+                    else:
+                        action(*argument)
+                except Exception as error:
+                    hook = self.on_error
+                    if hook is None:
+                        raise
+                    hook(event, error)
+                if not ours:
+                    delayfunc(0)
+                elif other_threads() and monotonic() >= pause_at:
+                    sleep(0)
+                    pause_at = monotonic() + PAUSE
+                if arrivals or agenda.drained != drained or run.stopped:
+                    break
+        return None
+
+    # ------------------------------------------------------------------------------------------------------- waiting
+
+    def _wait(self, event: Event | None, to_go: Any, run: Run) -> None:
+        """Wait until *event* is due, *to_go* from now, or, if that is None, something is entered; or less long."""
+        timefunc, delayfunc, wakefunc = self.timefunc, self.delayfunc, self.wakefunc
+        by_wall_clock = bool(self._by_wall_clock)
+        at_most: float | None = None
+        nap: Sleep
+        if delayfunc is _native_sleep:
+            nap, at_most = sleep_for(event, timefunc is boottime, by_wall_clock or timefunc is wall_time)
+        elif wakefunc is not None:
+            nap = Delay(event, delayfunc, wakefunc)
+            if event is None:
+                to_go = IDLE
+        else:
+            limit = RECHECK if self.recheck is None and is_real(timefunc) else self.recheck
+            if event is not None:
+                delayfunc(to_go if limit is None or to_go < limit else limit)
+                return
+            if limit is not None and limit < IDLE:
+                delayfunc(limit)
+                return
+            nap = ParkedSleep(None)
         try:
             self._naps.append(nap)
-            if self._agenda.first() is event:
-                nap.alarm.acquire(True, min(seconds, TIMEOUT_MAX))
+            if self._may_sleep(event, by_wall_clock, run):
+                if event is not None and may_jump(timefunc):
+                    # It may have jumped before there was a nap to be ended by that.
+                    to_go = event.time - timefunc()
+                nap.sleep(at_most if to_go is None or (at_most is not None and at_most < to_go) else to_go)
         finally:
             try:
                 self._naps.remove(nap)
             except ValueError:
-                pass  # interrupted before it was in
+                pass  # interrupted before it was in, or removed by who ended it
+
+    def _may_sleep(self, event: Event | None, by_wall_clock: bool, run: Run) -> bool:
+        """After the nap was announced: is everything still as it was when that was decided?"""
+        return (
+            self._agenda.first() is event
+            and not run.stopped
+            and (event is not None or run.forever or run.tasks > 0)
+            and (by_wall_clock or not self._by_wall_clock)
+            and not (by_wall_clock and self._follow_wall_clock())
+        )
+
+    def _follow_wall_clock(self) -> bool:
+        """If the wall clock has jumped, move the events by it on the agenda, and return true."""
+        timefunc, wallclock = self.timefunc, self.wallclock
+        try:
+            ahead = 0.0 if timefunc is wallclock else timefunc() - wallclock()
+        except TypeError as error:
+            raise TypeError(
+                f"{self!r}: at() needs a timefunc that counts seconds, not {timefunc!r}"
+            ) from error
+        if self._by_wall_clock and abs(ahead - self._ahead) <= TOLERANCE:
+            return False
+        self._ahead = ahead
+        moved = [*self._by_wall_clock]
+        for event in moved:
+            event._set_right()
+        return bool(moved)
+
+    def _wake(self, nap: Nap) -> None:
+        nap.end()
+        # It serves once. The sleeper removes it, too, but may be kept from it by a signal handler's exception.
+        try:
+            self._naps.remove(nap)
+        except ValueError:
+            pass
+
+    def _wake_all(self) -> None:
+        for nap in self._naps.copy():
+            self._wake(nap)
+
+    def _wake_from(self, number: int) -> None:
+        """End the naps of those who wait for this event."""
+        for nap in self._naps.copy():
+            if nap.event is not None and nap.event.sequence == number:
+                self._wake(nap)
+
+    # --------------------------------------------------------------------------------- for standing events (_standing.py)
+
+    def _enter_event(
+        self,
+        time: Any,
+        priority: Any,
+        action: Callable[..., Any],
+        argument: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Event:
+        return scheduler.enterabs(self, time, priority, action, argument, kwargs)
+
+    def _take_and_wake(self, event: Event) -> None:
+        if self._agenda.take(event):
+            self._wake_from(event.sequence)
+
+
+def _mend(scheduler: scheduler) -> None:
+    """In the child of a fork."""
+    me = get_ident()
+    for nap in scheduler._naps.copy():
+        if nap.thread != me:
+            scheduler._naps.remove(nap)
+            nap.abandon()
+    for standing in (*scheduler._repeating, *scheduler._by_wall_clock):
+        standing._resume()

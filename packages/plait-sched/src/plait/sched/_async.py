@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: MIT
+# Running a scheduler in a task of an event loop. Loaded at its first use.
+#
+# What a thread does in run(), a task of asyncio or trio does here: it sleeps, and calls actions one after another. The
+# same rules hold, see _scheduler.py and _naps.py: a nap is announced, everything is looked at once more, then the task
+# sleeps. A nap's end() is called in any thread or signal handler, so it goes through the one call of these loops that
+# may be.
+#
+# asyncio is not imported here: where it runs a task, it is there. Of two loops that are there, trio is asked first,
+# because it can run as a guest of asyncio, and then its tasks have a running asyncio loop as well.
+#
+# With `concurrent`, awaitables become tasks that end before arun() does: it waits for them, cancels them if it is
+# cancelled, and as long as there are some it does not take an empty agenda for the end, for they may enter events. A
+# task that fails takes its exception to the hook; if there is none, it leaves it in `failures` and stops the run, and
+# arun() cancels the others and raises it. trio's nursery therefore never sees it and puts it into no group, and both
+# loops show the same.
+
+from __future__ import annotations
+
+import sys
+
+from . import _clocks
+from ._event import Event
+from ._naps import Nap
+from ._scheduler import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any, TypeVar
+
+    from ._scheduler import scheduler
+
+    T = TypeVar("T", bound="_Tasks")
+    Job = Callable[[], Awaitable[None]]
+
+__all__ = ["arun"]
+
+
+async def arun(scheduler: scheduler, forever: bool, concurrent: bool) -> None:
+    """See `scheduler.arun`."""
+    host = _host(scheduler)
+    run = Run(forever)
+    try:
+        scheduler._runs[run] = None
+        if not concurrent:
+            await _go_on(scheduler, run, host, None)
+            return
+        failures: list[Exception] = []
+        async with host.tasks() as tasks:
+            course = _Concurrent(scheduler, run, tasks, failures)
+            try:
+                await _go_on(scheduler, run, host, course)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failures.append(error)
+            if failures:
+                tasks.cancel()
+        if failures:
+            try:
+                raise failures[0]
+            finally:
+                failures.clear()  # this frame is in the traceback
+    finally:
+        scheduler._runs.pop(run, None)
+
+
+async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurrent | None) -> None:
+    agenda, timefunc = scheduler._agenda, scheduler.timefunc
+    while not run.stopped:
+        event = agenda.first()
+        if event is None:
+            if not run.forever and not run.tasks:
+                return
+            await _wait(scheduler, run, host, None)
+            continue
+        if timefunc() < event.time:
+            if not (scheduler._by_wall_clock and scheduler._follow_wall_clock()):
+                await _wait(scheduler, run, host, event)
+            continue
+        if not agenda.take(event):
+            continue
+        try:
+            outcome = event.action(*event.argument, **event.kwargs)
+            if hasattr(type(outcome), "__await__"):
+                if course is None:
+                    await outcome
+                else:
+                    course.start(event, outcome)
+        except Exception as error:
+            hook = scheduler.on_error
+            if hook is None:
+                raise
+            hook(event, error)
+        await host.give_way()
+
+
+async def _wait(scheduler: scheduler, run: Run, host: _Host, event: Event | None) -> None:
+    by_wall_clock = bool(scheduler._by_wall_clock)
+    nap = host.nap(event)
+    try:
+        scheduler._naps.append(nap)
+        if scheduler._may_sleep(event, by_wall_clock, run):
+            seconds = None if event is None else max(0.0, event.time - scheduler.timefunc())
+            if by_wall_clock or _clocks.may_jump(scheduler.timefunc):
+                # The loop's clock stands still during suspend, and does not see the other's jumps.
+                seconds = _clocks.LOOK_AGAIN if seconds is None else min(seconds, _clocks.LOOK_AGAIN)
+            await nap.sleep(seconds)
+    finally:
+        try:
+            scheduler._naps.remove(nap)
+        except ValueError:
+            pass  # removed by who ended it
+
+
+class _Concurrent:
+    """The tasks of one arun()."""
+
+    def __init__(self, scheduler: scheduler, run: Run, tasks: _Tasks, failures: list[Exception]) -> None:
+        self._scheduler = scheduler
+        self._run = run
+        self._tasks = tasks
+        self._failures = failures
+
+    def start(self, event: Event, outcome: Awaitable[object]) -> None:
+        async def job() -> None:
+            try:
+                await self._supervise(event, outcome)
+            finally:
+                self._run.tasks -= 1
+                self._scheduler._wake_all()
+
+        self._tasks.start(job)
+        self._run.tasks += 1
+
+    async def _supervise(self, event: Event, outcome: Awaitable[object]) -> None:
+        try:
+            try:
+                await outcome
+            except Exception as error:
+                hook = self._scheduler.on_error
+                if hook is None:
+                    raise
+                hook(event, error)
+        except Exception as error:  # noqa: BLE001 - arun() raises it
+            self._failures.append(error)
+            self._run.stopped = True
+
+
+# ---------------------------------------------------------------------------------------------------- the event loops
+
+
+class _TaskNap(Nap):
+    """A wait of a task."""
+
+    __slots__ = ()
+
+    async def sleep(self, seconds: float | None) -> None:
+        """Sleep so long, or (None) until `end()`."""
+        raise NotImplementedError
+
+
+class _Tasks:
+    """A context in which tasks can be started, and which they do not outlive."""
+
+    def start(self, job: Job) -> None:
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+    async def open(self) -> None:
+        pass
+
+    async def __aenter__(self: T) -> T:  # noqa: PYI019 - Self came with 3.11
+        await self.open()
+        return self
+
+    async def __aexit__(self, *reason: object) -> bool | None:
+        raise NotImplementedError
+
+
+class _Host:
+    """What is needed of an event loop."""
+
+    def nap(self, event: Event | None) -> _TaskNap:
+        raise NotImplementedError
+
+    async def give_way(self) -> None:
+        raise NotImplementedError
+
+    def tasks(self) -> _Tasks:
+        raise NotImplementedError
+
+
+def _host(scheduler: scheduler) -> _Host:
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        try:
+            trio.lowlevel.current_task()
+            return _Trio(trio)
+        except RuntimeError:
+            pass  # not in one of its tasks
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None:
+        try:
+            return _Asyncio(asyncio, asyncio.get_running_loop())
+        except RuntimeError:
+            pass  # no running loop
+    raise RuntimeError(f"{scheduler!r}: arun() must be awaited in a task of asyncio or trio; else use run()")
+
+
+class _Asyncio(_Host):
+    def __init__(self, asyncio: Any, loop: Any) -> None:
+        self._asyncio = asyncio
+        self._loop = loop
+
+    def nap(self, event: Event | None) -> _TaskNap:
+        return _AsyncioNap(event, self._loop)
+
+    async def give_way(self) -> None:
+        await self._asyncio.sleep(0)
+
+    def tasks(self) -> _Tasks:
+        return _AsyncioTasks(self._asyncio)
+
+
+class _AsyncioNap(_TaskNap):
+    __slots__ = ("_awake", "_loop")
+
+    def __init__(self, event: Event | None, loop: Any) -> None:
+        super().__init__(event)
+        self._loop = loop
+        self._awake = loop.create_future()
+
+    async def sleep(self, seconds: float | None) -> None:
+        timer = None if seconds is None else self._loop.call_later(seconds, self._wake)
+        try:
+            await self._awake
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def end(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            pass  # the loop is closed, and with it the sleeper gone
+
+    def _wake(self) -> None:
+        if not self._awake.done():
+            self._awake.set_result(None)
+
+
+class _AsyncioTasks(_Tasks):
+    # Not asyncio's TaskGroup: that came with 3.11, and packs exceptions into groups.
+    def __init__(self, asyncio: Any) -> None:
+        self._asyncio = asyncio
+        self._tasks: set[Any] = set()
+
+    def start(self, job: Job) -> None:
+        task = self._asyncio.ensure_future(job())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        for task in [*self._tasks]:
+            task.cancel()
+
+    async def __aexit__(self, *reason: object) -> bool | None:
+        interruption: BaseException | None = None
+        if reason[1] is not None:
+            self.cancel()
+        while self._tasks:
+            try:
+                await self._asyncio.wait([*self._tasks])
+            except self._asyncio.CancelledError as error:
+                interruption = error
+                self.cancel()
+        if interruption is not None:
+            try:
+                raise interruption
+            finally:
+                del interruption  # this frame is in the traceback
+        return None
+
+
+class _Trio(_Host):
+    def __init__(self, trio: Any) -> None:
+        self._trio = trio
+
+    def nap(self, event: Event | None) -> _TaskNap:
+        return _TrioNap(event, self._trio)
+
+    async def give_way(self) -> None:
+        await self._trio.lowlevel.checkpoint()
+
+    def tasks(self) -> _Tasks:
+        return _TrioTasks(self._trio)
+
+
+class _TrioNap(_TaskNap):
+    __slots__ = ("_awake", "_token", "_trio")
+
+    def __init__(self, event: Event | None, trio: Any) -> None:
+        super().__init__(event)
+        self._trio = trio
+        self._token = trio.lowlevel.current_trio_token()
+        self._awake = trio.Event()
+
+    async def sleep(self, seconds: float | None) -> None:
+        with self._trio.move_on_after(float("inf") if seconds is None else seconds):
+            await self._awake.wait()
+
+    def end(self) -> None:
+        try:
+            self._token.run_sync_soon(self._awake.set)
+        except RuntimeError:
+            pass  # the loop has ended, and with it the sleeper
+
+
+class _TrioTasks(_Tasks):
+    def __init__(self, trio: Any) -> None:
+        self._manager = trio.open_nursery()
+        self._nursery: Any = None
+
+    def start(self, job: Job) -> None:
+        self._nursery.start_soon(job)
+
+    def cancel(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
+    async def open(self) -> None:
+        self._nursery = await self._manager.__aenter__()
+
+    async def __aexit__(self, *reason: object) -> bool | None:
+        suppressed: bool | None = await self._manager.__aexit__(*reason)
+        return suppressed

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+# Events that repeat, without drift, and what becomes of those that are missed.
+#
+# The n-th call is due at start + n * interval. The number n is counted, not the time, so that errors of rounding do not
+# add up, and an action that takes long, or a late wake-up, does not shift those to come.
+#
+# Calls are missed while an action takes longer than the interval, nothing runs the scheduler, or the machine is
+# suspended. The words for what to do then, misfire, coalesce and grace, are those of APScheduler; `catch_up`,
+# `coalesce` and `skip` correspond to Burst, Skip and (with a grace) to nothing in tokio's MissedTickBehavior. In terms of
+# the calls that are due at this moment, oldest first:
+#
+#   1. those that are late by more than the grace are dropped;
+#   2. of what is left, `coalesce` and `skip` drop all but the newest, `catch_up` none;
+#   3. the oldest that is left is called, and the next event is the one after it.
+#
+# Without a grace rule 1 drops nothing; `skip` always has one, by default half an interval: its calls are never nearer to
+# another call's time than to their own.
+
+from __future__ import annotations
+
+from .._thread import get_ident
+from ._standing import Standing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from ._scheduler import scheduler
+
+__all__ = ["POLICIES", "RepeatingEvent"]
+
+POLICIES = ("catch_up", "coalesce", "skip")
+
+
+class RepeatingEvent(Standing):
+    """What `scheduler.every` returns: an action that is called at regular times until it is cancelled.
+
+    Hand it to `scheduler.cancel`, or call its `cancel()`, in any thread, signal handler, finaliser, or the action itself.
+    `interval`, `misfire` and `grace` are what it was made with, and not to be changed. `missed` counts the calls that were
+    left out because they were late; a coalesced call counts for itself and not for the others for which it stands.
+    """
+
+    __slots__ = ("_number", "_start", "grace", "interval", "misfire", "missed")
+
+    def __init__(
+        self,
+        scheduler: scheduler,
+        interval: Any,
+        priority: Any,
+        action: Callable[..., Any],
+        argument: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        start: Any,
+        misfire: str,
+        grace: Any,
+    ) -> None:
+        if not interval > interval - interval:
+            raise ValueError(f"interval must be positive, not {interval!r}")
+        if misfire not in POLICIES:
+            raise ValueError(f"misfire must be one of {', '.join(map(repr, POLICIES))}, not {misfire!r}")
+        super().__init__(scheduler, scheduler._repeating, priority, action, argument, kwargs)
+        self.interval = interval
+        self.misfire = misfire
+        self.grace = interval / 2 if grace is None and misfire == "skip" else grace
+        self.missed = 0
+        self._start = start
+        self._number = 0
+        self._stand(start)
+
+    def __repr__(self) -> str:
+        event = self.event
+        when = "over" if self.over() else "being called" if event is None else f"next at {event.time!r}"
+        return f"<{type(self).__name__} of {self.action!r} every {self.interval!r}, {when}>"
+
+    def __call__(self, *argument: Any, **kwargs: Any) -> Any:
+        """For the scheduler: it has come up."""
+        if self not in self._register:
+            return None  # cancelled when it had been taken off the agenda already
+        self._busy = get_ident()
+        try:
+            on_time = self._advance(self._scheduler.timefunc())
+            self._enter(self._next_time())
+        except BaseException:
+            if self.event is None:
+                self._enter(self._next_time())
+            raise
+        return self.action(*argument, **kwargs) if on_time else None
+
+    def _advance(self, now: Any) -> bool:
+        """Whether a call is to be made now; and set the number of the next."""
+        number, newest = self._number, self._newest(now)
+        if self.misfire == "catch_up":
+            called = number if self.grace is None else max(number, self._first_within_grace(now, newest))
+        else:
+            called = newest
+        if self.grace is not None and now - self._due(called) > self.grace:
+            called += 1
+            on_time = False
+        else:
+            on_time = True
+        self.missed += called - number
+        self._number = called + on_time
+        return on_time
+
+    def _next_time(self) -> Any:
+        return self._due(self._number)
+
+    def _due(self, number: int) -> Any:
+        return self._start + number * self.interval
+
+    def _newest(self, now: Any) -> int:
+        """The number of the last call that is due."""
+        newest = max(self._number, int((now - self._start) // self.interval))
+        # Division and multiplication round differently.
+        while self._due(newest + 1) <= now:
+            newest += 1
+        while newest > self._number and self._due(newest) > now:
+            newest -= 1
+        return newest
+
+    def _first_within_grace(self, now: Any, newest: int) -> int:
+        """The number of the first call that is late by no more than the grace; the newest if none is."""
+        number = max(self._number, newest - int(self.grace // self.interval) - 1)
+        while number < newest and now - self._due(number) > self.grace:
+            number += 1
+        return number

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+# Standing events: what a scheduler keeps to, although its place on the agenda changes.
+#
+# A standing event is represented on the agenda by an ordinary Event at a time, whose action is the standing event
+# itself. So nothing else need know of it: not the agenda, not the loops that run events. When that Event comes up, the
+# standing event decides whether the user's action is to be called, and whether and when the next Event is to come.
+#
+# It stands as long as it is in a register of its scheduler's (a dictionary). Whoever pops it out of there has ended it:
+# `cancel` of it or of its Event, `cancel_all`, or its last call. That is decided by this one operation.
+#
+# Always true
+#   - An Event is entered in this order: it is made pending; it is noted in `_events`; if the standing event has been
+#     ended meanwhile, it is taken back. Who ends a standing event pops it first, and takes what is noted second. So
+#     however the two interleave, nothing of it stays pending when both have gone through.
+#   - The next Event is pending before the action is called: an exception out of the action changes nothing, and an
+#     action can end what called it. An exception before that (of a clock, or a signal handler) enters it again.
+#   - When it moves on the agenda, the new Event is pending before the old one is taken, so that no run finds the agenda
+#     empty. For a moment both are, and both may come up: what is to be called once must see to that by the register.
+#   - In the child of a fork, one whose Event had just been taken by another thread comes up anew.
+
+from __future__ import annotations
+
+from .._thread import get_ident
+from ._event import Event
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from ._scheduler import scheduler
+
+__all__ = ["Standing"]
+
+
+class Standing:
+    """What `RepeatingEvent` and `WallClockEvent` have in common."""
+
+    __slots__ = ("_busy", "_events", "_register", "_scheduler", "action", "argument", "kwargs", "priority")
+
+    def __init__(
+        self,
+        scheduler: scheduler,
+        register: dict[Any, None],
+        priority: Any,
+        action: Callable[..., Any],
+        argument: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self._scheduler = scheduler
+        self._register = register
+        self._events: dict[int, Event] = {}
+        self._busy: int | None = (
+            None  # the thread that has the Event that came up and has not entered the next one
+        )
+        self.priority = priority
+        self.action = action
+        self.argument = argument
+        self.kwargs = kwargs
+
+    @property
+    def event(self) -> Event | None:
+        """The `Event` that is pending for it at this moment, as `scheduler.queue` shows it, or None.
+
+        Its *action* is this object; cancelling it is cancelling this.
+        """
+        pending = self._scheduler._agenda.pending
+        return min((event for event in [*self._events.values()] if event.sequence in pending), default=None)
+
+    def cancel(self) -> None:
+        """Call the action no more: what `scheduler.cancel` of this does. ValueError if it is over already."""
+        self._scheduler.cancel(self)
+
+    def over(self) -> bool:
+        """Whether the action will not be called any more: cancelled, or, if it was to be called once, called."""
+        return self not in self._register
+
+    def __call__(self, *argument: Any, **kwargs: Any) -> Any:
+        """For the scheduler: an Event of it has come up."""
+        raise NotImplementedError
+
+    def _stand(self, time: Any) -> None:
+        """Begin to stand, with an event at *time*."""
+        self._register[self] = None
+        self._enter(time)
+
+    def _enter(self, time: Any) -> None:
+        """Have it come up at *time*."""
+        scheduler, events = self._scheduler, self._events
+        pending = scheduler._agenda.pending
+        for number in [*events]:
+            if number not in pending:
+                events.pop(number, None)
+        event = scheduler._enter_event(time, self.priority, self, self.argument, self.kwargs)
+        events[event.sequence] = event
+        self._busy = None
+        if self not in self._register:
+            # A run of another thread may have seen it, and sleep for it.
+            scheduler._take_and_wake(event)
+
+    def _move(self, time: Any) -> None:
+        """Have it come up at *time* instead of when it would."""
+        before = [*self._events.values()]
+        self._enter(time)
+        for event in before:
+            self._scheduler._take_and_wake(event)
+
+    def _resume(self) -> None:
+        """In the child of a fork: if the thread in whose hands its Event was is not here, have it come up anew."""
+        if self._busy != get_ident() and self.event is None:
+            self._enter(self._next_time())
+
+    def _next_time(self) -> Any:
+        """When it should come up, as far as is known."""
+        raise NotImplementedError
+
+    def _end(self) -> bool:
+        """Stand no longer. False if somebody was quicker."""
+        try:
+            del self._register[self]
+        except KeyError:
+            return False
+        for event in [*self._events.values()]:
+            self._scheduler._take_and_wake(event)
+        return True
