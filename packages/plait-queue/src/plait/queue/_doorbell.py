@@ -9,9 +9,7 @@ from ..threading import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from ._fifo import Queue
+    from ._engine import Engine
 
 __all__ = ["Doorbell"]
 
@@ -23,7 +21,7 @@ class Doorbell(Condition):
     and then notifies, as with the standard module, expects them to look again.
     """
 
-    def __init__(self, queue: Queue[Any]) -> None:
+    def __init__(self, queue: Engine) -> None:
         super().__init__(queue.mutex)
         self._queue = ref(queue)
 
