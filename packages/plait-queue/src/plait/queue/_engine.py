@@ -64,7 +64,7 @@ from itertools import compress, count, repeat, starmap
 from operator import getitem
 from types import MappingProxyType
 
-from .._thread import RLock, get_ident, main_thread_ident, register_after_fork, reset_lock
+from .._thread import RLock, get_ident, register_after_fork, reset_lock
 from ._errors import ShutDown
 from ._platform import WHOLE_STEPS, is_owned
 from ._waiting import (
@@ -97,67 +97,104 @@ __all__ = ["Engine", "of_this_frame"]
 _TABLE = 1 << 16
 
 
-class _MadeWhenNeeded:
-    """The mutex of a queue and what else only waiting calls need, or a counter that many queues never use."""
+_founding = RLock()
+_enter_founding = steps_of(_founding.acquire)
+register_after_fork(_founding, reset_lock)
 
-    def __init__(self, make: str) -> None:
-        self._make = make
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+class _Counter:
+    """How many tasks were done: a counter that many queues never use."""
 
-    def __get__(self, queue: Engine, owner: type[Engine]) -> Any:
-        getattr(queue, self._make)()
-        return queue.__dict__[self._name]
+    def __get__(self, queue: Engine, owner: type[Engine]) -> count[int]:
+        queue._make_tasks()
+        return queue._dones
 
 
 class Engine:
-    """State and inner workings of a queue; its face is in the classes derived from it."""
+    """State and inner workings of a queue; its face is in the classes derived from it.
+
+    What the short ways look at is kept in each queue, and has no default in the class, nor does anything here look into
+    `__dict__`: both would keep CPython from finding it quickly.
+    """
 
     # What a queue nobody ever waited for or looked into can do without; `_furnish` makes its own.
     is_shutdown = False
-    _free = False
+    _furnished = False
     _hooked = False  # whether the class overrides how items are kept
     _can_be_free = WHOLE_STEPS  # whether its kind can do without the mutex, here
     _in_hook = False
     _level_before: int | None = None  # while the _put of a subclass runs
-    _getters: deque[Waiter] = NOBODY
-    _putters: deque[Waiter] = NOBODY
-    _joiners: deque[Waiter] = NOBODY
-    _alarm: Any = NOBODY  # true if a put() that was made without the mutex has to be looked after
     _returned: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
     _parked: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
     _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
-    _admits = _takes = _locked_admits = _locked_takes = NO_MORE
     _entry: Iterator[Any] = NO_MORE  # the ways in and out of the stock, open or not
     _exit: Iterator[Any] = NO_MORE
-    _stock: Any
-    _maxsize: int
-    _puts: count[int]
     _take = "popleft"  # how the container gives the next item
-    _lock: RLock = _MadeWhenNeeded("_furnish")  # type: ignore[assignment]
-    _enters: Iterator[bool] = _MadeWhenNeeded("_furnish")  # type: ignore[assignment]
-    # The difference of `_puts` and `_dones` is the number of unfinished tasks: looking at it moves both.
-    _dones: count[int] = _MadeWhenNeeded("_make_counters")  # type: ignore[assignment]
-    _tasks: Iterator[tuple[int, int, int]] = _MadeWhenNeeded("_make_counters")  # type: ignore[assignment]
+    _dones: count[int] = _Counter()  # type: ignore[assignment]
+
+    # In every queue.
+    _free: bool
+    _admits: Iterator[Any]
+    _takes: Iterator[Any]
+    _alarm: Any  # true if a put() that was made without the mutex has to be looked after
+    _putters: deque[Waiter]
+    _joiners: deque[Waiter]
+    _maxsize: int
+    _stock: Any
+    _puts: count[int]  # what this has counted more than `_dones` is unfinished: looking at the difference moves both
+
+    # In a queue that is furnished, as every one that is locked.
+    _lock: RLock
+    _enters: Iterator[bool]
+    _getters: deque[Waiter]
+    _locked_admits: Iterator[Any]
+    _locked_takes: Iterator[Any]
+
+    # In a queue of which somebody has said that a task was done. A step counts one more, and looks at both counters.
+    _tasks: Iterator[tuple[int, int, int]]
+
+    @property
+    def _entering(self) -> Iterator[bool]:
+        """A step of this takes the mutex."""
+        if not self._furnished:
+            self._furnish()
+        return self._enters
 
     def _furnish(self) -> None:
-        """Make the mutex and the waiting lines. Any number of threads may come here at once: each setdefault has one
-        winner."""
-        mine = self.__dict__
-        for line in ("_getters", "_putters", "_joiners", "_returned", "_parked"):
-            mine.setdefault(line, deque())
-        mine.setdefault("_doorbells", {})
-        mine.setdefault("_alarm", mine["_getters"])
-        register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
-        lock = mine.setdefault("_lock", RLock())
-        mine.setdefault("_enters", steps_of(lock.acquire))
+        """Make the mutex and the waiting lines. Any number of threads may come here at once."""
+        held = None
+        try:
+            for held in _enter_founding:
+                break
+            lock = RLock()
+            enters = steps_of(lock.acquire)
+            doorbells: dict[str, Doorbell] = {}
+            lines: list[deque[Any]] = [deque() for _ in range(5)]
+            register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
+            if not self._furnished:  # a nested call may have been quicker, but not between this and the last of:
+                self._lock, self._enters, self._doorbells = lock, enters, doorbells
+                self._getters, self._putters, self._joiners, self._returned, self._parked = lines
+                self._alarm = self._getters
+                self._entry, self._exit = self._admits, self._takes
+                self._locked_admits = self._locked_takes = NO_MORE
+                self._furnished = True
+        finally:
+            if held:
+                _founding.release()
 
-    def _make_counters(self) -> None:
-        mine = self.__dict__
-        dones = mine.setdefault("_dones", count(1))
-        # A step counts a task as done and looks at both counters.
-        mine.setdefault("_tasks", zip(dones, self._puts, dones))
+    def _make_tasks(self) -> Iterator[tuple[int, int, int]]:
+        held = None
+        try:
+            for held in _enter_founding:
+                break
+            dones = count(1)
+            tasks = zip(dones, self._puts, dones)  # noqa: B905 - both are endless
+            if not hasattr(self, "_tasks"):
+                self._dones, self._tasks = dones, tasks
+            return self._tasks
+        finally:
+            if held:
+                _founding.release()
 
     # -- the ways in and out ---------------------------------------------------------------------------------------
 
@@ -201,7 +238,7 @@ class Engine:
         """
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             if self._free:
                 self._alarm = True
@@ -214,22 +251,39 @@ class Engine:
     # -- waiting calls (the protocol is in _waiting.py) ------------------------------------------------------------
 
     def _ask(self, waiter: Waiter) -> None:
-        self._line_up("_getters", waiter)
-
-    def _offer(self, waiter: Waiter) -> None:
-        self._line_up("_putters", waiter)
-
-    def _attend(self, waiter: Waiter) -> None:
-        self._line_up("_joiners", waiter)
-
-    def _line_up(self, name: str, waiter: Waiter) -> None:
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
-            line: deque[Waiter] = getattr(self, name)
+            line = waiter.line = self._getters
+            if line and waiter.nests:
+                enlist_nested(line, waiter)
+            else:
+                line.append(waiter)
+            # Looked at again, now that we stand in line. What is in a container of a subclass, settling finds out.
+            if self._stock or self._putters or self.is_shutdown or self._returned or self._hooked:
+                self._settle()
+        finally:
+            if held:
+                self._lock.release()
+
+    def _offer(self, waiter: Waiter) -> None:
+        if not self._furnished:
+            self._furnish()
+        self._line_up(self._putters, waiter)
+
+    def _attend(self, waiter: Waiter) -> None:
+        if not self._furnished:
+            self._furnish()
+        self._line_up(self._joiners, waiter)
+
+    def _line_up(self, line: deque[Waiter], waiter: Waiter) -> None:
+        held = None
+        try:
+            for held in self._entering:
+                break
             waiter.line = line
-            if line and waiter.nests and waiter.thread == main_thread_ident():
+            if line and waiter.nests:
                 enlist_nested(line, waiter)
             else:
                 line.append(waiter)
@@ -241,7 +295,7 @@ class Engine:
     def _leave(self, waiter: Waiter) -> None:
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             waiter.gone = True
             strike(waiter.line, waiter)
@@ -253,7 +307,7 @@ class Engine:
         def clear_up() -> None:
             held = None
             try:
-                for held in self._enters:
+                for held in self._entering:
                     break
                 waiter.gone = True
                 strike(waiter.line, waiter)
@@ -273,7 +327,7 @@ class Engine:
         def clear_up() -> None:
             held = None
             try:
-                for held in self._enters:
+                for held in self._entering:
                     break
                 if box:
                     # Behind whatever was handed to a waiting getter before, ahead of what will be from now on.
@@ -290,7 +344,7 @@ class Engine:
         """What is left to do after a short way found that somebody waits, or that its time is over."""
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             if item is not NOTHING and not self._free:
                 self._look_after_late(item)
@@ -331,6 +385,8 @@ class Engine:
         waiter = first_present(self._putters)
         if waiter is None:
             return False
+        if waiter.busy:
+            return False  # we interrupted the one who serves it
         before = len(waiter.box)
         if before and waiter.verdict is None:
             if self.is_shutdown:
@@ -350,7 +406,8 @@ class Engine:
 
     def _serve_first(self) -> bool:
         """Hand an item to the getter that waits longest; true if something has moved."""
-        waiter = first_present(self._getters)
+        line = self._getters
+        waiter = first_present(line)
         if waiter is None:
             return False
         if not waiter.wants:
@@ -368,7 +425,7 @@ class Engine:
                     if not self.is_shutdown:
                         return False
                     waiter.verdict = self._refusal()
-        dismiss(self._getters, waiter)
+        dismiss(line, waiter)
         return True
 
     def _runs_foreign_code(self) -> bool:
@@ -385,9 +442,15 @@ class Engine:
         if self._hooked:
             drop = steps_of(box.popleft)
             while box and not waiter.gone and (bound <= 0 or self._level() < bound):
-                self._store_through_hook(box[0])
-                for _ in drop:
-                    break
+                done: list[Any] = []
+                waiter.busy = True
+                try:
+                    self._store_through_hook(box[0], done)
+                finally:
+                    waiter.busy = False
+                    if done:
+                        for _ in drop:
+                            break
                 self._announce("not_empty")
         elif not 0 < bound <= len(self._stock):
             move = map(self._stock.append, starmap(box.popleft, compress(ENDLESS, self._entry)))
@@ -395,38 +458,50 @@ class Engine:
                 while box and not waiter.gone:
                     for _ in move:
                         break
+                    else:
+                        break
                     if self._doorbells:
                         self._announce("not_empty")
             except IndexError as problem:
                 if not of_this_frame(problem):
                     raise
 
-    def _store_through_hook(self, item: Any) -> None:
-        """Count an item and store it through the hook of a subclass, but never through two at a time."""
+    def _store_through_hook(self, item: Any, done: list[Any]) -> None:
+        """Count an item and store it through the hook of a subclass, but never through two at a time. Whether that has
+        been done is noted in *done*, in one piece with it."""
         if self._in_hook:
             # We interrupted the hook in its work (say, a heap half sifted). It will find the item when it is done.
-            self._parked.extend(compress((item,), self._puts))
+            done += map(self._parked.append, compress((item,), self._puts))
             return
         before = self._qsize()
         self._in_hook = True
         self._level_before = before
         next(self._puts)
         try:
-            self._put(item)
-        except BaseException as problem:
-            if isinstance(problem, Exception) or self._qsize() <= before:
-                next(self._dones)  # not put after all
-            raise
+            done += starmap(self._put, ((item,),))
         finally:
+            if not done:
+                next(self._dones)  # not put after all
             self._level_before = None
             self._in_hook = False
         self._unpark()
 
     def _unpark(self) -> None:
-        while self._parked:
+        while self._parked and not self._in_hook:
             self._in_hook = True
+            done: list[Any] = []
             try:
-                self._put(self._parked.popleft())
+                for item in steps_of(self._parked.popleft):
+                    try:
+                        done += starmap(self._put, ((item,),))
+                    except Exception:
+                        # Its put() has returned long ago; whom we were called by has to hear of it.
+                        next(self._dones)
+                        raise
+                    except BaseException:
+                        self._parked.appendleft(item)
+                        raise
+                    break
             finally:
                 self._in_hook = False
 
@@ -545,7 +620,7 @@ class Engine:
         if doorbell is not None:
             held = None
             try:
-                for held in self._enters:
+                for held in self._entering:
                     break
                 doorbell.ring_all()
             finally:
@@ -560,7 +635,7 @@ class Engine:
             self._close()
             held = None
             try:
-                for held in self._enters:
+                for held in self._entering:
                     break
                 doorbell = self.__dict__["_doorbells"].setdefault(name, Doorbell(self))
                 self._tune()

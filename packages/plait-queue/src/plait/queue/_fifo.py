@@ -11,11 +11,11 @@ from types import GenericAlias
 from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
 from ._platform import WHOLE_STEPS, Empty
-from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher
+from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from typing import Any, Generic, TypeVar
 
     from .._thread import RLock
@@ -69,15 +69,20 @@ class Queue(Engine, Of["T"]):
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
-        self._puts = puts = count(1)
-        if self._in_place and maxsize <= 0:
+        self._puts = self._admits = puts = count(1)
+        self._alarm = self._putters = self._joiners = NOBODY
+        if self._in_place:
             # What the other branch does, in fewer steps.
-            self._stock = stock = deque()
             self._free = True
-            self._admits = self._entry = puts
-            self._takes = self._exit = starmap(stock.popleft, ENDLESS)
+            self._stock = stock = deque()
+            self._takes = starmap(stock.popleft, ENDLESS)
+            if maxsize > 0:
+                self._admits = self._way_in(stock)
         else:
             self._free = self._can_be_free and not self._hooked
+            self._admits = self._takes = NO_MORE
+            if not self._free:
+                self._furnish()
             self._init(maxsize)
             self._fit()
 
@@ -96,21 +101,14 @@ class Queue(Engine, Of["T"]):
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
         if timeout is None or timeout >= 0:
-            held = None
             try:
                 for _ in self._admits:
                     self._stock.append(item)
                     if self._alarm:
                         self._look_after(item)
                     return
-                if self._locked_admits is not NO_MORE:
-                    for held in self._enters:
-                        for _ in self._locked_admits:
-                            self._stock.append(item)
-                            if self._getters:
-                                self._settle()
-                            return
-                        break
+                if not self._free and self._put_locked(item):
+                    return
             except IndexError as problem:  # it is full
                 if not of_this_frame(problem):
                     self._resettle([])
@@ -118,10 +116,25 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 self._resettle([])
                 raise
-            finally:
-                if held:
-                    self._lock.release()
         self._put_slowly((item,), block, timeout)
+
+    def _put_locked(self, item: T) -> bool:
+        held = None
+        try:
+            for held in self._enters:
+                for _ in self._locked_admits:
+                    self._stock.append(item)
+                    if self._getters:
+                        self._settle()
+                    return True
+                break
+        except IndexError as problem:  # it is full
+            if not of_this_frame(problem):
+                raise
+        finally:
+            if held:
+                self._lock.release()
+        return False
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the next item: of a `Queue`, the one that has been in it longest.
@@ -133,37 +146,47 @@ class Queue(Engine, Of["T"]):
         If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
         """
         if timeout is None or timeout >= 0:
-            held = None
             item: Any = NOTHING
             try:
                 for item in self._takes:
                     if self._putters:
                         self._look_after()
                     return item  # type: ignore[no-any-return]
-                if self._locked_takes is not NO_MORE:
-                    for held in self._enters:
-                        for item in self._locked_takes:
-                            if self._putters:
-                                self._settle()
-                            return item  # type: ignore[no-any-return]
-                        break
             except BaseException as problem:
                 if item is not NOTHING:
                     self._resettle([item])
                     raise
                 if not isinstance(problem, IndexError) or not of_this_frame(problem):
                     raise
-                # It is empty.
-            finally:
-                if held:
-                    self._lock.release()
+            if not self._free:
+                for item in self._get_locked():
+                    return item  # type: ignore[no-any-return]
         box: list[T] = []
+        problem = self._get_slowly(box, block, timeout)
+        if problem is not None:
+            raise problem
+        return box[-1]
+
+    def _get_locked(self) -> Sequence[T]:
+        held = None
+        item: Any = NOTHING
         try:
-            self._get_slowly(box, block, timeout)
-            return box[-1]
-        except BaseException:
-            self._resettle(box)
-            raise
+            for held in self._enters:
+                for item in self._locked_takes:
+                    if self._putters:
+                        self._settle()
+                    return (item,)
+                break
+        except BaseException as problem:
+            if item is not NOTHING:
+                self._resettle([item])
+                raise
+            if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                raise
+        finally:
+            if held:
+                self._lock.release()
+        return ()
 
     def put_nowait(self, item: T) -> None:
         """Put *item* into the queue if there is room at this moment, else raise `Full`: `put(item, block=False)`."""
@@ -219,15 +242,17 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 self._resettle(box)
                 raise
-        try:
-            if not box:
-                self._get_slowly(box, block, timeout, max_items)
-            elif self._putters:
+        if not box:
+            problem = self._get_slowly(box, block, timeout, max_items)
+            if problem is not None:
+                raise problem
+        elif self._putters:
+            try:
                 self._look_after()
-            return box
-        except BaseException:
-            self._resettle(box)
-            raise
+            except BaseException:
+                self._resettle(box)
+                raise
+        return box
 
     def peek(self, block: bool = True, timeout: float | None = None) -> T:
         """The next item, which stays in the queue: what `get` would take now.
@@ -256,7 +281,7 @@ class Queue(Engine, Of["T"]):
     def _peek_now(self) -> Any:
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             self._settle()
             for _, item in self._returned:
@@ -279,7 +304,7 @@ class Queue(Engine, Of["T"]):
     def _would_not_wait(self) -> bool:
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             self._settle()
             return self.is_shutdown or self._level() > 0
@@ -294,7 +319,7 @@ class Queue(Engine, Of["T"]):
         """
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             try:
                 return self._drop_all()
@@ -329,7 +354,7 @@ class Queue(Engine, Of["T"]):
     def maxsize(self, bound: int) -> None:
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             try:
                 bound <= 0  # noqa: B015 - a TypeError, if it is one, comes before anything is changed
@@ -347,7 +372,7 @@ class Queue(Engine, Of["T"]):
             return len(self._stock) + len(self._returned)
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             return self._level()
         finally:
@@ -376,11 +401,15 @@ class Queue(Engine, Of["T"]):
             if not self._free:
                 for held in self._enters:
                     break
+            try:
+                tasks = self._tasks
+            except AttributeError:
+                tasks = self._make_tasks()
             # Counts, and looks at the difference, in one piece.
-            for _, puts, dones in self._tasks:
+            for _, puts, dones in tasks:
                 left = puts - dones
                 break
-            if left <= 0 and (left < 0 or self._joiners or self._doorbells):
+            if left <= 0 and (left < 0 or self._joiners or not self._free):
                 self._last_task_done(left)
         except BaseException:
             if left >= 0:
@@ -426,7 +455,7 @@ class Queue(Engine, Of["T"]):
             return self._unfinished()
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             return self._unfinished()
         finally:
@@ -438,7 +467,7 @@ class Queue(Engine, Of["T"]):
         self._close()
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             more = number - self._unfinished()
             deque(islice(self._puts if more > 0 else self._dones, abs(more)), maxlen=0)
@@ -455,7 +484,7 @@ class Queue(Engine, Of["T"]):
         """
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             try:
                 self.is_shutdown = True
@@ -596,9 +625,10 @@ class Queue(Engine, Of["T"]):
                 self._offer_now(waiter)
             else:
                 self._offer(waiter)
-                if not waiter.settled():
+                if not waiter.rung:
                     waiter.sleep(self._lock, timeout)
-                    self._leave(waiter)
+                    if not waiter.rung:
+                        self._leave(waiter)
         except BaseException:
             self._abandon(waiter)
             raise
@@ -614,7 +644,7 @@ class Queue(Engine, Of["T"]):
     def _offer_now(self, waiter: Waiter) -> None:
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             self._settle()
             if self.is_shutdown:
@@ -628,34 +658,41 @@ class Queue(Engine, Of["T"]):
 
     def _get_slowly(
         self, box: list[T], block: bool, timeout: float | None, most: int | None = 1
-    ) -> None:
-        """Fill *box* with one item, or what there is up to *most*. If it raises, the box is empty."""
-        if block and timeout is not None and not timeout >= 0:
-            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
-        waiter: Any = ThreadWaiter() if block and timeout != 0 else Waiter()
-        waiter.box = box
+    ) -> Exception | None:
+        """Fill *box* with one item, or what there is up to *most*; or return what there is to raise. If it raises by
+        itself, the box is empty."""
+        waiter: Any
+        if not block or timeout == 0:
+            waiter = Waiter()
+            waiter.box = box
+        elif timeout is None or timeout > 0:
+            waiter = ThreadWaiter(box=box)
+        else:
+            return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         try:
             if not waiter.nests:
                 self._take_now(waiter)
             else:
                 self._ask(waiter)
-                if not waiter.settled():
+                if not waiter.rung:
                     waiter.sleep(self._lock, timeout)
-                    if not box:
+                    if not waiter.rung:
                         self._leave(waiter)
-            if box and most != 1:
-                self._take_more(box, most)
+            if box:
+                if most != 1:
+                    self._take_more(box, most)
+                return None
         except BaseException:
             self._abandon(waiter)
             raise
-        if not box:
-            why = f"had no item within {timeout} s" if timeout and block else "is empty"
-            raise waiter.verdict or Empty(f"{self!r} {why}")
+        if waiter.verdict is not None:
+            return waiter.verdict  # type: ignore[no-any-return]
+        return Empty(f"{self!r} had no item within {timeout} s" if waiter.nests else "the queue is empty")
 
     def _take_now(self, waiter: Waiter) -> None:
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             self._settle()
             if self._hand_over(waiter):
@@ -670,7 +707,7 @@ class Queue(Engine, Of["T"]):
         """Add what there is to what a getter of many has got."""
         held = None
         try:
-            for held in self._enters:
+            for held in self._entering:
                 break
             while most is None or len(box) < most:
                 another = Waiter()

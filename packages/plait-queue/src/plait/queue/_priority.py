@@ -52,10 +52,14 @@ class PriorityQueue(Queue["T"]):
     _native = True
     _can_be_free = False
     _take = "pop"
-    _sifting: Any = NOTHING
-    _size = 0
-    _least: Any = None
     _sizes: Iterator[int]
+    _locked_takes: Iterator[T]
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self._sifting: Any = NOTHING
+        self._size = 0
+        self._least: Any = None
+        super().__init__(maxsize)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Put *item* into the queue, as `Queue.put` does.
@@ -68,8 +72,8 @@ class PriorityQueue(Queue["T"]):
             counted = pushed = False
             try:
                 for held in self._enters:
+                    heap = self._stock
                     if self._sifting is NOTHING:
-                        heap = self._stock
                         for self._size in self._sizes:
                             for _ in self._locked_admits:
                                 counted = True
@@ -114,45 +118,43 @@ class PriorityQueue(Queue["T"]):
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the smallest item, as `Queue.get` does. If comparing raises, no item is lost."""
-        box: list[T] = []
         if timeout is None or timeout >= 0:
             held = heap = None
             item: Any = NOTHING
             try:
                 for held in self._enters:
-                    if self._sifting is NOTHING and self._locked_takes is not NO_MORE:
-                        heap = self._stock
-                        if heap:
-                            for self._size in self._sizes:
-                                self._sifting = POPPING
-                                self._least = heap[0]
-                                for item in self._exit:
-                                    if self._stock is heap:
-                                        self._sifting = NOTHING
-                                        self._least = None
-                                        if self._putters:
-                                            self._settle()
-                                        return item  # type: ignore[no-any-return]
-                                    item = NOTHING  # a nested call took over
-                                    break
+                    heap = self._stock
+                    if heap and self._sifting is NOTHING and self._locked_takes is not NO_MORE:
+                        for self._size in self._sizes:
+                            self._sifting = POPPING
+                            self._least = heap[0]
+                            for item in self._exit:
+                                if self._stock is heap:
+                                    self._sifting = NOTHING
+                                    self._least = None
+                                    if self._putters:
+                                        self._settle()
+                                    return item  # type: ignore[no-any-return]
+                                item = NOTHING  # a nested call took over
                                 break
+                            break
                     break
             except BaseException:
                 if item is not NOTHING:
-                    box.append(item)
-                elif self._sifting is POPPING and self._stock is heap:
-                    self._undo()
-                self._resettle(box)
+                    self._resettle([item])
+                else:
+                    if self._sifting is POPPING and self._stock is heap:
+                        self._undo()
+                    self._resettle([])
                 raise
             finally:
                 if held:
                     self._lock.release()
-        try:
-            self._get_slowly(box, block, timeout)
-            return box[-1]
-        except BaseException:
-            self._resettle(box)
-            raise
+        box: list[T] = []
+        problem = self._get_slowly(box, block, timeout)
+        if problem is not None:
+            raise problem
+        return box[-1]
 
     # -- heap operations that others may find under way ------------------------------------------------------------
 

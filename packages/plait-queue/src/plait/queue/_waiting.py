@@ -55,7 +55,7 @@ from functools import partial
 from itertools import count, repeat, starmap
 from time import monotonic
 
-from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
+from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident, main_thread_ident
 from ._platform import is_owned
 
 TYPE_CHECKING = False
@@ -133,10 +133,11 @@ class Waiter:
     gives = False  # it brings items
     wants = 1
     gone = False  # its caller does not wait any more
+    busy = False  # an item of it is being stored at this moment
     rung = False
     nests = False  # it blocks its thread, which may have been waiting in the same line already, below a handler
     present = True  # somebody would hear the bell
-    verdict: BaseException | None = None
+    verdict: Exception | None = None
     ticket = 0
     line: deque[Waiter] = NOBODY
 
@@ -166,8 +167,12 @@ class ThreadWaiter(Waiter):
 
     nests = True
 
-    def __init__(self, items: Iterable[Any] | None = None) -> None:
-        super().__init__(items)
+    def __init__(self, items: Iterable[Any] | None = None, box: list[Any] | None = None) -> None:
+        if box is None:
+            super().__init__(items)
+        else:  # what super() does, in fewer steps
+            self.box = box
+            self.thread = get_ident()
         self.bell = bell = allocate_lock()
         bell.acquire()
 
@@ -188,6 +193,8 @@ class ThreadWaiter(Waiter):
         """
         if is_owned(mutex):
             self._outside(mutex, partial(self.sleep, mutex, timeout))
+        elif timeout is None:
+            self.bell.acquire()
         else:
             self._sleep(timeout)
 
@@ -280,7 +287,7 @@ def first_present(line: deque[Waiter]) -> Waiter | None:
 def enlist_nested(line: deque[Waiter], waiter: Waiter) -> None:
     """Let a call of the main thread, the one that runs signal handlers, stand in line: ahead of a call of the same
     thread, for that was interrupted by this one, and waits for it."""
-    for place, other in enumerate(tuple(line)):
+    for place, other in enumerate(tuple(line) if waiter.thread == main_thread_ident() else ()):
         if other.nests and other.thread == waiter.thread:
             line.insert(place, waiter)
             return
