@@ -437,7 +437,7 @@ class Queue(Engine, Of["T"]):
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         if self.unfinished_tasks <= 0:
             return True
-        waiter = ThreadWaiter()
+        waiter = ThreadWaiter([])
         try:
             self._attend(waiter)
             if not waiter.rung:
@@ -617,7 +617,7 @@ class Queue(Engine, Of["T"]):
     # -- the long ways ---------------------------------------------------------------------------------------------
 
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
-        waiter: Any = ThreadWaiter(items) if block and timeout != 0 else Waiter(items)
+        waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
         try:
             if block and timeout is not None and not timeout >= 0 and not self.is_shutdown and self._maxsize > 0:
                 raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
@@ -666,7 +666,7 @@ class Queue(Engine, Of["T"]):
             waiter = Waiter()
             waiter.box = box
         elif timeout is None or timeout > 0:
-            waiter = ThreadWaiter(box=box)
+            waiter = ThreadWaiter(box)
         else:
             return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         try:

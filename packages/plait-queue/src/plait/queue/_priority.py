@@ -51,6 +51,7 @@ class PriorityQueue(Queue["T"]):
 
     _native = True
     _can_be_free = False
+    _simple = _swift = _swift_in = False
     _take = "pop"
     _sizes: Iterator[int]
     _locked_takes: Iterator[T]

@@ -167,12 +167,12 @@ class ThreadWaiter(Waiter):
 
     nests = True
 
-    def __init__(self, items: Iterable[Any] | None = None, box: list[Any] | None = None) -> None:
-        if box is None:
-            super().__init__(items)
-        else:  # what super() does, in fewer steps
-            self.box = box
-            self.thread = get_ident()
+    def __init__(self, box: Any, gives: bool = False) -> None:
+        # What super() does with items, in fewer steps.
+        self.box = box
+        if gives:
+            self.gives = True
+        self.thread = get_ident()
         self.bell = bell = allocate_lock()
         bell.acquire()
 
@@ -240,7 +240,7 @@ class Watcher(ThreadWaiter):
     wants = 0
 
     def __init__(self, queues: Iterable[Engine]) -> None:
-        super().__init__()
+        super().__init__([])
         self.queues = [*dict.fromkeys(queues)]
 
     def watch(self, timeout: float | None) -> None:
