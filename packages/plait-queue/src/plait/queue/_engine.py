@@ -354,7 +354,7 @@ class Engine:
         try:
             for held in self._entering:
                 break
-            if item is not NOTHING and not self._free:
+            if item is not NOTHING and (self.is_shutdown or not self._free):
                 self._look_after_late(item)
             self._settle()
         finally:

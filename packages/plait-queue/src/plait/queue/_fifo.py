@@ -488,6 +488,7 @@ class Queue(Engine, Of["T"]):
                 break
             try:
                 self.is_shutdown = True
+                self._alarm = True
                 self._tune()
                 if immediate:
                     self._drop_all()
@@ -667,6 +668,8 @@ class Queue(Engine, Of["T"]):
             waiter.box = box
         elif timeout is None or timeout > 0:
             waiter = ThreadWaiter(box)
+        elif self.is_shutdown and not self.qsize():
+            return self._refusal()
         else:
             return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         try:
