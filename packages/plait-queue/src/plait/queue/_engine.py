@@ -224,7 +224,9 @@ class Engine:
     def _tune(self) -> None:
         """Open the ways that may be used, close the others. (No calls in here: it is one piece.)"""
         plain = not self._hooked and not self._doorbells
-        way_in = self._entry if plain and not self.is_shutdown else NO_MORE
+        # The way in counts the stock only, not what was given back.
+        may_enter = plain and not self.is_shutdown and not (self._returned and self._maxsize > 0)
+        way_in = self._entry if may_enter else NO_MORE
         way_out = self._exit if plain and not self._returned else NO_MORE
         self._swift = self._simple and way_out is not NO_MORE
         self._swift_in = self._simple and way_in is not NO_MORE
@@ -509,7 +511,7 @@ class Engine:
                         for _ in drop:
                             break
                 self._announce("not_empty")
-        elif not 0 < bound <= len(self._stock):
+        elif not 0 < bound <= self._level():
             move = map(self._stock.append, starmap(box.popleft, compress(ENDLESS, self._entry)))
             try:
                 while box and not waiter.gone:
@@ -519,6 +521,8 @@ class Engine:
                         break
                     if self._doorbells:
                         self._announce("not_empty")
+                    if self._returned and 0 < bound <= self._level():
+                        break
             except IndexError as problem:
                 if not of_this_frame(problem):
                     raise

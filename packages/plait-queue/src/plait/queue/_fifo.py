@@ -650,9 +650,13 @@ class Queue(Engine, Of["T"]):
             self._settle()
             if self.is_shutdown:
                 waiter.verdict = self._refusal()
-            elif not self._putters:
-                self._carry_in(waiter)
-                self._settle()
+            else:
+                # If there is room with putters in line, then because we interrupted the one who was about to serve them.
+                before = -1
+                while waiter.box and len(waiter.box) != before:
+                    before = len(waiter.box)
+                    self._carry_in(waiter)
+                    self._settle()  # whoever is given an item makes room for another
         finally:
             if held:
                 self._lock.release()

@@ -6,11 +6,12 @@
 # But it lets nested calls of the same thread in, and those find a heap half sifted.
 #
 # What must always hold
-#   - `_sifting` says what is under way: NOTHING, or the item that is being pushed, or POPPING. It is set before the heap
+#   - `_sifting` says what is under way: NOTHING, or the item that is being pushed or popped. It is set before the heap
 #     operation starts and reset in the same piece (_waiting.py) that makes its result known. In between, the heap list
 #     belongs to the operation, and nobody else changes it.
 #   - Nothing is missing meanwhile: the items of the queue are those in the list, less the one being pushed, plus the
-#     one being popped. `_size` and `_least`, noted at the start, tell which of these the list has by now.
+#     one being popped. `_size`, noted at the start, is the length of the list then, and negative for popping: so it tells
+#     whether the list has the item by now.
 #   - Who finds an operation under way was called from inside of it, or comes after an exception that cut it short. It takes
 #     over: it makes a new heap of the items as they were before that operation, and works with it. Interrupted operations
 #     find out from `_stock` being another list, and start again. So nested calls happen wholly before what they interrupt.
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from itertools import compress, repeat, starmap
+from operator import neg
 
 from ._engine import of_this_frame
 from ._fifo import Queue
@@ -38,9 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PriorityQueue"]
 
-POPPING: Any = object()
-
-
 class PriorityQueue(Queue["T"]):
     """A `Queue` that gives the smallest item first; `queue` is a list in the order of a heap.
 
@@ -53,13 +52,14 @@ class PriorityQueue(Queue["T"]):
     _can_be_free = False
     _simple = _swift = _swift_in = False
     _take = "pop"
-    _sizes: Iterator[int]
     _locked_takes: Iterator[T]
+    # The length of the heap as it is, for pushing and for popping.
+    _sizes: Iterator[int]
+    _below: Iterator[int]
 
     def __init__(self, maxsize: int = 0) -> None:
         self._sifting: Any = NOTHING
         self._size = 0
-        self._least: Any = None
         super().__init__(maxsize)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
@@ -75,22 +75,19 @@ class PriorityQueue(Queue["T"]):
                 for held in self._enters:
                     heap = self._stock
                     if self._sifting is NOTHING:
-                        for self._size in self._sizes:
-                            for _ in self._locked_admits:
-                                counted = True
-                                self._sifting = item
-                                heappush(heap, item)
-                                if self._stock is heap:
-                                    self._sifting = NOTHING
-                                    pushed = True
-                                    if self._getters:
-                                        self._settle()
-                                    return
+                        for self._size in self._locked_admits:
+                            self._sifting = item
+                            counted = True
+                            heappush(heap, item)
+                            if self._stock is heap:
+                                self._sifting = NOTHING
+                                pushed = True
+                            else:  # a nested call took over
                                 self._push_counted(item)
                                 pushed = True
+                            if self._getters:
                                 self._settle()
-                                return
-                            break
+                            return
                     break
             except IndexError as problem:
                 if counted or not of_this_frame(problem):
@@ -125,26 +122,26 @@ class PriorityQueue(Queue["T"]):
             try:
                 for held in self._enters:
                     heap = self._stock
-                    if heap and self._sifting is NOTHING and self._locked_takes is not NO_MORE:
-                        for self._size in self._sizes:
-                            self._sifting = POPPING
-                            self._least = heap[0]
-                            for item in self._exit:
+                    if heap and self._sifting is NOTHING:
+                        for self._size in self._below:
+                            self._sifting = heap[0]
+                            for item in self._locked_takes:
                                 if self._stock is heap:
                                     self._sifting = NOTHING
-                                    self._least = None
                                     if self._putters:
                                         self._settle()
                                     return item  # type: ignore[no-any-return]
                                 item = NOTHING  # a nested call took over
                                 break
+                            else:
+                                self._sifting = NOTHING
                             break
                     break
             except BaseException:
                 if item is not NOTHING:
                     self._resettle([item])
                 else:
-                    if self._sifting is POPPING and self._stock is heap:
+                    if self._sifting is not NOTHING and self._stock is heap:
                         self._undo()
                     self._resettle([])
                 raise
@@ -190,26 +187,31 @@ class PriorityQueue(Queue["T"]):
                 return
             heap = self._stock
             items = [*heap]
-            if sifting is POPPING:
-                if len(items) < self._size:
-                    items.append(self._least)
-            elif len(items) > self._size:
+            size = self._size
+            if size < 0:
+                if len(items) < -size:
+                    items.append(sifting)
+            elif len(items) > size:
                 for place in range(len(items) - 1, -1, -1):
                     if items[place] is sifting:
                         del items[place]
                         break
             heapify(items)
             way_in, way_out = self._ways(items)
-            sizes = map(len, repeat(items))
+            sizes, below = self._measures(items)
             if self._sifting is sifting and self._stock is heap:  # and no other nested call has done it
-                self._stock, self._sizes, self._entry, self._exit = items, sizes, way_in, way_out
-                self._sifting, self._least = NOTHING, None
+                if self._locked_takes is not NO_MORE:
+                    self._locked_takes = way_out
+                self._stock, self._entry, self._exit, self._sizes, self._below = (
+                    items, way_in, way_out, sizes, below,
+                )  # fmt: skip
+                self._sifting = NOTHING
                 self._tune()
 
     def _undo(self) -> None:
         """End an operation that an exception has cut short, as if it had not begun."""
         heap = self._stock
-        if len(heap) > self._size and heap[-1] is self._sifting:
+        if len(heap) > self._size >= 0 and heap[-1] is self._sifting:
             del heap[-1]  # not compared with anything yet
             self._sifting = NOTHING
             return
@@ -221,16 +223,21 @@ class PriorityQueue(Queue["T"]):
     # -- what the engine asks for ----------------------------------------------------------------------------------
 
     def _ways(self, stock: Any) -> tuple[Iterator[Any], Iterator[Any]]:
-        return self._way_in(stock), starmap(heappop, repeat((stock,)))
+        # A step of the way in says how long the heap is, for `_size`.
+        return compress(map(len, repeat(stock)), self._way_in(stock)), starmap(heappop, repeat((stock,)))
+
+    def _measures(self, stock: list[T]) -> tuple[Iterator[int], Iterator[int]]:
+        return map(len, repeat(stock)), map(neg, map(len, repeat(stock)))
 
     def _fit(self) -> None:
-        self._sizes = map(len, repeat(self._stock))
+        if not self._hooked:
+            self._sizes, self._below = self._measures(self._stock)
         super()._fit()
 
     def _level(self) -> int:
         if self._sifting is NOTHING or self._hooked:
             return super()._level()
-        return self._size + len(self._returned)
+        return abs(self._size) + len(self._returned)
 
     def _runs_foreign_code(self) -> bool:
         return True
@@ -259,19 +266,17 @@ class PriorityQueue(Queue["T"]):
             heap = self._stock
             try:
                 if heap:
-                    for self._size in self._sizes:
-                        self._sifting = POPPING
+                    for self._size in self._below:
+                        self._sifting = heap[0]
                         started = True
-                        self._least = heap[0]
                         for item in self._exit:
                             if self._stock is heap and not box and not waiter.gone:
                                 self._sifting = NOTHING
-                                self._least = None
                                 box.append(item)
                             break
                         break
             finally:
-                if started and self._sifting is POPPING and self._stock is heap:
+                if started and self._sifting is not NOTHING and self._stock is heap:
                     self._undo()
 
     def _put_back(self, ticket: int, box: list[Any]) -> None:
