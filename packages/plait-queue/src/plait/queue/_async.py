@@ -12,6 +12,7 @@
 #            may be called from anywhere. An asyncio bed is a future, a trio bed a trio.Event; anyio runs on either.
 #   Letter   what is posted. It is called once in its loop, and wakes the task. It may also be thrown away unread.
 #   TaskWaiter  the Waiter of a task: `ring()` posts a letter.
+#   Claim    what the frame of a waiting call holds, to know when it is gone.
 #
 # What has to be true
 #   Whoever is handed an item is either woken, and returns it, or gives it back. An item can be on its way in four places:
@@ -27,7 +28,8 @@
 #      task's stead. That may happen in any thread, and inside any operation of the queue, which is what queues allow every
 #      finaliser.
 #   4. the letter is read and the loop is closed before the task has its turn. Nobody can resume the task; when it is
-#      collected, its coroutine is closed, and the GeneratorExit strikes the sleeper as in 1.
+#      collected, so is the `Claim` that only the frame of the call holds, and its finaliser does the same. (CPython also
+#      closes the coroutine, and the GeneratorExit strikes the sleeper as in 1.; PyPy does not.)
 #
 #   A loop that merely stopped may be run again: what it was given stays given, until it is closed or collected.
 #   Tasks that wait, not served yet, when their loop is closed stay in line until the next time somebody looks for whom to
@@ -258,6 +260,18 @@ class TaskWaiter(Waiter):
         self.over = True
 
 
+class Claim:
+    """A waiting call's claim to what it is handed. It is given up when nobody can resume the call any more."""
+
+    __slots__ = ("waiter",)
+
+    def __init__(self, waiter: TaskWaiter) -> None:
+        self.waiter = waiter
+
+    def __del__(self) -> None:
+        self.waiter.forsake()
+
+
 # -- the calls; their contracts are in the docstrings of Queue's methods of the same names
 
 
@@ -359,6 +373,7 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
 
     If not, it is the deadline's doing; or the bell was rung for nothing, and the call is to be made anew.
     """
+    _claim = Claim(waiter)
     try:
         enter(waiter)
         await waiter.sleep(deadline)
