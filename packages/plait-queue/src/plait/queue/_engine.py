@@ -148,6 +148,7 @@ class Engine:
     # In a queue that is furnished, as every one that is locked.
     _lock: RLock
     _enters: Iterator[bool]
+    _leaves: Iterator[None]
     _getters: deque[Waiter]
     _locked_admits: Iterator[Any]
     _locked_takes: Iterator[Any]
@@ -169,12 +170,12 @@ class Engine:
             for held in _enter_founding:
                 break
             lock = RLock()
-            enters = steps_of(lock.acquire)
+            enters, leaves = steps_of(lock.acquire), steps_of(lock.release)
             doorbells: dict[str, Doorbell] = {}
             lines: list[deque[Any]] = [deque() for _ in range(5)]
             register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
             if not self._furnished:  # a nested call may have been quicker, but not between this and the last of:
-                self._lock, self._enters, self._doorbells = lock, enters, doorbells
+                self._lock, self._enters, self._leaves, self._doorbells = lock, enters, leaves, doorbells
                 self._getters, self._putters, self._joiners, self._returned, self._parked = lines
                 self._alarm = self._getters
                 self._entry, self._exit = self._admits, self._takes

@@ -185,7 +185,9 @@ class Queue(Engine, Of["T"]):
                 raise
         finally:
             if held:
-                self._lock.release()
+                # Not by a call, behind which an exception could strike, and what was taken would be lost.
+                for _ in self._leaves:
+                    break
         return ()
 
     def put_nowait(self, item: T) -> None:
@@ -234,11 +236,13 @@ class Queue(Engine, Of["T"]):
         box: list[T] = []
         if timeout is None or timeout >= 0:
             try:
-                box.extend(self._takes if max_items is None else islice(self._takes, max_items))
-            except IndexError as problem:  # that was all
-                if not of_this_frame(problem):
-                    self._resettle(box)
-                    raise
+                try:
+                    box.extend(self._takes if max_items is None else islice(self._takes, max_items))
+                except IndexError as problem:  # that was all
+                    if not of_this_frame(problem):
+                        raise
+                if box and self._putters:
+                    self._look_after()
             except BaseException:
                 self._resettle(box)
                 raise
@@ -246,12 +250,6 @@ class Queue(Engine, Of["T"]):
             problem = self._get_slowly(box, block, timeout, max_items)
             if problem is not None:
                 raise problem
-        elif self._putters:
-            try:
-                self._look_after()
-            except BaseException:
-                self._resettle(box)
-                raise
         return box
 
     def peek(self, block: bool = True, timeout: float | None = None) -> T:

@@ -60,6 +60,7 @@ class PriorityQueue(Queue["T"]):
     def __init__(self, maxsize: int = 0) -> None:
         self._sifting: Any = NOTHING
         self._size = 0
+        self._sizes = self._below = NO_MORE
         super().__init__(maxsize)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
@@ -147,7 +148,9 @@ class PriorityQueue(Queue["T"]):
                 raise
             finally:
                 if held:
-                    self._lock.release()
+                    # Not by a call, behind which an exception could strike, and what was taken would be lost.
+                    for _ in self._leaves:
+                        break
         box: list[T] = []
         problem = self._get_slowly(box, block, timeout)
         if problem is not None:
