@@ -7,6 +7,8 @@ test_model_of_waiting.py.
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -45,6 +47,7 @@ class LargestFirst(PriorityQueue):
         super()._put(-item)
 
 
+EXAMPLES = 80 if sys.implementation.name == "cpython" else 20  # elsewhere hypothesis is slow
 KINDS = {"Queue": Queue, "Ring": Ring, "LifoQueue": LifoQueue, "PriorityQueue": PriorityQueue}
 
 
@@ -206,7 +209,7 @@ class OfAQueue(RuleBasedStateMachine):
 
 
 TestOfAQueue = OfAQueue.TestCase
-TestOfAQueue.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestOfAQueue.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 
 
 class OfASimpleQueue(RuleBasedStateMachine):

@@ -9,6 +9,7 @@ not wait, new calls that do, cancellations, also of a task that was served an in
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 
+EXAMPLES = 60 if sys.implementation.name == "cpython" else 15  # elsewhere hypothesis is slow
 KINDS = {"Queue": Queue, "LifoQueue": LifoQueue, "PriorityQueue": PriorityQueue}
 
 
@@ -278,4 +280,4 @@ class OfWaiting(RuleBasedStateMachine):
 
 
 TestOfWaiting = OfWaiting.TestCase
-TestOfWaiting.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestOfWaiting.settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
