@@ -22,7 +22,7 @@ class Doorbell(Condition):
     """
 
     def __init__(self, queue: Engine) -> None:
-        super().__init__(queue.mutex)
+        super().__init__(queue._lock)
         self._queue = ref(queue)
 
     def notify(self, n: int = 1) -> None:

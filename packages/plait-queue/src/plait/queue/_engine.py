@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: B007 - a `for` that ends at once is how steps are taken here
+#
 # What all kinds of queue have in common: a stock of items, two counters, and, once somebody has to wait, an owner-aware
 # lock and three lines of waiting calls.
 #
@@ -60,6 +62,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from itertools import compress, count, repeat, starmap
 from operator import getitem
 from types import MappingProxyType
@@ -85,7 +88,7 @@ from ._waiting import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from ._doorbell import Doorbell
@@ -143,7 +146,9 @@ class Engine:
     _joiners: deque[Waiter]
     _maxsize: int
     _stock: Any
-    _puts: count[int]  # what this has counted more than `_dones` is unfinished: looking at the difference moves both
+    _puts: count[
+        int
+    ]  # what this has counted more than `_dones` is unfinished: looking at the difference moves both
 
     # In a queue that is furnished, as every one that is locked.
     _lock: RLock
@@ -163,6 +168,17 @@ class Engine:
             self._furnish()
         return self._enters
 
+    def _locked(self, call: Callable[..., Any], *args: Any) -> Any:
+        """`call(*args)` under the mutex."""
+        held = None
+        try:
+            for held in self._entering:
+                break
+            return call(*args)
+        finally:
+            if held:
+                self._lock.release()
+
     def _furnish(self) -> None:
         """Make the mutex and the waiting lines. Any number of threads may come here at once."""
         held = None
@@ -174,7 +190,9 @@ class Engine:
             doorbells: dict[str, Doorbell] = {}
             lines: list[deque[Any]] = [deque() for _ in range(5)]
             register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
-            if not self._furnished:  # a nested call may have been quicker, but not between this and the last of:
+            if (
+                not self._furnished
+            ):  # a nested call may have been quicker, but not between this and the last of:
                 self._lock, self._enters, self._leaves, self._doorbells = lock, enters, leaves, doorbells
                 self._getters, self._putters, self._joiners, self._returned, self._parked = lines
                 self._alarm = self._getters
@@ -243,17 +261,13 @@ class Engine:
         Nothing is under way without it in other threads at this moment, or in what we interrupted: those are single
         pieces. Only if somebody traces us a put() may have taken its step and not appended yet; it will find the alarm.
         """
-        held = None
-        try:
-            for held in self._entering:
-                break
-            if self._free:
-                self._alarm = True
-                self._free = False
-                self._tune()
-        finally:
-            if held:
-                self._lock.release()
+        self._locked(self._close_now)
+
+    def _close_now(self) -> None:
+        if self._free:
+            self._alarm = True
+            self._free = False
+            self._tune()
 
     # -- waiting calls (the protocol is in _waiting.py) ------------------------------------------------------------
 
@@ -315,41 +329,26 @@ class Engine:
                 self._lock.release()
 
     def _abandon(self, waiter: Waiter) -> None:
-        def clear_up() -> None:
-            held = None
-            try:
-                for held in self._entering:
-                    break
-                waiter.gone = True
-                strike(waiter.line, waiter)
-                if not waiter.gives:
-                    self._put_back(waiter.ticket, waiter.box)
-                    self._tune()
-                self._settle()
-            finally:
-                if held:
-                    self._lock.release()
+        insist(partial(self._locked, self._abandon_now, waiter))
 
-        insist(clear_up)
+    def _abandon_now(self, waiter: Waiter) -> None:
+        waiter.gone = True
+        strike(waiter.line, waiter)
+        if not waiter.gives:
+            self._put_back(waiter.ticket, waiter.box)
+            self._tune()
+        self._settle()
 
     def _resettle(self, box: list[Any]) -> None:
         """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
+        insist(partial(self._locked, self._resettle_now, box))
 
-        def clear_up() -> None:
-            held = None
-            try:
-                for held in self._entering:
-                    break
-                if box:
-                    # Behind whatever was handed to a waiting getter before, ahead of what will be from now on.
-                    self._put_back(next_ticket(), box)
-                    self._tune()
-                self._settle()
-            finally:
-                if held:
-                    self._lock.release()
-
-        insist(clear_up)
+    def _resettle_now(self, box: list[Any]) -> None:
+        if box:
+            # Behind whatever was handed to a waiting getter before, ahead of what will be from now on.
+            self._put_back(next_ticket(), box)
+            self._tune()
+        self._settle()
 
     def _look_after(self, item: Any = NOTHING) -> None:
         """What is left to do after a short way found that somebody waits, or that its time is over."""
@@ -601,7 +600,7 @@ class Engine:
                     raise
             return
         taken: list[Any] = []
-        move = starmap(taken.pop, ONCE)
+        handing_over = starmap(taken.pop, ONCE)
         try:
             if self._in_hook and self._parked:
                 for _ in map(taken.append, steps_of(self._parked.popleft)):
@@ -609,7 +608,7 @@ class Engine:
             else:
                 self._take_through_hook(taken)
             if not box and not waiter.gone:
-                box.extend(move)
+                box.extend(handing_over)
         finally:
             if taken:
                 self._put_back(waiter.ticket, taken)
@@ -680,14 +679,7 @@ class Engine:
     def _ring_all(self, name: str) -> None:
         doorbell = self._doorbells.get(name)
         if doorbell is not None:
-            held = None
-            try:
-                for held in self._entering:
-                    break
-                doorbell.ring_all()
-            finally:
-                if held:
-                    self._lock.release()
+            self._locked(doorbell.ring_all)
 
     def _doorbell(self, name: str) -> Doorbell:
         doorbell = self._doorbells.get(name)
@@ -695,15 +687,9 @@ class Engine:
             from ._doorbell import Doorbell  # only for those who ask: a Condition costs an import
 
             self._close()
-            held = None
-            try:
-                for held in self._entering:
-                    break
-                doorbell = self.__dict__["_doorbells"].setdefault(name, Doorbell(self))
-                self._tune()
-            finally:
-                if held:
-                    self._lock.release()
+            doorbells: Any = self._doorbells
+            doorbell = doorbells.setdefault(name, Doorbell(self))
+            self._locked(self._tune)
         return doorbell
 
     # -- what the kinds of queue define ----------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: B007 - a `for` that ends at once is how steps are taken here
 """`Queue`: what users call. How it works is told in `_engine.py`."""
 
 from __future__ import annotations
@@ -69,12 +70,13 @@ class Queue(Engine, Of["T"]):
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
-        self._puts = self._admits = puts = count(1)
+        self._puts = self._admits = count(1)
         self._alarm = self._putters = self._joiners = NOBODY
         if self._in_place:
             # What the other branch does, in fewer steps.
             self._free = True
-            self._stock = stock = deque()
+            stock: deque[T] = deque()
+            self._stock = stock
             self._takes = starmap(stock.popleft, ENDLESS)
             if maxsize > 0:
                 self._admits = self._way_in(stock)
@@ -162,9 +164,9 @@ class Queue(Engine, Of["T"]):
                 for item in self._get_locked():
                     return item  # type: ignore[no-any-return]
         box: list[T] = []
-        problem = self._get_slowly(box, block, timeout)
-        if problem is not None:
-            raise problem
+        refusal = self._get_slowly(box, block, timeout)
+        if refusal is not None:
+            raise refusal
         return box[-1]
 
     def _get_locked(self) -> Sequence[T]:
@@ -247,9 +249,9 @@ class Queue(Engine, Of["T"]):
                 self._resettle(box)
                 raise
         if not box:
-            problem = self._get_slowly(box, block, timeout, max_items)
-            if problem is not None:
-                raise problem
+            refusal = self._get_slowly(box, block, timeout, max_items)
+            if refusal is not None:
+                raise refusal
         return box
 
     def peek(self, block: bool = True, timeout: float | None = None) -> T:
@@ -267,7 +269,7 @@ class Queue(Engine, Of["T"]):
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         deadline = None if timeout is None else monotonic() + timeout
         while True:
-            item = self._peek_now()
+            item = self._locked(self._peek_now)
             if item is not NOTHING:
                 return item  # type: ignore[no-any-return]
             left = 0 if not block else None if deadline is None else deadline - monotonic()
@@ -277,56 +279,41 @@ class Queue(Engine, Of["T"]):
             Watcher((self,)).watch(left)
 
     def _peek_now(self) -> Any:
-        held = None
-        try:
-            for held in self._entering:
-                break
-            self._settle()
-            for _, item in self._returned:
-                return item
-            if self._level():
-                if self._in_hook and self._parked:
-                    return self._parked[0]
-                try:
-                    return self._peek()
-                except IndexError as problem:  # a get() without the mutex was quicker
-                    if self._hooked or not of_this_frame(problem, below=1):
-                        raise
-            elif self.is_shutdown:
-                raise self._refusal()
-            return NOTHING
-        finally:
-            if held:
-                self._lock.release()
+        self._settle()
+        for _, item in self._returned:
+            return item
+        if self._level():
+            if self._in_hook and self._parked:
+                return self._parked[0]
+            try:
+                return self._peek()
+            except IndexError as problem:  # a get() without the mutex was quicker
+                if self._hooked or not of_this_frame(problem, below=1):
+                    raise
+        elif self.is_shutdown:
+            raise self._refusal()
+        return NOTHING
 
     def _would_not_wait(self) -> bool:
-        held = None
-        try:
-            for held in self._entering:
-                break
-            self._settle()
-            return self.is_shutdown or self._level() > 0
-        finally:
-            if held:
-                self._lock.release()
+        return self._locked(self._would_not_wait_now)  # type: ignore[no-any-return]
+
+    def _would_not_wait_now(self) -> bool:
+        self._settle()
+        return self.is_shutdown or self._level() > 0
 
     def clear(self) -> int:
         """Drop all items, each counted as done, and return how many there were.
 
         Wakes putters, for there is room, and every `join` if no task is left. Not in the standard module.
         """
-        held = None
+        return self._locked(self._clear_now)  # type: ignore[no-any-return]
+
+    def _clear_now(self) -> int:
         try:
-            for held in self._entering:
-                break
-            try:
-                return self._drop_all()
-            finally:
-                self._settle()
-                self._ring_all("not_full")
+            return self._drop_all()
         finally:
-            if held:
-                self._lock.release()
+            self._settle()
+            self._ring_all("not_full")
 
     def __iter__(self) -> Iterator[T]:
         """Take items, one by one, until the queue is shut down and empty."""
@@ -350,32 +337,21 @@ class Queue(Engine, Of["T"]):
 
     @maxsize.setter
     def maxsize(self, bound: int) -> None:
-        held = None
+        self._locked(self._set_maxsize, bound)
+
+    def _set_maxsize(self, bound: int) -> None:
         try:
-            for held in self._entering:
-                break
-            try:
-                bound <= 0  # noqa: B015 - a TypeError, if it is one, comes before anything is changed
-                self._maxsize = bound
-                self._fit()
-            finally:
-                self._settle()
+            _ = bound <= 0  # a TypeError, if it is one, comes before anything is changed
+            self._maxsize = bound
+            self._fit()
         finally:
-            if held:
-                self._lock.release()
+            self._settle()
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
         if self._free:
             return len(self._stock) + len(self._returned)
-        held = None
-        try:
-            for held in self._entering:
-                break
-            return self._level()
-        finally:
-            if held:
-                self._lock.release()
+        return self._locked(self._level)  # type: ignore[no-any-return]
 
     def empty(self) -> bool:
         """Whether the queue is empty at this moment. Even so, a get() behind it may find an item."""
@@ -451,27 +427,16 @@ class Queue(Engine, Of["T"]):
         """How many items were put and not yet declared done. After setting it to 0, notify `all_tasks_done`."""
         if self._free:
             return self._unfinished()
-        held = None
-        try:
-            for held in self._entering:
-                break
-            return self._unfinished()
-        finally:
-            if held:
-                self._lock.release()
+        return self._locked(self._unfinished)  # type: ignore[no-any-return]
 
     @unfinished_tasks.setter
     def unfinished_tasks(self, number: int) -> None:
         self._close()
-        held = None
-        try:
-            for held in self._entering:
-                break
-            more = number - self._unfinished()
-            deque(islice(self._puts if more > 0 else self._dones, abs(more)), maxlen=0)
-        finally:
-            if held:
-                self._lock.release()
+        self._locked(self._set_unfinished, number)
+
+    def _set_unfinished(self, number: int) -> None:
+        more = number - self._unfinished()
+        deque(islice(self._puts if more > 0 else self._dones, abs(more)), maxlen=0)
 
     def shutdown(self, immediate: bool = False) -> None:
         """Refuse new items; wake everyone who waits in put() or get().
@@ -480,24 +445,20 @@ class Queue(Engine, Of["T"]):
         left is dropped, each item counted as done, so that `join` waits only for the items that were taken already.
         Calling it twice is harmless.
         """
-        held = None
+        self._locked(self._shut_down, immediate)
+
+    def _shut_down(self, immediate: bool) -> None:
         try:
-            for held in self._entering:
-                break
-            try:
-                self.is_shutdown = True
-                self._alarm = True
-                self._tune()
-                if immediate:
-                    self._drop_all()
-            finally:
-                self._tune()
-                self._settle()
-                for name in tuple(self._doorbells):
-                    self._ring_all(name)
+            self.is_shutdown = True
+            self._alarm = True
+            self._tune()
+            if immediate:
+                self._drop_all()
         finally:
-            if held:
-                self._lock.release()
+            self._tune()
+            self._settle()
+            for name in tuple(self._doorbells):
+                self._ring_all(name)
 
     # -- for asyncio and others like it; told in _async.py -----------------------------------------------------------
 
@@ -618,10 +579,11 @@ class Queue(Engine, Of["T"]):
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
         try:
-            if block and timeout is not None and not timeout >= 0 and not self.is_shutdown and self._maxsize > 0:
+            negative = timeout is not None and not timeout >= 0
+            if block and negative and not self.is_shutdown and self._maxsize > 0:
                 raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
             if not waiter.nests:
-                self._offer_now(waiter)
+                self._locked(self._offer_now, waiter)
             else:
                 self._offer(waiter)
                 if not waiter.rung:
@@ -641,23 +603,16 @@ class Queue(Engine, Of["T"]):
             raise problem
 
     def _offer_now(self, waiter: Waiter) -> None:
-        held = None
-        try:
-            for held in self._entering:
-                break
-            self._settle()
-            if self.is_shutdown:
-                waiter.verdict = self._refusal()
-            else:
-                # If there is room with putters in line, then because we interrupted the one who was about to serve them.
-                before = -1
-                while waiter.box and len(waiter.box) != before:
-                    before = len(waiter.box)
-                    self._carry_in(waiter)
-                    self._settle()  # whoever is given an item makes room for another
-        finally:
-            if held:
-                self._lock.release()
+        self._settle()
+        if self.is_shutdown:
+            waiter.verdict = self._refusal()
+        else:
+            # If there is room with putters in line, then because we interrupted the one who was about to serve them.
+            before = -1
+            while waiter.box and len(waiter.box) != before:
+                before = len(waiter.box)
+                self._carry_in(waiter)
+                self._settle()  # whoever is given an item makes room for another
 
     def _get_slowly(
         self, box: list[T], block: bool, timeout: float | None, most: int | None = 1
@@ -676,7 +631,7 @@ class Queue(Engine, Of["T"]):
             return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         try:
             if not waiter.nests:
-                self._take_now(waiter)
+                self._locked(self._take_now, waiter)
             else:
                 self._ask(waiter)
                 if not waiter.rung:
@@ -685,7 +640,7 @@ class Queue(Engine, Of["T"]):
                         self._leave(waiter)
             if box:
                 if most != 1:
-                    self._take_more(box, most)
+                    self._locked(self._take_more, box, most)
                 return None
         except BaseException:
             self._abandon(waiter)
@@ -695,39 +650,25 @@ class Queue(Engine, Of["T"]):
         return Empty(f"{self!r} had no item within {timeout} s" if waiter.nests else "the queue is empty")
 
     def _take_now(self, waiter: Waiter) -> None:
-        held = None
-        try:
-            for held in self._entering:
-                break
+        self._settle()
+        if self._hand_over(waiter):
             self._settle()
-            if self._hand_over(waiter):
-                self._settle()
-            elif self.is_shutdown:
-                waiter.verdict = self._refusal()
-        finally:
-            if held:
-                self._lock.release()
+        elif self.is_shutdown:
+            waiter.verdict = self._refusal()
 
     def _take_more(self, box: list[T], most: int | None) -> None:
         """Add what there is to what a getter of many has got."""
-        held = None
-        try:
-            for held in self._entering:
-                break
-            while most is None or len(box) < most:
-                another = Waiter()
-                try:
-                    if not self._hand_over(another):
-                        break
-                    box.extend(starmap(another.box.pop, ONCE))
-                finally:
-                    if another.box:
-                        self._put_back(another.ticket, another.box)
-                        self._tune()
-            self._settle()
-        finally:
-            if held:
-                self._lock.release()
+        while most is None or len(box) < most:
+            another = Waiter()
+            try:
+                if not self._hand_over(another):
+                    break
+                box.extend(starmap(another.box.pop, ONCE))
+            finally:
+                if another.box:
+                    self._put_back(another.ticket, another.box)
+                    self._tune()
+        self._settle()
 
 
 def peeks(cls: type) -> bool:

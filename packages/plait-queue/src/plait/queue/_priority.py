@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+# ruff: noqa: B007, B020 - a `for` that ends at once is how steps are taken here; what it gets may go into an attribute
+#
 # `PriorityQueue`: the smallest item comes out first.
 #
 # Heap operations compare items, and that may run anything: an item's own __lt__, and with it signal handlers,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 __all__ = ["PriorityQueue"]
+
 
 class PriorityQueue(Queue["T"]):
     """A `Queue` that gives the smallest item first; `queue` is a list in the order of a heap.
@@ -108,7 +111,7 @@ class PriorityQueue(Queue["T"]):
         while not done:
             self._push_once(item, starmap(done.append, ((True,),)))
 
-    def _clear_up_put(self, counted: bool, heap: list[T]) -> None:
+    def _clear_up_put(self, counted: bool, heap: list[T] | None) -> None:
         if counted:
             if self._sifting is not NOTHING and self._stock is heap:
                 self._undo()
@@ -152,9 +155,9 @@ class PriorityQueue(Queue["T"]):
                     for _ in self._leaves:
                         break
         box: list[T] = []
-        problem = self._get_slowly(box, block, timeout)
-        if problem is not None:
-            raise problem
+        refusal = self._get_slowly(box, block, timeout)
+        if refusal is not None:
+            raise refusal
         return box[-1]
 
     # -- heap operations that others may find under way ------------------------------------------------------------

@@ -135,7 +135,7 @@ class Waiter:
     gone = False  # its caller does not wait any more
     busy = False  # an item of it is being stored at this moment
     rung = False
-    nests = False  # it blocks its thread, which may have been waiting in the same line already, below a handler
+    nests = False  # it blocks its thread, which may wait in the same line already, below a handler
     present = True  # somebody would hear the bell
     verdict: Exception | None = None
     ticket = 0
