@@ -420,7 +420,7 @@ def meddle_when_a_call_has_left(q, line, then):
 
     q._entering  # noqa: B018
     q._lock = mutex = Meddling()
-    q._enters = starmap(mutex.acquire, repeat(()))
+    q._enters, q._leaves = starmap(mutex.acquire, repeat(())), starmap(mutex.release, repeat(()))
 
 
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])

@@ -397,18 +397,17 @@ class Engine:
             waiter = line[0]
         except IndexError:
             return False
-        if not waiter.present:
+        if waiter.busy or not waiter.present:
             another = first_present(line)
             if another is None:
                 return False
             waiter = another
-        if waiter.busy:
-            return False  # we interrupted the one who serves it
         box = waiter.box
         if self._swift_in and len(box) == 1:
             # What _carry_in does for most, in fewer steps.
-            item = box[0]
+            waiter.busy = True
             try:
+                item = box[0]
                 if waiter.box is box and not waiter.gone:
                     for _ in self._entry:
                         waiter.box = ()
@@ -417,6 +416,8 @@ class Engine:
             except IndexError as problem:
                 if not of_this_frame(problem):
                     raise
+            finally:
+                waiter.busy = False
             if waiter.box:
                 return False
         elif box and waiter.verdict is None:
@@ -443,7 +444,7 @@ class Engine:
             waiter = line[0]
         except IndexError:
             return False
-        if not waiter.present:
+        if waiter.busy or not waiter.present:
             another = first_present(line)
             if another is None:
                 return False
@@ -457,6 +458,7 @@ class Engine:
                 # What _hand_over does for most, in fewer steps.
                 move = map(box.append, self._exit)
                 waiter.ticket = next_ticket()
+                waiter.busy = True
                 try:
                     if not box and not waiter.gone:
                         for _ in move:
@@ -465,9 +467,12 @@ class Engine:
                     if not of_this_frame(problem):
                         raise
                     return False
+                finally:
+                    waiter.busy = False
                 if not box:
                     return False
             else:
+                waiter.busy = True
                 try:
                     served = self._hand_over(waiter)
                 except Exception as problem:
@@ -479,6 +484,8 @@ class Engine:
                         if not self.is_shutdown:
                             return False
                         waiter.verdict = self._refusal()
+                finally:
+                    waiter.busy = False
         # Rung first: if an exception strikes between the two, it is found in the line.
         waiter.ring()
         try:
@@ -506,10 +513,10 @@ class Engine:
                 try:
                     self._store_through_hook(box[0], done)
                 finally:
-                    waiter.busy = False
                     if done:
                         for _ in drop:
                             break
+                    waiter.busy = False
                 self._announce("not_empty")
         elif not 0 < bound <= self._level():
             move = map(self._stock.append, starmap(box.popleft, compress(ENDLESS, self._entry)))

@@ -470,7 +470,7 @@ class Queue(Engine, Of["T"]):
         """
         from ._async import aget
 
-        return await aget(self, timeout)  # type: ignore[no-any-return]
+        return await aget(self, timeout)
 
     async def aput(self, item: T, timeout: float | None = None) -> None:
         """Put *item* into the queue, as `put` does, but let other tasks run meanwhile.

@@ -133,7 +133,7 @@ class Waiter:
     gives = False  # it brings items
     wants = 1
     gone = False  # its caller does not wait any more
-    busy = False  # an item of it is being stored at this moment
+    busy = False  # it is being served at this moment, by somebody whom whoever reads this has interrupted
     rung = False
     nests = False  # it blocks its thread, which may wait in the same line already, below a handler
     present = True  # somebody would hear the bell
@@ -271,15 +271,10 @@ class Watcher(ThreadWaiter):
 
 
 def first_present(line: deque[Waiter]) -> Waiter | None:
-    """Who waits longest and would hear the bell."""
-    try:
-        waiter = line[0]
-    except IndexError:
-        return None
-    if waiter.present:
-        return waiter
+    """Who waits longest of those who would hear the bell, and are not being served at this moment (by somebody whom we
+    have interrupted)."""
     for waiter in tuple(line):
-        if waiter.present:
+        if waiter.present and not waiter.busy:
             return waiter
     return None
 
