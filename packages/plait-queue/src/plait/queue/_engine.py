@@ -272,9 +272,11 @@ class Engine:
     # -- waiting calls (the protocol is in _waiting.py) ------------------------------------------------------------
 
     def _ask(self, waiter: Waiter) -> None:
+        if not self._furnished:
+            self._furnish()
         held = None
         try:
-            for held in self._entering:
+            for held in self._enters:
                 break
             line = waiter.line = self._getters
             if line and waiter.nests:
@@ -282,16 +284,18 @@ class Engine:
             else:
                 line.append(waiter)
             # Looked at again, now that we stand in line. What is in a container of a subclass, settling finds out.
-            if self._stock or self._putters or self.is_shutdown or self._returned or self._hooked:
+            if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
                 self._settle()
         finally:
             if held:
                 self._lock.release()
 
     def _offer(self, waiter: Waiter) -> None:
+        if not self._furnished:
+            self._furnish()
         held = None
         try:
-            for held in self._entering:
+            for held in self._enters:
                 break
             line = waiter.line = self._putters
             if line and waiter.nests:
@@ -354,7 +358,7 @@ class Engine:
         """What is left to do after a short way found that somebody waits, or that its time is over."""
         held = None
         try:
-            for held in self._entering:
+            for held in self._enters:
                 break
             if item is not NOTHING and (self.is_shutdown or not self._free):
                 self._look_after_late(item)

@@ -83,6 +83,7 @@ class Queue(Engine, Of["T"]):
         else:
             self._free = self._can_be_free and not self._hooked
             self._admits = self._takes = NO_MORE
+            self._stock = ()  # for subclasses that keep their items elsewhere
             if not self._free:
                 self._furnish()
             self._init(maxsize)
@@ -150,10 +151,11 @@ class Queue(Engine, Of["T"]):
         if timeout is None or timeout >= 0:
             item: Any = NOTHING
             try:
-                for item in self._takes:
-                    if self._putters:
-                        self._look_after()
-                    return item  # type: ignore[no-any-return]
+                if self._stock:  # else a step would raise, which takes longer than this look
+                    for item in self._takes:
+                        if self._putters:
+                            self._look_after()
+                        return item  # type: ignore[no-any-return]
             except BaseException as problem:
                 if item is not NOTHING:
                     self._resettle([item])
@@ -460,46 +462,83 @@ class Queue(Engine, Of["T"]):
             for name in tuple(self._doorbells):
                 self._ring_all(name)
 
-    # -- for asyncio and others like it; told in _async.py -----------------------------------------------------------
+    # -- for asyncio and others like it; how they wait is told in _async.py, which is imported when one has to -------
 
     async def aget(self, timeout: float | None = None) -> T:
-        """Take the next item, as `get` does, but let other tasks run meanwhile.
+        """Take the next item, as `get` does; waiting suspends the task alone.
 
-        A cancelled call has taken nothing. Any number of loops, and threads, may use the queue at once.
-        Not in the standard module.
+        Tasks of any number of event loops (asyncio, and trio and anyio where they are installed) and threads may use
+        one queue at once, and wait in one line. A call that need not wait does not give way to other tasks.
+
+        A task that is cancelled here takes nothing: an item that it was handed already goes back into its place, or
+        to the next who waits. The same happens with the item of a task whose event loop is closed, or collected, before
+        it has its turn. Not in the standard module.
         """
-        from ._async import aget
-
-        return await aget(self, timeout)
+        if timeout is not None and timeout <= 0:
+            return self.get(True, timeout)
+        try:
+            return self.get(False)
+        except Empty:
+            from ._async import get_later
+        return await get_later(self, timeout)
 
     async def aput(self, item: T, timeout: float | None = None) -> None:
-        """Put *item* into the queue, as `put` does, but let other tasks run meanwhile.
+        """Put *item* into the queue, as `put` does; waiting suspends the task alone.
 
-        A cancelled call has put the item or it has not, never half. Not in the standard module.
+        A task that is cancelled here has put its item or has not; nothing tells which. So has one whose event loop is
+        closed meanwhile. Not in the standard module.
         """
-        from ._async import aput
-
-        await aput(self, item, timeout)
+        if timeout is not None and timeout <= 0:
+            return self.put(item, True, timeout)
+        try:
+            return self.put(item, False)
+        except Full:
+            from ._async import put_later
+        return await put_later(self, [item], timeout)
 
     async def ajoin(self, timeout: float | None = None) -> bool:
-        """Wait as `join` does, but let other tasks run meanwhile. Not in the standard module."""
-        from ._async import ajoin
+        """Wait as `join` does, and return what it returns; waiting suspends the task alone. Not in the standard
+        module."""
+        if (timeout is not None and timeout <= 0) or self.join(0):
+            return self.join(timeout)
+        from ._async import join_later
 
-        return await ajoin(self, timeout)
+        return await join_later(self, timeout)
 
     async def aget_many(self, max_items: int | None = None, timeout: float | None = None) -> list[T]:
-        """Take what there is, as `get_many` does, but let other tasks run while there is nothing. Not in the standard
-        module."""
-        from ._async import aget_many
-
-        return await aget_many(self, max_items, timeout)
+        """Take what there is, as `get_many` does; waiting suspends the task alone. Not in the standard module."""
+        if timeout is not None and timeout <= 0:
+            return self.get_many(max_items, True, timeout)
+        try:
+            return self.get_many(max_items, False)
+        except Empty:
+            from ._async import get_later
+        items = [await get_later(self, timeout)]
+        if max_items != 1:
+            try:
+                items += self.get_many(None if max_items is None else max_items - 1, False)
+            except (Empty, ShutDown):
+                pass  # there is no more than the one
+        return items
 
     async def aput_many(self, items: Iterable[T], timeout: float | None = None) -> None:
-        """Put all *items* into the queue, as `put_many` does, but let other tasks run while it is full. Not in the
-        standard module."""
-        from ._async import aput_many
+        """Put all *items* into the queue, as `put_many` does; waiting suspends the task alone.
 
-        await aput_many(self, items, timeout)
+        A cancelled task has put some of them, from the first on. Not in the standard module.
+        """
+        rest = list(items)
+        if timeout is not None and timeout <= 0:
+            return self.put_many(rest, True, timeout)
+        try:
+            return self.put_many(rest, False)
+        except Full as full:
+            rest = list(full.remaining)
+            from ._async import put_later
+        try:
+            return await put_later(self, rest, timeout)
+        except (Full, ShutDown) as problem:
+            problem.remaining = rest
+            raise
 
     async def __aiter__(self) -> AsyncIterator[T]:
         """Take items, one by one, until the queue is shut down and empty."""
