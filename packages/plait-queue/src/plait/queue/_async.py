@@ -49,7 +49,7 @@ import sys
 from time import monotonic
 
 from .._thread import get_ident
-from ._errors import Full, ShutDown
+from ._errors import Full
 from ._platform import Empty
 from ._waiting import Waiter, insist
 
@@ -76,9 +76,10 @@ if TYPE_CHECKING:
 
         def stands(self) -> bool:
             """Whether its event loop can still run."""
+            raise NotImplementedError
 
 
-__all__ = ["aget", "aget_many", "ajoin", "aput", "aput_many"]
+__all__ = ["get_later", "join_later", "put_later"]
 
 
 class AsyncioBed:
@@ -272,79 +273,11 @@ class Claim:
         self.waiter.forsake()
 
 
-# -- the calls; their contracts are in the docstrings of Queue's methods of the same names
+# -- what is left of a call when it has to wait; the rest, and the contracts, are in Queue's methods
 
 
-async def aget(queue: Queue[T], timeout: float | None = None) -> T:
-    """Take the next item; `Empty` when *timeout* seconds have passed."""
-    if timeout is not None and timeout <= 0:
-        return queue.get(True, timeout)
-    try:
-        return queue.get(False)
-    except Empty:
-        return await _get_later(queue, timeout)
-
-
-async def aget_many(queue: Queue[T], max_items: int | None = None, timeout: float | None = None) -> list[T]:
-    """Wait for an item; take it and what is there by then, at most *max_items*."""
-    if timeout is not None and timeout <= 0:
-        return queue.get_many(max_items, True, timeout)
-    try:
-        return queue.get_many(max_items, False)
-    except Empty:
-        items = [await _get_later(queue, timeout)]
-    if max_items != 1:
-        try:
-            items += queue.get_many(None if max_items is None else max_items - 1, False)
-        except (Empty, ShutDown):
-            pass  # there is no more than the one
-    return items
-
-
-async def aput(queue: Queue[T], item: T, timeout: float | None = None) -> None:
-    """Put *item*; `Full` when *timeout* seconds have passed."""
-    if timeout is not None and timeout <= 0:
-        return queue.put(item, True, timeout)
-    try:
-        return queue.put(item, False)
-    except Full:
-        return await _put_later(queue, [item], timeout)
-
-
-async def aput_many(queue: Queue[T], items: Iterable[T], timeout: float | None = None) -> None:
-    """Put all *items*: those that fit at once, the others as there is room. After `Full` or `ShutDown`, `remaining` is what
-    was not put; a cancelled task has put some of them, from the first on."""
-    rest = list(items)
-    if timeout is not None and timeout <= 0:
-        return queue.put_many(rest, True, timeout)
-    try:
-        return queue.put_many(rest, False)
-    except Full as full:
-        rest = list(full.remaining)
-    try:
-        return await _put_later(queue, rest, timeout)
-    except (Full, ShutDown) as problem:
-        problem.remaining = rest
-        raise
-
-
-async def ajoin(queue: Queue[T], timeout: float | None = None) -> bool:
-    """Wait until every task is done; false if *timeout* seconds have passed before."""
-    if timeout is not None and timeout <= 0:
-        return queue.join(timeout)
-    if queue.join(0):
-        return True
-    deadline = None if timeout is None else monotonic() + timeout
-    while True:
-        waiter = TaskWaiter(queue)
-        await _stay(queue._attend, waiter, deadline)
-        if waiter.rung:
-            return True
-        if deadline is not None and monotonic() >= deadline:
-            return False
-
-
-async def _get_later(queue: Queue[T], timeout: float | None) -> T:
+async def get_later(queue: Queue[T], timeout: float | None) -> T:
+    """Wait for an item; `Empty` when *timeout* seconds have passed."""
     deadline = None if timeout is None else monotonic() + timeout
     while True:
         waiter = TaskWaiter(queue)
@@ -354,8 +287,9 @@ async def _get_later(queue: Queue[T], timeout: float | None) -> T:
             raise Empty(f"{queue!r} had no item within {timeout} s")
 
 
-async def _put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> None:
-    """Put what is in *rest*; what could not be put stays there."""
+async def put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> None:
+    """Put what is in *rest* as there is room; what could not be put stays there. `Full` when *timeout* seconds have
+    passed."""
     deadline = None if timeout is None else monotonic() + timeout
     while rest:
         waiter = TaskWaiter(queue, rest)
@@ -366,6 +300,18 @@ async def _put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> N
             rest[:] = waiter.box
         if deadline is not None and monotonic() >= deadline:
             raise Full(f"{queue!r} had no room within {timeout} s")
+
+
+async def join_later(queue: Queue[T], timeout: float | None) -> bool:
+    """Wait until every task is done; false if *timeout* seconds have passed before."""
+    deadline = None if timeout is None else monotonic() + timeout
+    while True:
+        waiter = TaskWaiter(queue)
+        await _stay(queue._attend, waiter, deadline)
+        if waiter.rung:
+            return True
+        if deadline is not None and monotonic() >= deadline:
+            return False
 
 
 async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline: float | None) -> bool:
