@@ -35,9 +35,9 @@
 #   Tasks that wait, not served yet, when their loop is closed stay in line until the next time somebody looks for whom to
 #   serve. `present` is then false, they are passed by, and let go of their loop: so they are collected, and leave the line.
 #
-# A letter travels by call_soon_threadsafe, which any thread, signal handler or finaliser may call at any moment. Only within
-# a task of the very loop it goes by call_soon, which saves the loop a system call: while a task has its turn the loop is
-# not about to sleep, so it will look at what is ready, wherever in the task's turn a handler or finaliser put it there.
+# Letters travel by call_soon_threadsafe, which any thread, signal handler or finaliser may call at any moment. Only within a
+# task of the very loop no letter is needed: while a task has its turn the loop is not about to sleep, so it will look at who
+# is awake, wherever in the task's turn a handler or finaliser woke him.
 #
 # A child of a fork drops the waiters of tasks (they belong to no thread of its own), for it cannot run its parent's loop.
 #
@@ -70,6 +70,10 @@ if TYPE_CHECKING:
 
         def rise(self) -> None:
             """End the sleep; harmless if nobody sleeps. Called in the event loop."""
+
+        def is_here(self) -> bool:
+            """Whether this is running within a task of its event loop, so that rise() may be called at once."""
+            raise NotImplementedError
 
         def post(self, letter: Callable[[], object]) -> None:
             """Have the event loop call *letter* soon. RuntimeError if it never will."""
@@ -107,11 +111,11 @@ class AsyncioBed:
         if not self.future.done():
             self.future.set_result(None)
 
+    def is_here(self) -> bool:
+        return self.thread == get_ident() and self.current_task(self.loop) is not None
+
     def post(self, letter: Callable[[], object]) -> None:
-        if self.thread == get_ident() and self.current_task(self.loop) is not None:
-            self.loop.call_soon(letter)
-        else:
-            self.loop.call_soon_threadsafe(letter)
+        self.loop.call_soon_threadsafe(letter)
 
     def stands(self) -> bool:
         return not self.loop.is_closed()
@@ -136,6 +140,9 @@ class TrioBed:
 
     def rise(self) -> None:
         self.event.set()
+
+    def is_here(self) -> bool:
+        return False  # nothing is lost by asking the loop
 
     def post(self, letter: Callable[[], object]) -> None:
         self.token.run_sync_soon(letter)
@@ -222,9 +229,16 @@ class TaskWaiter(Waiter):
     def ring(self) -> None:
         """Wake the task; ringing twice is harmless."""
         self.rung = True
-        bed, letter = self.bed, Letter(self)
+        bed = self.bed
         if bed is None:
-            return letter.throw_away()
+            return self.forsake()
+        if bed.is_here():
+            try:
+                return bed.rise()
+            except BaseException:
+                insist(bed.rise)
+                raise
+        letter = Letter(self)
         try:
             bed.post(letter)
         except BaseException as problem:
