@@ -581,13 +581,18 @@ class Engine:
         """Put the next item into the box of a getter. False if there is none."""
         box = waiter.box
         if self._returned:
-            for ticket, item in steps_of(self._returned.popleft):
-                if waiter.gone or box:
-                    self._returned.appendleft((ticket, item))
-                else:
-                    waiter.ticket = ticket
-                    box.append(item)
-                break
+            try:
+                for ticket, item in steps_of(self._returned.popleft):
+                    if waiter.gone or box:
+                        self._returned.appendleft((ticket, item))
+                    else:
+                        waiter.ticket = ticket
+                        box.append(item)
+                    break
+            except IndexError as problem:
+                if not of_this_frame(problem):
+                    raise
+                return self._hand_over(waiter)  # a nested get() was quicker
             self._tune()
         elif not self._level():
             return False

@@ -16,7 +16,7 @@ from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Wai
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import Any, Generic, TypeVar
 
     from .._thread import RLock
@@ -163,36 +163,32 @@ class Queue(Engine, Of["T"]):
                 if not isinstance(problem, IndexError) or not of_this_frame(problem):
                     raise
             if not self._free:
-                for item in self._get_locked():
-                    return item  # type: ignore[no-any-return]
+                held = None
+                try:
+                    try:
+                        for held in self._enters:
+                            for item in self._locked_takes:
+                                if self._putters:
+                                    self._settle()
+                                return item  # type: ignore[no-any-return]
+                            break
+                    finally:
+                        if held:
+                            # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                            # 3.10 it can all the same.
+                            for _ in self._leaves:
+                                break
+                except BaseException as problem:
+                    if item is not NOTHING:
+                        self._resettle([item])
+                        raise
+                    if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                        raise
         box: list[T] = []
         refusal = self._get_slowly(box, block, timeout)
         if refusal is not None:
             raise refusal
         return box[-1]
-
-    def _get_locked(self) -> Sequence[T]:
-        held = None
-        item: Any = NOTHING
-        try:
-            for held in self._enters:
-                for item in self._locked_takes:
-                    if self._putters:
-                        self._settle()
-                    return (item,)
-                break
-        except BaseException as problem:
-            if item is not NOTHING:
-                self._resettle([item])
-                raise
-            if not isinstance(problem, IndexError) or not of_this_frame(problem):
-                raise
-        finally:
-            if held:
-                # Not by a call, behind which an exception could strike, and what was taken would be lost.
-                for _ in self._leaves:
-                    break
-        return ()
 
     def put_nowait(self, item: T) -> None:
         """Put *item* into the queue if there is room at this moment, else raise `Full`: `put(item, block=False)`."""

@@ -124,36 +124,37 @@ class PriorityQueue(Queue["T"]):
             held = heap = None
             item: Any = NOTHING
             try:
-                for held in self._enters:
-                    heap = self._stock
-                    if heap and self._sifting is NOTHING:
-                        for self._size in self._below:
-                            self._sifting = heap[0]
-                            for item in self._locked_takes:
-                                if self._stock is heap:
+                try:
+                    for held in self._enters:
+                        heap = self._stock
+                        if heap and self._sifting is NOTHING:
+                            for self._size in self._below:
+                                self._sifting = heap[0]
+                                for item in self._locked_takes:
+                                    if self._stock is heap:
+                                        self._sifting = NOTHING
+                                        if self._putters:
+                                            self._settle()
+                                        return item  # type: ignore[no-any-return]
+                                    item = NOTHING  # a nested call took over
+                                    break
+                                else:
                                     self._sifting = NOTHING
-                                    if self._putters:
-                                        self._settle()
-                                    return item  # type: ignore[no-any-return]
-                                item = NOTHING  # a nested call took over
                                 break
-                            else:
-                                self._sifting = NOTHING
-                            break
-                    break
-            except BaseException:
-                if item is not NOTHING:
-                    self._resettle([item])
-                else:
-                    if self._sifting is not NOTHING and self._stock is heap:
-                        self._undo()
-                    self._resettle([])
-                raise
-            finally:
-                if held:
-                    # Not by a call, behind which an exception could strike, and what was taken would be lost.
-                    for _ in self._leaves:
                         break
+                except BaseException:
+                    if item is NOTHING and self._sifting is not NOTHING and self._stock is heap:
+                        self._undo()
+                    raise
+                finally:
+                    if held:
+                        # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                        # 3.10 it can all the same.
+                        for _ in self._leaves:
+                            break
+            except BaseException:
+                self._resettle([] if item is NOTHING else [item])
+                raise
         box: list[T] = []
         refusal = self._get_slowly(box, block, timeout)
         if refusal is not None:
