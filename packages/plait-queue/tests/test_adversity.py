@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import linecache
 import os
+import random
 import subprocess
 import sys
 import textwrap
@@ -610,3 +611,48 @@ def test_a_handler_that_raises_index_error_is_not_taken_for_an_empty_queue():
             attempt()
     q._enters = good
     assert q.get() == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_comparison_may_use_the_priority_queue_and_fail(seed):
+    if sys.implementation.name == "pypy":
+        pytest.skip("what is one piece on CPython is not there")
+    rng = random.Random(seed)
+    q, put, taken, nested = PriorityQueue(), [], [], []
+
+    class Item:
+        def __init__(self):
+            self.number = rng.randrange(1000)
+
+        def __lt__(self, other):
+            if len(nested) < 2 and rng.random() < 0.05:
+                nested.append(self)
+                try:
+                    act()
+                    if rng.random() < 0.1:
+                        raise LookupError("cannot be compared")
+                finally:
+                    nested.pop()
+            return self.number < other.number
+
+    def act():
+        try:
+            if rng.random() < 0.55:
+                item = Item()
+                q.put(item)
+                put.append(item)
+            else:
+                taken.append(q.get(block=False))
+        except Empty:
+            pass
+
+    for _ in range(4000):
+        try:
+            act()
+        except LookupError:
+            pass
+    nested[:] = "no", "more"
+    rest = [q.get() for _ in range(q.qsize())]
+    assert [item.number for item in rest] == sorted(item.number for item in rest)
+    assert q.unfinished_tasks == len(put) == len(taken + rest)
+    assert set(map(id, put)) == set(map(id, taken + rest))
