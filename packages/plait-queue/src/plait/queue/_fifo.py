@@ -185,10 +185,14 @@ class Queue(Engine, Of["T"]):
                     if not isinstance(problem, IndexError) or not of_this_frame(problem):
                         raise
         box: list[T] = []
-        refusal = self._get_slowly(box, block, timeout)
-        if refusal is not None:
-            raise refusal
-        return box[-1]
+        try:
+            refusal = self._get_slowly(box, block, timeout)
+            if refusal is None:
+                return box[-1]
+        except BaseException:  # on 3.10 it can strike behind that call
+            self._resettle(box)
+            raise
+        raise refusal
 
     def put_nowait(self, item: T) -> None:
         """Put *item* into the queue if there is room at this moment, else raise `Full`: `put(item, block=False)`."""
@@ -246,11 +250,16 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 self._resettle(box)
                 raise
-        if not box:
+        if box:
+            return box
+        try:
             refusal = self._get_slowly(box, block, timeout, max_items)
-            if refusal is not None:
-                raise refusal
-        return box
+            if refusal is None:
+                return box
+        except BaseException:  # on 3.10 it can strike behind that call
+            self._resettle(box)
+            raise
+        raise refusal
 
     def peek(self, block: bool = True, timeout: float | None = None) -> T:
         """The next item, which stays in the queue: what `get` would take now.

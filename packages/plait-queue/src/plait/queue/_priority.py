@@ -156,10 +156,14 @@ class PriorityQueue(Queue["T"]):
                 self._resettle([] if item is NOTHING else [item])
                 raise
         box: list[T] = []
-        refusal = self._get_slowly(box, block, timeout)
-        if refusal is not None:
-            raise refusal
-        return box[-1]
+        try:
+            refusal = self._get_slowly(box, block, timeout)
+            if refusal is None:
+                return box[-1]
+        except BaseException:  # on 3.10 it can strike behind that call
+            self._resettle(box)
+            raise
+        raise refusal
 
     # -- heap operations that others may find under way ------------------------------------------------------------
 
