@@ -198,25 +198,29 @@ class Run:
         mine = next(self.numbers) * STRIDE + MAIN
         self.tried.add(mine)
         try:
-            self.armed = self.may_raise
-            self.q.put(mine, timeout=self.rng.choice((0.00005, 0.001)))
-            self.armed = False
-            self.certain.add(mine)
-        except Full:
-            self.armed = False
-            self.tried.discard(mine)
+            try:
+                self.armed = self.may_raise
+                self.q.put(mine, timeout=self.rng.choice((0.00005, 0.001)))
+                self.armed = False
+                self.certain.add(mine)
+            except Full:
+                self.armed = False
+                self.tried.discard(mine)
         except Struck:
             pass  # put or not
         done = len(self.taken[-2])
         try:
-            self.armed = self.may_raise and not self.in_order
-            # A result that a C function has just returned is on nobody's list if the exception strikes now; what a
-            # `for` takes from a C iterator is.
-            for item in starmap(self.q.get, repeat((True, self.rng.choice((0.00005, 0.001))), 1)):
-                self.taken[-2].append(item)
-            self.armed = False
-        except (Empty, Struck):
-            self.armed = False
+            try:
+                self.armed = self.may_raise and not self.in_order
+                # A result that a C function has just returned is on nobody's list if the exception strikes now; what a
+                # `for` takes from a C iterator is.
+                for item in starmap(self.q.get, repeat((True, self.rng.choice((0.00005, 0.001))), 1)):
+                    self.taken[-2].append(item)
+                self.armed = False
+            except Empty:
+                self.armed = False
+        except Struck:
+            pass  # taken and on the list, or not
         if self.counts and len(self.taken[-2]) > done:
             self.q.task_done()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Exceptions out of signal handlers, anywhere in a call that need not wait: it has happened or it has not, and the counts say
-so. (Not so inside the hooks of a subclass, whose own calls can be cut short.) In the crowd, the same is asked by stress.py;
-calls that wait are in test_adversity.py."""
+"""Exceptions out of signal handlers, anywhere in a call that need not wait: it has happened or not, and the counts say so.
+(Not so inside the hooks of a subclass, whose own calls can be cut short.) In the crowd, the same is asked by stress.py; calls
+that wait are in test_adversity.py."""
 
 from __future__ import annotations
 
@@ -62,30 +62,32 @@ while (min(struck.values()) < 30 or next(numbers) < limit) and next(numbers) < 1
     many = rng.random() < 0.3
     items = [next(numbers) for _ in range(1 + many)]
     try:
-        armed[0] = True
-        if many:
-            q.put_many(items, block=False)
-        else:
-            q.put(items[0], block=False)
-        armed[0] = False
-        put += len(items)
-    except Full as full:
-        armed[0] = False
-        put += len(items) - (len(full.remaining) if many else 1)
+        try:
+            armed[0] = True
+            if many:
+                q.put_many(items, block=False)
+            else:
+                q.put(items[0], block=False)
+            armed[0] = False
+            put += len(items)
+        except Full as full:
+            armed[0] = False
+            put += len(items) - (len(full.remaining) if many else 1)
     except Struck:
         struck["put"] += 1
         maybe += len(items)
     try:
-        armed[0] = True
-        if many:
-            for got in some():
-                taken.extend(got)
-        else:
-            for got in one():
-                taken.append(got)
-        armed[0] = False
-    except Empty:
-        armed[0] = False
+        try:
+            armed[0] = True
+            if many:
+                for got in some():
+                    taken.extend(got)
+            else:
+                for got in one():
+                    taken.append(got)
+            armed[0] = False
+        except Empty:
+            armed[0] = False
     except Struck:
         struck["get"] += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -105,7 +107,9 @@ assert q.join(timeout=5)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
-@pytest.mark.skipif(sys.implementation.name != "cpython", reason="there, what a call has just returned can be lost")
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="there, what a call has just returned can be lost"
+)
 @pytest.mark.parametrize(
     ("make", "looked_into", "nested"),
     [
