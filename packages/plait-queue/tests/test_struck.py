@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Exceptions out of signal handlers, anywhere in a call that need not wait: it has happened or not, and the counts say so.
-(Not so inside the hooks of a subclass, whose own calls can be cut short.) In the crowd, the same is asked by stress.py; calls
-that wait are in test_adversity.py."""
+(Not so inside the hooks of a subclass, whose own calls can be cut short.) In the crowd, the same is asked by stress.py;
+calls that wait are in test_adversity.py."""
 
 from __future__ import annotations
 
