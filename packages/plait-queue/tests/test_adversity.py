@@ -8,16 +8,19 @@ Whatever could hang or hit the test run itself happens in a child process with a
 from __future__ import annotations
 
 import importlib
+import linecache
 import os
+import random
 import subprocess
 import sys
 import textwrap
 import threading
+from itertools import repeat, starmap
 
 import pytest
 
 from plait._thread import RLock
-from plait.queue import Empty, Full, Queue, ShutDown
+from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 
 PACKAGE = Queue.__module__.rpartition(".")[0]
 PREAMBLE = """
@@ -388,8 +391,9 @@ def test_given_back_items_come_first_and_in_the_order_in_which_they_were_taken()
     q = Queue()
     q.put("stock")
     with q.mutex:
-        q._give_back(2, "second")
-        q._give_back(1, "first")
+        q._put_back(2, ["second"])
+        q._put_back(1, ["first"])
+        q._tune()
     assert q.qsize() == 3
     assert [q.get() for _ in range(3)] == ["first", "second", "stock"]
 
@@ -401,25 +405,34 @@ def test_import_works_where_nothing_can_be_started():
     assert threading.active_count() == before
 
 
-class Meddling(RLock):
-    """A mutex that lets something happen at the very moment when a failing call sets it free."""
+def meddle_when_a_call_has_left(q, line, then):
+    """Let something happen at the very moment when a call that has given up sets the mutex free."""
 
-    def __exit__(self, *problem):
-        super().__exit__(*problem)
-        if problem[0] in (Full, Empty):
-            self.then()
+    class Meddling(RLock):
+        came = False
+
+        def release(self):
+            super().release()
+            if getattr(q, line):
+                self.came = True
+            elif self.came:
+                self.came = False
+                then()
+
+    q._entering  # noqa: B018
+    q._lock = mutex = Meddling()
+    q._enters, q._leaves = starmap(mutex.acquire, repeat(())), starmap(mutex.release, repeat(()))
 
 
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 @pytest.mark.parametrize("looked_at", [False, True])
-def test_an_item_that_was_refused_is_not_admitted_a_moment_later(looked_at):
-    q = Queue(1)
+def test_an_item_that_was_refused_is_not_admitted_a_moment_later(kind, looked_at):
+    q = kind(1)
     q.put("first")
     if looked_at:
         q.mutex  # noqa: B018
-    q.__dict__["_lock"] = mutex = Meddling()
-    q._furnish()
     taken = []
-    mutex.then = lambda: taken.append(q.get(block=False))
+    meddle_when_a_call_has_left(q, "_putters", lambda: taken.append(q.get(block=False)))
     with pytest.raises(Full):
         q.put("second", timeout=0.001)
     assert taken == ["first"]
@@ -427,90 +440,66 @@ def test_an_item_that_was_refused_is_not_admitted_a_moment_later(looked_at):
     assert q.unfinished_tasks == 1
 
 
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 @pytest.mark.parametrize("looked_at", [False, True])
-def test_a_getter_that_found_nothing_is_not_served_a_moment_later(looked_at):
-    q = Queue()
+def test_a_getter_that_found_nothing_is_not_served_a_moment_later(kind, looked_at):
+    q = kind()
     if looked_at:
         q.mutex  # noqa: B018
-    q.__dict__["_lock"] = mutex = Meddling()
-    q._furnish()
-    mutex.then = lambda: q.put("late")
+    meddle_when_a_call_has_left(q, "_getters", lambda: q.put("late"))
     with pytest.raises(Empty):
         q.get(timeout=0.001)
     assert not q._returned
     assert q.get(block=False) == "late"
 
 
-@pytest.fixture
-def a_put_under_way():
-    """A queue whose mutex is looked at while a put() is between its first half and its second."""
-    q = Queue()
+def hold_up_put(q, item, meanwhile):
+    """put(), with something happening in its middle: only a tracer can come between its two halves."""
+    before = sys.gettrace()
+    seen = []
+
+    def trace(frame, event, _argument):
+        if frame.f_code is not Queue.put.__code__:
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and "append(item)" in line and not seen:
+            seen.append(line)
+            sys.settrace(None)
+            meanwhile()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        q.put(item)
+    finally:
+        sys.settrace(before)
+        assert seen
+
+
+needs_freedom = pytest.mark.skipif(
+    not Queue()._free, reason="everything happens under the mutex on this Python"
+)
+
+
+@needs_freedom
+@pytest.mark.parametrize("kind", [Queue, LifoQueue])
+def test_a_put_under_way_when_the_mutex_is_first_looked_at_is_not_lost(kind):
+    q = kind()
     q.put("early")
-    if not q._free:
-        pytest.skip("everything happens under the mutex on this Python")
-    found = q._stock
-    assert list(q.queue) == ["early"]
-    next(q._puts)
-    found.append("late")
-    return q
-
-
-def test_a_put_under_way_when_the_mutex_is_first_looked_at_is_not_lost(a_put_under_way):
-    q = a_put_under_way
-    assert list(q.queue) == ["early"]  # not before that put takes the mutex
-    q._look_after("late")
+    hold_up_put(q, "late", lambda: q.mutex)
     assert list(q.queue) == ["early", "late"]
-    assert [q.get(), q.get()] == ["early", "late"]
     assert q.unfinished_tasks == 2
 
 
-def test_a_put_under_way_is_seen_by_whoever_looks_first(a_put_under_way):
-    q = a_put_under_way
-    assert q.qsize() == 2
-    q._look_after("late")
-    assert [q.get(), q.get()] == ["early", "late"]
-    assert q.empty()
-
-
-def test_a_get_under_way_when_the_mutex_is_first_looked_at_finds_no_item_that_is_not_its_own():
-    q = Queue()
-    q.put(1)
-    if not q._free:
-        pytest.skip("everything happens under the mutex on this Python")
-    takes = q._takes
-    q.mutex  # noqa: B018
-    with pytest.raises(IndexError):
-        next(takes)
-    assert q.get() == 1
-
-
+@needs_freedom
 @pytest.mark.parametrize("immediate", [False, True])
-@pytest.mark.parametrize("found_stock", ["old", "new"])
-def test_a_put_under_way_at_the_shutdown_is_refused(immediate, found_stock):
-    q = Queue()
-    if not q._free:
-        pytest.skip("everything happens under the mutex on this Python")
-    found = q._stock
-    q.shutdown(immediate)
-    if found_stock == "new":
-        # It saw that the queue was free before the shutdown, and asked for the stock after it.
-        next(q._puts)
-        q._stock.append("item")
-        with pytest.raises(ShutDown):
-            q._look_after("item")
-        assert q.unfinished_tasks == 0
-        assert q.empty()
-        return
-    for item in ("one", "other"):
-        next(q._puts)
-        found.append(item)
+@pytest.mark.parametrize("kind", [Queue, LifoQueue])
+def test_a_put_under_way_at_the_shutdown_is_refused(kind, immediate):
+    q = kind()
+    q.put("early")
     with pytest.raises(ShutDown):
-        q.get(block=False)
-    for item in ("other", "one"):
-        with pytest.raises(ShutDown):
-            q._look_after(item)
-    assert q.unfinished_tasks == 0
-    assert q.empty()
+        hold_up_put(q, "late", lambda: q.shutdown(immediate))
+    assert q.qsize() == q.unfinished_tasks == (0 if immediate else 1)
 
 
 @pytest.mark.parametrize("meddle", ["q.mutex", "q.queue", "q.not_full", "q.shutdown()"])
@@ -612,13 +601,58 @@ def test_a_handler_that_raises_index_error_is_not_taken_for_an_empty_queue():
     q = Queue()
     q.put(1)
 
-    class Strike(RLock):
-        def __enter__(self):
-            raise IndexError("struck")
+    def strike():
+        raise IndexError("struck")
 
     q.mutex  # noqa: B018
-    good, q.__dict__["_lock"] = q._lock, Strike()
-    with pytest.raises(IndexError, match="struck"):
-        q.get(block=False)
-    q.__dict__["_lock"] = good
+    good, q._enters = q._enters, starmap(strike, repeat(()))
+    for attempt in (lambda: q.get(block=False), lambda: q.put(2)):
+        with pytest.raises(IndexError, match="struck"):
+            attempt()
+    q._enters = good
     assert q.get() == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_comparison_may_use_the_priority_queue_and_fail(seed):
+    if sys.implementation.name == "pypy":
+        pytest.skip("what is one piece on CPython is not there")
+    rng = random.Random(seed)
+    q, put, taken, nested = PriorityQueue(), [], [], []
+
+    class Item:
+        def __init__(self):
+            self.number = rng.randrange(1000)
+
+        def __lt__(self, other):
+            if len(nested) < 2 and rng.random() < 0.05:
+                nested.append(self)
+                try:
+                    act()
+                    if rng.random() < 0.1:
+                        raise LookupError("cannot be compared")
+                finally:
+                    nested.pop()
+            return self.number < other.number
+
+    def act():
+        try:
+            if rng.random() < 0.55:
+                item = Item()
+                q.put(item)
+                put.append(item)
+            else:
+                taken.append(q.get(block=False))
+        except Empty:
+            pass
+
+    for _ in range(4000):
+        try:
+            act()
+        except LookupError:
+            pass
+    nested[:] = "no", "more"
+    rest = [q.get() for _ in range(q.qsize())]
+    assert [item.number for item in rest] == sorted(item.number for item in rest)
+    assert q.unfinished_tasks == len(put) == len(taken + rest)
+    assert set(map(id, put)) == set(map(id, taken + rest))

@@ -98,7 +98,7 @@ class Model(RuleBasedStateMachine):
         # As a getter does that is interrupted after it was served.
         item = self.q.get()
         assert item == self.items[0]
-        self.q._resettle(item)
+        self.q._resettle([item])
 
     @rule(immediate=st.booleans())
     def shutdown(self, immediate):

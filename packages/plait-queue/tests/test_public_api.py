@@ -52,7 +52,7 @@ def test_a_queue_has_every_public_name_of_the_standard_one():
 
 @pytest.mark.parametrize(
     "name",
-    ["__init__", "empty", "full", "get", "get_nowait", "join", "put", "put_nowait", "qsize", "task_done"],
+    ["__init__", "empty", "full", "get", "get_nowait", "put", "put_nowait", "qsize", "task_done"],
 )
 def test_signatures_are_those_of_the_standard_module(name):
     def shape(cls):
@@ -61,6 +61,11 @@ def test_signatures_are_those_of_the_standard_module(name):
         ]
 
     assert shape(Queue) == shape(stdlib_queue.Queue)
+
+
+def test_join_has_a_timeout_more_than_the_standard_one():
+    (_, timeout) = inspect.signature(Queue.join).parameters.values()
+    assert (timeout.name, timeout.default) == ("timeout", None)
 
 
 def test_shutdown_has_the_documented_signature():

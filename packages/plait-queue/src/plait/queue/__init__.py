@@ -8,6 +8,7 @@
     'job'
     >>> q.task_done()
     >>> q.join()
+    True
 
 The names, signatures and documented behaviour are those of the newest Python's `queue`, `shutdown` included, on every
 supported Python. Beyond it: an operation may be interrupted by a signal handler, a finaliser or a garbage collector
@@ -17,8 +18,12 @@ child made by `os.fork()` can use the queue whatever the parent's threads were d
 
 from __future__ import annotations
 
-from ._fifo import Full, Queue, ShutDown
+from ._errors import Full, ShutDown
+from ._fifo import Queue
+from ._lifo import LifoQueue
 from ._platform import Empty
+from ._priority import PriorityQueue
+from ._select import select
 from ._version import __version__
 
 try:
@@ -26,4 +31,14 @@ try:
 except ImportError:  # PyPy has none in C
     from ._simple import SimpleQueue  # type: ignore[assignment]
 
-__all__ = ["Empty", "Full", "Queue", "ShutDown", "SimpleQueue", "__version__"]
+__all__ = [
+    "Empty",
+    "Full",
+    "LifoQueue",
+    "PriorityQueue",
+    "Queue",
+    "ShutDown",
+    "SimpleQueue",
+    "__version__",
+    "select",
+]

@@ -9,9 +9,7 @@ from ..threading import Condition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from ._fifo import Queue
+    from ._engine import Engine
 
 __all__ = ["Doorbell"]
 
@@ -23,8 +21,8 @@ class Doorbell(Condition):
     and then notifies, as with the standard module, expects them to look again.
     """
 
-    def __init__(self, queue: Queue[Any]) -> None:
-        super().__init__(queue.mutex)
+    def __init__(self, queue: Engine) -> None:
+        super().__init__(queue._lock)
         self._queue = ref(queue)
 
     def notify(self, n: int = 1) -> None:

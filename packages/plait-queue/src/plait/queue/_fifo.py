@@ -1,77 +1,25 @@
 # SPDX-License-Identifier: MIT
-# The queue: a deque, two counters, and, once somebody has to wait, an owner-aware lock and three lines of waiting
-# calls.
-#
-# Two modes
-#   Free: until somebody looks at `mutex` or `queue`, get() pops from the deque and put() to an unbounded queue appends
-#   to it without the mutex. Both then look for waiting calls; a call that has to wait enters its line and then looks
-#   at the deque once more. Whichever comes second sees the other, so no wake-up is lost. This rests on one call of a
-#   C function being whole for other threads (CPython with its global lock; see _platform.py).
-#   Locked: everything happens under the mutex. So it is for good after the first look at `mutex`, `queue` or a
-#   Condition, after shutdown, after an interrupted getter gave an item back, for subclasses with hooks, and from the
-#   beginning on PyPy and on CPython without the global lock. `_close` says how a queue gets from here to there.
-#
-# Always true when the mutex is free
-#   - nobody waits in vain: no getter waits while there is stock, no putter while there is room, no joiner while
-#     every task is done, and nobody but joiners after shutdown. `_settle` makes this true; every change of the state
-#     ends with it.
-#   - each line is served longest-waiting first (a call nested in a blocked call of the same thread goes before it,
-#     because the outer one cannot go on before the inner one does).
-#   - `unfinished_tasks` is the number of items put less the number of `task_done` calls, whatever happens to the
-#     items.
-#
-# Who wakes whom
-#   A putter puts its item into the stock, then `_settle` carries items from the stock into the boxes of waiting
-#   getters and rings them; a getter that was rung has its item already and needs no lock. In the same way a getter
-#   makes room and
-#   `_settle` carries the items of waiting putters into the stock. Nobody is woken who would find nothing.
-#
-# What if it is interrupted here (see _waiting.py for where "here" can be)
-#   - by a nested operation: the mutex lets the same thread in again. Each step (count, append, take, leave a line) is
-#     one call into C, no value read before a step is written back after it, and what was found true before a step is
-#     either looked at again behind it or harmless when stale (nested puts may overfill a bounded queue by the depth
-#     of nesting). A nested call that has to wait lets go of the mutex at all its levels; what other threads do
-#     meanwhile is, for the interrupted operation, no different from nested operations.
-#   - by an exception out of a handler, while waiting: the call leaves its line. If an item had been carried into its
-#     box, the item goes to `_returned`, from which getters are served before the stock, in the order in which the
-#     items were taken.
-#   - by an exception out of a handler, elsewhere: whatever was done stays done, and `_settle` runs before the
-#     exception goes on. A put() or get() that ends so has happened or not, never half. On CPython 3.11 and newer
-#     this is exact; before, and on PyPy, one or two bytecodes remain in which an exception loses what the stack
-#     holds.
-#
-# What we cannot mend: on CPython 3.14 (neither before nor after it) an exception out of a handler can strike between the
-# __enter__ of a lock and the body of its `with`, and the lock stays held. Measured, and not noticed by any test of ours,
-# since the window is a small part of an operation.
-#
-# What if it is forked here
-#   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread
-#   itself holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment. Counting an
-#   item and storing it cannot be parted by a fork; a hook of a subclass can, and is then not counted.
-#
-# Subclasses and meddlers
-#   `_init/_put/_get/_qsize` are honoured where a class overrides them; then items pass through them (in the thread
-#   that happens to settle). `queue` may be read, changed or replaced under `mutex`. The three Conditions of the
-#   standard module exist from the moment somebody asks for one; their notify() settles the queue too, so
-#   `q.queue.clear(); q.not_full.notify_all()` wakes our putters, and a user waiting in `q.not_empty.wait()` is
-#   notified by our put(). Those take the long way round (not `_plain`); a queue nobody meddled with never sees it.
+# ruff: noqa: B007 - a `for` that ends at once is how steps are taken here
+"""`Queue`: what users call. How it works is told in `_engine.py`."""
 
 from __future__ import annotations
 
 from collections import deque
 from itertools import compress, count, islice, repeat, starmap
 from time import monotonic
-from types import GenericAlias, MappingProxyType
+from types import GenericAlias
 
-from .._thread import RLock, get_ident, register_after_fork, reset_lock
-from ._platform import SPARSE_CHECKS, WHOLE_STEPS, Empty, is_owned
-from ._waiting import Waiter, move, steps_of
+from ._engine import Engine, of_this_frame
+from ._errors import Full, ShutDown
+from ._platform import WHOLE_STEPS, Empty
+from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import Any, Generic, TypeVar
 
+    from .._thread import RLock
     from ._doorbell import Doorbell
 
     T = TypeVar("T")
@@ -85,95 +33,66 @@ else:
         __class_getitem__ = classmethod(GenericAlias)
 
 
-__all__ = ["Full", "Queue", "ShutDown"]
+__all__ = ["Of", "Queue"]
+
+_HOOKS = ("_put", "_get", "_qsize")
 
 
-_NOTHING = object()  # no item: every value can be one
-_ENDLESS = repeat(())
-_NO_MORE: Iterator[Any] = iter(())  # what get() takes from without the mutex, once it may not
-_NOBODY: deque[Any] = deque(maxlen=0)  # always empty
+class Queue(Engine, Of["T"]):
+    """A first-in first-out queue for any number of threads and asyncio tasks.
 
-
-class Full(Exception):
-    """No room to put the item, and the caller did not want to wait, or not any longer."""
-
-    __module__ = __package__ or __name__
-
-
-class ShutDown(Exception):
-    """The queue takes no more items; or it gives no more, for it is empty."""
-
-    __module__ = __package__ or __name__
-
-
-class _Furniture:
-    """The mutex of a queue, made when it is first needed, together with what else only waiting calls need."""
-
-    def __get__(self, queue: Queue[Any], owner: type[Queue[Any]]) -> RLock:
-        return queue._furnish()
-
-
-class Queue(Of["T"]):
-    """A first-in first-out queue for any number of threads.
-
-    *maxsize* bounds how many items may wait in it; zero or less means any number.
+    *maxsize* bounds how many items may wait in it; zero or less means any number. It may be set at any time.
 
     Safe to use from other threads, from signal handlers, finalisers and garbage collector callbacks even while the
     same thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are
-    served in the order in which they came.
+    served in the order in which they came; one that need not wait may be faster than one that is just being woken.
+
+    An empty queue that nobody has waited for or looked into is a few hundred bytes; a bound adds a byte for each place,
+    up to 64 KiB. The memory of items taken is free for others at once.
 
     Differs from the standard `queue.Queue` in those guarantees; in that `mutex` is an `RLock`, under which everything
     happens from the first look at it on; and in that
-    `not_empty`, `not_full` and `all_tasks_done` are made when they are first looked at. A put() that interrupts
-    another put() of the same thread may exceed *maxsize* by one.
+    `not_empty`, `not_full` and `all_tasks_done` are made when they are first looked at. Once it has been looked into, a
+    put() that interrupts another put() of the same thread may exceed *maxsize* by one. New here are `join(timeout)`,
+    `put_many`, `get_many`, `peek`, `clear`, iteration, the `a...` methods, and that a changed *maxsize* wakes putters.
     """
 
-    # What a queue nobody ever waited for or looked into can do without; `_furnish` makes its own.
-    is_shutdown = False
-    _hooked = False  # whether the class overrides how items are kept
-    _plain = True  # neither that, nor does anybody have to be told of every item, nor was one given back
-    _in_hook = False
-    _level_before: int | None = None  # while the _put of a subclass runs
-    _getters: deque[Waiter] = _NOBODY
-    _putters: deque[Waiter] = _NOBODY
-    _joiners: deque[Waiter] = _NOBODY
-    _returned: deque[tuple[float, T]] = _NOBODY  # sorted; given back by interrupted getters
-    _parked: deque[T] = _NOBODY  # put while a hook of a subclass was running in the same thread
-    _late: deque[T] = _NOBODY  # the stock of the free days, see _close
-    _takes = _locked_takes = _late_takes = _NO_MORE
-    _stock: Any
-    _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
-    _lock = _Furniture()
+    _native = True
+    _peeks = True  # whether _peek and _get are about the same container
+    _in_place = WHOLE_STEPS  # it is free, and no subclass says how a stock is made
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._hooked = any(
-            getattr(cls, hook) is not getattr(Queue, hook) for hook in ("_put", "_get", "_qsize")
-        )
-        cls._plain = not cls._hooked
+        native = next(base for base in cls.__mro__ if "_native" in vars(base))
+        cls._hooked = any(getattr(cls, hook) is not getattr(native, hook) for hook in _HOOKS)
+        cls._peeks = peeks(cls)
+        cls._in_place = cls._can_be_free and cls._init is Queue._init and not cls._hooked
 
     def __init__(self, maxsize: int = 0) -> None:
-        self.maxsize = maxsize
-        # Their difference is the number of unfinished tasks: looking at it moves both.
-        self._puts = count(1)
-        self._dones = count(1)
-        self._free = False
-        self._init(maxsize)
-
-    def _furnish(self) -> RLock:
-        """Make the mutex and the waiting lines. Any number of threads may come here at once: each setdefault has one
-        winner."""
-        mine = self.__dict__
-        for line in ("_getters", "_putters", "_joiners", "_returned", "_parked"):
-            mine.setdefault(line, deque())
-        mine.setdefault("_doorbells", {})
-        register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
-        return mine.setdefault("_lock", RLock())  # type: ignore[no-any-return]
+        self._maxsize = maxsize
+        self._puts = self._admits = count(1)
+        self._alarm = self._putters = self._joiners = NOBODY
+        if self._in_place:
+            # What the other branch does, in fewer steps.
+            self._free = True
+            stock: deque[T] = deque()
+            self._stock = stock
+            self._takes = starmap(stock.popleft, ENDLESS)
+            if maxsize > 0:
+                self._admits = self._way_in(stock)
+        else:
+            self._free = self._can_be_free and not self._hooked
+            self._admits = self._takes = NO_MORE
+            self._stock = ()  # for subclasses that keep their items elsewhere
+            if not self._free:
+                self._furnish()
+            self._init(maxsize)
+            self._fit()
 
     def __getstate__(self) -> Any:
         raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
 
-    # -- what users call -------------------------------------------------------------------------------------------
+    # -- putting and taking ----------------------------------------------------------------------------------------
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Put *item* into the queue.
@@ -184,37 +103,44 @@ class Queue(Of["T"]):
 
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
-        try:
-            if self._free and self.maxsize <= 0:
-                if SPARSE_CHECKS:
-                    for _ in self._puts:
-                        break
+        if timeout is None or timeout >= 0:
+            try:
+                for _ in self._admits:
                     self._stock.append(item)
-                else:
-                    self._stock.extend(compress((item,), self._puts))
-                if self._getters or not self._free:
-                    self._look_after(item)
-                return
-            if self._plain and (timeout is None or timeout >= 0):
-                with self._lock:
-                    bound = self.maxsize
-                    if not (self.is_shutdown or self._putters) and (bound <= 0 or len(self._stock) < bound):
-                        if SPARSE_CHECKS:
-                            for _ in self._puts:
-                                break
-                            self._stock.append(item)
-                        else:
-                            self._stock.extend(compress((item,), self._puts))
-                        if self._getters:
-                            self._settle()
-                        return
-        except BaseException:
-            self._resettle()
-            raise
-        self._put_slowly(item, block, timeout)
+                    if self._alarm:
+                        self._look_after(item)
+                    return
+                if not self._free and self._put_locked(item):
+                    return
+            except IndexError as problem:  # it is full
+                if not of_this_frame(problem):
+                    self._resettle([])
+                    raise
+            except BaseException:
+                self._resettle([])
+                raise
+        self._put_slowly((item,), block, timeout)
+
+    def _put_locked(self, item: T) -> bool:
+        held = None
+        try:
+            for held in self._enters:
+                for _ in self._locked_admits:
+                    self._stock.append(item)
+                    if self._getters:
+                        self._settle()
+                    return True
+                break
+        except IndexError as problem:  # it is full
+            if not of_this_frame(problem):
+                raise
+        finally:
+            if held:
+                self._lock.release()
+        return False
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
-        """Take the item that has been in the queue longest.
+        """Take the next item: of a `Queue`, the one that has been in it longest.
 
         Waits while the queue is empty: as long as it takes, or *timeout* seconds, or not at all if *block* is false;
         then raises `Empty`. Raises `ShutDown` once the queue is shut down and empty, also if it was waiting. A
@@ -222,29 +148,51 @@ class Queue(Of["T"]):
 
         If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
         """
-        if timeout is not None and timeout < 0:
-            return self._get_slowly(block, timeout)
-        item: Any = _NOTHING
-        try:
-            for item in self._takes:
-                if self._putters:
-                    self._look_after()
-                return item  # type: ignore[no-any-return]
-            if self._plain:
-                with self._lock:
-                    if self._stock and not self._free:
-                        for item in self._locked_takes:  # noqa: B007 - it is what we are after
-                            break
+        if timeout is None or timeout >= 0:
+            item: Any = NOTHING
+            try:
+                if self._stock:  # else a step would raise, which takes longer than this look
+                    for item in self._takes:
                         if self._putters:
-                            self._settle()
+                            self._look_after()
                         return item  # type: ignore[no-any-return]
-        except BaseException as problem:
-            if item is not _NOTHING:
-                self._resettle(item)
-                raise
-            if not isinstance(problem, IndexError):
-                raise
-        return self._get_slowly(block, timeout)
+            except BaseException as problem:
+                if item is not NOTHING:
+                    self._resettle([item])
+                    raise
+                if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                    raise
+            if not self._free:
+                held = None
+                try:
+                    try:
+                        for held in self._enters:
+                            for item in self._locked_takes:
+                                if self._putters:
+                                    self._settle()
+                                return item  # type: ignore[no-any-return]
+                            break
+                    finally:
+                        if held:
+                            # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                            # 3.10 it can all the same.
+                            for _ in self._leaves:
+                                break
+                except BaseException as problem:
+                    if item is not NOTHING:
+                        self._resettle([item])
+                        raise
+                    if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                        raise
+        box: list[T] = []
+        try:
+            refusal = self._get_slowly(box, block, timeout)
+            if refusal is None:
+                return box[-1]
+        except BaseException:  # on 3.10 it can strike behind that call
+            self._resettle(box)
+            raise
+        raise refusal
 
     def put_nowait(self, item: T) -> None:
         """Put *item* into the queue if there is room at this moment, else raise `Full`: `put(item, block=False)`."""
@@ -254,12 +202,163 @@ class Queue(Of["T"]):
         """Take an item if there is one at this moment, else raise `Empty`: `get(block=False)`."""
         return self.get(False)
 
+    def put_many(self, items: Iterable[T], block: bool = True, timeout: float | None = None) -> None:
+        """Put all *items* into the queue, in their order, as neighbours where they fit.
+
+        A bounded queue takes as many as fit, at once, and the call waits with the rest as `put` does. If it cannot put
+        them all, the `Full` or `ShutDown` that it raises has the list of the others as its *remaining*.
+        Not in the standard module.
+        """
+        box = deque(items)
+        if timeout is None or timeout >= 0:
+            try:
+                if self._admits is not NO_MORE:
+                    bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits))
+                    self._stock.extend(bring)
+                    if self._alarm:
+                        self._look_after()
+            except IndexError as problem:  # it is full
+                if not of_this_frame(problem):
+                    self._resettle([])
+                    raise
+            except BaseException:
+                self._resettle([])
+                raise
+        if box:
+            self._put_slowly(box, block, timeout)
+
+    def get_many(
+        self, max_items: int | None = None, block: bool = True, timeout: float | None = None
+    ) -> list[T]:
+        """Take what there is, at most *max_items*, at once, in the order in which `get` would.
+
+        Waits for the first item as `get` does, and not for more. ValueError for *max_items* less than 1. If an
+        exception out of a signal handler ends the call, all stay in the queue. Not in the standard module.
+        """
+        if max_items is not None and max_items < 1:
+            raise ValueError(f"max_items must be 1 or more, or None for any number, not {max_items!r}")
+        box: list[T] = []
+        if timeout is None or timeout >= 0:
+            try:
+                try:
+                    box.extend(self._takes if max_items is None else islice(self._takes, max_items))
+                except IndexError as problem:  # that was all
+                    if not of_this_frame(problem):
+                        raise
+                if box and self._putters:
+                    self._look_after()
+            except BaseException:
+                self._resettle(box)
+                raise
+        if box:
+            return box
+        try:
+            refusal = self._get_slowly(box, block, timeout, max_items)
+            if refusal is None:
+                return box
+        except BaseException:  # on 3.10 it can strike behind that call
+            self._resettle(box)
+            raise
+        raise refusal
+
+    def peek(self, block: bool = True, timeout: float | None = None) -> T:
+        """The next item, which stays in the queue: what `get` would take now.
+
+        Waits, and raises, as `get` does. Another call may take the item at any moment. A subclass that keeps its items
+        in another way has to define `_peek`, else this is a TypeError. Not in the standard module.
+        """
+        if not self._peeks or (self._hooked and not type(self)._hooked):
+            raise TypeError(
+                f"peek() does not know how {type(self).__name__} keeps its items; define _peek(self) there, "
+                "to return the item that _get would take"
+            )
+        if block and timeout is not None and not timeout >= 0:
+            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            item = self._locked(self._peek_now)
+            if item is not NOTHING:
+                return item  # type: ignore[no-any-return]
+            left = 0 if not block else None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                why = f"had no item within {timeout} s" if timeout and block else "is empty"
+                raise Empty(f"{self!r} {why}")
+            Watcher((self,)).watch(left)
+
+    def _peek_now(self) -> Any:
+        self._settle()
+        for _, item in self._returned:
+            return item
+        if self._level():
+            if self._in_hook and self._parked:
+                return self._parked[0]
+            try:
+                return self._peek()
+            except IndexError as problem:  # a get() without the mutex was quicker
+                if self._hooked or not of_this_frame(problem, below=1):
+                    raise
+        elif self.is_shutdown:
+            raise self._refusal()
+        return NOTHING
+
+    def _would_not_wait(self) -> bool:
+        return self._locked(self._would_not_wait_now)  # type: ignore[no-any-return]
+
+    def _would_not_wait_now(self) -> bool:
+        self._settle()
+        return self.is_shutdown or self._level() > 0
+
+    def clear(self) -> int:
+        """Drop all items, each counted as done, and return how many there were.
+
+        Wakes putters, for there is room, and every `join` if no task is left. Not in the standard module.
+        """
+        return self._locked(self._clear_now)  # type: ignore[no-any-return]
+
+    def _clear_now(self) -> int:
+        try:
+            return self._drop_all()
+        finally:
+            self._settle()
+            self._ring_all("not_full")
+
+    def __iter__(self) -> Iterator[T]:
+        """Take items, one by one, until the queue is shut down and empty."""
+        while True:
+            try:
+                item = self.get()
+            except ShutDown:
+                return
+            yield item
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    @property
+    def maxsize(self) -> int:
+        """How many items may wait in the queue; zero or less means any number.
+
+        Setting it wakes putters for whom there is room now. If more are waiting than it allows, they stay, and nothing
+        is let in until fewer do.
+        """
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, bound: int) -> None:
+        self._locked(self._set_maxsize, bound)
+
+    def _set_maxsize(self, bound: int) -> None:
+        try:
+            _ = bound <= 0  # a TypeError, if it is one, comes before anything is changed
+            self._maxsize = bound
+            self._fit()
+        finally:
+            self._settle()
+
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
         if self._free:
-            return len(self._stock)
-        with self._lock:
-            return self._level()
+            return len(self._stock) + len(self._returned)
+        return self._locked(self._level)  # type: ignore[no-any-return]
 
     def empty(self) -> bool:
         """Whether the queue is empty at this moment. Even so, a get() behind it may find an item."""
@@ -267,7 +366,9 @@ class Queue(Of["T"]):
 
     def full(self) -> bool:
         """Whether the queue has *maxsize* items at this moment. Even so, a put() behind it may find room."""
-        return 0 < self.maxsize <= self.qsize()
+        return 0 < self._maxsize <= self.qsize()
+
+    # -- tasks -----------------------------------------------------------------------------------------------------
 
     def task_done(self) -> None:
         """Say that one item taken from the queue has been worked on; `join` waits for as many of these as there were
@@ -275,31 +376,74 @@ class Queue(Of["T"]):
 
         Wakes every `join` when it is the last. Raises `ValueError` if called more often than items were put.
         """
-        if not self._free:
-            with self._lock:
-                self._count_done()
-        else:
-            self._count_done()
-
-    def join(self) -> None:
-        """Wait until `task_done` has been called for every item ever put.
-
-        Woken by the last `task_done`, by a `shutdown(immediate=True)` that leaves no task, or by
-        `all_tasks_done.notify_all()` after somebody set `unfinished_tasks` to 0. Waits without limit; for a limit,
-        wait on `all_tasks_done`.
-        """
-        if self.unfinished_tasks:
-            waiter = Waiter()
+        held = None
+        left = 1
+        try:
+            if not self._free:
+                for held in self._enters:
+                    break
             try:
-                with self._lock:
-                    self._joiners.append(waiter)
-                    self._settle()
-                waiter.sleep(self._lock, None)
-            except BaseException:
-                with self._lock:
-                    _strike(self._joiners, waiter)
-                    self._settle()
-                raise
+                tasks = self._tasks
+            except AttributeError:
+                tasks = self._make_tasks()
+            # Counts, and looks at the difference, in one piece.
+            for _, puts, dones in tasks:
+                left = puts - dones
+                break
+            if left <= 0 and (left < 0 or self._joiners or not self._free):
+                self._last_task_done(left)
+        except BaseException:
+            if left >= 0:
+                self._resettle([])
+            raise
+        finally:
+            if held:
+                self._lock.release()
+
+    def _last_task_done(self, left: int) -> None:
+        if left < 0:
+            next(self._puts)  # takes back what task_done counted
+            raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
+        self._look_after()
+        self._ring_all("all_tasks_done")
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until `task_done` has been called for every item ever put: True, or False after *timeout* seconds.
+
+        Woken by the last `task_done`, by a `shutdown(immediate=True)` or `clear()` that leaves no task, or by
+        `all_tasks_done.notify_all()` after somebody set `unfinished_tasks` to 0. Differs from the standard module's in
+        the timeout and in that it returns something.
+        """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        if self.unfinished_tasks <= 0:
+            return True
+        waiter = ThreadWaiter([])
+        try:
+            self._attend(waiter)
+            if not waiter.rung:
+                waiter.sleep(self._lock, timeout)
+                self._leave(waiter)
+        except BaseException:
+            self._abandon(waiter)
+            raise
+        return waiter.rung
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many items were put and not yet declared done. After setting it to 0, notify `all_tasks_done`."""
+        if self._free:
+            return self._unfinished()
+        return self._locked(self._unfinished)  # type: ignore[no-any-return]
+
+    @unfinished_tasks.setter
+    def unfinished_tasks(self, number: int) -> None:
+        self._close()
+        self._locked(self._set_unfinished, number)
+
+    def _set_unfinished(self, number: int) -> None:
+        more = number - self._unfinished()
+        deque(islice(self._puts if more > 0 else self._dones, abs(more)), maxlen=0)
 
     def shutdown(self, immediate: bool = False) -> None:
         """Refuse new items; wake everyone who waits in put() or get().
@@ -308,20 +452,107 @@ class Queue(Of["T"]):
         left is dropped, each item counted as done, so that `join` waits only for the items that were taken already.
         Calling it twice is harmless.
         """
-        with self._lock:
-            self._close()
+        self._locked(self._shut_down, immediate)
+
+    def _shut_down(self, immediate: bool) -> None:
+        try:
             self.is_shutdown = True
+            self._alarm = True
+            self._tune()
+            if immediate:
+                self._drop_all()
+        finally:
+            self._tune()
+            self._settle()
+            for name in tuple(self._doorbells):
+                self._ring_all(name)
+
+    # -- for asyncio and others like it; how they wait is told in _async.py, which is imported when one has to -------
+
+    async def aget(self, timeout: float | None = None) -> T:
+        """Take the next item, as `get` does; waiting suspends the task alone.
+
+        Tasks of any number of event loops (asyncio, and trio and anyio where they are installed) and threads may use
+        one queue at once, and wait in one line. A call that need not wait does not give way to other tasks.
+
+        A task that is cancelled here takes nothing: an item that it was handed already goes back into its place, or
+        to the next who waits. The same happens with the item of a task whose event loop is closed, or collected, before
+        it has its turn. Not in the standard module.
+        """
+        if timeout is not None and timeout <= 0:
+            return self.get(True, timeout)
+        try:
+            return self.get(False)
+        except Empty:
+            from ._async import get_later
+        return await get_later(self, timeout)
+
+    async def aput(self, item: T, timeout: float | None = None) -> None:
+        """Put *item* into the queue, as `put` does; waiting suspends the task alone.
+
+        A task that is cancelled here has put its item or has not; nothing tells which. So has one whose event loop is
+        closed meanwhile. Not in the standard module.
+        """
+        if timeout is not None and timeout <= 0:
+            return self.put(item, True, timeout)
+        try:
+            return self.put(item, False)
+        except Full:
+            from ._async import put_later
+        return await put_later(self, [item], timeout)
+
+    async def ajoin(self, timeout: float | None = None) -> bool:
+        """Wait as `join` does, and return what it returns; waiting suspends the task alone. Not in the standard
+        module."""
+        if (timeout is not None and timeout <= 0) or self.join(0):
+            return self.join(timeout)
+        from ._async import join_later
+
+        return await join_later(self, timeout)
+
+    async def aget_many(self, max_items: int | None = None, timeout: float | None = None) -> list[T]:
+        """Take what there is, as `get_many` does; waiting suspends the task alone. Not in the standard module."""
+        if timeout is not None and timeout <= 0:
+            return self.get_many(max_items, True, timeout)
+        try:
+            return self.get_many(max_items, False)
+        except Empty:
+            from ._async import get_later
+        items = [await get_later(self, timeout)]
+        if max_items != 1:
             try:
-                if immediate:
-                    dropped = Waiter()
-                    while self._level() and self._fill(dropped):
-                        dropped.box.clear()
-                        if self._unfinished() > 0:
-                            next(self._dones)
-            finally:
-                self._settle()
-                for doorbell in tuple(self._doorbells.values()):
-                    doorbell.ring_all()
+                items += self.get_many(None if max_items is None else max_items - 1, False)
+            except (Empty, ShutDown):
+                pass  # there is no more than the one
+        return items
+
+    async def aput_many(self, items: Iterable[T], timeout: float | None = None) -> None:
+        """Put all *items* into the queue, as `put_many` does; waiting suspends the task alone.
+
+        A cancelled task has put some of them, from the first on. Not in the standard module.
+        """
+        rest = list(items)
+        if timeout is not None and timeout <= 0:
+            return self.put_many(rest, True, timeout)
+        try:
+            return self.put_many(rest, False)
+        except Full as full:
+            rest = list(full.remaining)
+            from ._async import put_later
+        try:
+            return await put_later(self, rest, timeout)
+        except (Full, ShutDown) as problem:
+            problem.remaining = rest
+            raise
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        """Take items, one by one, until the queue is shut down and empty."""
+        while True:
+            try:
+                item = await self.aget()
+            except ShutDown:
+                return
+            yield item
 
     # -- what meddlers look at -------------------------------------------------------------------------------------
 
@@ -335,7 +566,8 @@ class Queue(Of["T"]):
 
     @property
     def queue(self) -> Any:
-        """The container of the waiting items, a deque unless `_init` made another. Hold `mutex` while touching it.
+        """The container of the waiting items, as in the standard module: a deque, or a list for other kinds of queue,
+        unless `_init` made another. Hold `mutex` while touching it.
 
         Items that interrupted getters gave back are not in it; they are taken first.
         """
@@ -348,25 +580,9 @@ class Queue(Of["T"]):
         if self._free:
             self._close()
         self._stock = container
-        take = getattr(container, "popleft", None)
-        if take is None:
-            self._plain, self._hooked = False, True
-        else:
-            self._locked_takes = steps_of(take)
-
-    @property
-    def unfinished_tasks(self) -> int:
-        """How many items were put and not yet declared done. After setting it to 0, notify `all_tasks_done`."""
-        if not self._free:
-            with self._lock:
-                return self._unfinished()
-        return self._unfinished()
-
-    @unfinished_tasks.setter
-    def unfinished_tasks(self, number: int) -> None:
-        with self.mutex:
-            more = number - self._unfinished()
-            deque(islice(self._puts if more > 0 else self._dones, abs(more)), maxlen=0)
+        if not (hasattr(container, self._take) and hasattr(container, "append")):
+            self._hooked = True
+        self._fit()
 
     @property
     def not_empty(self) -> Doorbell:
@@ -385,15 +601,10 @@ class Queue(Of["T"]):
         """A Condition over `mutex` that is notified when `unfinished_tasks` becomes 0."""
         return self._doorbell("all_tasks_done")
 
-    # -- what subclasses override; called with the mutex held
-    # ---------------------------------------------------------
+    # -- what subclasses override; called with the mutex held ------------------------------------------------------
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
         self._stock = deque()
-        takes = self._locked_takes = starmap(self._stock.popleft, _ENDLESS)
-        if WHOLE_STEPS and self._plain:
-            self._takes = takes
-            self._free = True
 
     def _qsize(self) -> int:
         return len(self._stock)
@@ -404,375 +615,111 @@ class Queue(Of["T"]):
     def _get(self) -> T:
         return self._stock.popleft()  # type: ignore[no-any-return]
 
+    def _peek(self) -> T:
+        return self._stock[0]  # type: ignore[no-any-return]
+
     # -- the long ways ---------------------------------------------------------------------------------------------
 
-    def _put_slowly(self, item: T, block: bool, timeout: float | None) -> None:
-        deadline = None if timeout is None else monotonic() + timeout
-        waiter: Any = None
+    def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
+        waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
         try:
-            with self._lock:
-                if self.is_shutdown:
-                    raise ShutDown(f"{self!r} was shut down: it takes no more items")
-                if timeout is not None and block and timeout < 0 < self.maxsize:
-                    raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
-                if not self._putters and self._has_room():
-                    self._store(item)
-                    return
-                if not block or timeout == 0:
-                    raise Full(f"{self!r} is full: it holds {self._level()} items")
-                waiter = Waiter(item)
-                self._enlist(self._putters, waiter)
-                self._settle()
-            waiter.sleep(self._lock, None if deadline is None else max(0.0, deadline - monotonic()))
-            with self._lock:
-                # Looked at under the mutex: we may have been admitted between the end of our patience and now. And
-                # gone from the line before it is free again, so that nobody admits an item that was refused.
-                _strike(self._putters, waiter)
-                if waiter.verdict is not None:
-                    raise waiter.verdict
-                if waiter.box:
-                    raise Full(f"{self!r} had no room within {timeout} s")
-        except BaseException:
-            with self._lock:
-                if waiter is not None:
-                    waiter.gone = True
-                    _strike(self._putters, waiter)
-                self._settle()
-            raise
-
-    def _get_slowly(self, block: bool, timeout: float | None) -> T:
-        deadline = None if timeout is None else monotonic() + timeout
-        waiter = Waiter()
-        try:
-            with self._lock:
-                if self._putters:
-                    self._settle()  # somebody emptied `queue` by hand
-                level = self._level()
-                if self.is_shutdown and not level:
-                    raise ShutDown(f"{self!r} was shut down and is empty")
-                if timeout is not None and block and timeout < 0:
-                    raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
-                if level and not self._getters and self._fill(waiter):
-                    self._settle()
-                elif not block or timeout == 0:
-                    raise Empty("the queue is empty")
-                else:
-                    self._enlist(self._getters, waiter)
-                    if self.is_shutdown or self._level():  # since a moment ago
-                        self._settle()
-            if not waiter.box:
-                waiter.sleep(self._lock, None if deadline is None else max(0.0, deadline - monotonic()))
-                if not waiter.box:
-                    with self._lock:
-                        _strike(self._getters, waiter)
-                        if waiter.verdict is not None:
-                            raise waiter.verdict
-                        if not waiter.box:
-                            raise Empty(f"{self!r} had no item within {timeout} s")
-            return waiter.box[-1]  # type: ignore[no-any-return]
-        except BaseException:
-            waiter.gone = True
-            with self._lock:
-                _strike(self._getters, waiter)
-                if waiter.box:
-                    self._give_back(waiter.ticket, waiter.box[-1])
-                self._settle()
-            raise
-
-    def _resettle(self, item: Any = _NOTHING) -> None:
-        """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
-        with self._lock:
-            if item is not _NOTHING:
-                # Behind whatever was carried to a waiting getter before, ahead of what will be carried from now on.
-                self._give_back(monotonic(), item)
-            self._level()
-            self._settle()
-
-    def _look_after(self, item: Any = _NOTHING) -> None:
-        """What is left to do after a short way found that somebody waits, or that its time is over."""
-        with self._lock:
-            if item is not _NOTHING and self.is_shutdown and self._withdraw(item):
-                raise ShutDown(f"{self!r} was shut down: it takes no more items")
-            self._level()
-            self._settle()
-            if item is not _NOTHING and self._doorbells:
-                self._announce("not_empty")
-
-    def _close(self) -> None:
-        """End the free days: from now on, whatever happens to the queue happens under the mutex.
-
-        Short ways that are under way in other threads, or in what we interrupted, may be late: they find the old
-        stock. So a new one takes its place. A late get() finds nothing in the old one. A late put() leaves its item
-        there, sees then that it is late, and carries it over (`_look_after`), unless others did so before it.
-        """
-        with self._lock:
-            if self._free:
-                stock: deque[T] = deque()
-                takes = steps_of(stock.popleft)
-                self._late_takes = self._locked_takes
-                self._free = False
-                self._takes = _NO_MORE
-                self._stock, self._locked_takes, self._late = stock, takes, self._stock
-            self._level()
-
-    def _carry_over(self) -> None:
-        try:
-            self._stock.extend(self._late_takes)
-        except IndexError:
-            pass  # that was the last
-
-    def _withdraw(self, item: T) -> bool:
-        """Take back an item that was put too late, after shutdown; false if somebody has taken it meanwhile."""
-        found: deque[T] = deque()
-        try:
-            try:
-                found.extend(self._late_takes)
-            except IndexError:
-                pass  # that was the last
-            # The put() may have been so late that it found the new stock already. Others like it may be appending to
-            # that at this moment, but nobody takes from its left while we have the mutex.
-            for place in (found, self._stock):
-                if isinstance(place, deque):
-                    items = tuple(place)
-                    for index in range(len(items) - 1, -1, -1):
-                        if items[index] is item:
-                            del place[index]
-                            next(self._dones)
-                            return True
-            return False
-        finally:
-            self._late.extend(found)
-
-    def _give_back(self, ticket: float, item: T) -> None:
-        self._close()
-        self._plain = False
-        earlier = sum(1 for other, _ in self._returned if other < ticket)
-        self._returned.insert(earlier, (ticket, item))
-
-    def _level(self) -> int:
-        if self._late and not self.is_shutdown:
-            self._carry_over()
-        in_stock = self._qsize() if self._hooked else len(self._stock)
-        return in_stock + len(self._returned) + len(self._parked)
-
-    def _has_room(self) -> bool:
-        return self.maxsize <= 0 or self._level() < self.maxsize
-
-    def _enlist(self, line: deque[Waiter], waiter: Waiter) -> None:
-        # Ahead of a waiting call of the same thread: that one was interrupted by us, and waits for us.
-        for place, other in enumerate(tuple(line)):
-            if other.thread == waiter.thread:
-                line.insert(place, waiter)
-                return
-        line.append(waiter)
-
-    def _settle(self) -> None:
-        """Carry items between stock and waiting calls until nobody waits in vain. The mutex is held."""
-        progress = True
-        while progress:
-            progress = False
-            if self._putters:
-                if self.is_shutdown:
-                    progress = self._send_away(self._putters)
-                elif self._has_room():
-                    progress = self._serve_first(self._putters, self._admit)
-            if self._getters:
-                if self._level():
-                    progress = self._serve_first(self._getters, self._fill)
-                elif self.is_shutdown:
-                    progress = self._send_away(self._getters)
-        while self._joiners and self._unfinished() <= 0:
-            joiner = self._joiners[0]
-            joiner.ring()
-            _strike(self._joiners, joiner)
-
-    def _send_away(self, line: deque[Waiter]) -> bool:
-        for waiter in tuple(line):
-            waiter.verdict = ShutDown(f"{self!r} was shut down while a put() or get() waited")
-            waiter.ring()
-            _strike(line, waiter)
-        return True
-
-    def _serve_first(self, line: deque[Waiter], serve: Callable[[Waiter], bool]) -> bool:
-        """Serve and wake the call that waits longest. False if there was nothing to serve it with after all."""
-        try:
-            waiter = line[0]
-        except IndexError:
-            return False
-        try:
-            if _strike(line, waiter) and not serve(waiter):
-                _reinstate(line, waiter)
-                return False
-        except BaseException as problem:
-            if not waiter.served():
-                if not (self._hooked and isinstance(problem, Exception)):
-                    _reinstate(line, waiter)
-                    raise
-                # A subclass's _put or _get failed: that is for the caller whom it served, not for us.
-                waiter.verdict = problem
-            waiter.ring()
-            if not isinstance(problem, Exception):
-                raise
-        waiter.ring()
-        return True
-
-    def _admit(self, waiter: Waiter) -> bool:
-        """Carry the item of a waiting putter into the stock, and count it."""
-        if self._hooked:
-            emptied = steps_of(waiter.box.pop)
-            self._store(waiter.box[-1])
-            for _ in emptied:
-                break
-        else:
-            # Counted and carried in one piece.
-            self._stock.extend(compress(starmap(waiter.box.pop, ((),)), self._puts))
-            if self._doorbells:
-                self._announce("not_empty")
-        return True
-
-    def _store(self, item: T) -> None:
-        """Put an item into the stock and count it. Through the hook of a subclass, but never through two at a
-        time."""
-        if not self._hooked:
-            self._stock.extend(compress((item,), self._puts))
-        elif self._in_hook:
-            # We interrupted the hook in its work (say, a heap half sifted). It will find the item when it is done.
-            self._parked.extend(compress((item,), self._puts))
-        else:
-            before = self._qsize()
-            self._in_hook = True
-            self._level_before = before
-            next(self._puts)
-            try:
-                self._put(item)
-            except Exception:
-                next(self._dones)  # not put after all
-                raise
-            finally:
-                self._level_before = None
-                self._in_hook = False
-            self._unpark()
-        self._announce("not_empty")
-        if self._getters or self._putters:
-            self._settle()
-
-    def _unpark(self) -> None:
-        while self._parked:
-            self._in_hook = True
-            try:
-                self._put(self._parked.popleft())
-            finally:
-                self._in_hook = False
-
-    def _fill(self, waiter: Waiter) -> bool:
-        """Carry the next item into the box of a getter. False if there is none."""
-        try:
-            if self._returned:
-                for entry in steps_of(self._returned.popleft):
-                    waiter.ticket = entry[0]
-                    waiter.box.append(entry[1])
-                    break
+            negative = timeout is not None and not timeout >= 0
+            if block and negative and not self.is_shutdown and self._maxsize > 0:
+                raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+            if not waiter.nests:
+                self._locked(self._offer_now, waiter)
             else:
-                waiter.ticket = monotonic()
-                if not self._hooked:
-                    for _ in map(waiter.box.append, self._locked_takes):
-                        break
-                elif self._in_hook and self._parked:
-                    for _ in move(self._parked.popleft, waiter.box.append):
-                        break
-                else:
-                    self._take_through_hook(waiter)
-        except IndexError:
-            if self._hooked:
-                raise
-            return False  # a nested get() was faster
-        if self._doorbells:
-            self._announce("not_full")
-        return True
-
-    def _take_through_hook(self, waiter: Waiter) -> None:
-        outer, self._in_hook = self._in_hook, True
-        try:
-            waiter.box.append(self._get())
-        finally:
-            self._in_hook = outer
-        if not outer:
-            self._unpark()
-
-    def _unfinished(self) -> int:
-        for puts, dones in zip(self._puts, self._dones):  # noqa: B905 - both are endless
-            return puts - dones
-        raise AssertionError
-
-    def _count_done(self) -> None:
-        left = 0
-        try:
-            # Counts, and looks at the difference, in one piece.
-            for _, puts, dones in zip(self._dones, self._puts, self._dones):  # noqa: B905 - all are endless
-                left = puts - dones
-                break
-            if left <= 0 and (left < 0 or self._joiners or self._doorbells):
-                self._last_task_done(left)
+                self._offer(waiter)
+                if not waiter.rung:
+                    waiter.sleep(self._lock, timeout)
+                    if not waiter.rung:
+                        self._leave(waiter)
         except BaseException:
-            if left >= 0:
-                self._resettle()
+            self._abandon(waiter)
             raise
+        if waiter.box:
+            problem = waiter.verdict
+            if problem is None:
+                late = f"had no room within {timeout} s" if timeout and block else "is full"
+                problem = Full(f"{self!r} {late}: it may hold {self._maxsize} items")
+            if isinstance(problem, (Full, ShutDown)):
+                problem.remaining = [*waiter.box]
+            raise problem
 
-    def _last_task_done(self, left: int) -> None:
-        if left < 0:
-            next(self._puts)  # takes back what task_done counted
-            raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
-        with self._lock:
+    def _offer_now(self, waiter: Waiter) -> None:
+        self._settle()
+        if self.is_shutdown:
+            waiter.verdict = self._refusal()
+        else:
+            # If there is room with putters in line, then because we interrupted the one who was about to serve them.
+            before = -1
+            while waiter.box and len(waiter.box) != before:
+                before = len(waiter.box)
+                self._carry_in(waiter)
+                self._settle()  # whoever is given an item makes room for another
+
+    def _get_slowly(
+        self, box: list[T], block: bool, timeout: float | None, most: int | None = 1
+    ) -> Exception | None:
+        """Fill *box* with one item, or what there is up to *most*; or return what there is to raise. If it raises by
+        itself, the box is empty."""
+        waiter: Any
+        if not block or timeout == 0:
+            waiter = Waiter()
+            waiter.box = box
+        elif timeout is None or timeout > 0:
+            waiter = ThreadWaiter(box)
+        elif self.is_shutdown and not self.qsize():
+            return self._refusal()
+        else:
+            return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        try:
+            if not waiter.nests:
+                self._locked(self._take_now, waiter)
+            else:
+                self._ask(waiter)
+                if not waiter.rung:
+                    waiter.sleep(self._lock, timeout)
+                    if not waiter.rung:
+                        self._leave(waiter)
+            if box:
+                if most != 1:
+                    self._locked(self._take_more, box, most)
+                return None
+        except BaseException:
+            self._abandon(waiter)
+            raise
+        if waiter.verdict is not None:
+            return waiter.verdict  # type: ignore[no-any-return]
+        return Empty(f"{self!r} had no item within {timeout} s" if waiter.nests else "the queue is empty")
+
+    def _take_now(self, waiter: Waiter) -> None:
+        self._settle()
+        if self._hand_over(waiter):
             self._settle()
-            doorbell = self._doorbells.get("all_tasks_done")
-            if doorbell is not None:
-                doorbell.ring_all()
+        elif self.is_shutdown:
+            waiter.verdict = self._refusal()
 
-    def _announce(self, name: str) -> None:
-        doorbell = self._doorbells.get(name)
-        if doorbell is not None:
-            doorbell.ring()
-
-    def _doorbell(self, name: str) -> Doorbell:
-        doorbell = self._doorbells.get(name)
-        if doorbell is None:
-            from ._doorbell import Doorbell  # only for those who ask: a Condition costs an import
-
-            with self.mutex:
-                self._plain = False
-                doorbell = self.__dict__["_doorbells"].setdefault(name, Doorbell(self))
-        return doorbell
+    def _take_more(self, box: list[T], most: int | None) -> None:
+        """Add what there is to what a getter of many has got."""
+        while most is None or len(box) < most:
+            another = Waiter()
+            try:
+                if not self._hand_over(another):
+                    break
+                box.extend(starmap(another.box.pop, ONCE))
+            finally:
+                if another.box:
+                    self._put_back(another.ticket, another.box)
+                    self._tune()
+        self._settle()
 
 
-def _strike(line: deque[Waiter], waiter: Waiter) -> bool:
-    """Take a call out of a line; false if it was not in it."""
-    try:
-        line.remove(waiter)
-    except ValueError:
-        return False
-    return True
-
-
-def _reinstate(line: deque[Waiter], waiter: Waiter) -> None:
-    if not waiter.gone and waiter not in line:
-        line.appendleft(waiter)
-
-
-def _drop_the_dead(queue: Queue[Any]) -> None:
-    """In the child of a fork: free the mutex, forget the calls of threads that do not exist here, and end what those
-    were in the middle of."""
-    ours = is_owned(queue._lock)
-    if not ours:
-        reset_lock(queue._lock)
-        queue._in_hook = False
-        if queue._level_before is not None:
-            if queue._qsize() <= queue._level_before:
-                next(queue._dones)  # counted, and will never be put
-            queue._level_before = None
-    me = get_ident()
-    for line in (queue._getters, queue._putters, queue._joiners):
-        living = [waiter for waiter in tuple(line) if waiter.thread == me]
-        line.clear()
-        line.extend(living)
-    if not ours:
-        queue._look_after()
+def peeks(cls: type) -> bool:
+    """Whether the class that says last how items are taken says how to look at them, too."""
+    for base in cls.__mro__:
+        if "_peek" in vars(base):
+            return True
+        if "_get" in vars(base) or "_init" in vars(base):
+            return False
+    return False

@@ -27,7 +27,7 @@ else:
             __module__ = __package__ or __name__
 
 
-__all__ = ["SPARSE_CHECKS", "WHOLE_STEPS", "Empty", "SimpleQueue", "is_owned"]
+__all__ = ["WHOLE_STEPS", "Empty", "SimpleQueue", "is_owned"]
 
 # Whether no other thread can see one call of a C function half done, such as deque.extend() of a C iterator: so it is
 # with CPython's global lock. Without it, and on PyPy, only the mutex keeps other threads out.
@@ -45,8 +45,3 @@ def _is_owned_by_trial(mutex: RLock) -> bool:
 
 # Whether the calling thread holds an RLock. Every interpreter's has a method for that, though not a public one.
 is_owned: Callable[[RLock], bool] = getattr(RLock, "_is_owned", _is_owned_by_trial)
-
-# Whether nothing else, no other thread, signal handler or fork, can come between the step of a C iterator in a `for`
-# and the next call of a C function: CPython looks for such things only after calls, at the heads of functions and on
-# backward jumps, but did so nearly anywhere before 3.11. No feature tells.
-SPARSE_CHECKS: bool = WHOLE_STEPS and sys.version_info >= (3, 11)

@@ -1,104 +1,314 @@
 # SPDX-License-Identifier: MIT
-# Small parts that cannot be torn: what a queue is built from when any bytecode may be followed by somebody else's
-# code.
+# Waiting calls, and the small parts that cannot be torn.
+#
+# The waiting line protocol
+#   A call that has to wait is a `Waiter` in one of a queue's lines. Threads and tasks stand in the same lines: what
+#   they differ in is what `ring()` does. Five methods of a queue take a waiter; all may be called from any thread,
+#   take the mutex themselves, never block for longer than others hold it, and leave nothing to be undone if they
+#   raise before the waiter stands in line:
+#
+#     queue._ask(waiter)      wants items: it is served at once if it can be, else it stands in line
+#     queue._offer(waiter)    the same for one that brings items
+#     queue._attend(waiter)   the same for one that waits until all tasks are done
+#     queue._leave(waiter)    stands in line no more. From here on nobody touches it, and its `box` tells how it ended
+#     queue._abandon(waiter)  the same, and what was handed over meanwhile goes back to its place in the queue: for a
+#                             call that ends with an exception
+#
+#   So a waiting call is: enter; unless `settled()`, sleep until rung; leave; look at `verdict`, then at `box`; and
+#   abandon, if an exception strikes anywhere on the way. A thread can leave out `_leave` if it has been served: who is
+#   served has been struck off.
+#
+#   `ring()` wakes the caller. It comes once the waiter is settled, possibly more than once, from any thread, signal
+#   handler or finaliser, with the mutex held: it must neither block, nor raise, nor use the queue.
+#   `present` is asked before anything is handed over. While it is false (a loop that was closed, say) the line passes
+#   the waiter by. It may be a property.
 #
 # Where an interruption can strike
-#   CPython runs signal handlers, pending finalisers and (from 3.12) the garbage collector between two bytecodes: from
-#   3.11 only after a call, at the head of a function and on a backward jump; on 3.10 and PyPy nearly anywhere. The
-#   handler may use the very object it interrupts (nesting), or raise (KeyboardInterrupt), or both.
+#   CPython runs signal handlers, pending finalisers and (from 3.12) the garbage collector, and lets other threads run,
+#   after calls, at the head of functions and on backward jumps, and nowhere else: 3.10 to 3.15 agree in this
+#   (tests/test_interruptions.py asks each of them). The handler may use the very object it interrupts (nesting), or
+#   raise (KeyboardInterrupt), or both.
 #
-#   A single call of a C function is never torn by either. But a result that a call has just left on the evaluation
-#   stack is lost when a handler raises at that moment: `item = d.popleft()` can lose an item. `for item in pops:
-#   break`, where `pops` is a C iterator whose step is that popleft, cannot, because no interpreter check lies
-#   between taking the step and storing the name (3.11 and newer; one bytecode wide on 3.10 and PyPy). So steps that
-#   must not be torn are composed of C iterators here, and are taken by a `for` that ends at once.
+#   A single call of a C function is never torn. But a result that a call has just left on the evaluation stack is lost
+#   when a handler raises at that moment: `item = d.popleft()` can lose an item. `for item in pops:`, where `pops` is a
+#   C iterator whose step is that popleft, cannot: the loop is no call, so the name is stored, and whatever follows up to
+#   and into the next call is done, before anybody looks for handlers or other threads. So
 #
-# This has nothing to do with other threads: those are kept out by the queue's mutex, or, in its free mode (_fifo.py),
-# by the interpreter's global lock.
+#       for item in pops:
+#           if waiter.wants:
+#               waiter.box.append(item)
+#
+#   is one piece: a step, a look, and a call. Steps that must not be torn are written like that. Another way to one piece
+#   is one call of C, as in `stock.extend(starmap(box.popleft, ...))`. A lock is taken in this way, too: `for held in
+#   enters:` cannot take it without saying so in `held`, while on 3.14 (neither before nor after it) an exception can
+#   strike between the __enter__ of a lock and the body of its `with`. It is also the faster of the two.
+#
+#   PyPy looks for handlers at nearly every bytecode. What is said above about exceptions out of handlers does not hold
+#   there; nesting and threads are safe all the same, as everything then happens under the mutex.
+#   A tracer (sys.settrace) adds a place to each line. What then can happen between a step and its call is said where it
+#   matters.
 
 from __future__ import annotations
 
-from itertools import repeat, starmap
+from collections import deque
+from functools import partial
+from itertools import count, repeat, starmap
 from time import monotonic
 
-from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
+from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident, main_thread_ident
 from ._platform import is_owned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-__all__ = ["Waiter", "move", "steps_of"]
+    from ._engine import Engine
+
+__all__ = [
+    "ENDLESS",
+    "NOBODY",
+    "NOTHING",
+    "NO_MORE",
+    "ONCE",
+    "ThreadWaiter",
+    "Waiter",
+    "Watcher",
+    "dismiss",
+    "enlist_nested",
+    "first_present",
+    "insist",
+    "next_ticket",
+    "steps_of",
+    "strike",
+    "take_out",
+]
+
+NOTHING: Any = object()  # no item: every value can be one
+ENDLESS: Any = repeat(())  # for starmap: a call without arguments, as often as one likes
+ONCE: Any = ((),)  # the same, once
+NO_MORE: Iterator[Any] = iter(())  # a way that is closed
+NOBODY: deque[Any] = deque(maxlen=0)  # a line that is always empty
+
+next_ticket: Callable[[], int] = count().__next__
 
 
 def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
     """An endless iterator, wholly in C, each step of which is one `call()`; an exception passes through and ends
     nothing."""
-    return starmap(call, repeat(()))
+    return starmap(call, ENDLESS)
 
 
-def move(take: Callable[[], Any], give: Callable[[Any], Any]) -> Iterator[Any]:
-    """An iterator, each step of which is `give(take())` in one piece."""
-    return map(give, starmap(take, repeat(())))
+def insist(call: Callable[[], object]) -> None:
+    """`call()`, again if the exception of a signal handler cuts it short: for what has to be done on the way out of a
+    call that an exception ends already. The call must be harmless to repeat.
+
+    An exception that comes again and again is not a signal's.
+    """
+    done: list[object] = []
+    for _ in range(100):
+        try:
+            done += starmap(call, ONCE)
+        except BaseException:  # noqa: BLE001 - the exception that is on its way out does for both
+            if done:
+                return
+        else:
+            return
+    call()
 
 
 class Waiter:
-    """One blocked call: a bell to ring, and a box through which an item passes.
+    """One waiting call, and a box through which items pass.
 
-    A getter comes with an empty box and is served by filling it; a putter comes with its item in the box and is
-    served by emptying it. A *verdict* is an exception for the caller to raise instead, for instance since the queue
-    was shut down. *ticket* says which of several items was carried to a waiting getter first.
+    One that wants items comes with an empty box and is served by filling it (*wants* items, or none: then it is only
+    rung when there is something to take). One that brings items comes with them in the box, and is served by emptying
+    it, from the left. A *verdict* is an exception for the caller to raise instead, for instance since the queue was
+    shut down. *ticket* says which of several items was handed over first.
+
+    Subclasses say how to `ring()`.
     """
 
     # Most of it is the same for most: kept in the class, which makes a waiter cheaper to build than __slots__ would.
+    box: Any
+    gives = False  # it brings items
+    wants = 1
     gone = False  # its caller does not wait any more
-    verdict: BaseException | None = None
-    ticket = 0.0
+    busy = False  # it is being served at this moment, by somebody whom whoever reads this has interrupted
+    rung = False
+    nests = False  # it blocks its thread, which may wait in the same line already, below a handler
+    present = True  # somebody would hear the bell
+    verdict: Exception | None = None
+    ticket = 0
+    line: deque[Waiter] = NOBODY
 
-    def __init__(self, *item: Any) -> None:
-        self.box: list[Any] = [*item]
-        self.gives = len(item)
+    def __init__(self, items: Iterable[Any] | None = None) -> None:
+        if items is None:
+            self.box = []
+        else:
+            self.box = deque(items)
+            self.gives = True
+        self.thread = get_ident()
+
+    def ring(self) -> None:
+        """Wake the caller; ringing twice is harmless."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to ring()")
+
+    def served(self) -> bool:
+        """Whether all items have passed."""
+        return not self.box if self.gives else bool(self.box)
+
+    def settled(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.rung or self.verdict is not None or self.served()
+
+
+class ThreadWaiter(Waiter):
+    """A waiting call that blocks its thread."""
+
+    nests = True
+
+    def __init__(self, box: Any, gives: bool = False) -> None:
+        # What super() does with items, in fewer steps.
+        self.box = box
+        if gives:
+            self.gives = True
         self.thread = get_ident()
         self.bell = bell = allocate_lock()
         bell.acquire()
 
-    def served(self) -> bool:
-        """Whether the item has passed."""
-        return len(self.box) != self.gives
-
     def ring(self) -> None:
         """Wake the caller; ringing twice is harmless."""
+        self.rung = True
         try:
             self.bell.release()
         except RuntimeError:
             pass  # it rang before
 
-    def sleep(self, mutex: RLock, timeout: float | None) -> None:
+    def sleep(self, mutex: RLock, timeout: float | None = None) -> None:
         """Wait for the bell, or until *timeout* seconds have passed.
 
         Whoever calls this from within *mutex* (a signal handler that interrupted an operation of the same queue, or
         a user's `with q.mutex: q.get()`) lets go of it meanwhile, as in `Condition.wait`: else nobody could ever
         ring.
         """
-        levels = 0
+        if is_owned(mutex):
+            self._outside(mutex, partial(self.sleep, mutex, timeout))
+        elif timeout is None:
+            self.bell.acquire()
+        else:
+            self._sleep(timeout)
+
+    def _sleep(self, timeout: float | None) -> None:
+        if timeout is None:
+            self.bell.acquire()
+        elif timeout <= TIMEOUT_MAX:
+            self.bell.acquire(True, max(timeout, 0))
+        else:
+            self._sleep_long(timeout)
+
+    def _outside(self, mutex: RLock, sleep: Callable[[], None]) -> None:
+        levels: list[Any] = [None]
+
+        def regain() -> None:
+            while len(levels) > 1:
+                # One piece: the lock is taken and a level struck off (acquire() returns True, which is index 1).
+                for _ in map(levels.pop, starmap(mutex.acquire, ONCE)):
+                    break
+
         try:
             while is_owned(mutex):
-                mutex.release()
-                levels += 1
-            if timeout is None:
-                self.bell.acquire()
-            elif timeout <= TIMEOUT_MAX:
-                self.bell.acquire(True, timeout)
-            else:
-                self._sleep_long(timeout)
+                levels += starmap(mutex.release, ONCE)
+            sleep()
         finally:
-            while levels:
-                mutex.acquire()
-                levels -= 1
+            insist(regain)
 
     def _sleep_long(self, timeout: float) -> None:
         # Centuries, or infinity: in pieces that the platform can count.
         deadline = monotonic() + timeout
         while timeout > 0 and not self.bell.acquire(True, min(timeout, TIMEOUT_MAX)):
             timeout = deadline - monotonic()
+
+
+class Watcher(ThreadWaiter):
+    """A call that waits until there is something to get from one of *queues*, but gets nothing.
+
+    It stands among the getters of each. Where its turn comes and there is stock, or the queue is shut down, it is rung
+    and struck off, and the line moves on; so watching holds nobody up. What it was rung for may be gone when it looks:
+    then another watcher has to stand in line, at the end.
+    """
+
+    wants = 0
+
+    def __init__(self, queues: Iterable[Engine]) -> None:
+        super().__init__([])
+        self.queues = [*dict.fromkeys(queues)]
+
+    def watch(self, timeout: float | None) -> None:
+        """Wait until one of the queues has something, at most *timeout* seconds."""
+        try:
+            for queue in self.queues:
+                queue._ask(self)
+                if self.rung:
+                    return
+            self._sleep_outside_all([queue._lock for queue in self.queues], timeout)
+        finally:
+            insist(self._leave_all)
+
+    def _sleep_outside_all(self, mutexes: list[RLock], timeout: float | None) -> None:
+        for place, mutex in enumerate(mutexes):
+            if is_owned(mutex):
+                self._outside(mutex, partial(self._sleep_outside_all, mutexes[place + 1 :], timeout))
+                return
+        self._sleep(timeout)
+
+    def _leave_all(self) -> None:
+        for queue in self.queues:
+            self.line = queue._getters
+            queue._leave(self)
+
+
+# -- lines; the mutex is held ------------------------------------------------------------------------------------------
+
+
+def first_present(line: deque[Waiter]) -> Waiter | None:
+    """Who waits longest of those who would hear the bell, and are not being served at this moment (by somebody whom we
+    have interrupted)."""
+    for waiter in tuple(line):
+        if waiter.present and not waiter.busy:
+            return waiter
+    return None
+
+
+def enlist_nested(line: deque[Waiter], waiter: Waiter) -> None:
+    """Let a call of the main thread, the one that runs signal handlers, stand in line: ahead of a call of the same
+    thread, for that was interrupted by this one, and waits for it."""
+    for place, other in enumerate(tuple(line) if waiter.thread == main_thread_ident() else ()):
+        if other.nests and other.thread == waiter.thread:
+            line.insert(place, waiter)
+            return
+    line.append(waiter)
+
+
+def strike(line: deque[Waiter], waiter: Waiter) -> None:
+    """Take a call out of a line, if it is in it."""
+    try:
+        line.remove(waiter)
+    except ValueError:
+        pass
+
+
+def dismiss(line: deque[Waiter], waiter: Waiter) -> None:
+    """Wake a call that is settled. Rung first: if an exception strikes between the two, it is found in the line."""
+    waiter.ring()
+    strike(line, waiter)
+
+
+def take_out(stock: Any, place: int, item: Any) -> bool:
+    """Delete *item* from *stock* if it is at *place*, in one piece."""
+    try:
+        if stock[place] is item:
+            del stock[place]
+            return True
+    except IndexError:
+        pass
+    return False

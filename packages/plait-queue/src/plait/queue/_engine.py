@@ -1,0 +1,755 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: B007 - a `for` that ends at once is how steps are taken here
+#
+# What all kinds of queue have in common: a stock of items, two counters, and, once somebody has to wait, an owner-aware
+# lock and three lines of waiting calls.
+#
+# Two modes
+#   Free: until somebody looks at `mutex` or `queue`, put() and get() do without the mutex whenever they need not wait.
+#   `_admits` is an iterator each step of which says that there is room and counts the item, or raises IndexError;
+#   each step of `_takes` takes an item. put() is a step and an append, get() is a step; both are one piece
+#   (_waiting.py). Both then look for waiting calls; a call that has to wait enters its line and then looks at the stock
+#   once more. Whichever comes second sees the other, so no wake-up is lost. This rests on nothing coming between the
+#   parts of one piece: on CPython with its global lock.
+#   Locked: everything happens under the mutex, by way of `_locked_admits` and `_locked_takes`. So it is for good after
+#   the first look at `mutex`, `queue` or a Condition; for subclasses with hooks; for priority queues; and from the
+#   beginning on PyPy and on CPython without the global lock.
+#   A way that is not open is NO_MORE, which yields nothing: `_tune` says which are. There are no other flags to
+#   look at on the short ways.
+#
+# Always true when the mutex is free
+#   - nobody waits in vain: no getter waits while there is stock, no putter while there is room, no joiner while
+#     every task is done, and nobody but joiners after shutdown. `_settle` makes this true; every change of the state
+#     ends with it. It may be cut short anywhere and be called again: who was served but not rung, or rung but not struck
+#     off, is found in the line.
+#   - each line is served longest-waiting first (a call nested in a blocked call of the same thread goes before it,
+#     because the outer one cannot go on before the inner one does).
+#   - `unfinished_tasks` is the number of items put less the number of `task_done` calls, whatever happens to the
+#     items.
+#
+# Who wakes whom
+#   A putter puts its item into the stock, then `_settle` hands items from the stock to waiting getters and rings them;
+#   a getter that was rung has its item already and needs no lock. In the same way a getter makes room and `_settle`
+#   carries the items of waiting putters into the stock. Nobody is woken who would find nothing. Watchers (peek,
+#   select) stand among the getters and are rung when their turn comes and there is stock; they are handed nothing, and
+#   the line moves on.
+#
+# What if it is interrupted here (_waiting.py says where "here" can be)
+#   - by a nested operation: the mutex lets the same thread in again. No value read before a piece is written back after
+#     it, and what was found true before a piece is either looked at again as part of it or harmless when stale (nested
+#     puts may overfill a bounded queue that is locked, by the depth of nesting). A nested call that has to wait
+#     lets go of the mutex at all its levels; what other threads do meanwhile is, for the interrupted operation, no
+#     different from nested operations. That is why a waiter's `gone` is looked at as part of the piece that serves it.
+#   - by an exception out of a handler, while waiting: the call leaves its line, and what it was handed goes back to its
+#     place. For first-in first-out queues that place is `_returned`, from which getters are served before the stock,
+#     in the order in which the items were taken.
+#   - by an exception out of a handler, elsewhere: whatever was done stays done, and `_settle` runs before the
+#     exception goes on. A put() or get() that ends so has happened or not, never half. This is exact on CPython; on PyPy
+#     a few bytecodes remain in which an exception loses what the stack holds, or the mutex.
+#
+# What if it is forked here
+#   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread
+#   itself holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment. Counting an
+#   item and storing it cannot be parted by a fork; a hook of a subclass can, and is then not counted.
+#
+# Subclasses and meddlers
+#   `_init/_put/_get/_qsize` are honoured where a class overrides them; then items pass through them (in the thread
+#   that happens to settle). `queue` may be read, changed or replaced under `mutex`. The three Conditions of the
+#   standard module exist from the moment somebody asks for one; their notify() settles the queue too, so
+#   `q.queue.clear(); q.not_full.notify_all()` wakes our putters, and a user waiting in `q.not_empty.wait()` is
+#   notified by our put(). Those take the long way round; a queue nobody meddled with never sees it.
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from itertools import compress, count, repeat, starmap
+from operator import getitem
+from types import MappingProxyType
+
+from .._thread import RLock, get_ident, register_after_fork, reset_lock
+from ._errors import ShutDown
+from ._platform import WHOLE_STEPS, is_owned
+from ._waiting import (
+    ENDLESS,
+    NO_MORE,
+    NOBODY,
+    NOTHING,
+    ONCE,
+    dismiss,
+    enlist_nested,
+    first_present,
+    insist,
+    next_ticket,
+    steps_of,
+    strike,
+    take_out,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from ._doorbell import Doorbell
+    from ._waiting import Waiter
+
+__all__ = ["Engine", "of_this_frame"]
+
+# How large a bound is looked up in a table of so many bytes; the range that does for larger ones is slower.
+_TABLE = 1 << 16
+
+
+_founding = RLock()
+_enter_founding = steps_of(_founding.acquire)
+register_after_fork(_founding, reset_lock)
+
+
+class _Counter:
+    """How many tasks were done: a counter that many queues never use."""
+
+    def __get__(self, queue: Engine, owner: type[Engine]) -> count[int]:
+        queue._make_tasks()
+        return queue._dones
+
+
+class Engine:
+    """State and inner workings of a queue; its face is in the classes derived from it.
+
+    What the short ways look at is kept in each queue, and has no default in the class, nor does anything here look into
+    `__dict__`: both would keep CPython from finding it quickly.
+    """
+
+    # What a queue nobody ever waited for or looked into can do without; `_furnish` makes its own.
+    is_shutdown = False
+    _furnished = False
+    _hooked = False  # whether the class overrides how items are kept
+    _can_be_free = WHOLE_STEPS  # whether its kind can do without the mutex, here
+    _simple = True  # whether a step of `_exit` is all that taking an item needs
+    _swift = _swift_in = True  # whether that is so, and may be done, now; the same for `_entry` and putting
+    _in_hook = False
+    _level_before: int | None = None  # while the _put of a subclass runs
+    _returned: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
+    _parked: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
+    _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
+    _entry: Iterator[Any] = NO_MORE  # the ways in and out of the stock, open or not
+    _exit: Iterator[Any] = NO_MORE
+    _take = "popleft"  # how the container gives the next item
+    _dones: count[int] = _Counter()  # type: ignore[assignment]
+
+    # In every queue.
+    _free: bool
+    _admits: Iterator[Any]
+    _takes: Iterator[Any]
+    _alarm: Any  # true if a put() that was made without the mutex has to be looked after
+    _putters: deque[Waiter]
+    _joiners: deque[Waiter]
+    _maxsize: int
+    _stock: Any
+    _puts: count[
+        int
+    ]  # what this has counted more than `_dones` is unfinished: looking at the difference moves both
+
+    # In a queue that is furnished, as every one that is locked.
+    _lock: RLock
+    _enters: Iterator[bool]
+    _leaves: Iterator[None]
+    _getters: deque[Waiter]
+    _locked_admits: Iterator[Any]
+    _locked_takes: Iterator[Any]
+
+    # In a queue of which somebody has said that a task was done. A step counts one more, and looks at both counters.
+    _tasks: Iterator[tuple[int, int, int]]
+
+    @property
+    def _entering(self) -> Iterator[bool]:
+        """A step of this takes the mutex."""
+        if not self._furnished:
+            self._furnish()
+        return self._enters
+
+    def _locked(self, call: Callable[..., Any], *args: Any) -> Any:
+        """`call(*args)` under the mutex."""
+        held = None
+        try:
+            for held in self._entering:
+                break
+            return call(*args)
+        finally:
+            if held:
+                self._lock.release()
+
+    def _furnish(self) -> None:
+        """Make the mutex and the waiting lines. Any number of threads may come here at once."""
+        held = None
+        try:
+            for held in _enter_founding:
+                break
+            lock = RLock()
+            enters, leaves = steps_of(lock.acquire), steps_of(lock.release)
+            doorbells: dict[str, Doorbell] = {}
+            lines: list[deque[Any]] = [deque() for _ in range(5)]
+            register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
+            if (
+                not self._furnished
+            ):  # a nested call may have been quicker, but not between this and the last of:
+                self._lock, self._enters, self._leaves, self._doorbells = lock, enters, leaves, doorbells
+                self._getters, self._putters, self._joiners, self._returned, self._parked = lines
+                self._alarm = self._getters
+                self._entry, self._exit = self._admits, self._takes
+                self._locked_admits = self._locked_takes = NO_MORE
+                self._furnished = True
+        finally:
+            if held:
+                _founding.release()
+
+    def _make_tasks(self) -> Iterator[tuple[int, int, int]]:
+        held = None
+        try:
+            for held in _enter_founding:
+                break
+            dones = count(1)
+            tasks = zip(dones, self._puts, dones)  # noqa: B905 - both are endless
+            if not hasattr(self, "_tasks"):
+                self._dones, self._tasks = dones, tasks
+            return self._tasks
+        finally:
+            if held:
+                _founding.release()
+
+    # -- the ways in and out ---------------------------------------------------------------------------------------
+
+    def _ways(self, stock: Any) -> tuple[Iterator[Any], Iterator[Any]]:
+        """The way into *stock*, which counts what goes through it and raises IndexError when it is full, and the way
+        out, which raises IndexError when it is empty."""
+        return self._way_in(stock), steps_of(getattr(stock, self._take))
+
+    def _way_in(self, stock: Any) -> Iterator[Any]:
+        bound: Any = self._maxsize
+        if bound <= 0 or bound == float("inf"):
+            return self._puts
+        bound = -int(-bound // 1)  # a bound of 2.5 lets three in
+        places: Any = b"\1" * bound if bound <= _TABLE else range(1, bound + 1)
+        return compress(map(getitem, repeat(places), map(len, repeat(stock))), self._puts)
+
+    def _fit(self) -> None:
+        """Make the ways anew, for another container or another bound."""
+        stock = self._stock
+        if not self._hooked:
+            entry, way_out = self._ways(stock)
+            self._entry, self._exit = entry, way_out
+        self._tune()
+
+    def _tune(self) -> None:
+        """Open the ways that may be used, close the others. (No calls in here: it is one piece.)"""
+        plain = not self._hooked and not self._doorbells
+        # The way in counts the stock only, not what was given back.
+        may_enter = plain and not self.is_shutdown and not (self._returned and self._maxsize > 0)
+        way_in = self._entry if may_enter else NO_MORE
+        way_out = self._exit if plain and not self._returned else NO_MORE
+        self._swift = self._simple and way_out is not NO_MORE
+        self._swift_in = self._simple and way_in is not NO_MORE
+        if self._free:
+            self._admits, self._takes = way_in, way_out
+        else:
+            self._admits = self._takes = NO_MORE
+            self._locked_admits, self._locked_takes = way_in, way_out
+
+    def _close(self) -> None:
+        """End the free days: from now on, whatever happens to the queue happens under the mutex.
+
+        Nothing is under way without it in other threads at this moment, or in what we interrupted: those are single
+        pieces. Only if somebody traces us a put() may have taken its step and not appended yet; it will find the alarm.
+        """
+        self._locked(self._close_now)
+
+    def _close_now(self) -> None:
+        if self._free:
+            self._alarm = True
+            self._free = False
+            self._tune()
+
+    # -- waiting calls (the protocol is in _waiting.py) ------------------------------------------------------------
+
+    def _ask(self, waiter: Waiter) -> None:
+        if not self._furnished:
+            self._furnish()
+        held = None
+        try:
+            for held in self._enters:
+                break
+            line = waiter.line = self._getters
+            if line and waiter.nests:
+                enlist_nested(line, waiter)
+            else:
+                line.append(waiter)
+            # Looked at again, now that we stand in line. What is in a container of a subclass, settling finds out.
+            if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
+                self._settle()
+        finally:
+            if held:
+                self._lock.release()
+
+    def _offer(self, waiter: Waiter) -> None:
+        if not self._furnished:
+            self._furnish()
+        held = None
+        try:
+            for held in self._enters:
+                break
+            line = waiter.line = self._putters
+            if line and waiter.nests:
+                enlist_nested(line, waiter)
+            else:
+                line.append(waiter)
+            # Looked at again, now that we stand in line.
+            if self._getters or not self._swift_in or not 0 < self._maxsize <= len(self._stock):
+                self._settle()
+        finally:
+            if held:
+                self._lock.release()
+
+    def _attend(self, waiter: Waiter) -> None:
+        held = None
+        try:
+            for held in self._entering:
+                break
+            line = waiter.line = self._joiners
+            line.append(waiter)
+            self._settle()
+        finally:
+            if held:
+                self._lock.release()
+
+    def _leave(self, waiter: Waiter) -> None:
+        held = None
+        try:
+            for held in self._entering:
+                break
+            waiter.gone = True
+            strike(waiter.line, waiter)
+        finally:
+            if held:
+                self._lock.release()
+
+    def _abandon(self, waiter: Waiter) -> None:
+        insist(partial(self._locked, self._abandon_now, waiter))
+
+    def _abandon_now(self, waiter: Waiter) -> None:
+        waiter.gone = True
+        strike(waiter.line, waiter)
+        if not waiter.gives:
+            self._put_back(waiter.ticket, waiter.box)
+            self._tune()
+        self._settle()
+
+    def _resettle(self, box: list[Any]) -> None:
+        """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
+        insist(partial(self._locked, self._resettle_now, box))
+
+    def _resettle_now(self, box: list[Any]) -> None:
+        if box:
+            # Behind whatever was handed to a waiting getter before, ahead of what will be from now on.
+            self._put_back(next_ticket(), box)
+            self._tune()
+        self._settle()
+
+    def _look_after(self, item: Any = NOTHING) -> None:
+        """What is left to do after a short way found that somebody waits, or that its time is over."""
+        held = None
+        try:
+            for held in self._enters:
+                break
+            if item is not NOTHING and (self.is_shutdown or not self._free):
+                self._look_after_late(item)
+            self._settle()
+        finally:
+            if held:
+                self._lock.release()
+
+    def _look_after_late(self, item: Any) -> None:
+        # Only somebody who traces us ever sees this, see _close.
+        stock = self._stock
+        if self.is_shutdown and not self._hooked:
+            for place in range(len(stock) - 1, -1, -1):
+                # One piece: a nested get() may shift what we have found, but not between this look and the deletion.
+                if place < len(stock) and take_out(stock, place, item):
+                    next(self._dones)
+                    raise self._refusal()
+        self._announce("not_empty")
+
+    # -- serving them; all this with the mutex held ----------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Hand items between stock and waiting calls until nobody waits in vain."""
+        moved = True
+        while moved:
+            moved = False
+            if self._putters:
+                moved = self._admit_first()
+            if self._getters:
+                moved = self._serve_first() or moved
+        if self._joiners and self._unfinished() <= 0:
+            for joiner in tuple(self._joiners):
+                dismiss(self._joiners, joiner)
+
+    def _admit_first(self) -> bool:
+        """Carry into the stock what the putter brings that waits longest, as far as there is room; true if something
+        has moved."""
+        line = self._putters
+        try:
+            waiter = line[0]
+        except IndexError:
+            return False
+        if waiter.busy or not waiter.present:
+            another = first_present(line)
+            if another is None:
+                return False
+            waiter = another
+        box = waiter.box
+        if self._swift_in and len(box) == 1:
+            # What _carry_in does for most, in fewer steps.
+            waiter.busy = True
+            try:
+                item = box[0]
+                if waiter.box is box and not waiter.gone:
+                    for _ in self._entry:
+                        waiter.box = ()
+                        self._stock.append(item)
+                        break
+            except IndexError as problem:
+                if not of_this_frame(problem):
+                    raise
+            finally:
+                waiter.busy = False
+            if waiter.box:
+                return False
+        elif box and waiter.verdict is None:
+            before = len(box)
+            if self.is_shutdown:
+                waiter.verdict = self._refusal()
+            else:
+                try:
+                    self._carry_in(waiter)
+                except Exception as problem:
+                    if not self._runs_foreign_code():
+                        raise
+                    # A subclass's _put failed: that is for the caller whom it served, not for us.
+                    waiter.verdict = problem
+                if waiter.box and waiter.verdict is None:
+                    return len(waiter.box) < before
+        dismiss(line, waiter)
+        return True
+
+    def _serve_first(self) -> bool:
+        """Hand an item to the getter that waits longest; true if something has moved."""
+        line = self._getters
+        try:
+            waiter = line[0]
+        except IndexError:
+            return False
+        if waiter.busy or not waiter.present:
+            another = first_present(line)
+            if another is None:
+                return False
+            waiter = another
+        box = waiter.box
+        if not waiter.wants:
+            if not self.is_shutdown and not self._level():
+                return False
+        elif not box and waiter.verdict is None:
+            if self._swift and self._stock:
+                # What _hand_over does for most, in fewer steps.
+                move = map(box.append, self._exit)
+                waiter.ticket = next_ticket()
+                waiter.busy = True
+                try:
+                    if not box and not waiter.gone:
+                        for _ in move:
+                            break
+                except IndexError as problem:
+                    if not of_this_frame(problem):
+                        raise
+                    return False
+                finally:
+                    waiter.busy = False
+                if not box:
+                    return False
+            else:
+                waiter.busy = True
+                try:
+                    served = self._hand_over(waiter)
+                except Exception as problem:
+                    if not self._runs_foreign_code():
+                        raise
+                    waiter.verdict = problem
+                else:
+                    if not served:
+                        if not self.is_shutdown:
+                            return False
+                        waiter.verdict = self._refusal()
+                finally:
+                    waiter.busy = False
+        # Rung first: if an exception strikes between the two, it is found in the line.
+        waiter.ring()
+        try:
+            line.remove(waiter)
+        except ValueError:
+            pass
+        return True
+
+    def _runs_foreign_code(self) -> bool:
+        """Whether storing and taking items runs code that may fail by itself."""
+        return self._hooked
+
+    def _refusal(self) -> ShutDown:
+        return ShutDown(f"{self!r} was shut down: it takes no more items, and gives what it still has")
+
+    def _carry_in(self, waiter: Waiter) -> None:
+        """Count, and carry into the stock, what a putter brings, as far as there is room."""
+        box = waiter.box
+        bound = self._maxsize
+        if self._hooked:
+            drop = steps_of(box.popleft)
+            while box and not waiter.gone and (bound <= 0 or self._level() < bound):
+                done: list[Any] = []
+                waiter.busy = True
+                try:
+                    self._store_through_hook(box[0], done)
+                finally:
+                    if done:
+                        for _ in drop:
+                            break
+                    waiter.busy = False
+                self._announce("not_empty")
+        elif not 0 < bound <= self._level():
+            move = map(self._stock.append, starmap(box.popleft, compress(ENDLESS, self._entry)))
+            try:
+                while box and not waiter.gone:
+                    for _ in move:
+                        break
+                    else:
+                        break
+                    if self._doorbells:
+                        self._announce("not_empty")
+                    if self._returned and 0 < bound <= self._level():
+                        break
+            except IndexError as problem:
+                if not of_this_frame(problem):
+                    raise
+
+    def _store_through_hook(self, item: Any, done: list[Any]) -> None:
+        """Count an item and store it through the hook of a subclass, but never through two at a time. Whether that has
+        been done is noted in *done*, in one piece with it."""
+        if self._in_hook:
+            # We interrupted the hook in its work (say, a heap half sifted). It will find the item when it is done.
+            done += map(self._parked.append, compress((item,), self._puts))
+            return
+        before = self._qsize()
+        self._in_hook = True
+        self._level_before = before
+        next(self._puts)
+        try:
+            done += starmap(self._put, ((item,),))
+        finally:
+            if not done:
+                next(self._dones)  # not put after all
+            self._level_before = None
+            self._in_hook = False
+        self._unpark()
+
+    def _unpark(self) -> None:
+        while self._parked and not self._in_hook:
+            self._in_hook = True
+            done: list[Any] = []
+            try:
+                for item in steps_of(self._parked.popleft):
+                    try:
+                        done += starmap(self._put, ((item,),))
+                    except Exception:
+                        # Its put() has returned long ago; whom we were called by has to hear of it.
+                        next(self._dones)
+                        raise
+                    except BaseException:
+                        self._parked.appendleft(item)
+                        raise
+                    break
+            finally:
+                self._in_hook = False
+
+    def _hand_over(self, waiter: Waiter) -> bool:
+        """Put the next item into the box of a getter. False if there is none."""
+        box = waiter.box
+        if self._returned:
+            try:
+                for ticket, item in steps_of(self._returned.popleft):
+                    if waiter.gone or box:
+                        self._returned.appendleft((ticket, item))
+                    else:
+                        waiter.ticket = ticket
+                        box.append(item)
+                    break
+            except IndexError as problem:
+                if not of_this_frame(problem):
+                    raise
+                return self._hand_over(waiter)  # a nested get() was quicker
+            self._tune()
+        elif not self._level():
+            return False
+        else:
+            waiter.ticket = next_ticket()
+            self._hand_over_stock(waiter)
+        if self._doorbells and box:
+            self._announce("not_full")
+        return bool(box)
+
+    def _hand_over_stock(self, waiter: Waiter) -> None:
+        box = waiter.box
+        if not self._hooked:
+            move = map(box.append, self._exit)
+            try:
+                if not box and not waiter.gone:
+                    for _ in move:
+                        break
+            except IndexError as problem:
+                if not of_this_frame(problem):
+                    raise
+            return
+        taken: list[Any] = []
+        handing_over = starmap(taken.pop, ONCE)
+        try:
+            if self._in_hook and self._parked:
+                for _ in map(taken.append, steps_of(self._parked.popleft)):
+                    break
+            else:
+                self._take_through_hook(taken)
+            if not box and not waiter.gone:
+                box.extend(handing_over)
+        finally:
+            if taken:
+                self._put_back(waiter.ticket, taken)
+                self._tune()
+
+    def _take_through_hook(self, taken: list[Any]) -> None:
+        outer, self._in_hook = self._in_hook, True
+        try:
+            taken.append(self._get())
+        finally:
+            self._in_hook = outer
+        if not outer:
+            self._unpark()
+
+    def _put_back(self, ticket: int, box: list[Any]) -> None:
+        """Empty the box of an interrupted getter into the places that the items had. `_tune` has to follow."""
+        returned = self._returned
+        while box:
+            place = sum(1 for earlier, _ in tuple(returned) if earlier < ticket)
+            for item in steps_of(box.pop):
+                returned.insert(place, (ticket, item))
+                break
+
+    # -- levels and counts -----------------------------------------------------------------------------------------
+
+    def _level(self) -> int:
+        in_stock = self._qsize() if self._hooked else len(self._stock)
+        return in_stock + len(self._returned) + len(self._parked)
+
+    def _unfinished(self) -> int:
+        for puts, dones in zip(self._puts, self._dones):  # noqa: B905 - both are endless
+            return puts - dones
+        raise AssertionError
+
+    def _drop_all(self) -> int:
+        """Drop every item and count it as done; return how many there were."""
+        dropped = 0
+        for source in (self._returned, self._parked, () if self._hooked else self._stock):
+            if source:
+                try:
+                    # A step drops an item and counts it.
+                    for _ in zip(steps_of(source.pop), self._dones):  # noqa: B905 - ends by IndexError
+                        dropped += 1
+                except IndexError as problem:
+                    if not of_this_frame(problem):
+                        raise
+        if self._hooked:
+            # Its items may be worth something to the class: they are taken, not cleared.
+            box: list[Any] = []
+            while self._level():
+                self._take_through_hook(box)
+                next(self._dones)
+                dropped += 1
+                box.clear()
+        # Somebody may have said that tasks were done before they were taken.
+        while self._unfinished() < 0:
+            next(self._puts)
+        self._tune()
+        return dropped
+
+    # -- Conditions ------------------------------------------------------------------------------------------------
+
+    def _announce(self, name: str) -> None:
+        doorbell = self._doorbells.get(name)
+        if doorbell is not None:
+            doorbell.ring()
+
+    def _ring_all(self, name: str) -> None:
+        doorbell = self._doorbells.get(name)
+        if doorbell is not None:
+            self._locked(doorbell.ring_all)
+
+    def _doorbell(self, name: str) -> Doorbell:
+        doorbell = self._doorbells.get(name)
+        if doorbell is None:
+            from ._doorbell import Doorbell  # only for those who ask: a Condition costs an import
+
+            self._close()
+            doorbells: Any = self._doorbells
+            doorbell = doorbells.setdefault(name, Doorbell(self))
+            self._locked(self._tune)
+        return doorbell
+
+    # -- what the kinds of queue define ----------------------------------------------------------------------------
+
+    def _qsize(self) -> int:
+        raise NotImplementedError
+
+    def _put(self, item: Any) -> None:
+        raise NotImplementedError
+
+    def _get(self) -> Any:
+        raise NotImplementedError
+
+    def _after_fork(self) -> None:
+        """In the child of a fork, if another thread held the mutex: end what it was in the middle of."""
+        self._in_hook = False
+        if self._level_before is not None:
+            if self._qsize() <= self._level_before:
+                next(self._dones)  # counted, and will never be put
+            self._level_before = None
+
+
+def of_this_frame(problem: BaseException, below: int = 0) -> bool:
+    """Whether C code that was called in the frame that catches *problem*, or as many frames *below*, raised it: not a
+    handler that struck there."""
+    trace = problem.__traceback__
+    while trace is not None and below:
+        trace, below = trace.tb_next, below - 1
+    return trace is None or trace.tb_next is None
+
+
+def _drop_the_dead(queue: Engine) -> None:
+    """In the child of a fork: free the mutex, forget the calls of threads that do not exist here, and end what those
+    were in the middle of."""
+    if "_lock" not in queue.__dict__:
+        return  # the fork came while it was being made
+    ours = is_owned(queue._lock)
+    if not ours:
+        reset_lock(queue._lock)
+        queue._after_fork()
+    me = get_ident()
+    for line in (queue._getters, queue._putters, queue._joiners):
+        living = [waiter for waiter in tuple(line) if waiter.thread == me]
+        line.clear()
+        line.extend(living)
+    if not ours:
+        queue._look_after()

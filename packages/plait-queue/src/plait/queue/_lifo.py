@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""`LifoQueue`: the item that was put last comes out first."""
+
+from __future__ import annotations
+
+from ._fifo import Queue
+from ._waiting import steps_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+__all__ = ["LifoQueue"]
+
+
+class LifoQueue(Queue["T"]):
+    """A `Queue` that gives the item first that was put last; `queue` is a list.
+
+    An item that an interrupted getter gives back is on top again.
+    """
+
+    _native = True
+    _take = "pop"
+
+    def _init(self, maxsize: int) -> None:  # noqa: ARG002
+        self._stock = []
+
+    def _get(self) -> T:
+        return self._stock.pop()  # type: ignore[no-any-return]
+
+    def _peek(self) -> T:
+        return self._stock[-1]  # type: ignore[no-any-return]
+
+    def _put_back(self, ticket: int, box: list[Any]) -> None:
+        if self._hooked:
+            super()._put_back(ticket, box)
+            return
+        # The one that was taken first goes on top.
+        move = map(self._stock.append, steps_of(box.pop))
+        while box:
+            for _ in move:
+                break

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: MIT
+# ruff: noqa: B007, B020 - a `for` that ends at once is how steps are taken here; what it gets may go into an attribute
+#
+# `PriorityQueue`: the smallest item comes out first.
+#
+# Heap operations compare items, and that may run anything: an item's own __lt__, and with it signal handlers,
+# finalisers and, since others run meanwhile, other threads. So there is no free mode; the mutex keeps other threads out.
+# But it lets nested calls of the same thread in, and those find a heap half sifted.
+#
+# What must always hold
+#   - `_sifting` says what is under way: NOTHING, or the item that is being pushed or popped. It is set before the heap
+#     operation starts and reset in the same piece (_waiting.py) that makes its result known. In between, the heap list
+#     belongs to the operation, and nobody else changes it.
+#   - Nothing is missing meanwhile: the items of the queue are those in the list, less the one being pushed, plus the
+#     one being popped. `_size`, noted at the start, is the length of the list then, and negative for popping: so it tells
+#     whether the list has the item by now.
+#   - Who finds an operation under way was called from inside of it, or comes after an exception that cut it short. It takes
+#     over: it makes a new heap of the items as they were before that operation, and works with it. Interrupted operations
+#     find out from `_stock` being another list, and start again. So nested calls happen wholly before what they interrupt.
+#     That costs a copy, but only then.
+#   - If comparing fails, the operation has not happened: an item that cannot be pushed is not in the queue, one that
+#     could not be popped stays in it. (The standard module leaves the one in and loses the other.)
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from itertools import compress, repeat, starmap
+from operator import neg
+
+from ._engine import of_this_frame
+from ._fifo import Queue
+from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, TypeVar
+
+    from ._waiting import Waiter
+
+    T = TypeVar("T")
+
+__all__ = ["PriorityQueue"]
+
+
+class PriorityQueue(Queue["T"]):
+    """A `Queue` that gives the smallest item first; `queue` is a list in the order of a heap.
+
+    Items are compared with `<`, often as tuples `(priority, data)`; equal ones come in no particular order. An item that an
+    interrupted getter gives back is in the queue like any other. If comparing raises, so does the call that needed it,
+    and the queue is as it was before. A comparison may itself use the queue.
+    """
+
+    _native = True
+    _can_be_free = False
+    _simple = _swift = _swift_in = False
+    _take = "pop"
+    _locked_takes: Iterator[T]
+    # The length of the heap as it is, for pushing and for popping.
+    _sizes: Iterator[int]
+    _below: Iterator[int]
+
+    def __init__(self, maxsize: int = 0) -> None:
+        self._sifting: Any = NOTHING
+        self._size = 0
+        self._sizes = self._below = NO_MORE
+        super().__init__(maxsize)
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Put *item* into the queue, as `Queue.put` does.
+
+        If comparing it with others raises, so does this, and the item is not in the queue; if it had to wait, that is
+        so too, for it was compared by whoever made room.
+        """
+        if timeout is None or timeout >= 0:
+            held = heap = None
+            counted = pushed = False
+            try:
+                for held in self._enters:
+                    heap = self._stock
+                    if self._sifting is NOTHING:
+                        for self._size in self._locked_admits:
+                            self._sifting = item
+                            counted = True
+                            heappush(heap, item)
+                            if self._stock is heap:
+                                self._sifting = NOTHING
+                                pushed = True
+                            else:  # a nested call took over
+                                self._push_counted(item)
+                                pushed = True
+                            if self._getters:
+                                self._settle()
+                            return
+                    break
+            except IndexError as problem:
+                if counted or not of_this_frame(problem):
+                    self._clear_up_put(counted and not pushed, heap)
+                    raise
+                # It is full.
+            except BaseException:
+                self._clear_up_put(counted and not pushed, heap)
+                raise
+            finally:
+                if held:
+                    self._lock.release()
+        self._put_slowly((item,), block, timeout)
+
+    def _push_counted(self, item: T) -> None:
+        done: list[bool] = []
+        while not done:
+            self._push_once(item, starmap(done.append, ((True,),)))
+
+    def _clear_up_put(self, counted: bool, heap: list[T] | None) -> None:
+        if counted:
+            if self._sifting is not NOTHING and self._stock is heap:
+                self._undo()
+            next(self._dones)
+        self._resettle([])
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take the smallest item, as `Queue.get` does. If comparing raises, no item is lost."""
+        if timeout is None or timeout >= 0:
+            held = heap = None
+            item: Any = NOTHING
+            try:
+                try:
+                    for held in self._enters:
+                        heap = self._stock
+                        if heap and self._sifting is NOTHING:
+                            for self._size in self._below:
+                                self._sifting = heap[0]
+                                for item in self._locked_takes:
+                                    if self._stock is heap:
+                                        self._sifting = NOTHING
+                                        if self._putters:
+                                            self._settle()
+                                        return item  # type: ignore[no-any-return]
+                                    item = NOTHING  # a nested call took over
+                                    break
+                                else:
+                                    self._sifting = NOTHING
+                                break
+                        break
+                except BaseException:
+                    if item is NOTHING and self._sifting is not NOTHING and self._stock is heap:
+                        self._undo()
+                    raise
+                finally:
+                    if held:
+                        # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                        # 3.10 it can all the same.
+                        for _ in self._leaves:
+                            break
+            except BaseException:
+                self._resettle([] if item is NOTHING else [item])
+                raise
+        box: list[T] = []
+        try:
+            refusal = self._get_slowly(box, block, timeout)
+            if refusal is None:
+                return box[-1]
+        except BaseException:  # on 3.10 it can strike behind that call
+            self._resettle(box)
+            raise
+        raise refusal
+
+    # -- heap operations that others may find under way ------------------------------------------------------------
+
+    def _push_once(self, item: T, commit: Iterator[object], waiter: Waiter | None = None) -> None:
+        """Push *item* and step *commit* in one piece; or do neither, if a nested call took over, or if *waiter* (who
+        brings it) has gone or been served meanwhile."""
+        if self._sifting is not NOTHING:
+            self._take_over()
+        started = False
+        heap = self._stock
+        try:
+            for self._size in self._sizes:
+                self._sifting = item
+                started = True
+                break
+            heappush(heap, item)
+            if self._stock is heap and (
+                waiter is None or (not waiter.gone and waiter.box and waiter.box[0] is item)
+            ):
+                self._sifting = NOTHING
+                for _ in commit:
+                    break
+        finally:
+            if started and self._sifting is item and self._stock is heap:
+                self._undo()
+
+    def _take_over(self) -> None:
+        """End an operation that is under way as if it had not begun."""
+        while True:
+            sifting = self._sifting
+            if sifting is NOTHING:
+                return
+            heap = self._stock
+            items = [*heap]
+            size = self._size
+            if size < 0:
+                if len(items) < -size:
+                    items.append(sifting)
+            elif len(items) > size:
+                for place in range(len(items) - 1, -1, -1):
+                    if items[place] is sifting:
+                        del items[place]
+                        break
+            heapify(items)
+            way_in, way_out = self._ways(items)
+            sizes, below = self._measures(items)
+            if self._sifting is sifting and self._stock is heap:  # and no other nested call has done it
+                if self._locked_takes is not NO_MORE:
+                    self._locked_takes = way_out
+                self._stock, self._entry, self._exit, self._sizes, self._below = (
+                    items, way_in, way_out, sizes, below,
+                )  # fmt: skip
+                self._sifting = NOTHING
+                self._tune()
+
+    def _undo(self) -> None:
+        """End an operation that an exception has cut short, as if it had not begun."""
+        heap = self._stock
+        if len(heap) > self._size >= 0 and heap[-1] is self._sifting:
+            del heap[-1]  # not compared with anything yet
+            self._sifting = NOTHING
+            return
+        try:
+            self._take_over()
+        except BaseException:  # noqa: BLE001, S110 - the exception that is on its way out does for both
+            pass  # it is still said to be under way: the next who comes takes over
+
+    # -- what the engine asks for ----------------------------------------------------------------------------------
+
+    def _ways(self, stock: Any) -> tuple[Iterator[Any], Iterator[Any]]:
+        # A step of the way in says how long the heap is, for `_size`.
+        return compress(map(len, repeat(stock)), self._way_in(stock)), starmap(heappop, repeat((stock,)))
+
+    def _measures(self, stock: list[T]) -> tuple[Iterator[int], Iterator[int]]:
+        return map(len, repeat(stock)), map(neg, map(len, repeat(stock)))
+
+    def _fit(self) -> None:
+        if not self._hooked:
+            self._sizes, self._below = self._measures(self._stock)
+        super()._fit()
+
+    def _level(self) -> int:
+        if self._sifting is NOTHING or self._hooked:
+            return super()._level()
+        return abs(self._size) + len(self._returned)
+
+    def _runs_foreign_code(self) -> bool:
+        return True
+
+    def _carry_in(self, waiter: Waiter) -> None:
+        if self._hooked:
+            super()._carry_in(waiter)
+            return
+        box = waiter.box
+        bound = self._maxsize
+        while box and not waiter.gone and (bound <= 0 or self._level() < bound):
+            before = len(box)
+            self._push_once(box[0], starmap(box.popleft, compress(ENDLESS, self._puts)), waiter)
+            if self._doorbells and len(box) < before:
+                self._announce("not_empty")
+
+    def _hand_over_stock(self, waiter: Waiter) -> None:
+        if self._hooked:
+            super()._hand_over_stock(waiter)
+            return
+        box = waiter.box
+        while not box and not waiter.gone and self._level():
+            if self._sifting is not NOTHING:
+                self._take_over()
+            started = False
+            heap = self._stock
+            try:
+                if heap:
+                    for self._size in self._below:
+                        self._sifting = heap[0]
+                        started = True
+                        for item in self._exit:
+                            if self._stock is heap and not box and not waiter.gone:
+                                self._sifting = NOTHING
+                                box.append(item)
+                            break
+                        break
+            finally:
+                if started and self._sifting is not NOTHING and self._stock is heap:
+                    self._undo()
+
+    def _put_back(self, ticket: int, box: list[Any]) -> None:
+        if not self._hooked:
+            try:
+                while box:
+                    self._push_once(box[-1], starmap(box.pop, ONCE))
+            except Exception:  # noqa: BLE001, S110 - it cannot be compared any more; the next getter may have it
+                pass
+        super()._put_back(ticket, box)
+
+    def _drop_all(self) -> int:
+        if not self._hooked and self._sifting is not NOTHING:
+            self._take_over()
+        return super()._drop_all()
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        if not self._hooked and self._sifting is not NOTHING:
+            self._undo()
+
+    # -- what subclasses override; called with the mutex held ------------------------------------------------------
+
+    def _init(self, maxsize: int) -> None:  # noqa: ARG002
+        self._stock = []
+
+    def _put(self, item: T) -> None:
+        heappush(self._stock, item)
+
+    def _get(self) -> T:
+        return heappop(self._stock)  # type: ignore[no-any-return]
+
+    def _peek(self) -> T:
+        if not self._hooked and self._sifting is not NOTHING:
+            self._take_over()
+        return self._stock[0]  # type: ignore[no-any-return]
