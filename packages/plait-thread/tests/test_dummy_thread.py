@@ -44,7 +44,9 @@ def test_it_has_all_names_of_the_real_one_and_they_take_the_same():
             assert [*inspect.signature(mine).parameters] == [*inspect.signature(its).parameters], name
         elif isinstance(its, type):
             lacks = {n for n in dir(its) if not n.startswith("_")} - set(dir(mine))
-            assert lacks - {"count", "index", "n_fields", "n_sequence_fields", "n_unnamed_fields"} == set(), name
+            assert lacks - {"count", "index", "n_fields", "n_sequence_fields", "n_unnamed_fields"} == set(), (
+                name
+            )
     for private in ("_is_owned", "_release_save", "_acquire_restore", "_recursion_count", "_at_fork_reinit"):
         assert hasattr(dummy.RLock, private)
 

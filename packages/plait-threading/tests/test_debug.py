@@ -149,7 +149,7 @@ BAD = [
 def answer(call, *args, **kwargs):
     try:
         return call(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001 - compared
+    except Exception as error:
         return type(error), str(error)
 
 
@@ -182,7 +182,12 @@ def test_an_rwlock_refuses_bad_timeouts_watched_or_not(watching):
     try:
         lock = RWLock("n")
         for side in (lock.read, lock.write):
-            for timeout, kind in ((-2, ValueError), ("a", TypeError), (None, TypeError), (1e30, OverflowError)):
+            for timeout, kind in (
+                (-2, ValueError),
+                ("a", TypeError),
+                (None, TypeError),
+                (1e30, OverflowError),
+            ):
                 with pytest.raises(kind, match="timeout"):
                     side.acquire(timeout=timeout)
             with pytest.raises(ValueError, match="timeout"):
@@ -338,6 +343,7 @@ def test_the_same_inversion_of_other_locks_is_counted_and_they_are_forgotten():
     told = []
     debug.enable(on_inversion=told.append)
     try:
+
         def both_orders(first, second):
             for one, other in ((first, second), (second, first)):
                 with one, other:

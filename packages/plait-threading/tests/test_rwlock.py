@@ -250,7 +250,9 @@ def test_a_condition_of_the_writing_side_lets_readers_and_writers_in_while_it_wa
                 assert not changed.wait(0.01)
                 if watching:
                     (me,) = debug.report().threads
-                    assert [(held.lock, held.count, held.mode) for held in me.holds] == [("jobs", 1, "writing")]
+                    assert [(held.lock, held.count, held.mode) for held in me.holds] == [
+                        ("jobs", 1, "writing")
+                    ]
             if watching:
                 assert debug.report().threads == ()
         finally:

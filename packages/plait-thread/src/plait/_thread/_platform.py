@@ -283,9 +283,7 @@ def _refuse(*_work: object) -> int:
 
 
 # As it is: an exception of a signal handler must find the thread not started, or started and noted.
-start_detached: Callable[..., int] = (
-    interpreter_thread.start_new_thread if _has_threads else _refuse
-)
+start_detached: Callable[..., int] = interpreter_thread.start_new_thread if _has_threads else _refuse
 
 
 # Pyodide and WASI have the functions of POSIX threads, but nothing behind them.

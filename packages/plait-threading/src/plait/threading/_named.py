@@ -198,7 +198,7 @@ class NamedLock(Named):
     """
 
     __slots__ = ()
-    _make = staticmethod(allocate_lock)
+    _make: Any = staticmethod(allocate_lock)
 
     # Old names, which a Lock has, too.
     acquire_lock = property(attrgetter("acquire"))
@@ -208,7 +208,7 @@ class NamedLock(Named):
     def _bind_for_conditions(self, by: Watcher | None) -> None:  # noqa: ARG002
         self._is_owned = self._lock.locked  # as for any Lock: that somebody holds it is all that can be asked
 
-    def _still_held(self, _times: int) -> bool:
+    def _still_held(self, times: int) -> bool:  # noqa: ARG002
         return bool(self._lock.locked())
 
 
@@ -219,7 +219,7 @@ class NamedRLock(Named):
     """
 
     __slots__ = ()
-    _make = RLock
+    _make: Any = RLock
 
     # Not on every interpreter; then it is not here either.
     _recursion_count = property(attrgetter("_lock._recursion_count"))
@@ -233,5 +233,5 @@ class NamedRLock(Named):
             self._release_save = lambda *args: by.release(self, lock._release_save, args, wholly=True)
             self._acquire_restore = lambda *args: by.restore(self, lock._acquire_restore, args, "")
 
-    def _still_held(self, _times: int) -> bool:
+    def _still_held(self, times: int) -> bool:  # noqa: ARG002
         return bool(self._lock._is_owned())

@@ -139,11 +139,15 @@ class _Side(Uncopied):
         ValueError for a timeout without *blocking*. RuntimeError for writing if this thread holds it for reading only.
         """
         if timeout != -1:
-            if not isinstance(timeout, (int, float)) and not hasattr(timeout, "__index__"):
-                raise TypeError(f"timeout must be a number of seconds, or -1 for ever, not {timeout!r}")
             if not blocking:
                 raise ValueError("can't specify a timeout for a non-blocking call; leave out one of the two")
-            if not timeout >= 0:
+            try:
+                sensible = timeout >= 0
+            except TypeError:
+                raise TypeError(
+                    f"timeout must be a number of seconds, or -1 for ever, not {timeout!r}"
+                ) from None
+            if not sensible:  # which includes what is not a number
                 raise ValueError("timeout value must be a non-negative number, or -1 for ever")
             if timeout > TIMEOUT_MAX:
                 raise OverflowError(f"timeout value is too large; the largest is {TIMEOUT_MAX}")
@@ -188,7 +192,9 @@ class _ReadSide(_Side):
     def _is_owned(self) -> bool:
         # Asked by a Condition, before it waits or notifies. With several readers none of them can change anything that
         # another waits for; and whoever does change it would not be kept from doing so between a look and a wait.
-        raise RuntimeError(f"{self!r}: a Condition needs a lock that one thread holds alone; give it the writing side")
+        raise RuntimeError(
+            f"{self!r}: a Condition needs a lock that one thread holds alone; give it the writing side"
+        )
 
 
 class _WriteSide(_Side):

@@ -469,9 +469,7 @@ class _Watcher:
             raise
         return answers[0]
 
-    def restore(
-        self, lock: Any, restore: Callable[..., object], args: tuple[Any, ...], mode: str
-    ) -> None:
+    def restore(self, lock: Any, restore: Callable[..., object], args: tuple[Any, ...], mode: str) -> None:
         person = self.person()
         if person.holds:
             self.note_order(person, lock)
@@ -659,7 +657,9 @@ def enable(
     Locks that are held already are seen when they are next taken. Watched locks are 10 to 30 times slower.
     """
     if limit is not None and not 0 < limit <= TIMEOUT_MAX:
-        raise ValueError(f"limit must be a number of seconds above 0 that locks can wait, or None, not {limit!r}")
+        raise ValueError(
+            f"limit must be a number of seconds above 0 that locks can wait, or None, not {limit!r}"
+        )
     _named.watch(_Watcher(limit, on_long_wait, on_inversion))
 
 
