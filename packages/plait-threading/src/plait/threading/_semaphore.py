@@ -112,7 +112,8 @@ class Semaphore(Uncopied):
         if n != 1:
             return self._release_many(n)
         try:
-            self._tokens += _TOKEN
+            tokens = self._tokens
+            tokens += _TOKEN
             if self._line or self._front or (_UNORDERED and not self._nobody_waits()):
                 self._announce()
         except BaseException:
