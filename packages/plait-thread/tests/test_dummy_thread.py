@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import importlib
+import inspect
 import os
 import signal
 import subprocess
@@ -34,10 +36,19 @@ def test_its_example_is_true_and_its_names_are_documented():
             assert value.__doc__, name
 
 
-def test_it_has_the_public_names_of_the_real_one():
-    interpreters_own = importlib.import_module("_thread")
-    public = {n for n in real.__all__ if not n.startswith("_") and hasattr(interpreters_own, n)}
-    assert public - set(dummy.__all__) - {"set_name"} == set()
+def test_it_has_all_names_of_the_real_one_and_they_take_the_same():
+    assert set(real.__all__) - set(dummy.__all__) == {"__version__"}
+    for name in set(dummy.__all__) & set(real.__all__):
+        mine, its = getattr(dummy, name), getattr(real, name)
+        if inspect.isfunction(its):
+            assert [*inspect.signature(mine).parameters] == [*inspect.signature(its).parameters], name
+        elif isinstance(its, type):
+            lacks = {n for n in dir(its) if not n.startswith("_")} - set(dir(mine))
+            assert lacks - {"count", "index", "n_fields", "n_sequence_fields", "n_unnamed_fields"} == set(), (
+                name
+            )
+    for private in ("_is_owned", "_release_save", "_acquire_restore", "_recursion_count", "_at_fork_reinit"):
+        assert hasattr(dummy.RLock, private)
 
 
 def test_a_started_function_has_run_when_the_call_returns():
@@ -124,6 +135,112 @@ def test_a_handle_is_done_at_once_and_serves_one_call():
         dummy.start_joinable_thread(None)
 
 
+def test_a_handle_of_a_call_that_was_made_otherwise_is_done_when_it_is_said_to_be():
+    handle = dummy._make_thread_handle(dummy.get_ident())
+    assert not handle.is_done()
+    with pytest.raises(RuntimeError, match="itself"):
+        handle.join()
+    handle._set_done()
+    handle.join()
+    assert handle.is_done()
+    with pytest.raises(RuntimeError, match="no thread yet"):
+        dummy._ThreadHandle()._set_done()
+    assert dummy._shutdown() is None
+
+
+def test_a_parker_remembers_one_call_and_refuses_to_wait_for_ever(no_sleep):
+    parker = dummy.Parker()
+    assert parker.unpark()
+    assert parker.unpark()
+    assert "unparked" in repr(parker)
+    assert parker.park() is True
+    assert parker.park(3) is False
+    assert parker.park(0) is False
+    with pytest.raises(RuntimeError, match="for ever"):
+        parker.park()
+    with pytest.raises(ValueError, match="not a number"):
+        parker.park(float("nan"))
+    assert no_sleep == [3]
+
+
+def test_a_parker_that_a_handler_rings_during_its_sleep_is_woken(monkeypatch):
+    parker = dummy.Parker()
+    monkeypatch.setattr(time, "sleep", lambda _seconds: parker.unpark())
+    assert parker.park(1)
+
+
+def test_a_wait_queue_wakes_those_who_came_first(monkeypatch, no_sleep):
+    line = dummy.WaitQueue()
+    parkers = [dummy.Parker() for _ in range(3)]
+    for parker in parkers:
+        line.enter(parker)
+    assert (len(line), [*line]) == (3, parkers)
+    assert "3 waiting" in repr(line)
+    assert line.leave(parkers[1])
+    assert not line.leave(parkers[1])
+    assert line.wake() == 1
+    assert parkers[0].park(0)
+    assert line.wake_all() == 1
+    assert line.wake(5) == 0
+    assert line.wait(unless=lambda: True)
+    assert not line.wait(2, unless=lambda: False)
+    with pytest.raises(RuntimeError, match="for ever"):
+        line.wait()
+    assert (len(line), no_sleep) == (0, [2])
+    monkeypatch.setattr(time, "sleep", lambda _seconds: line.wake())
+    assert line.wait(1)
+
+
+def test_a_name_is_remembered():
+    before = dummy._get_name()
+    try:
+        dummy.set_name("long-" * 3 + "\N{SNOWMAN}")
+        assert dummy._get_name() == "long-" * 3
+        dummy.set_name("14 bytes and " + "\N{SNOWMAN}")
+        assert dummy._get_name() == "14 bytes and "
+        with pytest.raises(TypeError):
+            dummy.set_name(3)
+    finally:
+        dummy.set_name(before)
+
+
+def test_exceptions_without_a_caller_are_told(capsys, monkeypatch):
+    error = KeyError("lost")
+    dummy._excepthook(dummy._ExceptHookArgs((KeyError, error, None, None)))
+    assert capsys.readouterr().err == "Exception in thread 1:\nKeyError: 'lost'\n"
+    dummy._excepthook(dummy._ExceptHookArgs((SystemExit, SystemExit(), None, None)))
+    assert capsys.readouterr().err == ""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    dummy.report_unraisable(error, "Exception ignored in it", 3)
+    assert (told[0].exc_value, told[0].err_msg, told[0].object) == (error, "Exception ignored in it", 3)
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    dummy.report_unraisable(error, "Exception ignored in it", 3)
+    assert capsys.readouterr().err == "Exception ignored in it 3\nKeyError: 'lost'\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_is_told_what_to_mend():
+    lock, gone = dummy.LockType(), dummy.LockType()
+    parker = dummy.Parker()
+    lock.acquire()
+    dummy.register_after_fork(lock, lambda _lock: 1 / 0)
+    dummy.register_after_fork(lock, dummy.reset_lock)
+    dummy.register_after_fork(gone, pytest.fail)
+    del gone
+    gc.collect()
+    before = dummy.fork_generation()
+    child = os.fork()
+    if child == 0:
+        os.close(2)
+        good = (lock.locked(), dummy.fork_generation(), parker.unpark()) == (False, before + 1, False)
+        os._exit(0 if good else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert lock.locked()
+    assert dummy.fork_generation() == before
+
+
 def test_a_lock_keeps_account(no_sleep):
     lock = dummy.allocate_lock()
     assert isinstance(lock, dummy.LockType)
@@ -134,6 +251,7 @@ def test_a_lock_keeps_account(no_sleep):
     assert not lock.acquire(False)
     assert not lock.acquire(0, 2)
     assert not lock.acquire(timeout=0.5)
+    assert not lock.acquire(blocking=False)
     assert lock.acquire(), "whoever would have waited would have waited for itself"
     lock.release()
     with pytest.raises(dummy.error):
@@ -160,6 +278,9 @@ def test_an_rlock_counts():
         lock._acquire_restore(saved)
         lock.release()
         assert lock._is_owned()
+        assert lock._recursion_count() == 1
+        assert lock.acquire(blocking=True)
+        lock.release()
     with pytest.raises(RuntimeError):
         lock.release()
     with pytest.raises(RuntimeError):

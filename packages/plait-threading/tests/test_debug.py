@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import random
 import signal
 import sys
 import textwrap
@@ -130,6 +132,297 @@ def test_without_watching_there_is_no_report():
         debug.report()
     with pytest.raises(ValueError, match="limit"):
         debug.enable(limit=0)
+
+
+BAD = [
+    ((), {"timeout": -2}),
+    ((), {"timeout": "a"}),
+    ((), {"timeout": None}),
+    ((), {"timeout": 1e30}),
+    ((), {"timeout": float("nan")}),
+    ((False, 1), {}),
+    ((True, 1, 2), {}),
+    ((), {"seconds": 1}),
+]
+
+
+def answer(call, *args, **kwargs):
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["free", "held"])
+def test_bad_arguments_are_refused_in_the_locks_own_words_though_it_is_watched(kind, held):
+    plain = {NamedLock: Lock, NamedRLock: RLock}[kind]()
+    named = kind("n")
+    debug.enable(limit=0.05, on_long_wait=None)
+    try:
+        for lock in (plain, named):
+            if held:
+                run(lock.acquire).join(10)
+        for args, kwargs in BAD:
+            expected = answer(plain.acquire, *args, **kwargs)
+            assert isinstance(expected, tuple)
+            assert answer(named.acquire, *args, **kwargs) == expected
+        for args in ((1,), (1, 2)):
+            assert answer(named.release, *args) == answer(plain.release, *args)
+        assert answer(named.release, x=1) == answer(plain.release, x=1)
+        assert named.locked() is plain.locked() is held
+        assert [h.lock for thread in debug.report().threads for h in thread.holds] == ["n"] * held
+    finally:
+        debug.disable()
+
+
+@pytest.mark.parametrize("watching", [False, True])
+def test_an_rwlock_refuses_bad_timeouts_watched_or_not(watching):
+    if watching:
+        debug.enable()
+    try:
+        lock = RWLock("n")
+        for side in (lock.read, lock.write):
+            for timeout, kind in (
+                (-2, ValueError),
+                ("a", TypeError),
+                (None, TypeError),
+                (1e30, OverflowError),
+            ):
+                with pytest.raises(kind, match="timeout"):
+                    side.acquire(timeout=timeout)
+            with pytest.raises(ValueError, match="timeout"):
+                side.acquire(timeout=float("nan"))
+        assert not lock.locked()
+    finally:
+        debug.disable()
+
+
+def test_it_has_everything_that_its_plain_twin_has(kind):
+    plain = {NamedLock: Lock, NamedRLock: RLock}[kind]()
+    lacks = [n for n in dir(plain) if not n.startswith("__") and not hasattr(kind("n"), n)]
+    assert lacks == []
+
+
+@pytest.mark.usefixtures("watched")
+def test_old_names_of_methods_are_watched_too():
+    lock = NamedLock("n")
+    assert lock.acquire_lock(timeout=1)
+    assert lock.locked_lock()
+    assert [h.lock for thread in debug.report().threads for h in thread.holds] == ["n"]
+    lock.release_lock()
+    assert debug.report().threads == ()
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_lock_that_is_set_free_by_force_is_held_by_nobody(kind):
+    lock = kind("n")
+    run(lock.acquire).join(10)
+    lock._at_fork_reinit()
+    assert not lock.locked()
+    assert debug.report().threads == ()
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_release_that_fails_is_none(kind):
+    lock, free = kind("n"), kind("free")
+    with lock:
+        with pytest.raises(TypeError):
+            lock.release(1)
+        with pytest.raises(RuntimeError):
+            free.release()
+        (me,) = debug.report().threads
+        assert [(held.lock, held.count) for held in me.holds] == [("n", 1)]
+        if kind is NamedRLock:
+            with lock:
+                with pytest.raises(TypeError):
+                    lock.release(1)
+                (me,) = debug.report().threads
+                assert [held.count for held in me.holds] == [2]
+            run(lambda: answer(lock.release)).join(10)  # not its holder
+            assert debug.report().threads[0].holds[0].count == 1
+    assert debug.report().threads == ()
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_release_of_the_wrong_side_leaves_the_holder_in_the_report():
+    lock = RWLock("n")
+    lock.write.acquire()
+    lock.downgrade()
+    with pytest.raises(RuntimeError, match="writing"):
+        lock.write.release()
+    (me,) = debug.report().threads
+    assert [(held.lock, held.mode, held.exclusive) for held in me.holds] == [("n", "reading", False)]
+    lock.read.release()
+    assert debug.report().threads == ()
+
+
+@pytest.mark.usefixtures("watched")
+def test_nobody_ever_sees_two_holders():
+    lock, stop, pauses, seen = NamedLock("n"), Event(), Event(), []
+
+    def work():
+        while not stop.is_set():
+            with lock:
+                pauses.wait(0.0001)
+                answer(lock.release, "refused")
+
+    threads = [run(work) for _ in range(3)]
+    for _ in range(300):
+        seen.append(sum(bool(thread.holds) for thread in debug.report().threads))
+        pauses.wait(0.0001)
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert max(seen) == 1
+
+
+@pytest.mark.usefixtures("watched")
+def test_it_tells_for_what_a_rwlock_is_held_and_waited_for():
+    lock, go = RWLock("table"), Event()
+
+    def hold(side):
+        with side:
+            go.wait(20)
+
+    writer = run(hold, lock.write, name="writer")
+    until(lock.write.locked)
+    others = [run(hold, lock.read, name="reader"), run(hold, lock.write, name="second")]
+    until(lambda: len(debug.report().threads) == 3)
+    report = debug.report()
+    assert [(h.mode, h.exclusive) for h in state_of(report, "writer").holds] == [("writing", True)]
+    for name, mode in (("reader", "reading"), ("second", "writing")):
+        waits = state_of(report, name).waits_for
+        assert (waits.mode, waits.exclusive) == (mode, mode == "writing")
+    for words in ("holds 'table' (writing)", "waits for 'table' (reading)", "waits for 'table' (writing)"):
+        assert words in str(report)
+    go.set()
+    for thread in (writer, *others):
+        thread.join(10)
+
+
+@pytest.mark.usefixtures("watched")
+def test_stacks_begin_and_end_in_the_program():
+    lock, go = RWLock("table"), Event()
+
+    def hold():
+        with lock.write:
+            go.wait(20)
+
+    def want():
+        with lock.read:
+            pass
+
+    threads = [run(hold, name="holder")]
+    until(lock.write.locked)
+    threads.append(run(want, name="waiter"))
+    until(lambda: len(debug.report().threads) == 2)
+    report = debug.report()
+    for name, function in (("holder", "hold"), ("waiter", "want")):
+        assert names(state_of(report, name).stack) == [function]
+    assert names(state_of(report, "holder").holds[0].stack) == ["hold"]
+    go.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def test_threads_are_counted_in_english():
+    debug.enable()
+    try:
+        lock = NamedLock("n")
+        assert "no threads hold or wait for any" in str(debug.report())
+        with lock:
+            assert "1 thread holds or waits for some" in str(debug.report())
+            run(lock.acquire, True, 0.2)
+            until(lambda: len(debug.report().threads) == 2)
+            assert "2 threads hold or wait for some" in str(debug.report())
+    finally:
+        debug.disable()
+
+
+def test_the_same_inversion_of_other_locks_is_counted_and_they_are_forgotten():
+    told = []
+    debug.enable(on_inversion=told.append)
+    try:
+
+        def both_orders(first, second):
+            for one, other in ((first, second), (second, first)):
+                with one, other:
+                    pass
+
+        watcher = debug._watcher()
+        for _ in range(50):
+            both_orders(NamedLock("x"), NamedLock("y"))
+        (inversion,) = debug.report().inversions
+        assert inversion.count == 50
+        assert "with 50 sets of locks" in str(inversion)
+        assert [told_of.steps for told_of in told] == [inversion.steps]
+        gc.collect()
+        assert not watcher.order
+        lasting = NamedLock("lasting")
+        with lasting:
+            for _ in range(50):
+                with NamedLock("short-lived"):
+                    pass
+            gc.collect()
+            assert len(watcher.order[id(lasting)].after) == 0
+    finally:
+        debug.disable()
+
+
+def test_of_very_many_inversions_the_first_are_kept_and_the_rest_counted(monkeypatch):
+    monkeypatch.setattr(debug, "_MOST_INVERSIONS", 3)
+    told = []
+    debug.enable(on_inversion=told.append)
+    try:
+        for n in range(5):
+            first, second = NamedLock(f"a{n}"), NamedLock(f"b{n}")
+            for one, other in ((first, second), (second, first)):
+                with one, other:
+                    pass
+        report = debug.report()
+        assert (len(report.inversions), report.inversions_left_out, len(told)) == (3, 2, 3)
+        assert "not shown: 2" in str(report)
+    finally:
+        debug.disable()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike a finaliser
+@pytest.mark.usefixtures("watched")
+def test_wherever_an_exception_of_a_signal_handler_strikes_a_watched_lock_is_free_or_held_and_known(kind):
+    class Struck(Exception):
+        pass
+
+    def strike(_number, _frame):
+        raise Struck
+
+    rng, lock, struck = random.Random(11), kind("n"), 0
+    old = signal.signal(signal.SIGALRM, strike)
+    try:
+        for _ in range(300):
+            inside = False
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00002, 0.0006))
+                for _ in range(50):
+                    inside = True
+                    lock.acquire()
+                    lock.release()
+                    inside = False
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Struck:
+                struck += 1
+            # Between the two calls it may rightly be held; the report then has to say so.
+            holds = [(h.lock, h.count) for thread in debug.report().threads for h in thread.holds]
+            if lock.locked():
+                assert inside
+                assert holds == [("n", 1)]
+                lock.release()
+            assert not lock.locked()
+            assert debug.report().threads == ()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert struck > 50
 
 
 @pytest.mark.usefixtures("watched")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from plait import dummy_threading as dummy
 from plait import threading as real
 from plait.dummy_threading import Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, Thread
+from plait.threading import debug
 
 # What the documentation of 3.7 promises: the interface of threading as it was then.
 OF_3_7 = """
@@ -38,6 +40,31 @@ def test_it_has_the_interface_of_3_7_and_nothing_undocumented():
         value = getattr(dummy, name)
         if getattr(value, "__module__", "").startswith(dummy.__name__):
             assert value.__doc__, name
+
+
+def test_it_has_all_names_of_the_real_one_and_they_take_the_same():
+    assert set(real.__all__) - set(dummy.__all__) == set()
+    for name in (*real.__all__, "__excepthook__", "activeCount", "currentThread"):
+        mine, its = getattr(dummy, name), getattr(real, name)
+        if inspect.isfunction(its):
+            assert [*inspect.signature(mine).parameters] == [*inspect.signature(its).parameters], name
+        if not isinstance(its, type):
+            continue
+        assert isinstance(mine, type), name
+        for method in (n for n in dir(its) if not n.startswith("_") or n == "__init__"):
+            assert hasattr(mine, method), (name, method)
+            if inspect.isfunction(getattr(its, method)) and "Lock" not in name:
+                takes = [*inspect.signature(getattr(its, method)).parameters]
+                assert [*inspect.signature(getattr(mine, method)).parameters] == takes, (name, method)
+
+
+def test_a_lock_is_a_type():
+    def hold(lock: Lock | None):
+        return isinstance(lock, Lock)
+
+    assert hold(Lock())
+    assert not hold(None)
+    assert isinstance(RLock(), RLock)
 
 
 def test_its_example_is_true():
@@ -113,6 +140,41 @@ def test_what_ends_a_thread_is_printed_and_the_caller_goes_on(capsys):
     assert dummy.active_count() == 1
 
 
+def test_a_thread_has_a_result():
+    def doomed():
+        raise KeyError("lost")
+
+    thread = Thread(target=lambda: 3)
+    with pytest.raises(RuntimeError, match="before it is started"):
+        thread.result()
+    thread.start()
+    assert (thread.result(), thread.result(timeout=1), thread.join(reraise=True)) == (3, 3, None)
+    thread = Thread(target=sys.exit)
+    thread.start()
+    assert (thread.result(), thread.join(reraise=True)) == (None, None)
+    told, dummy.excepthook = [], lambda args: told.append(args)
+    try:
+        thread = Thread(target=doomed)
+        thread.start()
+    finally:
+        dummy.excepthook = dummy.__excepthook__
+    assert [(args.exc_type, args.thread) for args in told] == [(KeyError, thread)]
+    thread.join()
+    for ask in (thread.result, lambda: thread.join(reraise=True), thread.result):
+        with pytest.raises(KeyError, match="lost") as failed:
+            ask()
+        assert failed.traceback[-1].name == "doomed"
+
+
+def test_a_failing_excepthook_is_told_and_the_caller_goes_on(monkeypatch):
+    failures = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, _error, _traceback: failures.append(kind))
+    monkeypatch.setattr(dummy, "excepthook", lambda _args: {}["a failing hook"])
+    Thread(target=lambda: 1 / 0).start()
+    assert failures == [KeyError]
+    assert dummy.active_count() == 1
+
+
 def test_ctrl_c_is_the_users_and_not_the_threads():
     def interrupted():
         raise KeyboardInterrupt
@@ -165,6 +227,21 @@ def test_trace_functions_are_for_the_time_of_a_thread():
         dummy.setprofile(None)
     assert "call" in calls
     assert sys.getprofile() is before
+    assert dummy.getprofile() is None
+    func, traced = (lambda *_: None), sys.gettrace()
+    for all_threads, get, now, back in (
+        (dummy.setprofile_all_threads, dummy.getprofile, sys.getprofile, before),
+        (dummy.settrace_all_threads, dummy.gettrace, sys.gettrace, traced),
+    ):
+        real_one = (real.getprofile(), real.gettrace())
+        try:
+            all_threads(func)
+            seen = get() is func, now() is func
+        finally:
+            all_threads(None)
+            (sys.setprofile if now is sys.getprofile else sys.settrace)(back)
+        assert seen == (True, True)
+        assert (real.getprofile(), real.gettrace()) == real_one
 
 
 def test_a_timer_sleeps_and_calls_unless_cancelled(no_sleep):
@@ -176,6 +253,10 @@ def test_a_timer_sleeps_and_calls_unless_cancelled(no_sleep):
     timer.cancel()
     timer.start()
     assert seen == ["rang"]
+    assert timer.result() is None
+    timer = dummy.Timer(1, lambda: "tea", name="kettle", daemon=True)
+    timer.start()
+    assert (timer.result(), timer.name, timer.daemon) == ("tea", "kettle", True)
 
 
 def test_locals_are_plain_objects():
@@ -218,9 +299,59 @@ def test_a_condition_takes_any_lock_and_insists_on_it(lock):
         with pytest.raises(RuntimeError, match="un-acquired"):
             use()
     with condition:
-        assert condition.wait()
+        assert condition.locked()
+        assert not condition.wait(0)
+        with pytest.raises(RuntimeError, match=r"only one thread.*notify"):
+            condition.wait()
     assert condition.acquire()
     condition.release()
+    assert not condition.locked()
+
+
+def test_a_loop_around_a_wait_that_nobody_ends_is_an_error_and_does_not_spin():
+    condition, box, looks = Condition(), [], []
+
+    def announce_something_else():
+        with condition:
+            condition.notify_all()
+
+    with condition:
+        Thread(target=announce_something_else).start()
+        with pytest.raises(RuntimeError, match="nobody can notify"):
+            while not box:
+                looks.append(1)
+                condition.wait()
+    assert len(looks) == 2
+
+
+def test_notifications_are_for_as_many_as_may_be_about_to_wait():
+    condition, waited = Condition(), []
+
+    def announce():
+        with condition:
+            condition.notify_all()
+
+    def middle():
+        with condition:
+            Thread(target=announce).start()
+            waited.append(condition.wait())
+
+    with condition:
+        condition.notify_all()  # which is lost: who gives it does not wait, and nobody else does
+        assert not condition.wait(0)
+        Thread(target=middle).start()
+        assert waited == [True]
+        assert condition.wait()
+        assert not condition.wait(0)
+        Thread(target=announce).start()
+        assert condition.wait(9)
+
+
+def test_a_notification_of_a_handler_during_the_wait_is_one(monkeypatch):
+    condition = Condition()
+    monkeypatch.setattr(time, "sleep", lambda _seconds: condition.notify())
+    with condition:
+        assert condition.wait(1)
 
 
 def wait_for_nothing():
@@ -301,6 +432,47 @@ def test_a_barrier_of_one_opens_and_of_two_breaks(no_sleep):
     with pytest.raises(ZeroDivisionError):
         barrier.wait()
     assert barrier.broken
+
+
+@pytest.mark.parametrize("watching", [False, True])
+@pytest.mark.parametrize("kind", [dummy.NamedLock, dummy.NamedRLock], ids=lambda c: c.__name__)
+def test_locks_with_a_name_are_granted_like_others_and_can_be_watched(kind, watching):
+    if watching:
+        debug.enable()
+    try:
+        lock = kind("n")
+        condition = Condition(lock)
+        with condition:
+            if kind is dummy.NamedRLock:
+                Thread(target=lambda: lock.acquire() and lock.release()).start()
+            if watching:
+                (me,) = debug.report().threads
+                assert [held.lock for held in me.holds] == ["n"]
+            assert lock.locked()
+            assert lock.acquire(blocking=False) is (kind is dummy.NamedRLock)
+            if kind is dummy.NamedRLock:
+                lock.release()
+        assert not lock.locked()
+        if watching:
+            assert debug.report().threads == ()
+    finally:
+        debug.disable()
+
+
+def test_what_works_with_one_thread_is_the_real_one():
+    ticket = dummy.serialize_iterator(iter("abc"))
+    Thread(target=lambda: next(ticket)).start()
+    assert next(ticket) == "b"
+    lock = dummy.RWLock()
+    with lock.read:
+        Thread(target=lambda: lock.read.acquire() and lock.read.release()).start()
+        thread = Thread(target=lambda: lock.write.acquire(False))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dummy, "excepthook", lambda _args: None)
+            thread.start()
+        with pytest.raises(RuntimeError, match="cannot become the writer"):
+            thread.result()
+    assert dummy.register_atexit is real.register_atexit
 
 
 def test_locks_are_those_of_the_layer_below(no_sleep):

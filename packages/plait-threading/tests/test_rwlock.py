@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plait.threading import TIMEOUT_MAX, Event, RWLock, Thread
+from plait.threading import TIMEOUT_MAX, Condition, Event, RWLock, Thread, debug
 
 
 class Actor:
@@ -186,6 +186,130 @@ def test_a_downgrade_lets_readers_in_and_no_writer(actors):
     actors[1].do(lock.write.release)
     with pytest.raises(RuntimeError, match="nothing to downgrade"):
         lock.downgrade()
+
+
+def test_a_block_for_writing_gives_back_what_a_downgrade_has_made_of_it(actors):
+    lock = RWLock()
+    with lock.write:
+        actors[0].begin(lock.read.acquire)
+        wait_for_queue(lock, 1)
+        lock.downgrade()
+        assert actors[0].finish()
+        assert lock._mine() == (1, 0)
+    assert lock._mine() == (0, 0)
+    actors[0].do(lock.read.release)
+    with lock.write, lock.read, lock.write:
+        lock.downgrade()
+        assert lock._mine() == (3, 0)
+    assert not lock.locked()
+    # What it does not do: give back what is not there, or a hold for reading in the place of one for writing.
+    with pytest.raises(RuntimeError, match="writing"), lock.write:
+        lock.downgrade()
+        lock.read.release()
+    with lock.write, lock.read:
+        with lock.write:
+            pass
+        assert lock._mine() == (1, 1)
+    assert not lock.locked()
+
+
+def test_a_condition_of_the_writing_side_lets_readers_and_writers_in_while_it_waits(actors):
+    lock = RWLock("jobs")
+    jobs, changed = [], Condition(lock.write)
+
+    def take():
+        with changed, lock.read, changed:
+            assert lock._mine() == (1, 2)
+            assert changed.wait_for(lambda: jobs, 10)
+            assert lock._mine() == (1, 2)
+            return jobs.pop()
+
+    def put(job):
+        with changed:
+            jobs.append(job)
+            changed.notify()
+
+    for watching in (False, True):
+        if watching:
+            debug.enable()
+        try:
+            actors[0].begin(take)
+            pause = Event()
+            while not changed._bells:
+                pause.wait(0.001)
+            assert lock._latest().holders == {}
+            if watching:
+                assert debug.report().threads == ()
+            with lock.read:
+                actors[1].begin(lambda: put("job"))
+                wait_for_queue(lock, 1)
+            assert actors[1].finish() is None
+            assert actors[0].finish() == "job"
+            assert not lock.locked()
+            with changed:
+                assert not changed.wait(0.01)
+                if watching:
+                    (me,) = debug.report().threads
+                    assert [(held.lock, held.count, held.mode) for held in me.holds] == [
+                        ("jobs", 1, "writing")
+                    ]
+            if watching:
+                assert debug.report().threads == ()
+        finally:
+            debug.disable()
+    with pytest.raises(RuntimeError, match="un-acquired"):
+        changed.wait()
+    with lock.read, pytest.raises(RuntimeError, match="un-acquired"):
+        changed.notify()
+    with pytest.raises(RuntimeError, match="for writing"):
+        lock.write._release_save()
+
+
+def test_a_condition_of_the_reading_side_is_refused_with_the_remedy():
+    lock = RWLock("settings")
+    changed = Condition(lock.read)
+    for use in (changed.wait, changed.notify, changed.notify_all):
+        with pytest.raises(RuntimeError, match=r"'settings'.*give it the writing side"), changed:
+            use()
+    assert not lock.locked()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_wait_of_the_writing_side_that_is_interrupted_ends_with_the_lock(actors):
+    class Struck(Exception):
+        pass
+
+    def strike(_number, _frame):
+        raise Struck
+
+    lock, rng, struck = RWLock(), random.Random(5), 0
+    changed, stop = Condition(lock.write), Event()
+
+    def disturb():
+        while not stop.is_set():
+            with lock.read:
+                stop.wait(0.0001)
+
+    actors[0].begin(disturb)
+    old = signal.signal(signal.SIGALRM, strike)
+    try:
+        for _ in range(150):
+            with changed, lock.write, lock.read:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00005, 0.002))
+                    for _ in range(20):
+                        changed.wait(0.0001)
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                except Struck:
+                    struck += 1
+                assert lock._mine() == (1, 2)
+            assert lock._mine() == (0, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+        stop.set()
+        actors[0].finish()
+    assert struck > 50
 
 
 def test_what_is_not_held_cannot_be_released(actors):

@@ -20,15 +20,23 @@ if TYPE_CHECKING:
     from ._locks import LockType
 
 __all__ = [
+    "_NAME_MAXLEN",
     "_ThreadHandle",
     "_count",
+    "_get_name",
+    "_is_main_interpreter",
+    "_make_thread_handle",
     "_set_sentinel",
+    "_shutdown",
+    "can_start_threads",
     "daemon_threads_allowed",
     "error",
     "exit",
     "get_ident",
     "get_native_id",
     "interrupt_main",
+    "main_thread_ident",
+    "set_name",
     "stack_size",
     "start_joinable_thread",
     "start_new_thread",
@@ -38,6 +46,9 @@ error = RuntimeError
 
 SIGINT = 2  # everywhere; importing `signal` for it would cost more than all of this
 
+_NAME_MAXLEN = 15  # what Linux would keep of a thread's name
+
+_name = ""
 _depth = 0
 _interrupts: list[int] = []  # asked for in a "thread", to be delivered outside of it
 
@@ -96,6 +107,23 @@ class _ThreadHandle:
         if not self._done:
             raise RuntimeError("Cannot join current thread: it would wait for itself")
 
+    def _set_done(self) -> None:
+        """Say that the thread has ended, for a handle of `_make_thread_handle`."""
+        if not self.ident:
+            raise RuntimeError(f"{self!r} has no thread yet, which could be done")
+        self._done = True
+
+
+def _make_thread_handle(ident: int, /) -> _ThreadHandle:
+    """A handle for a "thread" that was started otherwise. `_set_done()` says that it has ended."""
+    handle = _ThreadHandle()
+    handle.ident = ident
+    return handle
+
+
+def _shutdown() -> None:
+    """Return: what was started has ended, or is a caller of this."""
+
 
 def start_joinable_thread(
     function: Callable[[], object],
@@ -152,6 +180,25 @@ def get_native_id() -> int:
     return os.getpid()
 
 
+def main_thread_ident() -> int:
+    """The identifier of the only thread, which is the main one."""
+    return get_ident()
+
+
+def set_name(name: str) -> None:
+    """Remember a name for the only thread, for `_get_name()`. The system is not told: its thread is the process."""
+    if not isinstance(name, str):
+        raise TypeError(f"set_name() needs a str, not {type(name).__name__}")
+    global _name
+    kept = name.partition("\0")[0].encode("utf-8", "replace")[:_NAME_MAXLEN]
+    _name = kept.decode("utf-8", "ignore")
+
+
+def _get_name() -> str:
+    """What `set_name()` was given last, as far as a thread's name goes."""
+    return _name
+
+
 def stack_size(size: int | None = None) -> int:
     """0, for the stack is whatever the caller's is. RuntimeError for any other *size*."""
     if size is not None and size != 0:
@@ -161,6 +208,16 @@ def stack_size(size: int | None = None) -> int:
 
 def daemon_threads_allowed() -> bool:
     """True: nothing ever has to be waited for."""
+    return True
+
+
+def can_start_threads() -> bool:
+    """False: what is started here runs in its caller."""
+    return False
+
+
+def _is_main_interpreter() -> bool:
+    """True: what holds for one thread holds in whatever interpreter it is in."""
     return True
 
 

@@ -37,11 +37,15 @@ class LockType:
         state = "locked" if self._times else "unlocked"
         return f"<{state} {type(self).__module__}.{type(self).__qualname__} object at {id(self):#x}>"
 
-    def acquire(self, waitflag: bool | None = None, timeout: float = -1) -> bool:
+    def acquire(
+        self, waitflag: bool | None = None, timeout: float = -1, *, blocking: bool | None = None
+    ) -> bool:
         """Take the lock; False if it is held, and there is no waiting for it or only for *timeout* seconds.
 
-        With *waitflag* true or None, and no timeout, it is True always.
+        With *waitflag* true or None, and no timeout, it is True always. Other locks have the word *blocking* for it.
         """
+        if blocking is not None:
+            waitflag = blocking
         patient = waitflag is None or bool(waitflag)
         if self._times and timeout >= 0:
             time.sleep(timeout)
@@ -83,7 +87,13 @@ class LockType:
 class RLock(LockType):
     """A lock to be released as often as it was taken. The one thread there is never waits for it."""
 
-    def acquire(self, waitflag: bool | None = None, timeout: float = -1) -> bool:  # noqa: ARG002
+    def acquire(
+        self,
+        waitflag: bool | None = None,  # noqa: ARG002
+        timeout: float = -1,  # noqa: ARG002
+        *,
+        blocking: bool | None = None,  # noqa: ARG002
+    ) -> bool:
         """Take the lock once more. Always True."""
         self._times += 1
         return True
@@ -94,6 +104,9 @@ class RLock(LockType):
 
     def _is_owned(self) -> bool:
         return self._times > 0
+
+    def _recursion_count(self) -> int:
+        return self._times
 
     def _release_save(self) -> int:
         if not self._times:

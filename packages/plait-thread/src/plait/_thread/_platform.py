@@ -80,20 +80,23 @@ except ImportError:
     from weakref import ref as weak_reference
 
 
+_has_threads = interpreter_thread.__name__ == "_thread"
+
+
 def native(name: str) -> Any:
     """What the interpreter itself has under *name* in its `_thread`, or None."""
-    return getattr(interpreter_thread, name, None)
+    return getattr(interpreter_thread, name, None) if _has_threads else None
 
 
 LockType = type(allocate_lock())
 RLockType: Any = interpreter_thread.RLock
-get_native_id: Callable[[], int] | None = native("get_native_id")
+get_native_id: Callable[[], int] | None = getattr(interpreter_thread, "get_native_id", None)
 _count: Callable[[], int] = native("_count") or (lambda: len(sys._current_frames()) - 1)
 _main_ident: Callable[[], int] | None = native("_get_main_thread_ident")
 
 # ------------------------------------------------------------------------------------------------------------- locks
 
-if isinstance(native("lock"), type):
+if isinstance(getattr(interpreter_thread, "lock", None), type):
     lock = interpreter_thread.lock  # type: ignore[attr-defined]
 else:
 
@@ -287,9 +290,7 @@ def _refuse(*_work: object) -> int:
 
 
 # As it is: an exception of a signal handler must find the thread not started, or started and noted.
-start_detached: Callable[..., int] = (
-    interpreter_thread.start_new_thread if interpreter_thread.__name__ == "_thread" else _refuse
-)
+start_detached: Callable[..., int] = interpreter_thread.start_new_thread if _has_threads else _refuse
 
 
 # Pyodide and WASI have the functions of POSIX threads, but nothing behind them.
@@ -313,7 +314,7 @@ def refusal(cause: RuntimeError) -> RuntimeError:
     kind, said = type(cause), str(cause)
     answer: RuntimeError
     if "start new thread" in said:
-        if sys.platform in ("emscripten", "wasi") or interpreter_thread.__name__ != "_thread":
+        if sys.platform in ("emscripten", "wasi") or not _has_threads:
             answer = kind(
                 f"this platform ({sys.platform}) cannot start threads; do the work in the calling thread"
             )

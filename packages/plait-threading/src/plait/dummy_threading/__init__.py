@@ -6,29 +6,46 @@
     >>> thread.start(); thread.join()
     at once, and in the caller
 
-What Python had until 3.8, on today's Pythons. `Thread.start()` runs the thread to its end before it returns. Do not use
-it where a thread waits for what only a thread started later would do. What can be seen to be such a wait raises
-RuntimeError (or BrokenBarrierError) instead of going on for ever.
+What Python had until 3.8, on today's Pythons, with all names of this package's `threading`. `Thread.start()` runs the
+thread to its end before it returns. Do not use it where a thread waits for what only a thread started later would do.
+What can be seen to be such a wait raises RuntimeError (or BrokenBarrierError) instead of going on for ever.
+
+`RWLock`, the shared iterators and the exit hooks are those of `threading`, which work with one thread as with many.
 """
 
 from __future__ import annotations
 
-from .._dummy_thread import TIMEOUT_MAX, RLock, get_ident, stack_size
+from .._dummy_thread import TIMEOUT_MAX, RLock, get_ident, get_native_id, stack_size
 from .._dummy_thread import _local as local
-from .._dummy_thread import allocate_lock as Lock  # noqa: N812 - the standard module's name
 from .._dummy_thread import error as ThreadError  # noqa: N812 - the standard module's name
-from ..threading import BrokenBarrierError
+from .._dummy_thread import lock as Lock  # noqa: N812 - the standard module's name
+from ..threading import (
+    BrokenBarrierError,
+    ExceptHookArgs,
+    RWLock,
+    __version__,
+    concurrent_tee,
+    excepthook,
+    register_atexit,
+    run_exit_hooks,
+    serialize_iterator,
+    synchronized_iterator,
+    unregister_atexit,
+)
+from ._named import NamedLock, NamedRLock
 from ._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphore
 from ._threads import (
     Thread,
     Timer,
+    _MainThread,
     active_count,
     current_thread,
     enumerate,
     main_thread,
-    setprofile,
-    settrace,
 )
+from ._trace import getprofile, gettrace, setprofile, setprofile_all_threads, settrace, settrace_all_threads
+
+__excepthook__ = excepthook
 
 activeCount = active_count  # noqa: N816 - the standard module's name
 currentThread = current_thread  # noqa: N816 - the standard module's name
@@ -40,21 +57,42 @@ __all__ = [
     "BrokenBarrierError",
     "Condition",
     "Event",
+    "ExceptHookArgs",
     "Lock",
+    "NamedLock",
+    "NamedRLock",
     "RLock",
+    "RWLock",
     "Semaphore",
     "Thread",
     "ThreadError",
     "Timer",
+    "__version__",
     "activeCount",
     "active_count",
+    "concurrent_tee",
     "currentThread",
     "current_thread",
     "enumerate",
+    "excepthook",
     "get_ident",
+    "get_native_id",
+    "getprofile",
+    "gettrace",
     "local",
     "main_thread",
+    "register_atexit",
+    "run_exit_hooks",
+    "serialize_iterator",
     "setprofile",
+    "setprofile_all_threads",
     "settrace",
+    "settrace_all_threads",
     "stack_size",
+    "synchronized_iterator",
+    "unregister_atexit",
 ]
+
+# Private ones that are asked for all the same. There is no _DummyThread, for no thread was started elsewhere.
+_CRLock = _PyRLock = RLock
+_ALSO = (_CRLock, _MainThread, _PyRLock)

@@ -6,15 +6,17 @@
 #   - What holds already is granted, as ever.
 #   - What does not hold, and is waited for with a timeout, takes that time (a signal handler might bring it about), and
 #     then is looked at once more.
-#   - What does not hold, and is waited for without one, would be waited for until the end of time. Where that can be
-#     seen, it is an error that says so. It cannot be seen in `Condition.wait()`, which does not know what for: there the
-#     notification is taken to have come, since whoever would give it has run already.
+#   - What does not hold, and is waited for without one, would be waited for until the end of time. That is an error that
+#     says so.
+#   - With threads, a notification between "with condition:" and wait() is not possible. Here it is: a "thread" that is
+#     started there runs to its end and gives it. So notifications are kept for those who are about to wait, which can be
+#     as many as there are callers of the thread that gives it, and those who wait then do not wait in vain.
 
 from __future__ import annotations
 
 import time
 
-from .._dummy_thread import RLock
+from .._dummy_thread import RLock, _count
 from ..threading import BrokenBarrierError
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -35,25 +37,43 @@ def _in_vain(waiter: object, what: str) -> RuntimeError:
 class Condition:
     """A condition variable. *lock* is by default a new RLock.
 
-    Differs from the one of Python 3.7: `wait()` with a timeout takes that time and returns False; `wait_for()` without
-    one raises RuntimeError if its predicate is false.
+    Differs from the one of Python 3.7: `wait()` with a timeout takes that time and returns False, unless a thread has
+    notified; without one it raises RuntimeError then, and so does `wait_for()` if its predicate is false.
     """
 
     def __init__(self, lock: Any = None) -> None:
         if lock is None:
             lock = RLock()
         self._lock = lock
-        self.acquire: Callable[..., bool] = lock.acquire
-        self.release: Callable[[], None] = lock.release
+        self._notified = 0  # how many may wait and go on at once
+        self._waiting = False  # what a signal handler can end
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock!r}, 0)>"
+
+    def acquire(self, *args: Any, **kwargs: Any) -> bool:
+        """Take the lock, as its own method of this name does."""
+        return bool(self._lock.acquire(*args, **kwargs))
+
+    def release(self) -> None:
+        """Free the lock."""
+        self._lock.release()
 
     def __enter__(self) -> bool:
         return bool(self._lock.__enter__())
 
     def __exit__(self, *exception: object) -> None:
         self._lock.__exit__(*exception)
+
+    def locked(self) -> bool:
+        """Whether the lock is held."""
+        ask = getattr(self._lock, "locked", None)
+        if ask is not None:
+            return bool(ask())
+        if not self._lock.acquire(False):
+            return True
+        self._lock.release()
+        return False
 
     def _need_lock(self, what: str) -> None:
         ask = getattr(self._lock, "locked", None)  # a lock of somebody else's may not tell
@@ -63,12 +83,23 @@ class Condition:
             )
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Return True at once, or False after *timeout* seconds. RuntimeError without the lock."""
+        """Return True if a thread has notified, or a signal handler does within *timeout* seconds; else False.
+
+        RuntimeError without the lock, and if nobody has notified and there is no timeout.
+        """
         self._need_lock("wait")
-        if timeout is None:
+        if not self._notified:
+            if timeout is None:
+                raise _in_vain(self, "notify")
+            if timeout > 0:
+                self._waiting = True
+                try:
+                    time.sleep(timeout)
+                finally:
+                    self._waiting = False
+        if self._notified:
+            self._notified -= 1
             return True
-        if timeout > 0:
-            time.sleep(timeout)
         return False
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
@@ -82,13 +113,17 @@ class Condition:
             answer = predicate()
         return answer
 
-    def notify(self, n: int = 1) -> None:  # noqa: ARG002
-        """Wake nobody, for nobody waits. RuntimeError without the lock."""
+    def notify(self, n: int = 1) -> None:
+        """Let *n* calls of `wait()` go on, if there are as many callers that may be about to wait.
+
+        RuntimeError without the lock.
+        """
         self._need_lock("notify")
+        self._notified = max(self._notified, min(n, _count() + self._waiting))
 
     def notify_all(self) -> None:
-        """Wake nobody, for nobody waits. RuntimeError without the lock."""
-        self._need_lock("notify")
+        """Let every caller's `wait()` go on. RuntimeError without the lock."""
+        self.notify(_count() + 1)
 
     notifyAll = notify_all  # noqa: N815
 

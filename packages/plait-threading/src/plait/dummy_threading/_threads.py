@@ -11,13 +11,15 @@ import sys
 from itertools import count
 
 from .._dummy_thread import get_ident, get_native_id, start_new_thread
-from .._thread import _excepthook, _ExceptHookArgs
+from ..threading import ExceptHookArgs, excepthook
 from ._sync import Event
+from ._trace import getprofile, gettrace
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextvars import Context
+    from types import TracebackType
     from typing import Any
 
 __all__ = [
@@ -27,35 +29,31 @@ __all__ = [
     "current_thread",
     "enumerate",
     "main_thread",
-    "setprofile",
-    "settrace",
 ]
 
 _next_number = count(1).__next__
-_trace: Any = None
-_profile: Any = None
 
 
-def settrace(func: Any) -> None:
-    """Have `sys.settrace(func)` called for every thread started from now on, while it runs."""
-    global _trace
-    _trace = func
-
-
-def setprofile(func: Any) -> None:
-    """Have `sys.setprofile(func)` called for every thread started from now on, while it runs."""
-    global _profile
-    _profile = func
+def _report(thread: Thread, error: BaseException) -> None:
+    """Call whatever this package's `excepthook` is now. Its own failure goes to `sys.excepthook`."""
+    hook = getattr(sys.modules.get(__package__ or ""), "excepthook", None) or excepthook
+    try:
+        hook(ExceptHookArgs((type(error), error, error.__traceback__, thread)))
+    except Exception as failure:  # noqa: BLE001 - the caller of start() is another thread, as far as it knows
+        sys.excepthook(type(failure), failure, failure.__traceback__)
 
 
 class Thread:
     """Something to be done by `start()`: calls *target* with *args* and *kwargs*, or whatever `run()` of a subclass does.
 
-    Differs from the one of Python 3.7: it is `current_thread()` only while it runs; takes a *context* to run in.
+    Differs from the one of Python 3.7: it is `current_thread()` only while it runs; takes a *context* to run in; has a
+    `result()`.
     """
 
     _initialized = False
     _daemon: bool
+    # What run() returned, or what left it.
+    _outcome: tuple[Any, BaseException | None, TracebackType | None] | None = None
 
     def __init__(
         self,
@@ -99,21 +97,22 @@ class Thread:
 
     def _live(self) -> None:
         hooks = sys.gettrace(), sys.getprofile()
-        trace, profile = _trace, _profile
+        trace, profile = gettrace(), getprofile()
         _running.append(self)
         try:
             if trace is not None:
                 sys.settrace(trace)
             if profile is not None:
                 sys.setprofile(profile)
-            if self._context is None:
-                self.run()
-            else:
-                self._context.run(self.run)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - reported, as a thread's end is
-            _excepthook(_ExceptHookArgs((type(error), error, error.__traceback__, self)))
+            value = self.run() if self._context is None else self._context.run(self.run)
+            self._outcome = value, None, None
+        except SystemExit:
+            self._outcome = None, None, None
+        except BaseException as error:
+            self._outcome = None, error, error.__traceback__
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            _report(self, error)
         finally:
             if trace is not None:
                 sys.settrace(hooks[0])
@@ -121,22 +120,40 @@ class Thread:
                 sys.setprofile(hooks[1])
             _running.remove(self)
 
-    def run(self) -> None:
-        """What the thread does: call *target*. Override it in a subclass."""
+    def run(self) -> Any:
+        """What the thread does: call *target*. Override it in a subclass. What it returns is what `result()` returns."""
         target, args, kwargs = self._task
         try:
-            if target is not None:
-                target(*args, **kwargs)
+            return None if target is None else target(*args, **kwargs)
         finally:
             # The task may refer to this thread, or to much else that nobody needs any more.
             del self._task, target, args, kwargs
 
-    def join(self, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Return at once. RuntimeError if the thread was not started, or is running: it would wait for itself."""
+    def join(self, timeout: float | None = None, *, reraise: bool = False) -> None:  # noqa: ARG002
+        """Return at once. RuntimeError if the thread was not started, or is running: it would wait for itself.
+
+        With *reraise*, an exception that ended the thread is raised here, too.
+        """
         if not self._initialized or not self._started:
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
         if self.is_alive():
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
+        if reraise:
+            self._conclude()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what `run()` (by default: *target*) returned, or raise what it raised; None after SystemExit.
+
+        RuntimeError as for `join()`.
+        """
+        self.join(timeout)
+        return self._conclude()
+
+    def _conclude(self) -> Any:
+        value, error, traceback = self._outcome or (None, None, None)
+        if error is not None:
+            raise error.with_traceback(traceback)
+        return value
 
     def is_alive(self) -> bool:
         """Whether it is inside `start()`."""
@@ -205,6 +222,8 @@ class _MainThread(Thread):
 class Timer(Thread):
     """A thread that calls *function* after *interval* seconds, for which `start()` sleeps.
 
+    `result()` returns what the function returned, or None if the timer was cancelled.
+
     Differs from the one of Python 3.7, which did not wait for the interval.
     """
 
@@ -214,8 +233,11 @@ class Timer(Thread):
         function: Callable[..., object],
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        daemon: bool | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(name=name, daemon=daemon)
         self.interval = interval
         self.function = function
         self.args = () if args is None else args
@@ -226,11 +248,14 @@ class Timer(Thread):
         """Do not call the function any more, if that has not happened."""
         self.finished.set()
 
-    def run(self) -> None:
+    def run(self) -> Any:
         """Sleep, unless cancelled, and call the function, unless cancelled meanwhile."""
-        if not self.finished.wait(self.interval):
-            self.function(*self.args, **self.kwargs)
-        self.finished.set()
+        try:
+            if not self.finished.wait(self.interval):
+                return self.function(*self.args, **self.kwargs)
+            return None
+        finally:
+            self.finished.set()
 
 
 _main = _MainThread()

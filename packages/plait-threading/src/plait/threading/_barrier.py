@@ -28,6 +28,7 @@ from __future__ import annotations
 from itertools import starmap
 
 from .._thread import allocate_lock
+from ._copies import Uncopied
 from ._reprs import called
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -89,7 +90,7 @@ class _Round:
         return True
 
 
-class Barrier:
+class Barrier(Uncopied):
     """A place where *parties* threads wait for each other: when the last has come, all go on. It can be used repeatedly.
 
     *action*, if given, is called by one of them before they go on. *timeout* is the default for `wait()`.

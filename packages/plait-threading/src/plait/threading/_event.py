@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 from .._thread import allocate_lock
+from ._copies import Uncopied
 from ._reprs import called
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Event:
+class Event(Uncopied):
     """A flag that threads can wait for.
 
     Differs from `threading.Event`: no lock inside, so that `set()` may be called from a signal handler or finaliser

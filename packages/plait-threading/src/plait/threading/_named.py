@@ -8,12 +8,15 @@
 #   - When watching begins or ends, the slots of all named locks are set anew. A call that is under way then is finished
 #     by what it was begun with; the watcher has to be content with what it sees.
 #   - A Condition keeps methods of its lock, too; so it is told when they change.
+#   - Watching changes no answer and no error. So bad arguments are refused by a lock of the same kind, in its own words,
+#     before anything else happens: one that is free and was made for this.
 
 from __future__ import annotations
 
 from operator import attrgetter
 
-from .._thread import RLock, allocate_lock
+from .._thread import RLock, allocate_lock, reset_lock
+from ._copies import Uncopied
 from ._slots import Special
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -29,14 +32,25 @@ if TYPE_CHECKING:
             self,
             lock: Any,
             acquire: Callable[[bool, float], bool],
+            release: Callable[[], object],
             blocking: bool,
             timeout: float,
-            exclusive: bool,
-        ) -> bool: ...
+            mode: str,
+        ) -> bool:
+            """Take the lock by *acquire*; *release* undoes that. *mode* is what an RWLock is wanted for."""
+            ...
 
-        def release(self, lock: Any, release: Callable[[], Any], wholly: bool = False) -> Any: ...
+        def release(
+            self, lock: Any, release: Callable[..., Any], args: tuple[Any, ...] = (), wholly: bool = False
+        ) -> Any: ...
 
-        def restore(self, lock: Any, restore: Callable[[], object]) -> None: ...
+        def restore(
+            self, lock: Any, restore: Callable[..., object], args: tuple[Any, ...], mode: str
+        ) -> None: ...
+
+        def forget(self, lock: Any) -> None:
+            """Nobody holds the lock any more, whoever did."""
+            ...
 
 
 _watcher: list[Watcher] = []
@@ -57,7 +71,12 @@ def watch(by: Watcher | None) -> None:
             lock._bind()
 
 
-class Named:
+def _given(blocking: Any = True, timeout: Any = -1) -> tuple[bool, float]:
+    """The arguments of acquire(), which are known to be good."""
+    return bool(blocking), float(timeout)
+
+
+class Named(Uncopied):
     """What named locks have in common."""
 
     __slots__ = (
@@ -124,20 +143,47 @@ class Named:
             self._enter: Any = lock.__enter__
             self._exit: Any = lock.__exit__
         else:
-            self.acquire = lambda blocking=True, timeout=-1: by.acquire(
-                self, lock.acquire, blocking, timeout, True
-            )
-            self.release = lambda: by.release(self, lock.release)
-            self._enter = self.acquire
-            self._exit = lambda *_exception: by.release(self, lock.release)
+            self._bind_watched(by)
         self._bind_for_conditions(by)
         for follower in [*self._followers]:
             condition = follower()
             if condition is not None:
                 condition._bind(self.acquire, self.release)
 
-    def _bind_for_conditions(self, _by: Watcher | None) -> None:
+    def _bind_watched(self, by: Watcher) -> None:
+        lock = self._lock
+
+        def acquire(*args: Any, **kwargs: Any) -> bool:
+            self._make().acquire(*args, **kwargs)
+            return by.acquire(self, lock.acquire, lock.release, *_given(*args, **kwargs), "")
+
+        def release(*args: Any, **kwargs: Any) -> Any:
+            if kwargs:
+                return lock.release(*args, **kwargs)  # which it refuses
+            return by.release(self, lock.release, args)
+
+        def leave(*exception: Any) -> Any:
+            return by.release(self, lock.__exit__, exception)
+
+        self.acquire = self._enter = acquire
+        self.release = release
+        self._exit = leave
+
+    def _bind_for_conditions(self, by: Watcher | None) -> None:
         raise NotImplementedError
+
+    def _still_held(self, times: int) -> bool:
+        """Of a lock that this thread held once more than *times*, and whose release failed: whether it has it still."""
+        raise NotImplementedError
+
+    def _mode(self, _ident: int) -> str:
+        return ""
+
+    def _at_fork_reinit(self) -> None:
+        reset_lock(self._lock)
+        by = watcher()
+        if by is not None:
+            by.forget(self)
 
 
 class NamedLock(Named):
@@ -152,10 +198,18 @@ class NamedLock(Named):
     """
 
     __slots__ = ()
-    _make = staticmethod(allocate_lock)
+    _make: Any = staticmethod(allocate_lock)
 
-    def _bind_for_conditions(self, _by: Watcher | None) -> None:
+    # Old names, which a Lock has, too.
+    acquire_lock = property(attrgetter("acquire"))
+    release_lock = property(attrgetter("release"))
+    locked_lock = property(attrgetter("locked"))
+
+    def _bind_for_conditions(self, by: Watcher | None) -> None:  # noqa: ARG002
         self._is_owned = self._lock.locked  # as for any Lock: that somebody holds it is all that can be asked
+
+    def _still_held(self, times: int) -> bool:  # noqa: ARG002
+        return bool(self._lock.locked())
 
 
 class NamedRLock(Named):
@@ -165,13 +219,19 @@ class NamedRLock(Named):
     """
 
     __slots__ = ()
-    _make = RLock
+    _make: Any = RLock
 
-    def _bind_for_conditions(self, _by: Watcher | None) -> None:
-        lock, by = self._lock, _by
+    # Not on every interpreter; then it is not here either.
+    _recursion_count = property(attrgetter("_lock._recursion_count"))
+
+    def _bind_for_conditions(self, by: Watcher | None) -> None:
+        lock = self._lock
         self._is_owned = lock._is_owned
         if by is None:
             self._release_save, self._acquire_restore = lock._release_save, lock._acquire_restore
         else:
-            self._release_save = lambda: by.release(self, lock._release_save, True)
-            self._acquire_restore = lambda saved: by.restore(self, lambda: lock._acquire_restore(saved))
+            self._release_save = lambda *args: by.release(self, lock._release_save, args, wholly=True)
+            self._acquire_restore = lambda *args: by.restore(self, lock._acquire_restore, args, "")
+
+    def _still_held(self, times: int) -> bool:  # noqa: ARG002
+        return bool(self._lock._is_owned())

@@ -22,6 +22,14 @@
 #   - Except that a reader who wants to write is refused: two of them would wait for each other for ever. It has to let
 #     go first, and look again at what it read.
 #
+# What a thread holds is a number of holds for reading and one of holds for writing. downgrade() changes the kind of its
+# holds, and not their number. So leaving a `with lock.write:` block can always give back one hold: for writing if there
+# is one, and else the one for reading that downgrade() has made of it.
+#
+# For a Condition the writing side can be let go of altogether and taken back. A wait() must not end without the lock; so
+# letting go that is interrupted by an exception takes it back, and taking it back is repeated until it is had. A second
+# call finds that, and does nothing.
+#
 # In a forked child the threads of the parent are gone from the queue, and so are its readers, who have changed nothing.
 # A writer may have: its lock stays taken, and who asks for it gets an error instead of waiting for ever.
 
@@ -29,6 +37,7 @@ from __future__ import annotations
 
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
 from . import _named
+from ._copies import Uncopied
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -112,7 +121,7 @@ class _Step:
         )
 
 
-class _Side:
+class _Side(Uncopied):
     """The reading or the writing side of an `RWLock`; used like a lock of its own."""
 
     __slots__ = ("_kind", "_lock")
@@ -132,7 +141,13 @@ class _Side:
         if timeout != -1:
             if not blocking:
                 raise ValueError("can't specify a timeout for a non-blocking call; leave out one of the two")
-            if timeout < 0:
+            try:
+                sensible = timeout >= 0
+            except TypeError:
+                raise TypeError(
+                    f"timeout must be a number of seconds, or -1 for ever, not {timeout!r}"
+                ) from None
+            if not sensible:  # which includes what is not a number
                 raise ValueError("timeout value must be a non-negative number, or -1 for ever")
             if timeout > TIMEOUT_MAX:
                 raise OverflowError(f"timeout value is too large; the largest is {TIMEOUT_MAX}")
@@ -142,9 +157,10 @@ class _Side:
         return watcher.acquire(
             self._lock,
             lambda b, t: self._lock._acquire(self._kind, b, t),
-            blocking,
+            lambda: self._lock._release(self._kind),
+            bool(blocking),
             timeout,
-            bool(self._kind),
+            KINDS[self._kind],
         )
 
     def release(self) -> None:
@@ -153,7 +169,7 @@ class _Side:
         if watcher is None:
             self._lock._release(self._kind)
         else:
-            watcher.release(self._lock, lambda: self._lock._release(self._kind))
+            watcher.release(self._lock, self._lock._release, (self._kind,))
 
     def locked(self) -> bool:
         """Whether some thread holds the lock in this way."""
@@ -168,7 +184,54 @@ class _Side:
         self.release()
 
 
-class RWLock:
+class _ReadSide(_Side):
+    """The reading side of an `RWLock`; used like a lock of its own."""
+
+    __slots__ = ()
+
+    def _is_owned(self) -> bool:
+        # Asked by a Condition, before it waits or notifies. With several readers none of them can change anything that
+        # another waits for; and whoever does change it would not be kept from doing so between a look and a wait.
+        raise RuntimeError(
+            f"{self!r}: a Condition needs a lock that one thread holds alone; give it the writing side"
+        )
+
+
+class _WriteSide(_Side):
+    """The writing side of an `RWLock`; used like a lock of its own, also by a `Condition`."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        watcher = _named.watcher() if self._lock.name is not None else None
+        if watcher is None:
+            self._lock._release(WRITE, downgraded_too=True)
+        else:
+            watcher.release(self._lock, self._lock._release, (WRITE, True))
+
+    # What a Condition asks of a lock that can be held several times over.
+
+    def _is_owned(self) -> bool:
+        return bool(self._lock._mine()[WRITE])
+
+    def _release_save(self) -> tuple[int, int]:
+        watcher = _named.watcher() if self._lock.name is not None else None
+        if watcher is None:
+            return self._lock._let_go()
+        held: tuple[int, int] = watcher.release(self._lock, self._lock._let_go, wholly=True)
+        return held
+
+    def _acquire_restore(self, held: tuple[int, int]) -> None:
+        watcher = _named.watcher() if self._lock.name is not None else None
+        if watcher is None:
+            self._lock._take_back(held)
+        else:
+            watcher.restore(self._lock, self._lock._take_back, (held,), KINDS[WRITE])
+
+
+class RWLock(Uncopied):
     """A lock that many threads can hold for reading at the same time, or one for writing.
 
     `read` and `write` are its two sides; each is used like a lock: ``with lock.read:``, ``lock.write.acquire(timeout=1)``.
@@ -177,6 +240,8 @@ class RWLock:
     A thread that holds it may take it again, in the same way or for reading. A reader who asks to write is refused with
     RuntimeError (two of them would wait for each other for ever): release it first, then read again what you based your
     decision on. A writer becomes a reader, without letting another writer in between, by `downgrade()`.
+
+    A `Condition` can be made of the writing side: its waiters let go of the lock altogether, so that readers come in, too.
 
     With a *name*, `debug` can watch it. In a forked child readers and waiters that only the parent has are gone; if a
     thread of the parent was writing, the lock cannot be had, and asking for it raises RuntimeError.
@@ -194,8 +259,8 @@ class RWLock:
     def __init__(self, name: str | None = None) -> None:
         self.name = name
         self._state = _State({}, ())
-        self.read = _Side(self, READ)
-        self.write = _Side(self, WRITE)
+        self.read = _ReadSide(self, READ)
+        self.write = _WriteSide(self, WRITE)
         register_after_fork(self, _forget_the_parents_threads)
 
     def __repr__(self) -> str:
@@ -216,8 +281,18 @@ class RWLock:
     def downgrade(self) -> None:
         """Go on as a reader, once for each time this thread has it for writing; other readers may come in, too.
 
-        No writer comes in between. RuntimeError if this thread does not hold it for writing. Release `read`, not
-        `write`, from then on. Never blocks.
+        No writer comes in between. RuntimeError if this thread does not hold it for writing. Never blocks.
+
+        Release `read`, not `write`, from then on; but the end of a ``with lock.write:`` block gives back what there is.
+
+            >>> lock, table = RWLock(), {}
+            >>> with lock.write:
+            ...     table["key"] = "value"
+            ...     lock.downgrade()
+            ...     lock.read.locked(), table["key"]  # others may read it now, too, and nobody change it
+            (True, 'value')
+            >>> lock.locked()
+            False
         """
 
         def downgraded(state: _State) -> _State | Exception:
@@ -229,6 +304,18 @@ class RWLock:
             return _State({get_ident(): (reads + writes, 0)}, state.queue, state.lost).promoted()
 
         self._whatever_strikes(downgraded)
+
+    def _mine(self) -> tuple[int, int]:
+        """How often this thread holds it for reading, and for writing."""
+        return self._latest().holders.get(get_ident(), (0, 0))
+
+    # What `debug` asks.
+
+    def _still_held(self, times: int) -> bool:
+        return sum(self._mine()) > times
+
+    def _mode(self, ident: int) -> str:
+        return KINDS[bool(self._latest().holders.get(ident, (0, 0))[WRITE])]
 
     def _latest(self) -> _State:
         state = self._state
@@ -321,15 +408,65 @@ class RWLock:
         self._whatever_strikes(left)
         return granted
 
-    def _release(self, kind: int) -> None:
+    def _release(self, kind: int, downgraded_too: bool = False) -> None:
         me = get_ident()
 
         def released(state: _State) -> _State | Exception:
-            if not state.holders.get(me, (0, 0))[kind]:
-                return RuntimeError(f"{self!r}: this thread does not hold it for {KINDS[kind]}")
-            return state.changed(me, kind, -1).promoted()
+            held = state.holders.get(me, (0, 0))
+            if held[kind]:
+                return state.changed(me, kind, -1).promoted()
+            if downgraded_too and held[READ]:
+                return state.changed(me, READ, -1).promoted()
+            return self._not_held(kind)
 
         self._whatever_strikes(released)
+
+    def _not_held(self, kind: int) -> RuntimeError:
+        return RuntimeError(f"{self!r}: this thread does not hold it for {KINDS[kind]}")
+
+    def _let_go(self) -> tuple[int, int]:
+        """Give back every hold of this thread, which has to hold it for writing; return how many of each kind."""
+        me = get_ident()
+        held = (0, 0)
+
+        def let_go(state: _State) -> _State | Exception:
+            nonlocal held
+            held = state.holders.get(me, (0, 0))
+            if not held[WRITE]:
+                return self._not_held(WRITE)
+            others = {ident: counts for ident, counts in state.holders.items() if ident != me}
+            return _State(others, state.queue, state.lost).promoted()
+
+        try:
+            self._whatever_strikes(let_go)
+        except BaseException:
+            if held[WRITE]:
+                self._take_back(held)
+            raise
+        return held
+
+    def _take_back(self, held: tuple[int, int]) -> None:
+        """Wait until this thread has as many holds again as `_let_go` said, whatever strikes meanwhile."""
+        me = get_ident()
+
+        def as_before(state: _State) -> _State:
+            return _State({me: held}, state.queue, state.lost)
+
+        struck: BaseException | None = None
+        while True:
+            try:
+                mine = self._mine()
+                if mine == held:
+                    break
+                if not mine[WRITE]:
+                    self._acquire(WRITE, True, -1)
+                self._whatever_strikes(as_before)
+            except BaseException as error:
+                if self._latest().lost or self._mine()[READ]:
+                    raise  # a refusal, which would be the same the next time
+                struck = error
+        if struck is not None:
+            raise struck
 
 
 class _NotNow(Exception):

@@ -34,6 +34,7 @@ from itertools import starmap
 from time import monotonic
 
 from .._thread import allocate_lock, fork_generation
+from ._copies import Uncopied
 from ._reprs import called
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -61,7 +62,7 @@ class _Slip:
         self.left: list[_Slip | None] = []
 
 
-class Semaphore:
+class Semaphore(Uncopied):
     """So many threads at a time: `acquire()` takes one of *value* permits and waits if there is none; `release()` gives
     one back, or adds one. As a context manager it does one at the start and the other at the end.
 
@@ -111,7 +112,8 @@ class Semaphore:
         if n != 1:
             return self._release_many(n)
         try:
-            self._tokens += _TOKEN
+            tokens = self._tokens
+            tokens += _TOKEN
             if self._line or self._front or (_UNORDERED and not self._nobody_waits()):
                 self._announce()
         except BaseException:

@@ -22,9 +22,17 @@ Off unless `enable()` is called, and free until then. It sees the locks that hav
 #   Before a thread waits for a lock, "this one after those that I hold" is noted once, with the stack. If there is a
 #   way back along such notes, some threads could take these locks in opposite orders and wait for each other for ever,
 #   even if they never have so far: an inversion. Attempts that do not wait are not noted: they cannot wait for ever.
-#   Locks are told apart as objects, not by name, and held weakly.
+#   Locks are told apart as objects, not by name, and held weakly; what is known of the order of a lock goes with it.
+#   An inversion stays. It is found at most once for the same locks; if others of the same names are taken at the same
+#   places, it is the same mistake, and is counted.
 #
 #   A wait cycle is a deadlock that has happened: each of its threads waits for a lock that the next one holds.
+#
+# What must always hold
+#   - A lock that is watched answers as it does otherwise. An acquire() that an exception of a signal handler ends has not
+#     taken it. So what calls into the lock is one step of C code, which also notes the answer.
+#   - A hold is struck off before the lock is released: as soon as it is, another thread may write that it has it. If the
+#     release fails, the hold is put back.
 #
 # Why nothing is watched from outside: a thread that waits too long finds out itself, by waiting in two parts. So no
 # thread is started, and a fork loses none.
@@ -34,11 +42,12 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from itertools import count, starmap
 from time import monotonic
 from traceback import StackSummary
 from weakref import ref
 
-from .._thread import _local, get_ident, register_after_fork, report_unraisable
+from .._thread import TIMEOUT_MAX, _local, get_ident, register_after_fork, report_unraisable
 from . import _named
 from ._registry import here, snapshot
 
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Site = tuple[tuple[str, int, str], ...]
+    Attempt = Callable[[bool, float], bool]
 
 __all__ = [
     "HeldLock",
@@ -65,28 +75,50 @@ __all__ = [
     "report_on_signal",
 ]
 
-_FOLDER = os.path.dirname(__file__) + os.sep
 _DEPTH = 30  # frames of a stack that are kept; more than enough to know the place by
+_MOST_INVERSIONS = 1000  # who has that many different ones knows enough
+
+# Where the code of threads and locks lies. At both ends of a stack it says nothing about the program.
+_OURS = tuple(
+    os.path.dirname(code.co_filename) + os.sep for code in (_named.watch.__code__, report_unraisable.__code__)
+)
 
 
 @dataclass(frozen=True)
 class HeldLock:
-    """A lock that a thread holds: its name, how often it took it, for how long it has it, and where it took it."""
+    """A lock that a thread holds: its name, how often it took it, for how long it has it, and where it took it.
+
+    *mode* is ``"reading"`` or ``"writing"`` for an `RWLock`, and empty for others.
+    """
 
     lock: str
     count: int
     seconds: float
     stack: StackSummary
+    mode: str = ""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no other thread can have it at the same time."""
+        return self.mode != "reading"
 
 
 @dataclass(frozen=True)
 class WaitedLock:
-    """A lock that a thread waits for: its name, for how long it has waited, and the names of the threads that hold it."""
+    """A lock that a thread waits for: its name, for how long it has waited, and the names of the threads that hold it.
+
+    *mode* is what it is wanted for: ``"reading"`` or ``"writing"`` for an `RWLock`, and empty for others.
+    """
 
     lock: str
     seconds: float
     held_by: tuple[str, ...]
-    exclusive: bool
+    mode: str = ""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no other thread can have it at the same time."""
+        return self.mode != "reading"
 
 
 @dataclass(frozen=True)
@@ -105,11 +137,11 @@ class ThreadState:
         for held in self.holds:
             times = "" if held.count == 1 else f" {held.count} times"
             place = f", taken at {_place(held.stack)}" if held.stack else ""
-            lines.append(f"  holds {held.lock!r}{times} for {held.seconds:.3f} s{place}")
+            lines.append(f"  holds {held.lock!r}{_for(held)}{times} for {held.seconds:.3f} s{place}")
         if self.waits_for is not None:
             wait = self.waits_for
             by = f", held by {', '.join(wait.held_by)}" if wait.held_by else ""
-            lines.append(f"  waits for {wait.lock!r} for {wait.seconds:.3f} s{by}")
+            lines.append(f"  waits for {wait.lock!r}{_for(wait)} for {wait.seconds:.3f} s{by}")
         if self.stack:
             lines.append("  it is at (most recent call last)")
             lines += ["  " + line for line in "".join(self.stack.format()).splitlines()]
@@ -135,15 +167,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Inversion:
-    """Locks that have been taken in a circle of orders: two steps for two locks taken in opposite orders."""
+    """Locks that have been taken in a circle of orders: two steps for two locks taken in opposite orders.
+
+    *count* is with how many sets of locks of these names that was done at these places.
+    """
 
     steps: tuple[Step, ...]
+    count: int = 1
 
     def __str__(self) -> str:
         circle = " -> ".join(repr(step.first) for step in (*self.steps, self.steps[0]))
+        times = "" if self.count == 1 else f", with {self.count} sets of locks"
         return "\n".join(
             [
-                f"Lock order inversion {circle}: threads that do this at once wait for each other",
+                f"Lock order inversion {circle}{times}: threads that do this at once wait for each other",
                 *map(str, self.steps),
             ]
         )
@@ -157,7 +194,7 @@ class WaitCycle:
 
     def __str__(self) -> str:
         links = [
-            f"  {thread.name} waits for {thread.waits_for.lock!r}, which {after.name} holds"
+            f"  {thread.name} waits for {thread.waits_for.lock!r}{_for(thread.waits_for)}, which {after.name} holds"
             for thread, after in zip(self.threads, (*self.threads[1:], self.threads[0]), strict=True)
             if thread.waits_for is not None
         ]
@@ -169,19 +206,29 @@ class Report:
     """What is known about named locks at one moment. ``str(report)`` is for people.
 
     *late* is the thread that has waited longer than the limit, if that is why the report was made.
+    *inversions_left_out* is how many were found after the first thousand, which are all that is kept.
     """
 
     threads: tuple[ThreadState, ...]
     cycles: tuple[WaitCycle, ...]
     inversions: tuple[Inversion, ...]
     late: ThreadState | None = None
+    inversions_left_out: int = 0
 
     def __str__(self) -> str:
-        parts = [f"Named locks in process {os.getpid()}: {len(self.threads)} threads hold or wait for some"]
+        number = len(self.threads)
+        who = "1 thread holds or waits" if number == 1 else f"{number or 'no'} threads hold or wait"
+        parts = [f"Named locks in process {os.getpid()}: {who} for {'some' if number else 'any'}"]
         if self.late is not None and self.late.waits_for is not None:
             parts.append(f"{self.late.name} has waited long for {self.late.waits_for.lock!r}")
         parts += [str(part) for part in (*self.cycles, *self.threads, *self.inversions)]
+        if self.inversions_left_out:
+            parts.append(f"Lock order inversions that are not shown: {self.inversions_left_out}")
         return "\n\n".join(parts) + "\n"
+
+
+def _for(lock: HeldLock | WaitedLock) -> str:
+    return lock.mode and f" ({lock.mode})"
 
 
 def _place(stack: StackSummary) -> str:
@@ -189,19 +236,18 @@ def _place(stack: StackSummary) -> str:
     return f"{last.filename}:{last.lineno} in {last.name}"
 
 
-def _site() -> Site:
-    """Where the user's code is now, innermost first."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_FOLDER):
+def _walk(start: FrameType | None) -> Site:
+    """Where the user's code is, innermost first; where ours is, if it has called none."""
+    frame = start
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
-    return _walk(frame)
-
-
-def _walk(frame: FrameType | None) -> Site:
     found: list[tuple[str, int, str]] = []
-    while frame is not None and len(found) < _DEPTH:
-        found.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
-        frame = frame.f_back
+    at = start if frame is None else frame
+    while at is not None and len(found) < _DEPTH:
+        found.append((at.f_code.co_filename, at.f_lineno or 0, at.f_code.co_name))
+        at = at.f_back
+    while frame is not None and found[-1][0].startswith(_OURS):
+        del found[-1]
     return tuple(found)
 
 
@@ -216,15 +262,15 @@ class _Hold:
         self.lock = lock
         self.count = 1
         self.since = monotonic()
-        self.site = _site()
+        self.site = _walk(sys._getframe())
 
 
 class _Wait:
-    __slots__ = ("exclusive", "lock", "since")
+    __slots__ = ("lock", "mode", "since")
 
-    def __init__(self, lock: Any, exclusive: bool) -> None:
+    def __init__(self, lock: Any, mode: str) -> None:
         self.lock = lock
-        self.exclusive = exclusive
+        self.mode = mode
         self.since = monotonic()
 
 
@@ -237,7 +283,7 @@ class _Person:
         self.made_up = thread is None
         self.thread = thread
         self.holds: dict[int, _Hold] = {}
-        self.set_aside: dict[int, _Hold] = {}
+        self.set_aside: dict[int, tuple[_Hold, int]] = {}
         self.wait: _Wait | None = None
 
     @property
@@ -255,16 +301,54 @@ class _Person:
 class _Edge:
     """A lock that was asked for while another was held."""
 
-    __slots__ = ("first", "names", "second", "site", "thread")
+    __slots__ = ("names", "second", "site", "thread")
 
-    def __init__(self, first: Any, second: Any, thread: str) -> None:
-        self.first, self.second = ref(first), ref(second)
+    def __init__(self, first: Any, second: Any, thread: str, forget: Callable[[Any], object]) -> None:
+        self.second = ref(second, forget)
         self.names = (first.name, second.name)
         self.thread = thread
-        self.site = _site()
+        self.site = _walk(sys._getframe())
 
-    def as_step(self) -> Step:
-        return Step(*self.names, self.thread, _stack(self.site))
+
+class _Node:
+    """What was asked for while a lock was held: by the id of the lock asked for."""
+
+    __slots__ = ("after", "lock")
+
+    def __init__(self, lock: Any, forget: Callable[[Any], object]) -> None:
+        self.lock = ref(lock, forget)
+        self.after: dict[int, _Edge] = {}
+
+
+class _Circle:
+    """An inversion, with the times it was found."""
+
+    __slots__ = ("count", "counter", "steps")
+
+    def __init__(self, edges: tuple[_Edge, ...]) -> None:
+        self.steps = [(*edge.names, edge.thread, edge.site) for edge in edges]
+        self.counter = count(1)
+        self.count = 0
+
+    def key(self) -> tuple[Any, ...]:
+        """The same for the same names and places, wherever in the circle one begins."""
+        places = [(first, second, site) for first, second, _, site in self.steps]
+        begin = places.index(min(places))
+        return (*places[begin:], *places[:begin])
+
+    def as_inversion(self) -> Inversion:
+        steps = (Step(first, second, thread, _stack(site)) for first, second, thread, site in self.steps)
+        return Inversion(tuple(steps), self.count)
+
+
+def _unless_renewed(table: dict[int, Any], key: int, attribute: str) -> Callable[[Any], None]:
+    """For a weak reference: what takes its holder out of a table, unless the key has got another one meanwhile."""
+
+    def forget(reference: Any) -> None:
+        if getattr(table.get(key), attribute, None) is reference:
+            table.pop(key, None)
+
+    return forget
 
 
 class _Watcher:
@@ -281,9 +365,9 @@ class _Watcher:
         self.on_inversion = on_inversion
         self.me: Any = _local()
         self.people: dict[int, _Person] = {}
-        # id of a lock -> id of a lock asked for while the first was held
-        self.order: dict[int, dict[int, _Edge]] = {}
-        self.inversions: list[tuple[_Edge, ...]] = []
+        self.order: dict[int, _Node] = {}  # by the id of a lock
+        self.circles: dict[tuple[Any, ...], _Circle] = {}
+        self.left_out = 0
         register_after_fork(self, _forget_the_parents_threads)
 
     def person(self) -> _Person:
@@ -297,21 +381,39 @@ class _Watcher:
     def acquire(
         self,
         lock: Any,
-        acquire: Callable[[bool, float], bool],
+        acquire: Attempt,
+        release: Callable[[], object],
         blocking: bool,
         timeout: float,
-        exclusive: bool,
+        mode: str,
     ) -> bool:
         person = self.person()
-        if not blocking or timeout == 0:
-            got = acquire(blocking, timeout)
-        else:
-            if person.holds and id(lock) not in person.holds:
-                self.note_order(person, lock)
-            got = acquire(False, -1) or self.wait(person, _Wait(lock, exclusive), acquire, timeout)
-        if got:
-            self.holds_now(person, lock)
-        return got
+        before = self.times_noted(person, lock)
+        answers: list[bool] = []
+        try:
+            if not blocking or timeout == 0:
+                answers += starmap(acquire, ((blocking, timeout),))
+            else:
+                if person.holds and not before:
+                    self.note_order(person, lock)
+                answers += starmap(acquire, ((False, -1),))
+                if not answers[-1]:
+                    self.wait(person, _Wait(lock, mode), acquire, timeout, answers)
+            if answers[-1]:
+                self.holds_now(person, lock)
+        except BaseException:
+            if answers and answers[-1]:
+                if self.times_noted(person, lock) > before:
+                    self.release(lock, release)
+                else:
+                    release()
+            raise
+        return answers[-1]
+
+    @staticmethod
+    def times_noted(person: _Person, lock: Any) -> int:
+        hold = person.holds.get(id(lock))
+        return 0 if hold is None else hold.count
 
     def holds_now(self, person: _Person, lock: Any) -> None:
         hold = person.holds.get(id(lock))
@@ -321,60 +423,98 @@ class _Watcher:
             hold.count += 1
 
     def wait(
-        self, person: _Person, wait: _Wait, acquire: Callable[[bool, float], bool], timeout: float
-    ) -> bool:
-        limit, person.wait = self.limit, wait
+        self, person: _Person, wait: _Wait, acquire: Attempt, timeout: float, answers: list[bool]
+    ) -> None:
+        limit = self.limit
         try:
+            person.wait = wait
             if limit is None or 0 <= timeout <= limit:
-                return acquire(True, timeout)
-            if acquire(True, limit):
-                return True
-            self.tell_of_long_wait(person)
-            return acquire(True, -1 if timeout < 0 else max(0, wait.since + timeout - monotonic()))
+                answers += starmap(acquire, ((True, timeout),))
+                return
+            answers += starmap(acquire, ((True, limit),))
+            if not answers[-1]:
+                self.tell_of_long_wait(person)
+                left = -1 if timeout < 0 else max(0, wait.since + timeout - monotonic())
+                answers += starmap(acquire, ((True, left),))
         finally:
             person.wait = None
 
-    def release(self, lock: Any, release: Callable[[], Any], wholly: bool = False) -> Any:
-        # Struck off first: as soon as it is released, another thread may write that it has it.
+    def release(
+        self, lock: Any, release: Callable[..., Any], args: tuple[Any, ...] = (), wholly: bool = False
+    ) -> Any:
         person = self.person()
         hold = person.holds.get(id(lock))
         if hold is None and isinstance(lock, _named.NamedLock):
             # A plain lock may be released by another thread than took it.
             for other in [*self.people.values()]:
-                hold = hold or other.holds.pop(id(lock), None)
-        elif hold is not None:
-            if wholly:
-                person.set_aside[id(lock)] = hold
-            else:
-                hold.count -= 1
-            if wholly or not hold.count:
-                person.holds.pop(id(lock), None)
-        return release()
+                hold = other.holds.get(id(lock))
+                if hold is not None:
+                    person = other
+                    break
+        times = 0 if hold is None else hold.count
+        left = 0 if wholly else times - 1
+        answers: list[Any] = []
+        try:
+            if hold is not None:
+                hold.count = left
+                if not left:
+                    person.holds.pop(id(lock), None)
+                    if wholly:
+                        person.set_aside[id(lock)] = hold, times
+            answers += starmap(release, (args,))
+        except BaseException:
+            if hold is not None and not answers and lock._still_held(left):
+                hold.count = times
+                person.holds[id(lock)] = hold
+            raise
+        return answers[0]
 
-    def restore(self, lock: Any, restore: Callable[[], object]) -> None:
+    def restore(self, lock: Any, restore: Callable[..., object], args: tuple[Any, ...], mode: str) -> None:
         person = self.person()
         if person.holds:
             self.note_order(person, lock)
-        person.wait = _Wait(lock, True)
+        answers: list[object] = []
         try:
-            restore()
+            person.wait = _Wait(lock, mode)
+            answers += starmap(restore, (args,))
         finally:
             person.wait = None
-        hold = person.set_aside.pop(id(lock)) if id(lock) in person.set_aside else _Hold(lock)
-        person.holds[id(lock)] = hold
+            if answers or lock._still_held(0):
+                hold, times = person.set_aside.pop(id(lock), (None, 0))
+                if hold is None:
+                    hold, times = _Hold(lock), 1
+                hold.count = times
+                hold.since = monotonic()
+                person.holds[id(lock)] = hold
+
+    def forget(self, lock: Any) -> None:
+        for person in [*self.people.values()]:
+            person.holds.pop(id(lock), None)
 
     def note_order(self, person: _Person, lock: Any) -> None:
         for hold in [*person.holds.values()]:
-            after = self.order.setdefault(id(hold.lock), {})
-            edge = after.get(id(lock))
-            if edge is not None and edge.first() is hold.lock and edge.second() is lock:
+            node = self.order.get(id(hold.lock))
+            if node is None or node.lock() is not hold.lock:
+                key = id(hold.lock)
+                node = self.order[key] = _Node(hold.lock, _unless_renewed(self.order, key, "lock"))
+            edge = node.after.get(id(lock))
+            if edge is not None and edge.second() is lock:
                 continue
-            edge = after[id(lock)] = _Edge(hold.lock, lock, person.name)
+            forget = _unless_renewed(node.after, id(lock), "second")
+            edge = node.after[id(lock)] = _Edge(hold.lock, lock, person.name, forget)
             way_back = self.way(lock, hold.lock)
             if way_back is not None:
-                self.inversions.append((edge, *way_back))
-                if self.on_inversion is not None:
-                    self.call(self.on_inversion, Inversion(tuple(e.as_step() for e in (edge, *way_back))))
+                self.note_inversion(_Circle((edge, *way_back)))
+
+    def note_inversion(self, circle: _Circle) -> None:
+        key = circle.key()
+        if key not in self.circles and len(self.circles) >= _MOST_INVERSIONS:
+            self.left_out += 1
+            return
+        known = self.circles.setdefault(key, circle)
+        known.count = next(known.counter)
+        if known is circle and self.on_inversion is not None:
+            self.call(self.on_inversion, circle.as_inversion())
 
     def way(self, start: Any, end: Any) -> tuple[_Edge, ...] | None:
         """How one gets from a lock to another along the orders that were seen; the shortest."""
@@ -384,9 +524,12 @@ class _Watcher:
             at = way[-1].second() if way else start
             if at is end:
                 return way
-            for edge in [*self.order.get(id(at), {}).values()]:
+            node = self.order.get(id(at))
+            if node is None or at is None or node.lock() is not at:
+                continue
+            for edge in [*node.after.values()]:
                 then = edge.second()
-                if edge.first() is at and then is not None and id(then) not in seen:
+                if then is not None and id(then) not in seen:
                     seen.add(id(then))
                     ways.append((*way, edge))
         return None
@@ -406,17 +549,21 @@ class _Watcher:
         now = monotonic()
         frames = sys._current_frames()
         latest = {person.ident: person for person in [*self.people.values()]}
+        # Looked at twice, one after the other: what is the same both times was so at one moment between the two.
+        noted = [(person, person.holds.copy()) for person in [*self.people.values()]]
         people = []
-        for person in [*self.people.values()]:
-            alive = person.ident in frames and latest[person.ident] is person
+        holds: dict[int, list[_Hold]] = {}
+        holders: dict[int, list[_Person]] = {}
+        for person, held in noted:
+            alive = person.ident in frames and latest.get(person.ident) is person
+            still = [hold for key, hold in held.items() if person.holds.get(key) is hold]
             if not alive and not person.holds:
                 self.people.pop(id(person), None)
-            elif person.holds or person.wait is not None:
+            elif still or person.wait is not None:
                 people.append((person, alive))
-        holders: dict[int, list[_Person]] = {}
-        for person, _ in people:
-            for key in [*person.holds]:
-                holders.setdefault(key, []).append(person)
+                holds[id(person)] = still
+                for hold in still:
+                    holders.setdefault(id(hold.lock), []).append(person)
         states: dict[int, ThreadState] = {}
         waits: dict[int, _Wait] = {}
         for person, alive in people:
@@ -425,28 +572,32 @@ class _Watcher:
             if wait is not None:
                 waits[id(person)] = wait
                 by = tuple(other.name for other in holders.get(id(wait.lock), ()))
-                waited = WaitedLock(wait.lock.name, now - wait.since, by, wait.exclusive)
-            held = tuple(
-                HeldLock(hold.lock.name, hold.count, now - hold.since, _stack(hold.site))
-                for hold in [*person.holds.values()]
+                waited = WaitedLock(wait.lock.name, now - wait.since, by, wait.mode)
+            locks = tuple(
+                HeldLock(
+                    hold.lock.name,
+                    hold.count,
+                    now - hold.since,
+                    _stack(hold.site),
+                    hold.lock._mode(person.ident),
+                )
+                for hold in holds[id(person)]
             )
-            frame = _outside(frames.get(person.ident)) if alive else None
+            frame = frames.get(person.ident) if alive else None
             states[id(person)] = ThreadState(
-                person.name, person.ident, alive, held, waited, _stack(_walk(frame))
+                person.name, person.ident, alive, locks, waited, _stack(_walk(frame))
             )
         cycles = tuple(
             WaitCycle(tuple(states[id(person)] for person in cycle))
             for cycle in _cycles(people, waits, holders)
         )
-        inversions = tuple(Inversion(tuple(e.as_step() for e in edges)) for edges in [*self.inversions])
-        return Report(tuple(states.values()), cycles, inversions, states.get(id(late)) if late else None)
-
-
-def _outside(frame: FrameType | None) -> FrameType | None:
-    """The first frame that is not of this package."""
-    while frame is not None and frame.f_code.co_filename.startswith(_FOLDER) and frame.f_back is not None:
-        frame = frame.f_back
-    return frame
+        return Report(
+            tuple(states.values()),
+            cycles,
+            tuple(circle.as_inversion() for circle in [*self.circles.values()]),
+            states.get(id(late)) if late else None,
+            self.left_out,
+        )
 
 
 def _cycles(
@@ -500,10 +651,15 @@ def enable(
     in an order that closes a circle, by the thread that does so, before it waits; by default it is kept for the next
     report only. Exceptions of the two go to `sys.unraisablehook`.
 
+    The same inversion of other locks with the same names, asked for at the same places, is counted and not told again.
+    The first 1000 different ones are kept; of those that come later only the number is, and they are not told.
+
     Locks that are held already are seen when they are next taken. Watched locks are 10 to 30 times slower.
     """
-    if limit is not None and limit <= 0:
-        raise ValueError(f"limit must be a number of seconds above 0, or None, not {limit!r}")
+    if limit is not None and not 0 < limit <= TIMEOUT_MAX:
+        raise ValueError(
+            f"limit must be a number of seconds above 0 that locks can wait, or None, not {limit!r}"
+        )
     _named.watch(_Watcher(limit, on_long_wait, on_inversion))
 
 
