@@ -727,9 +727,7 @@ class Queue(Engine, Of["T"]):
             try:
                 if not self._hand_over(another):
                     break
-                # (Not box.extend(...), which PyPy's compiler aborts at.)
-                for item in [another.box.pop()]:
-                    box.append(item)
+                box.extend(starmap(another.box.pop, ONCE))
             finally:
                 if another.box:
                     self._put_back(another.ticket, another.box)
