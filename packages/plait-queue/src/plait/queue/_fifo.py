@@ -722,17 +722,22 @@ class Queue(Engine, Of["T"]):
 
     def _take_more(self, box: list[T], most: int | None) -> None:
         """Add what there is to what a getter of many has got."""
-        while most is None or len(box) < most:
-            another = Waiter()
-            try:
-                if not self._hand_over(another):
-                    break
-                box.extend(starmap(another.box.pop, ONCE))
-            finally:
-                if another.box:
-                    self._put_back(another.ticket, another.box)
-                    self._tune()
+        # (A method for each step: PyPy 8.0's compiler aborts the interpreter at a loop that has it all.)
+        while (most is None or len(box) < most) and self._take_another(box):
+            pass
         self._settle()
+
+    def _take_another(self, box: list[T]) -> bool:
+        another = Waiter()
+        try:
+            if not self._hand_over(another):
+                return False
+            box.extend(starmap(another.box.pop, ONCE))
+            return True
+        finally:
+            if another.box:
+                self._put_back(another.ticket, another.box)
+                self._tune()
 
 
 def peeks(cls: type) -> bool:
