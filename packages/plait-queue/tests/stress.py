@@ -101,6 +101,8 @@ class Run:
         self.each = -(-items // PRODUCERS)
         self.counts = hasattr(q, "task_done")
         self.may_raise = MAY_RAISE and not isinstance(q, Hooked)  # whose own calls can be cut short
+        # On PyPy a handler may disturb the PriorityQueue that it interrupts, the README says.
+        self.nests = sys.implementation.name == "cpython" or not isinstance(q, PriorityQueue)
         self.has_many = hasattr(q, "put_many")
         self.taken = [[] for _ in range(CONSUMERS + 2)]  # the main thread and the handler take, too
         self.refused = 0
@@ -170,6 +172,17 @@ class Run:
 
     def handle(self, *_):
         self.handled += 1
+        if self.nests:
+            self.put_and_get_in_between()
+        raising = self.armed and self.rng.random() < 0.5
+        if self.busy:
+            signal.setitimer(signal.ITIMER_REAL, self.rng.uniform(0.0001, 0.002))
+        if raising:
+            self.armed = False
+            self.struck += 1
+            raise Struck
+
+    def put_and_get_in_between(self):
         mine = next(self.numbers) * STRIDE + HANDLER
         try:
             self.q.put(mine, block=False)
@@ -181,13 +194,6 @@ class Run:
                 self.note(self.q.get(block=False), self.taken[-1])
             except Empty:
                 pass
-        raising = self.armed and self.rng.random() < 0.5
-        if self.busy:
-            signal.setitimer(signal.ITIMER_REAL, self.rng.uniform(0.0001, 0.002))
-        if raising:
-            self.armed = False
-            self.struck += 1
-            raise Struck
 
     def note(self, item, taken):
         taken.append(item)

@@ -362,10 +362,12 @@ class Engine:
                 break
             if item is not NOTHING and (self.is_shutdown or not self._free):
                 self._look_after_late(item)
-            self._settle()
+            if self._putters or not self._serve_first() or self._getters or self._joiners:
+                self._settle()
         finally:
             if held:
-                self._lock.release()
+                for _ in self._leaves:
+                    break
 
     def _look_after_late(self, item: Any) -> None:
         # Only somebody who traces us ever sees this, see _close.

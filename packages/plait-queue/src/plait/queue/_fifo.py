@@ -11,8 +11,8 @@ from types import GenericAlias
 
 from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
-from ._platform import WHOLE_STEPS, Empty
-from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher
+from ._platform import WHOLE_STEPS, Empty, is_owned
+from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher, enlist_nested
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -677,9 +677,29 @@ class Queue(Engine, Of["T"]):
             if not waiter.nests:
                 self._locked(self._take_now, waiter)
             else:
-                self._ask(waiter)
+                # What _ask does, in fewer steps.
+                if not self._furnished:
+                    self._furnish()
+                held = None
+                try:
+                    for held in self._enters:
+                        break
+                    line = waiter.line = self._getters
+                    if line:
+                        enlist_nested(line, waiter)
+                    else:
+                        line.append(waiter)
+                    if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
+                        self._settle()
+                finally:
+                    if held:
+                        for _ in self._leaves:
+                            break
                 if not waiter.rung:
-                    waiter.sleep(self._lock, timeout)
+                    if timeout is None and not is_owned(self._lock):
+                        waiter.bell.acquire()
+                    else:
+                        waiter.sleep(self._lock, timeout)
                     if not waiter.rung:
                         self._leave(waiter)
             if box:
@@ -702,17 +722,22 @@ class Queue(Engine, Of["T"]):
 
     def _take_more(self, box: list[T], most: int | None) -> None:
         """Add what there is to what a getter of many has got."""
-        while most is None or len(box) < most:
-            another = Waiter()
-            try:
-                if not self._hand_over(another):
-                    break
-                box.extend(starmap(another.box.pop, ONCE))
-            finally:
-                if another.box:
-                    self._put_back(another.ticket, another.box)
-                    self._tune()
+        # (A method for each step: PyPy 8.0's compiler aborts the interpreter at a loop that has it all.)
+        while (most is None or len(box) < most) and self._take_another(box):
+            pass
         self._settle()
+
+    def _take_another(self, box: list[T]) -> bool:
+        another = Waiter()
+        try:
+            if not self._hand_over(another):
+                return False
+            box.extend(starmap(another.box.pop, ONCE))
+            return True
+        finally:
+            if another.box:
+                self._put_back(another.ticket, another.box)
+                self._tune()
 
 
 def peeks(cls: type) -> bool:
