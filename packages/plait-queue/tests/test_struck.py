@@ -95,12 +95,15 @@ signal.signal(signal.SIGALRM, signal.SIG_IGN)
 assert min(struck.values()) >= 30, struck
 total = len(taken) + q.qsize()
 assert len(set(taken)) == len(taken), "an item came twice"
+# 3.10 looks for signals also between two instructions of ours, here: what get() has given us we can lose ourselves.
+lost = q.unfinished_tasks - total
+assert 0 <= lost <= (struck["get"] if sys.version_info < (3, 11) else 0), (q.unfinished_tasks, total)
+total += lost
 assert put <= total <= put + maybe, (put, total, maybe)
-assert q.unfinished_tasks == total, (q.unfinished_tasks, total)
 while q.qsize():
     taken.append(q.get(timeout=5))
-assert len(set(taken)) == total
-for _ in taken:
+assert len(set(taken)) == total - lost
+for _ in range(total):
     q.task_done()
 assert q.join(timeout=5)
 """
