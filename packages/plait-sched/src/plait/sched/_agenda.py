@@ -26,9 +26,11 @@
 #   exception out of a handler ends a rearrangement, or a fork in another thread freezes it half-done, the index is
 #   built anew from the truth the next time.
 #
-#   The lock is taken by `with`, which CPython does not let a signal handler's exception split, and the bodies do not
-#   return: on PyPy (8.0) an exception that strikes while a `return` leaves a `with` block is lost in a TypeError, or the
-#   lock is not released. Should `_rearranging` stay set after all, the next look finds out: `_is_nested`.
+#   A signal handler's exception must not leave the lock held: other threads would wait for ever. CPython does not let one
+#   strike between the taking of a lock by `with` and its body, except that 3.14 does; so who did not hold the lock
+#   before, and holds it after an exception, releases it. The bodies do not return: on PyPy (8.0) an exception that
+#   strikes while a `return` leaves a `with` block is lost in a TypeError, or the lock is not released. Should
+#   `_rearranging` stay set after all, whoever next has the lock, and had it not before, knows that nobody is at work.
 #
 # Without a global lock: every operation above is one operation on one built-in container.
 
@@ -38,6 +40,10 @@ from heapq import heappop, heappush, heapreplace
 
 from .._thread import RLock, register_after_fork, reset_lock
 from ._event import Event
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Agenda"]
 
@@ -70,7 +76,8 @@ class Agenda:
         self._shown: dict[int, Event] | None = None
         self.drained = 0
         self._rearranging = False
-        self._lock = RLock()
+        # Any: that it can be asked _is_owned(), as a Condition does, is on no list.
+        self._lock: Any = RLock()
         register_after_fork(self, _free)
 
     def take(self, event: Event) -> bool:
@@ -85,16 +92,21 @@ class Agenda:
         # What _mostly_gone() says, without the call.
         known = len(self._ordered) + len(self._heap) + len(self.arrivals)
         if known > 2 * len(self.pending) + MANY and not somebody_looks:
-            with self._lock:
-                if not (self._rearranging and self._is_nested()):
-                    self._rearranging = True
-                    try:
-                        self._compact()
-                    except BaseException:
-                        self._start_over()
-                        raise
-                    finally:
-                        self._rearranging = False
+            nested = self._lock._is_owned()
+            try:
+                with self._lock:
+                    if not (nested and self._rearranging):
+                        self._begin()
+                        try:
+                            self._compact()
+                        except BaseException:
+                            self._start_over()
+                            raise
+                        finally:
+                            self._rearranging = False
+            except BaseException:
+                self._let_go(nested)
+                raise
 
     def first(self) -> Event | None:
         """The pending event that is next, or None. It stays pending."""
@@ -110,63 +122,69 @@ class Agenda:
             only = [*self.pending.copy().values()]
             if len(only) == 1:
                 return only, self.drained
-        with self._lock:
-            if self._rearranging and self._is_nested():
-                rest = self.pending.copy().values()
-                events = [min(rest)] if rest else []
-            else:
-                self._rearranging = True
-                try:
+        nested = self._lock._is_owned()
+        try:
+            with self._lock:
+                if nested and self._rearranging:
+                    rest = self.pending.copy().values()
+                    events = [min(rest)] if rest else []
+                else:
+                    self._begin()
                     try:
-                        events = self._look(most)
-                    except TypeError:
-                        # Times that cannot be compared: perhaps of an event that is not pending any more.
+                        try:
+                            events = self._look(most)
+                        except TypeError:
+                            # Times that cannot be compared: perhaps of an event that is not pending any more.
+                            self._start_over()
+                            events = self._look(most)
+                    except BaseException:
                         self._start_over()
-                        events = self._look(most)
-                except BaseException:
-                    self._start_over()
-                    raise
-                finally:
-                    self._rearranging = False
-            drained = self.drained
+                        raise
+                    finally:
+                        self._rearranging = False
+                drained = self.drained
+        except BaseException:
+            self._let_go(nested)
+            raise
         return events, drained
 
     def in_order(self) -> list[Event]:
         """All pending events, in the order in which they would be run. Little more than a copy, unless something was
         entered or taken since the last time."""
-        with self._lock:
-            if self._rearranging and self._is_nested():
-                events = sorted(self.pending.copy().values())
-            else:
-                self._rearranging = True
-                try:
+        nested = self._lock._is_owned()
+        try:
+            with self._lock:
+                if nested and self._rearranging:
+                    events = sorted(self.pending.copy().values())
+                else:
+                    self._begin()
                     try:
-                        events = self._list()
-                    except TypeError:
-                        self._start_over()  # likewise
-                        events = self._list()
-                except BaseException:
-                    self._start_over()
-                    raise
-                finally:
-                    self._rearranging = False
+                        try:
+                            events = self._list()
+                        except TypeError:
+                            self._start_over()  # likewise
+                            events = self._list()
+                    except BaseException:
+                        self._start_over()
+                        raise
+                    finally:
+                        self._rearranging = False
+        except BaseException:
+            self._let_go(nested)
+            raise
         return events
+
+    def _let_go(self, nested: bool) -> None:
+        """After an exception: if the lock is still held, `with` had not got as far as to see to it."""
+        while not nested and self._lock._is_owned():
+            self._lock.release()
 
     # ------------------------------------------------------------------- with the lock, and nothing else going on
 
-    def _is_nested(self) -> bool:
-        """Is this thread at work on the index further out, too? If not, that work was broken off in a way that nothing
-        could catch, and the index is doubtful."""
-        self._lock.release()
-        try:
-            self._lock.release()
-        except RuntimeError:
-            self._lock.acquire()
+    def _begin(self) -> None:
+        if self._rearranging:  # that was broken off in a way that nothing could catch
             self._start_over()
-            return False
-        self._lock.acquire()
-        self._lock.acquire()
-        return True
+        self._rearranging = True
 
     def _look(self, most: int) -> list[Event]:
         self._shown = None
