@@ -13,8 +13,6 @@ from plait import threading
 from plait.threading import Event
 
 MAKE = {
-    "Lock": threading.Lock,
-    "RLock": threading.RLock,
     "Event": Event,
     "Semaphore": threading.Semaphore,
     "BoundedSemaphore": threading.BoundedSemaphore,
@@ -36,10 +34,6 @@ WAYS = {
 @pytest.mark.parametrize("kind", MAKE)
 def test_it_refuses(kind, way):
     made = MAKE[kind]()
-    if kind in ("Lock", "RLock"):  # the interpreter's own speak for themselves
-        with pytest.raises((TypeError, pickle.PicklingError), match="pickle"):
-            WAYS[way](made)
-        return
     with pytest.raises(TypeError, match="cannot pickle or copy") as refused:
         WAYS[way](made)
     assert repr(made) in str(refused.value)

@@ -15,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from plait.threading import TIMEOUT_MAX, Condition, Event, RWLock, Thread, debug
 
-
 # Since 3.11 CPython looks for signals only where a `try` around the place can catch what they raise.
 CATCHABLE = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
 
