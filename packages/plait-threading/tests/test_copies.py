@@ -13,8 +13,6 @@ from plait import threading
 from plait.threading import Event
 
 MAKE = {
-    "Lock": threading.Lock,
-    "RLock": threading.RLock,
     "Event": Event,
     "Semaphore": threading.Semaphore,
     "BoundedSemaphore": threading.BoundedSemaphore,
@@ -36,13 +34,10 @@ WAYS = {
 @pytest.mark.parametrize("kind", MAKE)
 def test_it_refuses(kind, way):
     made = MAKE[kind]()
-    with pytest.raises(TypeError, match="pickle") as refused:
+    with pytest.raises(TypeError, match="cannot pickle or copy") as refused:
         WAYS[way](made)
-    if "of this process" in str(refused.value):
-        assert repr(made) in str(refused.value)
-        assert "make a new one" in str(refused.value)
-    else:  # the interpreter's own objects speak for themselves
-        assert kind in ("Lock", "RLock")
+    assert repr(made) in str(refused.value)
+    assert "make a new one" in str(refused.value)
 
 
 def test_a_subclass_that_knows_better_may_be_copied():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from plait.threading import TIMEOUT_MAX, Condition, Event, RWLock, Thread, debug
+
+# Since 3.11 CPython looks for signals only where a `try` around the place can catch what they raise.
+CATCHABLE = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
 
 
 class Actor:
@@ -275,6 +279,8 @@ def test_a_condition_of_the_reading_side_is_refused_with_the_remedy():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.skipif(not CATCHABLE, reason="an exception may strike when a function has done all but return")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike a finaliser
 def test_a_wait_of_the_writing_side_that_is_interrupted_ends_with_the_lock(actors):
     class Struck(Exception):
         pass
@@ -293,7 +299,7 @@ def test_a_wait_of_the_writing_side_that_is_interrupted_ends_with_the_lock(actor
     actors[0].begin(disturb)
     old = signal.signal(signal.SIGALRM, strike)
     try:
-        for _ in range(150):
+        for _ in range(60):
             with changed, lock.write, lock.read:
                 try:
                     signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00005, 0.002))
@@ -309,7 +315,7 @@ def test_a_wait_of_the_writing_side_that_is_interrupted_ends_with_the_lock(actor
         signal.signal(signal.SIGALRM, old)
         stop.set()
         actors[0].finish()
-    assert struck > 50
+    assert struck > 20
 
 
 def test_what_is_not_held_cannot_be_released(actors):

@@ -141,6 +141,8 @@ else:
     class RLock(RLockType):
         """A lock that the thread which holds it can take again, to be released as often as it was taken."""
 
+        # The price of a subclass: `lock.release()` is specialised for the exact type of a C method only (3.11 and later),
+        # so that it takes some 15 ns more here. `with lock:` is not concerned. Naming the methods here again is no help.
         __slots__ = ()
 
         def locked(self) -> bool:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
 # How objects call themselves: `threading.Event at 0x7f...`, wherever this package lies, and `mine.MyEvent at 0x7f...` for
-# subclasses of others. The standard module's objects say the same, and some programs look for it.
+# subclasses of others. The standard module's objects say the same, and programs look for it: the interpreter's own tests
+# demand one word, without dots, before the name of the class. So a vendored copy cannot say where it lies.
 
 from __future__ import annotations
 

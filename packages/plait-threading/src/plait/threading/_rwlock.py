@@ -28,7 +28,8 @@
 #
 # For a Condition the writing side can be let go of altogether and taken back. A wait() must not end without the lock; so
 # letting go that is interrupted by an exception takes it back, and taking it back is repeated until it is had. A second
-# call finds that, and does nothing.
+# call finds that, and does nothing. What remains: on 3.10 and PyPy an exception of a signal handler may strike when a
+# function has done all but return, where it cannot catch it; there, a wait() may very rarely end without the lock.
 #
 # In a forked child the threads of the parent are gone from the queue, and so are its readers, who have changed nothing.
 # A writer may have: its lock stays taken, and who asks for it gets an error instead of waiting for ever.
@@ -148,7 +149,9 @@ class _Side(Uncopied):
                     f"timeout must be a number of seconds, or -1 for ever, not {timeout!r}"
                 ) from None
             if not sensible:  # which includes what is not a number
-                raise ValueError("timeout value must be a non-negative number, or -1 for ever")
+                raise ValueError(
+                    f"timeout value must be a non-negative number, or -1 for ever, not {timeout!r}"
+                )
             if timeout > TIMEOUT_MAX:
                 raise OverflowError(f"timeout value is too large; the largest is {TIMEOUT_MAX}")
         watcher = _named.watcher() if self._lock.name is not None else None

@@ -374,8 +374,10 @@ class _Watcher:
         try:
             known: _Person = self.me.person
         except AttributeError:
-            known = self.me.person = _Person()
+            known = _Person()
+            # First where reports look: if an exception strikes between the two, the next call makes another.
             self.people[id(known)] = known
+            self.me.person = known
         return known
 
     def acquire(
