@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+#
+# What has to be done although a signal handler raises an exception, and another one, and another.
+#
+# Where they strike
+#   A handler runs when the interpreter next looks for signals: after a call of C code, at the start of a function, at the
+#   jump back of a loop; on 3.10 also at the first instruction of an `except`, on PyPy anywhere. Several can be pending: if
+#   a process was stopped, SIGINT and SIGTERM arrive together when it goes on. Then the second strikes at the next place
+#   where signals are looked for, which is where the exception of the first has just been caught.
+#
+# How a duty is done in spite of that
+#   - It is written such that to begin it again is right, however far it has come: every step of it is one operation of C
+#     code that moves something from one place to another, or finds that it has been moved already.
+#   - `surely` begins it again whenever an exception has ended it.
+#   - An exception can strike outside of its `try`: when it is entered, and where its loops jump back (which they do when
+#     one has just been caught). So who has a duty prepares, while nothing has been done yet, that another thread does it:
+#     handlers run in the main thread only.
+#
+#         later = elsewhere(self._leave, claim)
+#         try:
+#             ...
+#         except BaseException:
+#             try:
+#                 surely(self._leave, claim)
+#             except BaseException:
+#                 claim.handed_on += later
+#             raise
+#
+#     `later` is an iterator of C code, and `+=` runs it. Neither there nor on the way there is a call or a jump back, so that
+#     no signal is looked for. (On 3.10 one is, at each `except`. So the whole is done by two functions of which one calls
+#     the other, each with such an `except`; of more than two exceptions at the same moment the third may get past.)
+#
+# What nothing can be done about: exceptions at the first instruction of a public method, when nothing has happened yet, and
+# after it has returned.
+
+from __future__ import annotations
+
+from itertools import starmap
+
+from ._platform import start_new_thread
+
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+# Where the stack or the memory is used up, to begin again for ever would be a hang.
+SEVERAL = range(30)
+
+
+def elsewhere(duty: Callable[..., object], *args: Any) -> Iterable[Any]:
+    """Something to add to a list, by which a thread is started that does it."""
+    return starmap(start_new_thread, ((duty, args),))
+
+
+def surely(duty: Callable[..., object], *args: Any) -> None:
+    """Call it until it returns, whatever exceptions of signal handlers strike."""
+    for _ in SEVERAL:
+        try:
+            for _ in SEVERAL:
+                try:
+                    duty(*args)
+                    return
+                except BaseException:  # noqa: BLE001 - of a signal handler; the first one does for all
+                    continue
+        except BaseException:  # noqa: BLE001
+            continue
+    duty(*args)
