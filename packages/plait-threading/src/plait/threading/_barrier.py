@@ -209,15 +209,17 @@ class Barrier:
             timeout = self._timeout
         claim = _Claim(self._round)
         later = elsewhere(self._leave, claim)
+        settled = False
         try:
-            return self._stay(claim, later, timeout)
-        except BaseException:
+            number = self._stay(claim, later, timeout)
+            settled = True
+            return number
+        finally:
             try:
-                if not claim.handed_on:
+                if not settled and not claim.handed_on:
                     surely(self._leave, claim)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 claim.handed_on += later
-            raise
 
     def _stay(self, claim: _Claim, later: Any, timeout: float | None) -> int:
         try:
@@ -337,15 +339,16 @@ class Barrier:
         """Do it, whatever strikes."""
         handed_on: list[Any] = []
         later = elsewhere(change, *args)
+        settled = False
         try:
             self._begin(handed_on, later, change, *args)
-        except BaseException:
+            settled = True
+        finally:
             try:
-                if not handed_on:
+                if not settled and not handed_on:
                     surely(change, *args)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 handed_on += later
-            raise
 
     def _begin(self, handed_on: list[Any], later: Any, change: Callable[..., None], *args: _Round) -> None:
         try:

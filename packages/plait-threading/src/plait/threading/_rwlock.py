@@ -299,15 +299,16 @@ class RWLock:
         """The step of a public method, which must not be left undone. Raises what it has been refused with."""
         step, handed_on = _Step(), []
         later = elsewhere(self._take, step, change)
+        settled = False
         try:
             self._begin(handed_on, later, step, change)
-        except BaseException:
+            settled = True
+        finally:
             try:
-                if not handed_on:
+                if not settled and not handed_on:
                     surely(self._take, step, change)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 handed_on += later
-            raise
         if step.refusal is not None:
             raise step.refusal
 
@@ -326,18 +327,19 @@ class RWLock:
     def _acquire(self, kind: int, blocking: bool, timeout: float) -> bool:
         wish = _Wish()
         later = elsewhere(self._go_without, wish, kind)
+        settled = False
         try:
             got = self._get(wish, later, kind, blocking, timeout)
             if wish.ticket is not None:
                 self._tickets.pop(wish.ticket, None)
+            settled = True
             return got
-        except BaseException:
+        finally:
             try:
-                if not wish.handed_on:
+                if not settled and not wish.handed_on:
                     surely(self._go_without, wish, kind)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 wish.handed_on += later
-            raise
 
     def _get(self, wish: _Wish, later: Any, kind: int, blocking: bool, timeout: float) -> bool:
         me = wish.ident

@@ -258,15 +258,17 @@ class Semaphore:
             raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
         slip = _Slip()
         later = elsewhere(self._go_without, slip)
+        settled = False
         try:
-            return self._stand_in_line(slip, later, deadline)
-        except BaseException:
+            got = self._stand_in_line(slip, later, deadline)
+            settled = True
+            return got
+        finally:
             try:
-                if not slip.handed_on:
+                if not settled and not slip.handed_on:
                     surely(self._go_without, slip)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 slip.handed_on += later
-            raise
 
     def _stand_in_line(self, slip: _Slip, later: Any, deadline: float | None) -> bool:
         bell, line, front = slip.bell, self._line, self._front
@@ -415,7 +417,7 @@ class BoundedSemaphore(Semaphore):
         ValueError, and nothing is given back, if that made more than there were at first.
         """
         if n != 1:
-            if n > 1 and len(self._tokens) + n > self._initial_value:
+            if n > 1 and self._value + n > self._initial_value:
                 raise self._too_many()
             return self._release_many(n)
         try:

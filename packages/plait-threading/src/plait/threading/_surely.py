@@ -27,8 +27,9 @@
 #             raise
 #
 #     `later` is an iterator of C code, and `+=` runs it. Neither there nor on the way there is a call or a jump back, so that
-#     no signal is looked for. (On 3.10 one is, at each `except`. So the whole is done by two functions of which one calls
-#     the other, each with such an `except`; of more than two exceptions at the same moment the third may get past.)
+#     no signal is looked for. (On 3.10 one is, at the first instruction of an `except`, but not of a `finally` that begins
+#     with `try`. So the whole is done by two functions of which one calls the other: the outer one has a `finally`. Three
+#     exceptions at the same moment can do nothing there; of more, one may get past.)
 #
 # What nothing can be done about: exceptions at the first instruction of a public method, when nothing has happened yet, and
 # after it has returned.
