@@ -297,7 +297,8 @@ class RWLock:
 
     def _finish(self, change: Callable[[_State], _State | Exception]) -> None:
         """The step of a public method, which must not be left undone. Raises what it has been refused with."""
-        step, handed_on = _Step(), []
+        step = _Step()
+        handed_on: list[Any] = []
         later = elsewhere(self._take, step, change)
         settled = False
         try:

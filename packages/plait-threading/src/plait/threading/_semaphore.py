@@ -83,7 +83,7 @@ class _Stock:
         self.beyond = number - countable
 
     def left(self) -> Any:
-        return self.permits.__length_hint__() + self.beyond  # type: ignore[attr-defined]
+        return self.permits.__length_hint__() + self.beyond
 
 
 class _Slip:
@@ -280,7 +280,9 @@ class Semaphore:
                 except ValueError:  # rung, but it was not necessary
                     self._announce()
                 return True
-            if not (bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic()))):
+            if not (
+                bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic()))
+            ):
                 try:
                     line.remove(bell)
                 except ValueError:  # rung after all
