@@ -55,7 +55,7 @@ def test_it_refuses_what_makes_no_sense(kind):
 @pytest.mark.parametrize("value", [2**31 - 1, sys.maxsize, 2**70, float("inf")])
 def test_large_numbers_of_permits_take_no_room(kind, value):
     semaphore = kind(value)
-    assert sys.getsizeof(semaphore._tokens) < 100_000
+    assert len(semaphore._tokens) < 10_000
     assert semaphore._value == value
     for _ in range(3):
         assert semaphore.acquire(False)

@@ -41,8 +41,9 @@ from __future__ import annotations
 from itertools import islice, starmap
 
 from .._thread import allocate_lock, get_ident, register_after_fork
+from ._platform import start_new_thread
 from ._reprs import called
-from ._surely import elsewhere, surely
+from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -208,59 +209,51 @@ class Barrier:
         if timeout is None:
             timeout = self._timeout
         claim = _Claim(self._round)
-        later = elsewhere(self._leave, claim)
+        later = starmap(start_new_thread, ((self._leave, (claim,)),))
         settled = False
         try:
-            number = self._stay(claim, later, timeout)
+            number = self._stay(claim, timeout)
             settled = True
             return number
         finally:
             try:
-                if not settled and not claim.handed_on:
+                if not settled:
                     surely(self._leave, claim)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 claim.handed_on += later
 
-    def _stay(self, claim: _Claim, later: Any, timeout: float | None) -> int:
-        try:
-            self._claims[claim] = None
-            while True:
-                current = self._sit_down(claim)
-                if not current.seats and not current.seats_unmade():
-                    try:
-                        claim.decided += starmap(current.fate.pop, _ONCE)
-                    except IndexError:
-                        pass  # somebody else has, or it broke at this moment
-                    else:
-                        if self._action is not None:
-                            self._action()
-                        current.members = frozenset(
-                            [other for other in [*self._claims] if other.round is current and other.seat]
-                        )
-                        self._tell(current)
-                        break
-                if claim.bell is None:
-                    bell = allocate_lock()
-                    bell.acquire()
-                    claim.bell = bell
-                self._wait_for_the_end(claim, timeout)
-                if current.doomed:
-                    self._doom_those_after(current)
-                    raise BrokenBarrierError(f"{self!r}: it was broken or reset while this thread waited")
-                if claim in (current.members or ()):
+    def _stay(self, claim: _Claim, timeout: float | None) -> int:
+        self._claims[claim] = None
+        while True:
+            current = self._sit_down(claim)
+            if not current.seats and (current.unmade is None or not current.seats_unmade()):
+                try:
+                    claim.decided += starmap(current.fate.pop, _ONCE)
+                except IndexError:
+                    pass  # somebody else has, or it broke at this moment
+                else:
+                    if self._action is not None:
+                        self._action()
+                    here = [other for other in [*self._claims] if other.round is current and other.seat]
+                    current.members = frozenset(here)
+                    self._ring(current)
                     break
-                # The seat of somebody who was counted, and left at the last moment.
-                claim.seat.clear()
-                claim.bell = None
-                claim.round = self._after(current)
-            self._claims.pop(claim, None)
-            return claim.seat[0]
-        except BaseException:
-            try:
-                surely(self._leave, claim)
-            except BaseException:  # noqa: BLE001 - see _surely.py
-                claim.handed_on += later
-            raise
+            if claim.bell is None:
+                bell = allocate_lock()
+                bell.acquire()
+                claim.bell = bell
+            self._wait_for_the_end(claim, timeout)
+            if current.doomed:
+                self._doom_those_after(current)
+                raise BrokenBarrierError(f"{self!r}: it was broken or reset while this thread waited")
+            if claim in (current.members or ()):
+                break
+            # The seat of somebody who was counted, and left at the last moment.
+            claim.seat.clear()
+            claim.bell = None
+            claim.round = self._after(current)
+        self._claims.pop(claim, None)
+        return claim.seat[0]
 
     def _sit_down(self, claim: _Claim) -> _Round:
         """Take a seat in the round that is being filled."""
@@ -321,7 +314,7 @@ class Barrier:
 
         Those whose round was full already go on.
         """
-        self._finish(self._abort)
+        self._whatever_strikes(self._abort)
 
     def _abort(self) -> None:
         current = self._current()
@@ -332,33 +325,22 @@ class Barrier:
     def reset(self) -> None:
         """Begin anew: the barrier is as when it was made. Whoever waits now gets BrokenBarrierError. Never blocks."""
         fresh = _Round(self._parties, by_reset=True)
-        self._finish(self._begin_anew, fresh)
+        self._whatever_strikes(self._begin_anew, fresh)
         fresh.previous = None
 
-    def _finish(self, change: Callable[..., None], *args: _Round) -> None:
-        """Do it, whatever strikes."""
+    def _whatever_strikes(self, change: Callable[..., None], *args: _Round) -> None:
         handed_on: list[Any] = []
-        later = elsewhere(change, *args)
+        later = starmap(start_new_thread, ((change, args),))
         settled = False
         try:
-            self._begin(handed_on, later, change, *args)
+            change(*args)
             settled = True
         finally:
             try:
-                if not settled and not handed_on:
+                if not settled:
                     surely(change, *args)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 handed_on += later
-
-    def _begin(self, handed_on: list[Any], later: Any, change: Callable[..., None], *args: _Round) -> None:
-        try:
-            change(*args)
-        except BaseException:
-            try:
-                surely(change, *args)
-            except BaseException:  # noqa: BLE001
-                handed_on += later
-            raise
 
     def _begin_anew(self, fresh: _Round) -> None:
         while (previous := fresh.previous) is None or previous.follows.get("next") is not fresh:

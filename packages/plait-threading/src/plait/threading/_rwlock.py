@@ -34,9 +34,12 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
 from . import _named
-from ._surely import elsewhere, surely
+from ._platform import start_new_thread
+from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -266,7 +269,7 @@ class RWLock:
                 )
             return _State({me: (reads + writes, 0)}, state.queue, state.lost).promoted()
 
-        self._finish(downgraded)
+        self._whatever_strikes(downgraded)
 
     def _latest(self) -> _State:
         state = self._state
@@ -295,54 +298,42 @@ class RWLock:
         for ticket in state.granted:
             ticket.ring()
 
-    def _finish(self, change: Callable[[_State], _State | Exception]) -> None:
+    def _whatever_strikes(self, change: Callable[[_State], _State | Exception]) -> None:
         """The step of a public method, which must not be left undone. Raises what it has been refused with."""
         step = _Step()
         handed_on: list[Any] = []
-        later = elsewhere(self._take, step, change)
+        later = starmap(start_new_thread, ((self._take, (step, change)),))
         settled = False
         try:
-            self._begin(handed_on, later, step, change)
+            self._take(step, change)
             settled = True
         finally:
             try:
-                if not settled and not handed_on:
+                if not settled:
                     surely(self._take, step, change)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 handed_on += later
         if step.refusal is not None:
             raise step.refusal
 
-    def _begin(
-        self, handed_on: list[Any], later: Any, step: _Step, change: Callable[[_State], _State | Exception]
-    ) -> None:
-        try:
-            self._take(step, change)
-        except BaseException:
-            try:
-                surely(self._take, step, change)
-            except BaseException:  # noqa: BLE001
-                handed_on += later
-            raise
-
     def _acquire(self, kind: int, blocking: bool, timeout: float) -> bool:
         wish = _Wish()
-        later = elsewhere(self._go_without, wish, kind)
+        later = starmap(start_new_thread, ((self._go_without, (wish, kind)),))
         settled = False
         try:
-            got = self._get(wish, later, kind, blocking, timeout)
+            got = self._get(wish, kind, blocking, timeout)
             if wish.ticket is not None:
                 self._tickets.pop(wish.ticket, None)
             settled = True
             return got
         finally:
             try:
-                if not settled and not wish.handed_on:
+                if not settled:
                     surely(self._go_without, wish, kind)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 wish.handed_on += later
 
-    def _get(self, wish: _Wish, later: Any, kind: int, blocking: bool, timeout: float) -> bool:
+    def _get(self, wish: _Wish, kind: int, blocking: bool, timeout: float) -> bool:
         me = wish.ident
 
         def asked(state: _State) -> _State | Exception:
@@ -364,30 +355,23 @@ class RWLock:
             return _State(state.holders, (*state.queue, wish.ticket), state.lost)
 
         asking = wish.asking
-        try:
-            self._take(asking, asked)
-            if asking.refusal is not None:
-                if isinstance(asking.refusal, _NotNow):
-                    return False
-                raise asking.refusal
-            ticket = wish.ticket
-            if ticket is None or not self._is_queued(wish):
+        self._take(asking, asked)
+        if asking.refusal is not None:
+            if isinstance(asking.refusal, _NotNow):
+                return False
+            raise asking.refusal
+        ticket = wish.ticket
+        if ticket is None or not self._is_queued(wish):
+            return True
+        asking.before = asking.after = None
+        while True:
+            if not ticket.bell.acquire(True, timeout) and not self._withdraw(wish):
+                return False
+            if ticket.refused:
+                raise self._is_lost()
+            if ticket not in self._latest().queue:
                 return True
-            asking.before = asking.after = None
-            while True:
-                if not ticket.bell.acquire(True, timeout) and not self._withdraw(wish):
-                    return False
-                if ticket.refused:
-                    raise self._is_lost()
-                if ticket not in self._latest().queue:
-                    return True
-                # Rung in a forked child, to be on the safe side. (The time begins anew.)
-        except BaseException:
-            try:
-                surely(self._go_without, wish, kind)
-            except BaseException:  # noqa: BLE001 - see _surely.py
-                wish.handed_on += later
-            raise
+            # Rung in a forked child, to be on the safe side. (The time begins anew.)
 
     def _is_lost(self) -> RuntimeError:
         return RuntimeError(
@@ -440,7 +424,7 @@ class RWLock:
         return released
 
     def _release(self, kind: int) -> None:
-        self._finish(self._released(kind, get_ident()))
+        self._whatever_strikes(self._released(kind, get_ident()))
 
 
 class _NotNow(Exception):

@@ -40,9 +40,9 @@ from itertools import islice, repeat, starmap
 from time import monotonic
 
 from .._thread import LockType, allocate_lock, fork_generation, register_after_fork
-from ._platform import deque
+from ._platform import deque, start_new_thread
 from ._reprs import called
-from ._surely import elsewhere, surely
+from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Semaphore:
             raise ValueError(f"n must be one or more, not {n!r}")
         stock = (_Stock(n),) if n > BATCH else ()
         handed_on: list[Any] = []
-        later = elsewhere(self._announce, n)
+        later = starmap(start_new_thread, ((self._announce, (n,)),))
         try:
             if stock:
                 self._stock += stock
@@ -257,65 +257,58 @@ class Semaphore:
         else:
             raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
         slip = _Slip()
-        later = elsewhere(self._go_without, slip)
+        later = starmap(start_new_thread, ((self._go_without, (slip,)),))
         settled = False
         try:
-            got = self._stand_in_line(slip, later, deadline)
+            got = self._stand_in_line(slip, deadline)
             settled = True
             return got
         finally:
             try:
-                if not settled and not slip.handed_on:
+                if not settled:
                     surely(self._go_without, slip)
             except BaseException:  # noqa: BLE001 - see _surely.py
                 slip.handed_on += later
 
-    def _stand_in_line(self, slip: _Slip, later: Any, deadline: float | None) -> bool:
+    def _stand_in_line(self, slip: _Slip, deadline: float | None) -> bool:
         bell, line, front = slip.bell, self._line, self._front
-        try:
-            line.append(bell)
-            if self._take(slip, self._tokens):
-                try:
-                    line.remove(bell)
-                except ValueError:  # rung, but it was not necessary
-                    self._announce()
-                return True
-            if not (
-                bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic()))
-            ):
-                try:
-                    line.remove(bell)
-                except ValueError:  # rung after all
-                    if not self._take(slip, self._tokens):
-                        self._announce()
-                        return False
-                    return True
-                return False
-            if self._take(slip, self._tokens):
-                return True
-            # Overtaken; not a second time.
-            rung = True
-            while rung and not slip.took:
-                if slip not in front:
-                    slip.generation = _epoch
-                    front.append(slip)
-                    self._announce()
-                if deadline is None:
-                    rung = bell.acquire()
-                else:
-                    # At last it looks whether it has been rung: what is kept may be for others.
-                    rung = bell.acquire(True, max(0, deadline - monotonic())) or bell.acquire(False)
-                if rung and not self._take(slip, self._kept):
-                    self._announce()
-            self._leave_the_front(slip)
-            self._announce()
-            return bool(slip.took)
-        except BaseException:
+        line.append(bell)
+        if self._take(slip, self._tokens):
             try:
-                surely(self._go_without, slip)
-            except BaseException:  # noqa: BLE001 - see _surely.py
-                slip.handed_on += later
-            raise
+                line.remove(bell)
+            except ValueError:  # rung, but it was not necessary
+                self._announce()
+            return True
+        if not (
+            bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic()))
+        ):
+            try:
+                line.remove(bell)
+            except ValueError:  # rung after all
+                if not self._take(slip, self._tokens):
+                    self._announce()
+                    return False
+                return True
+            return False
+        if self._take(slip, self._tokens):
+            return True
+        # Overtaken; not a second time.
+        rung = True
+        while rung and not slip.took:
+            if slip not in front:
+                slip.generation = _epoch
+                front.append(slip)
+                self._announce()
+            if deadline is None:
+                rung = bell.acquire()
+            else:
+                # At last it looks whether it has been rung: what is kept may be for others.
+                rung = bell.acquire(True, max(0, deadline - monotonic())) or bell.acquire(False)
+            if rung and not self._take(slip, self._kept):
+                self._announce()
+        self._leave_the_front(slip)
+        self._announce()
+        return bool(slip.took)
 
     def _take(self, slip: _Slip, tokens: list[None]) -> bool:
         while True:

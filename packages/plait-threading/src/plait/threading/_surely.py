@@ -16,42 +16,34 @@
 #     one has just been caught). So who has a duty prepares, while nothing has been done yet, that another thread does it:
 #     handlers run in the main thread only.
 #
-#         later = elsewhere(self._leave, claim)
+#         later = starmap(start_new_thread, ((self._leave, (claim,)),))
+#         settled = False
 #         try:
 #             ...
-#         except BaseException:
+#             settled = True
+#         finally:
 #             try:
-#                 surely(self._leave, claim)
+#                 if not settled:
+#                     surely(self._leave, claim)
 #             except BaseException:
 #                 claim.handed_on += later
-#             raise
 #
 #     `later` is an iterator of C code, and `+=` runs it. Neither there nor on the way there is a call or a jump back, so that
 #     no signal is looked for. (On 3.10 one is, at the first instruction of an `except`, but not of a `finally` that begins
-#     with `try`. So the whole is done by two functions of which one calls the other: the outer one has a `finally`. Three
-#     exceptions at the same moment can do nothing there; of more, one may get past.)
+#     with `try`. So two exceptions at the same moment can do nothing there; of more, one may get past.)
 #
 # What nothing can be done about: exceptions at the first instruction of a public method, when nothing has happened yet, and
 # after it has returned.
 
 from __future__ import annotations
 
-from itertools import starmap
-
-from ._platform import start_new_thread
-
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
 
 # Where the stack or the memory is used up, to begin again for ever would be a hang.
 SEVERAL = range(30)
-
-
-def elsewhere(duty: Callable[..., object], *args: Any) -> Iterable[Any]:
-    """Something to add to a list, by which a thread is started that does it."""
-    return starmap(start_new_thread, ((duty, args),))
 
 
 def surely(duty: Callable[..., object], *args: Any) -> None:
