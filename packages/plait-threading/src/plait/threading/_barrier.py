@@ -12,7 +12,7 @@
 # What must always hold
 #   - A round's fate is decided once: it is the one element of `fate`, and goes from there, in one operation, into the claim
 #     of who decides that the round is full, or into `doomed` if it breaks (a time-out, abort(), reset()). When the action
-#     fails it goes from the claim to `doomed`. A round has passed when it has `members`.
+#     fails it goes on to `doomed`. When it succeeds, all claims that have a seat are counted, and the round has `passed`.
 #   - Bells are hung up before their owners look whether it has passed or is doomed, and rung after that has been stored,
 #     so that none is left out. Bells are used once; ringing them again is harmless, and so is doing again all that is
 #     to be done when a round has ended (`_tell`).
@@ -21,7 +21,7 @@
 #   - A waiter that is interrupted by an exception leaves its seat to the next who comes: others are not kept waiting for
 #     somebody who has gone, nor counted short. Not when the round is full: then it has been counted. At the very moment
 #     when that is decided a seat may come back all the same. Who sits down there before the round has passed belongs to
-#     it; who does so later finds its claim not among the members and goes to the next round.
+#     it; who does so later finds its claim not counted and goes to the next round.
 #   - Rounds are linked forwards, by one operation of a dictionary; whoever finds a round finished makes the next one or
 #     finds it made. So all agree which round comes after which. `_round` may lag behind; it is brought up to date by
 #     whoever notices. Nobody leaves a broken round behind but by reset(): if somebody did so before it broke (its seats
@@ -47,7 +47,7 @@ from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
 _ONCE: Any = ((),)
@@ -63,7 +63,7 @@ class BrokenBarrierError(RuntimeError):
 class _Round:
     """One filling of the barrier."""
 
-    __slots__ = ("by_reset", "doomed", "fate", "follows", "members", "previous", "seats", "unmade")
+    __slots__ = ("by_reset", "doomed", "fate", "follows", "passed", "previous", "seats", "unmade")
 
     def __init__(self, parties: int, by_reset: bool = False) -> None:
         large = parties > BATCH
@@ -71,7 +71,7 @@ class _Round:
         self.unmade: Iterator[int] | None = iter(range(parties)) if large else None
         self.fate: list[bool] = [True]
         self.doomed: list[bool] = []
-        self.members: frozenset[_Claim] | None = None
+        self.passed = False
         self.by_reset = by_reset
         self.previous: _Round | None = None  # while reset() puts it in the place of another
         self.follows: dict[str, _Round] = {}
@@ -80,7 +80,7 @@ class _Round:
         return 0 if self.unmade is None else self.unmade.__length_hint__()  # type: ignore[attr-defined]
 
     def has_ended(self) -> bool:
-        return bool(self.doomed) or self.members is not None
+        return self.passed or bool(self.doomed)
 
     def doom(self) -> bool:
         """Break the round if nothing is decided yet; say whether it was this call that did. Rings nobody."""
@@ -94,7 +94,7 @@ class _Round:
 class _Claim:
     """Somebody who is at the barrier."""
 
-    __slots__ = ("bell", "breaks", "decided", "handed_on", "ident", "round", "seat")
+    __slots__ = ("bell", "breaks", "counted", "decided", "ident", "round", "seat")
 
     def __init__(self, current: _Round) -> None:
         self.ident = get_ident()
@@ -102,9 +102,9 @@ class _Claim:
         self.seat: list[int] = []
         self.bell: Any = None
         # The fate of a round that is full; whether it has broken the round, or tried to.
-        self.decided: list[bool] = []
+        self.decided: Sequence[bool] = ()
         self.breaks = False
-        self.handed_on: list[Any] = []
+        self.counted = False  # among those with whom the round has passed
 
 
 class Barrier:
@@ -220,22 +220,27 @@ class Barrier:
                 if not settled:
                     surely(self._leave, claim)
             except BaseException:  # noqa: BLE001 - see _surely.py
-                claim.handed_on += later
+                for _ in later:
+                    break
 
     def _stay(self, claim: _Claim, timeout: float | None) -> int:
         self._claims[claim] = None
         while True:
             current = self._sit_down(claim)
             if not current.seats and (current.unmade is None or not current.seats_unmade()):
+                decided: list[bool] = []
+                claim.decided = decided
                 try:
-                    claim.decided += starmap(current.fate.pop, _ONCE)
+                    decided += starmap(current.fate.pop, _ONCE)
                 except IndexError:
                     pass  # somebody else has, or it broke at this moment
                 else:
                     if self._action is not None:
                         self._action()
-                    here = [other for other in [*self._claims] if other.round is current and other.seat]
-                    current.members = frozenset(here)
+                    for other in [*self._claims]:
+                        if other.round is current and other.seat:
+                            other.counted = True
+                    current.passed = True
                     self._ring(current)
                     break
             if claim.bell is None:
@@ -246,7 +251,7 @@ class Barrier:
             if current.doomed:
                 self._doom_those_after(current)
                 raise BrokenBarrierError(f"{self!r}: it was broken or reset while this thread waited")
-            if claim in (current.members or ()):
+            if claim.counted:
                 break
             # The seat of somebody who was counted, and left at the last moment.
             claim.seat.clear()
@@ -265,7 +270,7 @@ class Barrier:
                     raise BrokenBarrierError(f"{self!r}; call reset() to use it again")
                 self._doom_those_after(current)
                 self._round = claim.round = later
-            elif current.members is not None:
+            elif current.passed:
                 claim.round = self._after(current)
             else:
                 try:
@@ -296,8 +301,8 @@ class Barrier:
         current = claim.round
         if claim.decided:
             claim.breaks = True
-            if current.members is None:
-                current.doomed += starmap(claim.decided.pop, _ONCE)
+            if not current.passed:
+                current.doomed += claim.decided
         if claim.breaks:
             self._tell(current)
         elif current.doomed:
@@ -329,7 +334,6 @@ class Barrier:
         fresh.previous = None
 
     def _whatever_strikes(self, change: Callable[..., None], *args: _Round) -> None:
-        handed_on: list[Any] = []
         later = starmap(start_new_thread, ((change, args),))
         settled = False
         try:
@@ -340,7 +344,8 @@ class Barrier:
                 if not settled:
                     surely(change, *args)
             except BaseException:  # noqa: BLE001 - see _surely.py
-                handed_on += later
+                for _ in later:
+                    break
 
     def _begin_anew(self, fresh: _Round) -> None:
         while (previous := fresh.previous) is None or previous.follows.get("next") is not fresh:

@@ -131,12 +131,11 @@ class _Step:
 class _Wish:
     """A call of acquire(), and how far it has come."""
 
-    __slots__ = ("asking", "handed_on", "ident", "leaving", "queued", "returning", "ticket")
+    __slots__ = ("asking", "ident", "leaving", "queued", "returning", "ticket")
 
     def __init__(self) -> None:
         self.ident = get_ident()
         self.asking = _Step()
-        self.handed_on: list[Any] = []
         self.ticket: _Ticket | None = None
         # Whether it is or was in the queue. From then on, what `asking` was does not matter.
         self.queued = False
@@ -301,7 +300,6 @@ class RWLock:
     def _whatever_strikes(self, change: Callable[[_State], _State | Exception]) -> None:
         """The step of a public method, which must not be left undone. Raises what it has been refused with."""
         step = _Step()
-        handed_on: list[Any] = []
         later = starmap(start_new_thread, ((self._take, (step, change)),))
         settled = False
         try:
@@ -312,7 +310,8 @@ class RWLock:
                 if not settled:
                     surely(self._take, step, change)
             except BaseException:  # noqa: BLE001 - see _surely.py
-                handed_on += later
+                for _ in later:
+                    break
         if step.refusal is not None:
             raise step.refusal
 
@@ -331,7 +330,8 @@ class RWLock:
                 if not settled:
                     surely(self._go_without, wish, kind)
             except BaseException:  # noqa: BLE001 - see _surely.py
-                wish.handed_on += later
+                for _ in later:
+                    break
 
     def _get(self, wish: _Wish, kind: int, blocking: bool, timeout: float) -> bool:
         me = wish.ident

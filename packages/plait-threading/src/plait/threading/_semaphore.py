@@ -89,7 +89,7 @@ class _Stock:
 class _Slip:
     """A waiter: its bell, and the token it has taken."""
 
-    __slots__ = ("bell", "generation", "handed_on", "ringing", "took")
+    __slots__ = ("bell", "generation", "ringing", "took")
 
     def __init__(self) -> None:
         self.bell: Any = allocate_lock()
@@ -97,7 +97,6 @@ class _Slip:
         self.ringing: Iterator[None] = map(_ring, repeat(self.bell))
         self.generation = _epoch
         self.took: list[None] = []
-        self.handed_on: list[Any] = []
 
 
 class Semaphore:
@@ -211,7 +210,6 @@ class Semaphore:
         if n < 1:
             raise ValueError(f"n must be one or more, not {n!r}")
         stock = (_Stock(n),) if n > BATCH else ()
-        handed_on: list[Any] = []
         later = starmap(start_new_thread, ((self._announce, (n,)),))
         try:
             if stock:
@@ -223,7 +221,8 @@ class Semaphore:
             try:
                 surely(self._announce, n)
             except BaseException:  # noqa: BLE001 - see _surely.py
-                handed_on += later
+                for _ in later:
+                    break
             raise
 
     def _nobody_waits(self) -> bool:
@@ -268,7 +267,8 @@ class Semaphore:
                 if not settled:
                     surely(self._go_without, slip)
             except BaseException:  # noqa: BLE001 - see _surely.py
-                slip.handed_on += later
+                for _ in later:
+                    break
 
     def _stand_in_line(self, slip: _Slip, deadline: float | None) -> bool:
         bell, line, front = slip.bell, self._line, self._front

@@ -26,9 +26,10 @@
 #                 if not settled:
 #                     surely(self._leave, claim)
 #             except BaseException:
-#                 claim.handed_on += later
+#                 for _ in later:
+#                     break
 #
-#     `later` is an iterator of C code, and `+=` runs it. Neither there nor on the way there is a call or a jump back, so that
+#     `later` is an iterator of C code, which starts the thread. Neither there nor on the way there is a call or a jump back, so that
 #     no signal is looked for. (On 3.10 one is, at the first instruction of an `except`, but not of a `finally` that begins
 #     with `try`. So two exceptions at the same moment can do nothing there; of more, one may get past.)
 #
