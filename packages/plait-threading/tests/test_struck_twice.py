@@ -89,7 +89,10 @@ BURSTS = pytest.mark.parametrize(
     [
         "BOTH",
         pytest.param(
-            "ALL", marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+            "ALL",
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 11), reason="3.10 looks for them at every except"
+            ),
         ),
     ],
 )

@@ -279,9 +279,7 @@ class Semaphore:
             except ValueError:  # rung, but it was not necessary
                 self._announce()
             return True
-        if not (
-            bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic()))
-        ):
+        if not (bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic()))):
             try:
                 line.remove(bell)
             except ValueError:  # rung after all
