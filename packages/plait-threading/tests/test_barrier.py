@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.threading import Barrier, BrokenBarrierError, Event, Lock, Thread
+from plait.threading._barrier import _Claim
 
 
 def crowd(n, work):
@@ -194,6 +195,14 @@ def test_a_forked_child_can_reset_it():
     assert os.waitpid(child, 0)[1] == 0
     barrier.wait(10)
     thread.join(10)
+
+
+def test_a_large_one_takes_no_room_until_they_come():
+    assert len(Barrier(2**31)._round.seats) == 0
+    barrier = Barrier(2000)
+    taken = [barrier._sit_down(_Claim(barrier._round)) for _ in range(2000)]
+    assert all(current is barrier._round for current in taken)
+    assert barrier._sit_down(_Claim(barrier._round)) is not taken[0]
 
 
 def test_it_needs_at_least_one_party():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -328,6 +329,25 @@ def test_what_is_not_held_cannot_be_released(actors):
         lock.read.release()
     assert isinstance(actors[0].do(lock.write.release), RuntimeError)
     actors[0].do(lock.read.release)
+
+
+def test_who_waits_keeps_no_history_alive(actors):
+    lock = RWLock()
+    lock.read.acquire()
+    actors[0].begin(lock.write.acquire)
+    wait_for_queue(lock, 1)
+
+    def states():
+        return sum(type(each) is type(lock._latest()) for each in gc.get_objects())
+
+    before = states()
+    for _ in range(200):
+        with lock.read:
+            pass
+    assert states() < before + 20
+    lock.read.release()
+    assert actors[0].finish()
+    actors[0].do(lock.write.release)
 
 
 def test_timeouts_are_checked_as_those_of_a_lock():

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading as standard
+from itertools import repeat
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +50,71 @@ def test_it_refuses_what_makes_no_sense(kind):
         with pytest.raises(ValueError, match="one or more"):
             semaphore.release(n)
     assert semaphore._value == 1
+
+
+@pytest.mark.parametrize("value", [2**31 - 1, sys.maxsize, 2**70, float("inf")])
+def test_large_numbers_of_permits_take_no_room(kind, value):
+    semaphore = kind(value)
+    assert len(semaphore._tokens) < 10_000
+    assert semaphore._value == value
+    for _ in range(3):
+        assert semaphore.acquire(False)
+    assert semaphore._value == value - 3
+    semaphore.release(2)
+    semaphore.release()
+    assert semaphore._value == value
+    if kind is BoundedSemaphore and value != float("inf"):
+        for n in (1, 2):
+            with pytest.raises(ValueError, match="too many"):
+                semaphore.release(n)
+        assert semaphore._value == value
+
+
+def test_many_permits_are_released_in_one_step(kind):
+    semaphore, log = kind(10**12), []
+    if kind is Semaphore:
+        semaphore = kind(0)
+        threads = [queue_up(semaphore, log, n) for n in range(3)]
+        semaphore.release(10**12)
+        for thread in threads:
+            thread.join(10)
+        assert sorted(log) == [(n, True) for n in range(3)]
+    else:
+        semaphore._stock[0].permits = repeat(None, 10**11)
+        semaphore.release(10**11)
+    assert semaphore._value == (10**12 - 3 if kind is Semaphore else 2 * 10**11)
+
+
+def test_permits_out_of_a_stock_are_exactly_as_many(kind):
+    total, taken, left = 5000, [], []
+
+    def take():
+        while semaphore.acquire(False):
+            taken.append(None)
+
+    def give_back():
+        while taken:
+            try:
+                taken.pop()
+            except IndexError:
+                break
+            semaphore.release()
+            left.append(None)
+
+    semaphore = kind(total)
+    for work in (take, give_back):
+        threads = [Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        if work is take:
+            assert len(taken) == total
+            assert semaphore._value == 0
+    assert len(left) == semaphore._value == total
+    if kind is BoundedSemaphore:
+        with pytest.raises(ValueError, match="too many"):
+            semaphore.release()
 
 
 def test_a_bounded_one_refuses_surplus_and_keeps_its_value():

@@ -4,40 +4,57 @@
 #
 # Theory of operation
 #   Each time the barrier fills is a round, and a round is an object of its own, with as many seats as there are parties.
-#   Whoever comes takes a seat: popping it from a list is one operation, and its number is what wait() returns. Who takes
-#   a seat that is not the last hangs up a raw lock of its own (its bell) and waits for it. Who takes the last one decides
-#   that the round is full, runs the action, and rings all the bells. The next round can begin at once: it shares nothing
-#   with the one whose waiters are still waking up.
+#   Whoever comes lays down a claim, which everybody can see, and takes a seat into it: one operation of a list, and the
+#   seat's number is what wait() returns. Who finds seats left hangs a raw lock of its own (its bell) on its claim and
+#   waits for it. Who finds that there are none any more may decide that the round is full, runs the action, and rings
+#   all the bells. The next round can begin at once: it shares nothing with the one whose waiters are still waking up.
 #
 # What must always hold
-#   - A round's fate is decided once: full, or broken (a time-out, abort(), reset(), an action that failed). Who decides
-#     is who pops the one element of `fate`. The verdict is stored before the first bell is rung, and waiters hang their
-#     bells up before they look for a verdict, so that none is left out.
-#   - A waiter that cannot decide because somebody else just has, waits for that verdict: a round that is full is not
+#   - A round's fate is decided once: it is the one element of `fate`, and goes from there, in one operation, into the claim
+#     of who decides that the round is full, or into `doomed` if it breaks (a time-out, abort(), reset()). When the action
+#     fails it goes on to `doomed`. When it succeeds, all claims that have a seat are counted, and the round has `passed`.
+#   - Bells are hung up before their owners look whether it has passed or is doomed, and rung after that has been stored,
+#     so that none is left out. Bells are used once; ringing them again is harmless, and so is doing again all that is
+#     to be done when a round has ended (`_tell`).
+#   - A waiter that cannot break the round, because somebody has decided that it is full, waits for its end: it is not
 #     broken by a time-out that comes while its action runs.
 #   - A waiter that is interrupted by an exception leaves its seat to the next who comes: others are not kept waiting for
-#     somebody who has gone, nor counted short.
+#     somebody who has gone, nor counted short. Not when the round is full: then it has been counted. At the very moment
+#     when that is decided a seat may come back all the same. Who sits down there before the round has passed belongs to
+#     it; who does so later finds its claim not counted and goes to the next round.
 #   - Rounds are linked forwards, by one operation of a dictionary; whoever finds a round finished makes the next one or
 #     finds it made. So all agree which round comes after which. `_round` may lag behind; it is brought up to date by
 #     whoever notices. Nobody leaves a broken round behind but by reset(): if somebody did so before it broke (its seats
 #     were taken, and it failed only then), the rounds after it are broken, too, up to the one that reset() has made.
 #   - There is no lock to be found held, by a signal handler or in a forked child.
+#   - In a forked child the claims of the parent's other threads are void and their seats are free again. If one of them
+#     had the fate of a round in hand, our own thread finds that round broken (it can be there only if it forked in a
+#     signal handler, while it waited).
+#   - What must be done although exceptions of signal handlers strike (`_leave`, `_tell`) can be begun again at any point;
+#     see _surely.py.
+#
+# Seats of large barriers are made some at a time, from an iterator; never by two threads at once, as it is an operation of
+# the list of seats.
 
 from __future__ import annotations
 
-from itertools import starmap
+from itertools import islice, starmap
 
-from .._thread import allocate_lock
+from .._thread import allocate_lock, get_ident, register_after_fork
 from ._copies import Uncopied
+from ._platform import start_new_thread
 from ._reprs import called
+from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
 _ONCE: Any = ((),)
-PASSED, BROKEN = "passed", "broken"
+
+# So many seats are made at a time. A guess: it only has to be more than most barriers have.
+BATCH = 1024
 
 
 class BrokenBarrierError(RuntimeError):
@@ -47,47 +64,48 @@ class BrokenBarrierError(RuntimeError):
 class _Round:
     """One filling of the barrier."""
 
-    __slots__ = ("bells", "by_reset", "fate", "follows", "seats", "verdict")
+    __slots__ = ("by_reset", "doomed", "fate", "follows", "passed", "previous", "seats", "unmade")
 
     def __init__(self, parties: int, by_reset: bool = False) -> None:
-        # Number 0 on top. The last seat stays at the bottom, so that it is taken only when all others are.
-        self.seats = [*range(parties - 1, -1, -1)]
-        self.bells: dict[Any, None] = {}
+        large = parties > BATCH
+        self.seats = [] if large else [*range(parties - 1, -1, -1)]
+        self.unmade: Iterator[int] | None = iter(range(parties)) if large else None
         self.fate: list[bool] = [True]
-        self.verdict = ""
+        self.doomed: list[bool] = []
+        self.passed = False
         self.by_reset = by_reset
+        self.previous: _Round | None = None  # while reset() puts it in the place of another
         self.follows: dict[str, _Round] = {}
 
-    def tell(self, verdict: str) -> None:
-        """For who has popped the fate."""
-        try:
-            self.verdict = verdict
-            self.ring()
-        except BaseException:
-            self.verdict = verdict
-            self.ring()
-            raise
+    def seats_unmade(self) -> int:
+        return 0 if self.unmade is None else self.unmade.__length_hint__()  # type: ignore[attr-defined]
 
-    def ring(self) -> None:
-        for bell in [*self.bells]:
-            try:
-                bell.release()
-            except RuntimeError:  # rung already: bells are used once
-                continue
+    def has_ended(self) -> bool:
+        return self.passed or bool(self.doomed)
 
-    def break_up(self) -> bool:
-        """Break the round if nothing is decided yet; say whether it was this call that did."""
-        popped: list[bool] = []
+    def doom(self) -> bool:
+        """Break the round if nothing is decided yet; say whether it was this call that did. Rings nobody."""
         try:
-            popped += starmap(self.fate.pop, _ONCE)
-            self.tell(BROKEN)
+            self.doomed += starmap(self.fate.pop, _ONCE)
         except IndexError:
             return False
-        except BaseException:
-            if popped:
-                self.tell(BROKEN)
-            raise
         return True
+
+
+class _Claim:
+    """Somebody who is at the barrier."""
+
+    __slots__ = ("bell", "breaks", "counted", "decided", "ident", "round", "seat")
+
+    def __init__(self, current: _Round) -> None:
+        self.ident = get_ident()
+        self.round = current
+        self.seat: list[int] = []
+        self.bell: Any = None
+        # The fate of a round that is full; whether it has broken the round, or tried to.
+        self.decided: Sequence[bool] = ()
+        self.breaks = False
+        self.counted = False  # among those with whom the round has passed
 
 
 class Barrier(Uncopied):
@@ -100,10 +118,11 @@ class Barrier(Uncopied):
 
     Differs from `threading.Barrier`: who comes early for the next round does not wait until the last has left this one;
     a waiter interrupted by an exception (KeyboardInterrupt) leaves its place to another; `abort()` and `reset()` never
-    block and may be called in signal handlers; faster.
+    block and may be called in signal handlers; in a forked child, threads of the parent that waited are not counted;
+    faster.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_action", "_parties", "_round", "_timeout")
+    __slots__ = ("__dict__", "__weakref__", "_action", "_claims", "_parties", "_round", "_timeout")
 
     def __init__(
         self, parties: int, action: Callable[[], object] | None = None, timeout: float | None = None
@@ -114,6 +133,8 @@ class Barrier(Uncopied):
         self._action = action
         self._timeout = timeout
         self._round = _Round(parties)
+        self._claims: dict[_Claim, None] = {}
+        register_after_fork(self, _forget_the_parents_threads)
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self._parties}"
@@ -128,12 +149,14 @@ class Barrier(Uncopied):
     def n_waiting(self) -> int:
         """How many threads wait for the others now."""
         current = self._current()
-        return 0 if current.verdict else self._parties - len(current.seats)
+        if current.has_ended():
+            return 0
+        return sum(claim.round is current and bool(claim.seat) for claim in [*self._claims])
 
     @property
     def broken(self) -> bool:
         """Whether the barrier is broken, and `reset()` has to be called before it can be used again."""
-        return self._current().verdict is BROKEN
+        return bool(self._current().doomed)
 
     def _current(self) -> _Round:
         """The latest round."""
@@ -144,17 +167,38 @@ class Barrier(Uncopied):
 
     def _after(self, current: _Round) -> _Round:
         """The round after one whose seats are taken."""
-        later = current.follows.setdefault("next", _Round(self._parties))
+        fresh = _Round(self._parties)
+        if current.doomed:
+            fresh.doom()
+        later = current.follows.setdefault("next", fresh)
+        if current.doomed:
+            self._doom_those_after(current)
         self._round = later
-        if current.verdict is BROKEN and not later.by_reset:
-            later.break_up()
         return later
 
-    def _break_after(self, current: _Round) -> None:
+    def _doom_those_after(self, current: _Round) -> None:
         """Break those that have begun already after a round that broke too late."""
         while (later := current.follows.get("next")) is not None and not later.by_reset:
-            later.break_up()
+            if later.doom():
+                self._ring(later)
             current = later
+
+    def _ring(self, current: _Round) -> None:
+        for claim in [*self._claims]:
+            bell = claim.bell
+            if claim.round is current and bell is not None:
+                try:
+                    bell.release()
+                except RuntimeError:  # rung already
+                    continue
+
+    def _tell(self, current: _Round) -> None:
+        """Let everybody know that a round has ended, if it has."""
+        if not current.has_ended():
+            return
+        self._ring(current)
+        if current.doomed:
+            self._doom_those_after(current)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until all parties are here; return a number from 0 to parties - 1, another one for each of them.
@@ -165,77 +209,169 @@ class Barrier(Uncopied):
         """
         if timeout is None:
             timeout = self._timeout
-        current = self._round
-        seat: list[int] = []
-        decided: list[bool] = []
-        bell = None
+        claim = _Claim(self._round)
+        later = starmap(start_new_thread, ((self._leave, (claim,)),))
+        settled = False
         try:
-            while True:
-                if current.verdict is BROKEN:
-                    later = current.follows.get("next")
-                    if later is None:
-                        raise BrokenBarrierError(f"{self!r}; call reset() to use it again")
-                    self._round = current = later
-                    continue
-                try:
-                    seat += starmap(current.seats.pop, _ONCE)
+            number = self._stay(claim, timeout)
+            settled = True
+            return number
+        finally:
+            try:
+                if not settled:
+                    surely(self._leave, claim)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                for _ in later:
                     break
-                except IndexError:
-                    current = self._after(current)
-            number = seat[0]
-            if number == self._parties - 1:
+
+    def _stay(self, claim: _Claim, timeout: float | None) -> int:
+        self._claims[claim] = None
+        while True:
+            current = self._sit_down(claim)
+            if not current.seats and (current.unmade is None or not current.seats_unmade()):
+                decided: list[bool] = []
+                claim.decided = decided
                 try:
                     decided += starmap(current.fate.pop, _ONCE)
                 except IndexError:
-                    pass  # it broke at this moment
+                    pass  # somebody else has, or it broke at this moment
                 else:
                     if self._action is not None:
                         self._action()
-                    current.tell(PASSED)
-                    return number
-            bell = allocate_lock()
+                    for other in [*self._claims]:
+                        if other.round is current and other.seat:
+                            other.counted = True
+                    current.passed = True
+                    self._ring(current)
+                    break
+            if claim.bell is None:
+                bell = allocate_lock()
+                bell.acquire()
+                claim.bell = bell
+            self._wait_for_the_end(claim, timeout)
+            if current.doomed:
+                self._doom_those_after(current)
+                raise BrokenBarrierError(f"{self!r}: it was broken or reset while this thread waited")
+            if claim.counted:
+                break
+            # The seat of somebody who was counted, and left at the last moment.
+            claim.seat.clear()
+            claim.bell = None
+            claim.round = self._after(current)
+        self._claims.pop(claim, None)
+        return claim.seat[0]
+
+    def _sit_down(self, claim: _Claim) -> _Round:
+        """Take a seat in the round that is being filled."""
+        while True:
+            current = claim.round
+            if current.doomed:
+                later = current.follows.get("next")
+                if later is None:
+                    raise BrokenBarrierError(f"{self!r}; call reset() to use it again")
+                self._doom_those_after(current)
+                self._round = claim.round = later
+            elif current.passed:
+                claim.round = self._after(current)
+            else:
+                try:
+                    claim.seat += starmap(current.seats.pop, _ONCE)
+                    return current
+                except IndexError:
+                    if current.unmade is not None:
+                        current.seats += islice(current.unmade, BATCH)
+                        if current.seats:
+                            continue
+                    claim.round = self._after(current)
+
+    def _wait_for_the_end(self, claim: _Claim, timeout: float | None) -> None:
+        current, bell = claim.round, claim.bell
+        if current.has_ended():
+            return
+        if timeout is None:
             bell.acquire()
-            current.bells[bell] = None
-            if not current.verdict:
-                if timeout is None:
-                    bell.acquire()
-                elif not (bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)):
-                    if current.break_up():
-                        self._break_after(current)
-                    else:
-                        bell.acquire()
-        except BaseException:
-            if decided:
-                if not current.verdict:
-                    current.tell(BROKEN)
-                    self._break_after(current)
-            elif seat and not current.verdict:
-                if seat[0] == self._parties - 1:
-                    current.seats.insert(0, seat[0])
-                else:
-                    current.seats += seat
-            if bell is not None:
-                current.bells.pop(bell, None)
-            raise
-        if current.verdict is BROKEN:
-            raise BrokenBarrierError(f"{self!r}: it was broken or reset while this thread waited")
-        return number
+        elif not (bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)):
+            claim.breaks = True
+            if current.doom():
+                self._tell(current)
+            elif not current.has_ended():
+                bell.acquire()
+
+    def _leave(self, claim: _Claim) -> None:
+        """Be gone, and leave nobody waiting for it."""
+        current = claim.round
+        if claim.decided:
+            claim.breaks = True
+            if not current.passed:
+                current.doomed += claim.decided
+        if claim.breaks:
+            self._tell(current)
+        elif current.doomed:
+            self._doom_those_after(current)
+        elif current.fate:
+            try:
+                current.seats += starmap(claim.seat.pop, _ONCE)
+            except IndexError:
+                pass  # it had none yet
+        self._claims.pop(claim, None)
 
     def abort(self) -> None:
         """Break the barrier: whoever waits or comes gets BrokenBarrierError, until `reset()`. Never blocks.
 
         Those whose round was full already go on.
         """
+        self._whatever_strikes(self._abort)
+
+    def _abort(self) -> None:
         current = self._current()
-        while not current.break_up() and current.verdict is not BROKEN:
+        while not current.doom() and not current.doomed:
             current = self._after(current)
+        self._tell(current)
 
     def reset(self) -> None:
         """Begin anew: the barrier is as when it was made. Whoever waits now gets BrokenBarrierError. Never blocks."""
         fresh = _Round(self._parties, by_reset=True)
-        while True:
-            current = self._current()
-            if current.follows.setdefault("next", fresh) is fresh:
-                break
+        self._whatever_strikes(self._begin_anew, fresh)
+        fresh.previous = None
+
+    def _whatever_strikes(self, change: Callable[..., None], *args: _Round) -> None:
+        later = starmap(start_new_thread, ((change, args),))
+        settled = False
+        try:
+            change(*args)
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(change, *args)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                for _ in later:
+                    break
+
+    def _begin_anew(self, fresh: _Round) -> None:
+        while (previous := fresh.previous) is None or previous.follows.get("next") is not fresh:
+            fresh.previous = current = self._current()
+            current.follows.setdefault("next", fresh)
         self._round = fresh
-        current.break_up()
+        previous.doom()
+        self._tell(previous)
+
+
+def _forget_the_parents_threads(barrier: Barrier) -> None:
+    claims, me = barrier._claims, get_ident()
+    for claim in [*claims]:
+        if claim.ident != me:
+            claims.pop(claim, None)
+    ours = [*claims]
+    for current in {barrier._current(), *[claim.round for claim in ours]}:
+        here = [claim for claim in ours if claim.round is current]
+        if current.has_ended():
+            barrier._tell(current)
+        elif current.fate:
+            taken = {number for claim in here for number in claim.seat}
+            made = barrier._parties - current.seats_unmade()
+            # In its place: our own thread may be about to take one, in the frame below this signal handler.
+            current.seats[:] = [number for number in range(made - 1, -1, -1) if number not in taken]
+        elif here and not any(claim.decided for claim in here):
+            current.doomed += (True,)
+            barrier._tell(current)

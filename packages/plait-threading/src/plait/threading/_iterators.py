@@ -164,7 +164,7 @@ class _Source:
         fetched = self._fetched
         if not fetched:
             # Made before the `try`, in which nothing may be called but the source: what is caught is its own.
-            step = zip(starmap(next, ((self._iterator,),)), repeat(None), ([],))
+            step: Iterator[Any] = zip(starmap(next, ((self._iterator,),)), repeat(None), ([],))
             try:
                 fetched += step
             except Exception as error:  # noqa: BLE001 - an item; see above

@@ -8,8 +8,9 @@
 #   (`setdefault`): if another thread was quicker, that tells so, and the operation looks again. So every operation
 #   happens whole or not at all, in one order, without a lock: a signal handler can come between any two steps, and do
 #   the same; a fork leaves nothing half done; an exception that strikes can find out, by looking at the link, whether
-#   what it struck had happened already.
-#   `_state` may lag behind the latest state; the links lead there.
+#   what it struck had happened already (see `_Step`).
+#   `_state` may lag behind the latest state; the links lead there. Nobody who waits holds a state: it would keep all that
+#   follow from it.
 #
 #   A thread that cannot have the lock at once is in the state's queue with a raw lock of its own, taken (its bell).
 #   Whoever makes a state in which it does hold the lock rings it, after that state has been linked.
@@ -32,13 +33,23 @@
 # function has done all but return, where it cannot catch it; there, a wait() may very rarely end without the lock.
 #
 # In a forked child the threads of the parent are gone from the queue, and so are its readers, who have changed nothing.
-# A writer may have: its lock stays taken, and who asks for it gets an error instead of waiting for ever.
+# A writer may have: its lock is lost, and who asks for it, or waited for it when it forked in a signal handler, gets an
+# error instead of waiting for ever. (The writer itself is forgotten, too: a thread of the child may get its identifier.)
+#
+# Exceptions of signal handlers
+#   What must be done in spite of them is a step, which is done at most once, or ringing bells, which may be done again;
+#   so both can be begun again at any point (see _surely.py). A call of acquire() that has been struck undoes what it has
+#   done, which its `_Wish` tells; a step of release() or downgrade() that has begun is finished.
 
 from __future__ import annotations
+
+from itertools import starmap
 
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
 from . import _named
 from ._copies import Uncopied
+from ._platform import start_new_thread
+from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -54,13 +65,20 @@ NEXT = 0
 class _Ticket:
     """Somebody who wants the lock."""
 
-    __slots__ = ("bell", "ident", "kind")
+    __slots__ = ("bell", "ident", "kind", "refused")
 
     def __init__(self, kind: int) -> None:
         self.ident = get_ident()
         self.kind = kind
+        self.refused = False
         self.bell: Any = allocate_lock()
         self.bell.acquire()
+
+    def ring(self) -> None:
+        try:
+            self.bell.release()
+        except RuntimeError:
+            pass  # rung already
 
 
 class _State:
@@ -78,6 +96,8 @@ class _State:
         self.follows: dict[int, _State] = {}
 
     def is_free_for(self, kind: int) -> bool:
+        if self.lost:
+            return False
         return not self.holders if kind == WRITE else not any(writes for _, writes in self.holders.values())
 
     def changed(self, ident: int, kind: int, by: int) -> _State:
@@ -88,9 +108,6 @@ class _State:
         if not any(counts):
             del holders[ident]
         return _State(holders, self.queue, self.lost)
-
-    def without(self, ticket: _Ticket) -> _State:
-        return _State(self.holders, tuple(t for t in self.queue if t is not ticket), self.lost)
 
     def promoted(self) -> _State:
         """With the lock given to those whose turn it is. For who makes a state; it is nobody else's yet."""
@@ -107,7 +124,7 @@ class _State:
 
 
 class _Step:
-    """One operation: from the state that was found to the one that was made of it."""
+    """One operation: from the state that was found to the one that was made of it. It happens once, if at all."""
 
     __slots__ = ("after", "before", "refusal")
 
@@ -117,9 +134,23 @@ class _Step:
         self.refusal: Exception | None = None
 
     def happened(self) -> bool:
-        return (
-            self.after is not None and self.before is not None and self.before.follows.get(NEXT) is self.after
-        )
+        before, after = self.before, self.after
+        return after is not None and before is not None and before.follows.get(NEXT) is after
+
+
+class _Wish:
+    """A call of acquire(), and how far it has come."""
+
+    __slots__ = ("asking", "ident", "leaving", "queued", "returning", "ticket")
+
+    def __init__(self) -> None:
+        self.ident = get_ident()
+        self.asking = _Step()
+        self.ticket: _Ticket | None = None
+        # Whether it is or was in the queue. From then on, what `asking` was does not matter.
+        self.queued = False
+        self.leaving: _Step | None = None
+        self.returning: _Step | None = None
 
 
 class _Side(Uncopied):
@@ -176,7 +207,10 @@ class _Side(Uncopied):
 
     def locked(self) -> bool:
         """Whether some thread holds the lock in this way."""
-        return any(counts[self._kind] for counts in self._lock._latest().holders.values())
+        state = self._lock._latest()
+        return any(counts[self._kind] for counts in state.holders.values()) or (
+            state.lost and self._kind == WRITE
+        )
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -257,11 +291,12 @@ class RWLock(Uncopied):
         False
     """
 
-    __slots__ = ("__weakref__", "_state", "name", "read", "write")
+    __slots__ = ("__weakref__", "_state", "_tickets", "name", "read", "write")
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
         self._state = _State({}, ())
+        self._tickets: dict[_Ticket, None] = {}  # of all who wait; for the child of a fork
         self.read = _ReadSide(self, READ)
         self.write = _WriteSide(self, WRITE)
         register_after_fork(self, _forget_the_parents_threads)
@@ -269,7 +304,9 @@ class RWLock(Uncopied):
     def __repr__(self) -> str:
         state = self._latest()
         named = "" if self.name is None else f" {self.name!r}"
-        if not state.holders:
+        if state.lost:
+            how = "lost with a thread of the parent process"
+        elif not state.holders:
             how = "free"
         elif self.write.locked():
             how = "held for writing"
@@ -279,7 +316,8 @@ class RWLock(Uncopied):
 
     def locked(self) -> bool:
         """Whether some thread holds it, in whatever way."""
-        return bool(self._latest().holders)
+        state = self._latest()
+        return bool(state.holders) or state.lost
 
     def downgrade(self) -> None:
         """Go on as a reader, once for each time this thread has it for writing; other readers may come in, too.
@@ -298,13 +336,15 @@ class RWLock(Uncopied):
             False
         """
 
+        me = get_ident()
+
         def downgraded(state: _State) -> _State | Exception:
-            reads, writes = state.holders.get(get_ident(), (0, 0))
+            reads, writes = state.holders.get(me, (0, 0))
             if not writes:
                 return RuntimeError(
                     f"{self!r}: this thread does not hold it for writing; there is nothing to downgrade"
                 )
-            return _State({get_ident(): (reads + writes, 0)}, state.queue, state.lost).promoted()
+            return _State({me: (reads + writes, 0)}, state.queue, state.lost).promoted()
 
         self._whatever_strikes(downgraded)
 
@@ -327,47 +367,66 @@ class RWLock(Uncopied):
         return state
 
     def _take(self, step: _Step, change: Callable[[_State], _State | Exception]) -> None:
-        """Do one operation, and ring for those who have the lock by it. Raises what *change* refuses with."""
-        while True:
+        """Do a step unless it has happened, and ring for those who have the lock by it. Or have it refused."""
+        while not step.happened():
             step.after = None
             step.before = before = self._latest()
             after = change(before)
             if isinstance(after, Exception):
                 step.refusal = after
-                raise after
+                return
             step.after = after
-            if before.follows.setdefault(NEXT, after) is after:
-                break
-        self._state = after
-        self._ring(after)
+            before.follows.setdefault(NEXT, after)
+        made = step.after
+        if made is not None:
+            self._state = made
+            self._ring(made)
 
     @staticmethod
     def _ring(state: _State) -> None:
         for ticket in state.granted:
-            try:
-                ticket.bell.release()
-            except RuntimeError:  # rung already
-                continue
+            ticket.ring()
 
     def _whatever_strikes(self, change: Callable[[_State], _State | Exception]) -> None:
-        """Do an operation that must not be left undone, even if an exception of a signal handler ends it."""
+        """The step of a public method, which must not be left undone. Raises what it has been refused with."""
         step = _Step()
+        later = starmap(start_new_thread, ((self._take, (step, change)),))
+        settled = False
         try:
             self._take(step, change)
-        except BaseException as error:
-            if step.after is not None and step.happened():
-                self._ring(step.after)
-            elif error is not step.refusal:
-                self._take(step, change)
-            raise
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(self._take, step, change)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                for _ in later:
+                    break
+        if step.refusal is not None:
+            raise step.refusal
 
     def _acquire(self, kind: int, blocking: bool, timeout: float) -> bool:
-        ticket = None
-        me = get_ident()
-        step = _Step()
+        wish = _Wish()
+        later = starmap(start_new_thread, ((self._go_without, (wish, kind)),))
+        settled = False
+        try:
+            got = self._get(wish, kind, blocking, timeout)
+            if wish.ticket is not None:
+                self._tickets.pop(wish.ticket, None)
+            settled = True
+            return got
+        finally:
+            try:
+                if not settled:
+                    surely(self._go_without, wish, kind)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                for _ in later:
+                    break
+
+    def _get(self, wish: _Wish, kind: int, blocking: bool, timeout: float) -> bool:
+        me = wish.ident
 
         def asked(state: _State) -> _State | Exception:
-            nonlocal ticket
             reads, writes = state.holders.get(me, (0, 0))
             if kind == WRITE and reads and not writes:
                 return RuntimeError(
@@ -375,45 +434,80 @@ class RWLock(Uncopied):
                     "release the reading side first, or take the writing side from the start and downgrade()"
                 )
             if reads or writes or (not state.queue and state.is_free_for(kind)):
-                ticket = None
                 return state.changed(me, kind, +1)
             if state.lost:
-                return RuntimeError(
-                    f"{self!r}: a thread of the parent process was writing; make a new lock after fork"
-                )
+                return self._is_lost()
             if not blocking or timeout == 0:
                 return _NotNow()
-            if ticket is None:
-                ticket = _Ticket(kind)
-            return _State(state.holders, (*state.queue, ticket), state.lost)
+            if wish.ticket is None:
+                wish.ticket = _Ticket(kind)
+                self._tickets[wish.ticket] = None
+            return _State(state.holders, (*state.queue, wish.ticket), state.lost)
 
-        try:
-            self._take(step, asked)
-            if ticket is None or ticket.bell.acquire(True, timeout):
+        asking = wish.asking
+        self._take(asking, asked)
+        if asking.refusal is not None:
+            if isinstance(asking.refusal, _NotNow):
+                return False
+            raise asking.refusal
+        ticket = wish.ticket
+        if ticket is None or not self._is_queued(wish):
+            return True
+        asking.before = asking.after = None
+        while True:
+            if not ticket.bell.acquire(True, timeout) and not self._withdraw(wish):
+                return False
+            if ticket.refused:
+                raise self._is_lost()
+            if ticket not in self._latest().queue:
                 return True
-            return self._give_up(ticket)
-        except _NotNow:
-            return False
-        except BaseException:
-            if step.happened() and (ticket is None or self._give_up(ticket)):
-                self._release(kind)
-            raise
+            # Rung in a forked child, to be on the safe side. (The time begins anew.)
 
-    def _give_up(self, ticket: _Ticket) -> bool:
-        """Leave the queue; say whether the lock has been granted meanwhile."""
-        granted = False
+    def _is_lost(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self!r}: a thread of the parent process was writing; make a new lock after fork"
+        )
+
+    @staticmethod
+    def _is_queued(wish: _Wish) -> bool:
+        """Whether what has been asked led into the queue. (A ticket alone says only that it looked so for a moment.)"""
+        made = wish.asking.after
+        if made is not None and wish.asking.happened() and wish.ticket in made.queue:
+            wish.queued = True
+        return wish.queued
+
+    def _withdraw(self, wish: _Wish) -> bool:
+        """Leave the queue; say whether the lock has been granted meanwhile (or refused)."""
+        ticket = wish.ticket
 
         def left(state: _State) -> _State:
-            nonlocal granted
-            granted = ticket not in state.queue
-            return state.without(ticket).promoted()
+            return _State(
+                state.holders, tuple([other for other in state.queue if other is not ticket]), state.lost
+            ).promoted()
 
-        self._whatever_strikes(left)
-        return granted
+        if wish.leaving is None:
+            wish.leaving = _Step()
+        self._take(wish.leaving, left)
+        found = wish.leaving.before
+        return found is not None and ticket not in found.queue
 
-    def _release(self, kind: int, downgraded_too: bool = False) -> None:
-        me = get_ident()
+    def _go_without(self, wish: _Wish, kind: int) -> None:
+        """Be as if it had never been called, however far it has come."""
+        ticket = wish.ticket
+        if self._is_queued(wish):
+            holds = self._withdraw(wish) and ticket is not None and not ticket.refused
+        else:
+            holds = wish.asking.happened()
+        if holds:
+            if wish.returning is None:
+                wish.returning = _Step()
+            self._take(wish.returning, self._released(kind, wish.ident))
+        if ticket is not None:
+            self._tickets.pop(ticket, None)
 
+    def _released(
+        self, kind: int, me: int, downgraded_too: bool = False
+    ) -> Callable[[_State], _State | Exception]:
         def released(state: _State) -> _State | Exception:
             held = state.holders.get(me, (0, 0))
             if held[kind]:
@@ -422,7 +516,10 @@ class RWLock(Uncopied):
                 return state.changed(me, READ, -1).promoted()
             return self._not_held(kind)
 
-        self._whatever_strikes(released)
+        return released
+
+    def _release(self, kind: int, downgraded_too: bool = False) -> None:
+        self._whatever_strikes(self._released(kind, get_ident(), downgraded_too))
 
     def _not_held(self, kind: int) -> RuntimeError:
         return RuntimeError(f"{self!r}: this thread does not hold it for {KINDS[kind]}")
@@ -477,11 +574,21 @@ class _NotNow(Exception):
 
 
 def _forget_the_parents_threads(lock: RWLock) -> None:
-    state, me = lock._latest(), get_ident()
-    holders = {ident: counts for ident, counts in state.holders.items() if ident == me or counts[WRITE]}
-    lost = any(ident != me for ident in holders)
-    queue = tuple(ticket for ticket in state.queue if ticket.ident == me)
-    # Linked like any other: this may be a signal handler of the forking thread, in the middle of an operation.
-    mended = _State(holders, queue, lost).promoted()
-    state.follows[NEXT] = mended
-    lock._ring(mended)
+    me = get_ident()
+    while True:
+        state = lock._latest()
+        holders = {ident: counts for ident, counts in state.holders.items() if ident == me}
+        lost = state.lost or any(writes and ident != me for ident, (_, writes) in state.holders.items())
+        ours = tuple([ticket for ticket in state.queue if ticket.ident == me])
+        mended = _State(holders, () if lost else ours, lost).promoted()
+        # Linked like any other: this may be a signal handler of the forking thread, in the middle of an operation.
+        if state.follows.setdefault(NEXT, mended) is mended:
+            break
+    for ticket in [*lock._tickets]:
+        if ticket.ident != me:
+            lock._tickets.pop(ticket, None)
+        elif ticket not in mended.queue:
+            # Granted, now or by a thread that was going to ring for it and is not there; or refused. (Or it is not yet
+            # in the queue; then it finds out.)
+            ticket.refused |= ticket in ours and lost
+            ticket.ring()

@@ -3,63 +3,101 @@
 # Semaphore: so many may pass; the others wait in line.
 #
 # Theory of operation
-#   The value is a list of tokens: to acquire is to pop one, to release is to append one. Both are single operations of a
-#   list, so the common case needs no lock. Whoever finds no token hangs up a raw lock of its own (its bell), taken, in
-#   `_line`, looks for a token again, and waits for its bell. release() appends its token first and looks into the line
-#   second. So either the waiter sees the token, or the releaser sees the waiter.
+#   The value is a list of tokens: to acquire is to take one out, to release is to append one. Both are single operations
+#   of a list, so the common case needs no lock. Whoever finds no token hangs up a raw lock of its own (its bell), taken,
+#   in `_line`, looks for a token again, and waits for its bell. release() appends its token first and looks into the
+#   line second. So either the waiter sees the token, or the releaser sees the waiter.
 #
 #   A bell means "there is a token, go and look", not "here is your token": the thread that has just released may run on
 #   and acquire again without a switch of threads, which is several times faster when a semaphore is fought over. The
 #   price is that a waiter can be overtaken. So it is overtaken once: if it finds nothing when rung, it moves to
-#   `_front`, and whoever releases hands tokens to those who stand there, in order, before anything else.
+#   `_front`, and for those who stand there tokens are put aside (`_kept`), in order, before anything else.
+#
+#   Not every permit is a token from the beginning. Large numbers of them lie in `_stock`, as iterators that yield so many
+#   tokens (`itertools.repeat`, whose state is one number), and are made into tokens some at a time, in one operation.
 #
 # What must always hold
-#   - Bells are struck off exactly once, by whoever rings them or by the waiter who gives up; the dictionaries, ordered
-#     by arrival, decide who was first. Waiters are rung in the order in which they came.
-#   - No wake-up is lost: who was rung and does not need it (it found a token before it looked, it timed out, it was
-#     interrupted) passes it on by calling `_announce`; who was handed a token and cannot keep it releases it.
-#   - A token that somebody was handed is in its slip (the value in `_front`) before its bell rings. A waiter that times
-#     out finds out from the slip whether it has got one after all.
-#   - What a signal handler or finaliser interrupts, it may re-enter: there is no lock to be found held, and every step
-#     leaves tokens, line and front such that another release() or acquire() can begin between any two of them.
-#     If the handler raises in the middle of a release(), the token has been appended and those who wait are told.
-#   - A forked child inherits bells of threads that it does not have. Slips carry the fork generation; a token is never
-#     handed to another generation, and ringing it does not count. (It is rung all the same, because the thread that
-#     forked may have done so in a signal handler, while waiting.)
+#   - Waiters are rung in the order in which they came. In the line they are struck off as they are rung, in one step of an
+#     iterator that is all C (`_strike`). In front they stay until they have taken a token, and may be rung again.
+#   - Tokens move between `_tokens`, `_kept` and the slip of a waiter, each time in one operation of C code. So they are
+#     always in one of these places, whatever strikes, and never in a local variable only.
+#   - All that has to be done for others is "look at what is there, and ring who should look" (`_announce`). It has no state
+#     of its own, and may be begun at any time, by anybody, any number of times: in the middle of another, and again from
+#     the start if an exception ended it. Who has made a token available calls it, and so does who leaves without one.
+#   - No wake-up is lost: who was rung and leaves without a token (it timed out, it was interrupted) or did not need to be
+#     rung passes it on by settling. A waiter that leaves by an exception puts the token back that it has taken.
+#   - In a forked child there are bells of threads that it does not have. Who first settles there rings all of them, which
+#     counts for nothing. (They are rung because the thread that forked may have done so in a signal handler, while
+#     waiting. It looks, and stands in front.) What was kept for them is free again.
+#
+# What must be done although exceptions of signal handlers strike (`_go_without`, `_announce`) can be begun again at any point;
+# see _surely.py.
 
 from __future__ import annotations
 
 import sys
-from itertools import starmap
+from itertools import islice, repeat, starmap
 from time import monotonic
 
-from .._thread import allocate_lock, fork_generation
+from .._thread import LockType, allocate_lock, fork_generation, register_after_fork
 from ._copies import Uncopied
+from ._platform import deque, start_new_thread
 from ._reprs import called
+from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any
 
-# Without the GIL, finding a dictionary empty takes no lock and so orders nothing; see `_nobody_waits`.
+# Without the GIL, finding a deque empty takes no lock and so orders nothing; see `_nobody_waits`.
 _UNORDERED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 _TOKEN = (None,)
 ONCE: Any = ((),)  # for starmap: one call, without arguments
+ALWAYS: Any = repeat(())
+
+# So many permits are tokens from the beginning, and so many are made of the stock at a time.
+# A guess, not a measurement: a few kilobytes, and one call in a thousand.
+BATCH = 1024
+
+_ring: Callable[[Any], None] = LockType.release
+
+# The fork generation, to be read without a call.
+_epoch = fork_generation()
+
+
+def _in_child(_semaphore: object) -> None:
+    global _epoch
+    _epoch = fork_generation()
+
+
+class _Stock:
+    """Permits that are no tokens yet."""
+
+    __slots__ = ("beyond", "permits")
+
+    def __init__(self, number: Any) -> None:
+        # What is beyond counting for C (or endless) nobody will live to use up.
+        countable = min(number, sys.maxsize)
+        self.permits = repeat(None, int(countable))
+        self.beyond = number - countable
+
+    def left(self) -> Any:
+        return self.permits.__length_hint__() + self.beyond
 
 
 class _Slip:
-    """What a waiter has been handed, and in which process it waits."""
+    """A waiter: its bell, and the token it has taken."""
 
-    __slots__ = ("generation", "left", "token", "took")
+    __slots__ = ("bell", "generation", "ringing", "took")
 
     def __init__(self) -> None:
-        self.generation = fork_generation()
-        self.token = False
-        # A token that the waiter took itself; whether it was still in its place when it left. Notes, for when the
-        # exception of a signal handler strikes: they are made by the C code that does the thing.
+        self.bell: Any = allocate_lock()
+        self.bell.acquire()
+        self.ringing: Iterator[None] = map(_ring, repeat(self.bell))
+        self.generation = _epoch
         self.took: list[None] = []
-        self.left: list[_Slip | None] = []
 
 
 class Semaphore(Uncopied):
@@ -74,18 +112,43 @@ class Semaphore(Uncopied):
     Differs from `threading.Semaphore`: the fairness said above, and several times faster.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_front", "_line", "_tokens")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_front",
+        "_generation",
+        "_kept",
+        "_line",
+        "_stock",
+        "_strike",
+        "_tokens",
+    )
 
     def __init__(self, value: int = 1) -> None:
         if value < 0:
             raise ValueError(f"semaphore initial value must be >= 0, not {value!r}")
-        self._tokens: list[None] = [None] * int(value)
-        self._line: dict[Any, _Slip] = {}
-        self._front: dict[Any, _Slip] = {}
+        large = value > BATCH
+        self._tokens: list[None] = [] if large else [None] * int(value)
+        self._stock: list[_Stock] = [_Stock(value)] if large else []
+        self._kept: list[None] = []
+        line: deque[Any] = deque()
+        self._line = line
+        self._front: deque[_Slip] = deque()
+        self._strike: Iterator[None] = map(_ring, starmap(line.popleft, ALWAYS))
+        self._generation = _epoch
 
     @property
     def _value(self) -> int:
+        while self._stock:
+            stocked = self._stocked()
+            there = len(self._tokens)
+            if stocked == self._stocked():
+                value: int = there + stocked
+                return value
         return len(self._tokens)
+
+    def _stocked(self) -> Any:
+        return sum(stock.left() for stock in [*self._stock])
 
     def __repr__(self) -> str:
         return f"<{called(self)}: value={self._value}>"
@@ -98,12 +161,16 @@ class Semaphore(Uncopied):
         """
         if timeout is not None and not blocking:
             raise ValueError("can't specify timeout for non-blocking acquire; leave out one of the two")
-        try:
-            # Not pop(): after a call, the exception of a signal handler could strike and the token would be lost.
-            del self._tokens[-1]
-        except IndexError:
-            return self._wait(timeout) if blocking else False
-        return True
+        while True:
+            try:
+                # Not pop(): after a call, the exception of a signal handler could strike and the token would be lost.
+                del self._tokens[-1]
+            except IndexError:
+                if not self._stock or not self._draw():
+                    break
+            else:
+                return True
+        return self._wait(timeout) if blocking else False
 
     __enter__ = acquire
 
@@ -117,7 +184,22 @@ class Semaphore(Uncopied):
             if self._line or self._front or (_UNORDERED and not self._nobody_waits()):
                 self._announce()
         except BaseException:
-            self._announce()
+            try:
+                surely(self._announce)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                # There is no call in this, so nothing can strike. Those who are rung see to the rest.
+                try:
+                    for slip in self._front:
+                        for _ in slip.ringing:
+                            break
+                        break
+                except RuntimeError:  # rung already
+                    pass
+                try:
+                    for _ in self._strike:
+                        break
+                except IndexError:  # nobody there
+                    pass
             raise
         return None
 
@@ -129,21 +211,42 @@ class Semaphore(Uncopied):
     def _release_many(self, n: int) -> None:
         if n < 1:
             raise ValueError(f"n must be one or more, not {n!r}")
+        stock = (_Stock(n),) if n > BATCH else ()
+        later = starmap(start_new_thread, ((self._announce, (n,)),))
         try:
-            self._tokens += _TOKEN * n
-            for _ in range(n):
-                self._announce()
+            if stock:
+                self._stock += stock
+            else:
+                self._tokens += _TOKEN * n
+            self._announce(n)
         except BaseException:
-            for _ in range(n):
-                self._announce()
+            try:
+                surely(self._announce, n)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                for _ in later:
+                    break
             raise
 
     def _nobody_waits(self) -> bool:
-        # Taking something out of a dictionary takes its lock, even if it is not there; putting a bell in did, too. So
-        # either that bell is seen here, or the waiter, who looks for a token after that, sees ours.
-        self._line.pop(None, None)
-        self._front.pop(None, None)
+        # Rotating a deque takes its lock, even by nothing; hanging up a bell did, too. So either that bell is seen here,
+        # or the waiter, who looks for a token after that, sees ours.
+        self._line.rotate(0)
+        self._front.rotate(0)
         return not self._line and not self._front
+
+    def _draw(self) -> bool:
+        """Make tokens of the stock; say whether there are any now."""
+        tokens = self._tokens
+        for stock in [*self._stock]:
+            tokens += islice(stock.permits, BATCH)
+            if tokens:
+                return True
+            if not stock.left():
+                try:
+                    self._stock.remove(stock)
+                except ValueError:  # somebody else did
+                    continue
+        return bool(tokens)
 
     def _wait(self, timeout: float | None) -> bool:
         if timeout is None:
@@ -155,107 +258,137 @@ class Semaphore(Uncopied):
         else:
             raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
         slip = _Slip()
-        bell = allocate_lock()
-        bell.acquire()
-        tokens = self._tokens
-        place = self._line
+        later = starmap(start_new_thread, ((self._go_without, (slip,)),))
+        settled = False
         try:
-            place[bell] = slip
-            while True:
-                try:
-                    slip.took += starmap(tokens.pop, ONCE)
-                except IndexError:
-                    pass
-                else:
-                    return self._leave(place, bell, slip)
-                if deadline is None:
-                    bell.acquire()
-                elif not bell.acquire(True, max(0, deadline - monotonic())):
-                    return self._leave(place, bell, slip)
-                if slip.token:
-                    return True
-                if bell not in place:
-                    try:
-                        slip.took += starmap(tokens.pop, ONCE)
-                    except IndexError:
-                        # Overtaken; not a second time.
-                        slip.generation = fork_generation()
-                        place = self._front
-                        place[bell] = slip
-                    else:
-                        return True
-        except BaseException:
-            if self._leave(place, bell, slip):
-                self.release()
-            raise
-
-    def _leave(self, place: dict[Any, _Slip], bell: Any, slip: _Slip) -> bool:
-        """Stop waiting, with a token taken or without; say whether there is one to go home with."""
-        has_one = bool(slip.took)
-        if not slip.left:
-            slip.left += starmap(place.pop, ((bell, None),))
-        if slip.left[0] is None:
-            # Struck off by somebody who is about to ring, or has rung.
-            if slip.token or (place is self._front and slip.generation == fork_generation()):
-                if has_one:
-                    self.release()
-                return True
-            if not has_one:
-                try:
-                    slip.took += starmap(self._tokens.pop, ONCE)
-                except IndexError:
-                    pass
-                else:
-                    has_one = True
-            self._announce()
-        return has_one
-
-    def _announce(self) -> None:
-        """There may be tokens: hand them to the front; if there are more than that takes, ring the first in line."""
-        tokens, line, front = self._tokens, self._line, self._front
-        here_and_now = fork_generation()
-        while tokens and (front or line):
-            in_hand = False
-            slip = None
-            bell: Any = None
-            place = front or line
+            got = self._stand_in_line(slip, deadline)
+            settled = True
+            return got
+        finally:
             try:
-                try:
-                    for bell in place:  # noqa: B007 - the oldest, without a call at which a signal could strike
-                        break
-                    else:
-                        continue
-                except RuntimeError:
-                    continue  # a re-entrant call changed it under our eyes
-                if place is front:
-                    try:
-                        del tokens[-1]
-                    except IndexError:
-                        return
-                    in_hand = True
-                slip = place.pop(bell, None)
-                if slip is None:
-                    continue  # gone, or a re-entrant call was quicker
-                if slip.generation == here_and_now:
-                    if place is front:
-                        slip.token = True
-                        in_hand = False
-                    bell.release()
-                    if place is line:
-                        return
+                if not settled:
+                    surely(self._go_without, slip)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                for _ in later:
+                    break
+
+    def _stand_in_line(self, slip: _Slip, deadline: float | None) -> bool:
+        bell, line, front = slip.bell, self._line, self._front
+        line.append(bell)
+        if self._take(slip, self._tokens):
+            try:
+                line.remove(bell)
+            except ValueError:  # rung, but it was not necessary
+                self._announce()
+            return True
+        if not (bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic()))):
+            try:
+                line.remove(bell)
+            except ValueError:  # rung after all
+                if not self._take(slip, self._tokens):
+                    self._announce()
+                    return False
+                return True
+            return False
+        if self._take(slip, self._tokens):
+            return True
+        # Overtaken; not a second time.
+        rung = True
+        while rung and not slip.took:
+            if slip not in front:
+                slip.generation = _epoch
+                front.append(slip)
+                self._announce()
+            if deadline is None:
+                rung = bell.acquire()
+            else:
+                # At last it looks whether it has been rung: what is kept may be for others.
+                rung = bell.acquire(True, max(0, deadline - monotonic())) or bell.acquire(False)
+            if rung and not self._take(slip, self._kept):
+                self._announce()
+        self._leave_the_front(slip)
+        self._announce()
+        return bool(slip.took)
+
+    def _take(self, slip: _Slip, tokens: list[None]) -> bool:
+        while True:
+            try:
+                slip.took += starmap(tokens.pop, ONCE)
+            except IndexError:
+                if tokens is self._kept or not self._stock or not self._draw():
+                    return False
+            else:
+                return True
+
+    def _leave_the_front(self, slip: _Slip) -> None:
+        try:
+            self._front.remove(slip)
+        except ValueError:
+            pass  # in a forked child
+
+    def _go_without(self, slip: _Slip) -> None:
+        """Be as if one had never come, wherever one is."""
+        try:
+            self._line.remove(slip.bell)
+        except ValueError:
+            pass  # rung, perhaps
+        self._leave_the_front(slip)
+        try:
+            self._tokens += starmap(slip.took.pop, ONCE)
+        except IndexError:
+            pass  # there is none
+        self._announce()
+
+    def _announce(self, n: int = 1) -> None:
+        """There may be tokens, *n* of them new: see to it that those look for them whose turn it is."""
+        tokens, line, front, kept = self._tokens, self._line, self._front, self._kept
+        if self._generation != _epoch:
+            self._let_strangers_go()
+        while front or kept:
+            try:
+                if len(kept) > len(front):
+                    tokens += starmap(kept.pop, ONCE)
+                elif len(kept) < len(front):
+                    kept += starmap(tokens.pop, ONCE)
                 else:
-                    bell.release()
-            except BaseException:
-                if bell is not None and bell not in place and bell.locked():
-                    # Struck off, and perhaps not rung.
-                    if in_hand and slip is not None and slip.generation == here_and_now:
-                        slip.token = True
-                        in_hand = False
-                    bell.release()
-                raise
-            finally:
-                if in_hand:
-                    tokens += _TOKEN
+                    break
+            except IndexError:
+                if not self._stock or not self._draw():
+                    break
+        for slip in [*front][: len(kept)]:
+            self._ring(slip.bell)
+        for _ in range(min(n, len(line))):
+            if not tokens and not (self._stock and self._draw()):
+                break
+            try:
+                for _ in self._strike:
+                    break
+            except IndexError:  # others were quicker
+                break
+
+    @staticmethod
+    def _ring(bell: Any) -> None:
+        try:
+            bell.release()
+        except RuntimeError:
+            pass  # rung already, and it has not woken up yet
+
+    def _let_strangers_go(self) -> None:
+        """In a forked child: ring everybody who may be of the parent. Who is there after all comes to the front."""
+        for slip in [*self._front]:
+            if slip.generation != _epoch:
+                self._leave_the_front(slip)
+                self._ring(slip.bell)
+        try:
+            for _ in range(len(self._line)):
+                for _ in self._strike:
+                    break
+        except IndexError:
+            pass
+        self._generation = _epoch
+
+
+register_after_fork(Semaphore, _in_child)
 
 
 class BoundedSemaphore(Semaphore):
@@ -268,7 +401,7 @@ class BoundedSemaphore(Semaphore):
 
     def __init__(self, value: int = 1) -> None:
         super().__init__(value)
-        self._initial_value = int(value)
+        self._initial_value = value if value > sys.maxsize else int(value)
 
     def __repr__(self) -> str:
         return f"<{called(self)}: value={self._value}/{self._initial_value}>"
@@ -279,13 +412,16 @@ class BoundedSemaphore(Semaphore):
         ValueError, and nothing is given back, if that made more than there were at first.
         """
         if n != 1:
-            if n > 1 and len(self._tokens) + n > self._initial_value:
+            if n > 1 and self._value + n > self._initial_value:
                 raise self._too_many()
             return self._release_many(n)
         try:
             tokens = self._tokens
             tokens += _TOKEN
-            if len(tokens) > self._initial_value:
+            if self._stock:
+                if self._takes_surplus():
+                    raise self._too_many()
+            elif len(tokens) > self._initial_value:
                 # Of several who are here at once, those find the surplus who made it.
                 try:
                     del tokens[self._initial_value]
@@ -296,9 +432,41 @@ class BoundedSemaphore(Semaphore):
             if self._line or self._front or (_UNORDERED and not self._nobody_waits()):
                 self._announce()
         except BaseException:
-            self._announce()
+            try:
+                surely(self._announce)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                # There is no call in this, so nothing can strike. Those who are rung see to the rest.
+                try:
+                    for slip in self._front:
+                        for _ in slip.ringing:
+                            break
+                        break
+                except RuntimeError:  # rung already
+                    pass
+                try:
+                    for _ in self._strike:
+                        break
+                except IndexError:  # nobody there
+                    pass
             raise
         return None
+
+    def _takes_surplus(self) -> bool:
+        """Take away a token that is one too many, if there is one, while some are in stock."""
+        tokens = self._tokens
+        surplus: list[None] = []
+        while True:
+            stocks, stocked = [*self._stock], self._stocked()
+            try:
+                if len(tokens) + stocked <= self._initial_value:
+                    return False
+                surplus += starmap(tokens.pop, ((self._initial_value - stocked,),))
+                if self._stock == stocks and self._stocked() == stocked:
+                    return True
+                # Others have drawn from it meanwhile, so it may be one of theirs.
+                tokens += starmap(surplus.pop, ONCE)
+            except IndexError:
+                return False
 
     def _too_many(self) -> ValueError:
         return ValueError(f"Semaphore released too many times: {self!r}")

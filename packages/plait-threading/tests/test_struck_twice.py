@@ -1,0 +1,529 @@
+# SPDX-License-Identifier: MIT
+"""Signals that come one upon the other: nothing is lost, and nobody is left waiting for who has gone.
+
+SIGINT and SIGTERM are pending together when a process goes on that was stopped. The second handler then runs where the
+exception of the first has just been caught.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    not (hasattr(os, "fork") and hasattr(signal, "setitimer")), reason="no signals to send here"
+)
+
+PRELUDE = textwrap.dedent(
+    """
+    import os, random, signal, sys, time
+    from {threading} import *
+    from {_thread} import get_ident
+
+    class Struck(Exception):
+        pass
+
+    def strike(*_):
+        raise Struck
+
+    BOTH = (signal.SIGINT, signal.SIGTERM)
+    ALL = (*BOTH, signal.SIGUSR1)
+    for number in ALL:
+        signal.signal(number, strike)
+
+    def at_once(numbers, after=0.2):
+        "All of the signals, when the process goes on. The process that sends them."
+        me = os.getpid()
+        sender = os.fork()
+        if sender == 0:
+            for number in ALL:
+                signal.signal(number, signal.SIG_DFL)
+            time.sleep(after)
+            for number in (signal.SIGSTOP, *numbers, signal.SIGCONT):
+                os.kill(me, number)
+                time.sleep(0.02)
+            os._exit(0)
+        return sender
+
+    def struck(numbers, call):
+        "Do it, struck by all of the signals; say that it was."
+        sender, hits, calm = at_once(numbers), 0, 0
+        try:
+            call()
+        except Struck:
+            hits += 1
+        while calm < 3:
+            try:
+                time.sleep(0.02)
+                signal.pthread_sigmask(signal.SIG_BLOCK, ())  # a call that looks for signals
+                if not sender or os.waitpid(sender, os.WNOHANG) != (0, 0):
+                    sender = 0
+                    calm += 1
+            except Struck:
+                hits += 1
+        return hits > 0
+
+    def started(*targets):
+        # The kernel may give a signal to any thread that lets it in; it is to interrupt the main one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*ALL, signal.SIGALRM))
+        threads = [Thread(target=target, daemon=True) for target in targets]
+        for thread in threads:
+            thread.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*ALL, signal.SIGALRM))
+        return threads
+
+    def until(condition):
+        end = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < end, "it did not come about"
+            time.sleep(0.001)
+    """
+)
+
+BURSTS = pytest.mark.parametrize(
+    "numbers",
+    [
+        "BOTH",
+        pytest.param(
+            "ALL",
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 11), reason="3.10 looks for them at every except"
+            ),
+        ),
+    ],
+)
+STORMS = pytest.mark.skipif(
+    sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere, also in this program"
+)
+
+
+@pytest.fixture
+def play(run_script):
+    def run(source, **names):
+        assignments = "".join(f"{name} = {value}\n" for name, value in names.items())
+        done = run_script(PRELUDE + assignments + textwrap.dedent(source), timeout=40)
+        assert done.returncode == 0, done.err
+        return done.out.split()
+
+    return run
+
+
+@BURSTS
+def test_a_semaphore_wakes_the_next(play, numbers):
+    assert play(
+        """
+        semaphore, got = Semaphore(0), []
+        assert struck(numbers, semaphore.acquire)
+        (waiter,) = started(lambda: got.append(semaphore.acquire()))
+        until(lambda: semaphore._line)
+        semaphore.release()
+        waiter.join(5)
+        print(got, semaphore._value, len(semaphore._line), len(semaphore._front))
+        """,
+        numbers=numbers,
+    ) == ["[True]", "0", "0", "0"]
+
+
+@BURSTS
+def test_a_barrier_whose_action_is_struck_breaks_for_all(play, numbers):
+    assert play(
+        """
+        def wait():
+            try:
+                barrier.wait(10)
+            except BrokenBarrierError:
+                broken.append(True)
+
+        broken, taken = [], Lock()
+        taken.acquire()
+        barrier = Barrier(2, lambda: taken.acquire(timeout=6))
+        (waiter,) = started(wait)
+        until(lambda: barrier.n_waiting == 1)
+        assert struck(numbers, barrier.wait)
+        waiter.join(5)
+        print(broken, barrier.broken)
+        """,
+        numbers=numbers,
+    ) == ["[True]", "True"]
+
+
+@BURSTS
+def test_a_barrier_keeps_the_seat_of_a_waiter_for_the_next(play, numbers):
+    assert play(
+        """
+        barrier, passed = Barrier(3), []
+        assert struck(numbers, barrier.wait)
+        assert barrier.n_waiting == 0
+        threads = started(*[lambda: passed.append(barrier.wait(5))] * 3)
+        for thread in threads:
+            thread.join(8)
+        print(sorted(passed) == [0, 1, 2])
+        """,
+        numbers=numbers,
+    ) == ["True"]
+
+
+@BURSTS
+@pytest.mark.parametrize("side", ["read", "write"])
+def test_an_rwlock_is_not_given_to_who_has_gone(play, numbers, side):
+    assert play(
+        """
+        def write():
+            with lock.write:
+                up.set()
+                done.wait()
+
+        lock, up, done = RWLock(), Event(), Event()
+        (writer,) = started(write)
+        up.wait()
+        assert struck(numbers, getattr(lock, side).acquire)
+        print(len(lock._latest().queue))
+        done.set()
+        writer.join(5)
+        print(lock.locked())
+        """,
+        numbers=numbers,
+        side=repr(side),
+    ) == ["0", "False"]
+
+
+STORM = """
+    armed = False
+
+    def again(*_):
+        if armed:
+            # Mostly while the last one is being handled. (3.10 looks for signals at every `except`, also at those here.)
+            pause = random.random() * 4e-5 + 1e-6 if sys.version_info >= (3, 11) else random.uniform(5e-5, 3e-4)
+            signal.setitimer(signal.ITIMER_REAL, pause)
+            raise Struck
+
+    signal.signal(signal.SIGALRM, again)
+    random.seed(5)
+
+    def in_a_storm(call):
+        "Call it, and go on striking until it has ended."
+        global armed
+        try:
+            armed = True
+            signal.setitimer(signal.ITIMER_REAL, random.random() * 3e-4 + 1e-6)
+            call()
+            armed = False
+        except Struck:
+            armed = False
+
+    def calmly(call):
+        global armed
+        while True:
+            try:
+                in_a_storm(call)
+                armed = False
+                break
+            except Struck:
+                armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def for_a_while(seconds=1.5):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            yield
+    """
+
+
+@STORMS
+def test_a_storm_of_exceptions_leaves_a_semaphore_in_order(play):
+    assert play(
+        textwrap.dedent(STORM)
+        + textwrap.dedent(
+            """
+            def fight():
+                while not stop.is_set():
+                    with semaphore:
+                        time.sleep(0.0001)
+
+            semaphore, stop, got = Semaphore(1), Event(), []
+            fighters = started(fight, fight)
+            for _ in for_a_while():
+                got.clear()
+                calmly(lambda: got.append(semaphore._wait(0.001)))
+                if got == [True]:
+                    semaphore.release()
+            stop.set()
+            if sys.version_info < (3, 11):
+                semaphore.release(2)  # it looks for signals when _wait() has returned, too: then a permit is gone
+            for thread in fighters:
+                thread.join(5)
+            print(any(thread.is_alive() for thread in fighters), len(semaphore._line), len(semaphore._front))
+            """
+        )
+    ) == ["False", "0", "0"]
+
+
+@STORMS
+def test_a_storm_of_exceptions_leaves_a_barrier_usable(play):
+    assert play(
+        textwrap.dedent(STORM)
+        + textwrap.dedent(
+            """
+            def other():
+                while not stop.is_set():
+                    try:
+                        barrier.wait(0.5)
+                    except BrokenBarrierError:
+                        barrier.reset()
+
+            def wait():
+                try:
+                    barrier.wait()
+                except BrokenBarrierError:
+                    pass
+
+            barrier, stop = Barrier(2), Event()
+            (thread,) = started(other)
+            for _ in for_a_while():
+                calmly(wait)
+            stop.set()
+            thread.join(5)
+            until(lambda: not barrier._claims)
+            print(thread.is_alive())
+            """
+        )
+    ) == ["False"]
+
+
+@STORMS
+def test_a_storm_of_exceptions_leaves_no_ticket_in_an_rwlock(play):
+    assert play(
+        textwrap.dedent(STORM)
+        + textwrap.dedent(
+            """
+            def other():
+                while not stop.is_set():
+                    with lock.write:
+                        time.sleep(0.0001)
+                    time.sleep(0.0001)
+
+            lock, stop, me = RWLock(), Event(), get_ident()
+            (thread,) = started(other)
+            for _ in for_a_while():
+                calmly(lambda: lock.write.acquire(timeout=0.001))
+                until(lambda: not any(ticket.ident == me for ticket in [*lock._tickets]))
+                assert not any(ticket.ident == me for ticket in lock._latest().queue)
+                while me in lock._latest().holders:  # it may have had it, and have been struck after that
+                    try:
+                        lock.write.release()
+                    except RuntimeError:  # another thread was at it
+                        continue
+            stop.set()
+            thread.join(5)
+            print(thread.is_alive(), lock.locked(), len(lock._tickets))
+            """
+        )
+    ) == ["False", "False", "0"]
+
+
+def test_an_rwlock_that_was_not_had_in_time_raises_what_the_handler_did(play):
+    # A timed-out acquire() that is struck while it leaves the queue.
+    assert play(
+        """
+        def write():
+            with lock.write:
+                up.set()
+                done.wait()
+
+        lock, up, done, seen = RWLock(), Event(), Event(), set()
+        (writer,) = started(write)
+        up.wait()
+        signal.signal(signal.SIGALRM, strike)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005 + random.random() * 0.0002)
+                lock.write.acquire(timeout=0.0005)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Exception as error:
+                seen.add(type(error).__name__)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(*seen, len(lock._latest().queue))
+        done.set()
+        writer.join(5)
+        """
+    ) == ["Struck", "0"]
+
+
+def test_nobody_passes_a_barrier_in_the_place_of_who_left_a_full_round(play):
+    assert play(
+        """
+        def alone():
+            try:
+                print(barrier.wait(0.2))
+            except BrokenBarrierError:
+                print("broken")
+
+        inside = Event()
+        barrier, passed = Barrier(3, lambda: (inside.set(), time.sleep(0.6))), []
+        def third():
+            until(lambda: barrier.n_waiting == 2)
+            passed.append(barrier.wait())
+        threads = started(lambda: passed.append(barrier.wait()), third)
+        signal.signal(signal.SIGALRM, strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.4)
+        try:
+            barrier.wait()
+        except Struck:
+            print("struck", inside.is_set())
+        for thread in threads:
+            thread.join(5)
+        print(len(passed))
+        (stranger,) = started(alone)
+        stranger.join(5)
+        """
+    ) == ["struck", "True", "2", "broken"]
+
+
+@pytest.mark.skipif(sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere")
+@pytest.mark.parametrize("kind", ["Semaphore", "BoundedSemaphore"])
+def test_a_release_that_has_begun_is_finished(play, kind):
+    # Struck before it has done anything, or after it has done everything; the waiter is woken in the second case.
+    assert play(
+        """
+        def other():
+            while not stop.is_set():
+                if semaphore.acquire(timeout=5):
+                    time.sleep(0)
+                    got.append(None)
+                    semaphore.release()
+
+        semaphore, stop, got = kind(1), Event(), []
+        (thread,) = started(other)
+        signal.signal(signal.SIGALRM, strike)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            assert semaphore.acquire(timeout=5)
+            before = len(got)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.random() * 1e-4)
+                semaphore.release()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Struck:
+                time.sleep(0.0002)
+                if semaphore._value == 0 and not semaphore._kept and len(got) == before:
+                    try:
+                        semaphore.release()  # it had not begun, or somebody has it
+                    except ValueError:
+                        pass
+            until(lambda: len(got) > before or not thread.is_alive())
+        stop.set()
+        semaphore.release() if not semaphore._value and kind is Semaphore else None
+        thread.join(8)
+        print(thread.is_alive())
+        """,
+        kind=kind,
+    ) == ["False"]
+
+
+def test_who_waits_for_an_rwlock_and_forks_is_not_left_waiting_for_the_dead(play):
+    assert play(
+        """
+        def write():
+            with lock.write:
+                up.set()
+                time.sleep(3)
+
+        lock, up, child = RWLock(), Event(), []
+        started(write)
+        up.wait()
+        signal.signal(signal.SIGALRM, lambda *_: child.append(os.fork()))
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            lock.read.acquire()
+        except RuntimeError as error:
+            os._exit(3 if "parent" in str(error) and child == [0] else 1)
+        if child == [0]:
+            os._exit(2)
+        print(os.waitstatus_to_exitcode(os.waitpid(child[0], 0)[1]))
+        """
+    ) == ["3"]
+
+
+def test_no_thread_of_a_forked_child_is_taken_for_a_writer_of_the_parent(play):
+    assert play(
+        """
+        def write():
+            with lock.write:
+                up.set()
+                time.sleep(2)
+
+        def ask():
+            try:
+                answers.append(lock.write.acquire(timeout=1))
+            except RuntimeError:
+                answers.append("refused")
+
+        lock, up, answers = RWLock(), Event(), []
+        (writer,) = started(write)
+        up.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(15)
+            ask()
+            same = False
+            for _ in range(50):  # sooner or later one gets the identifier of the writer
+                (thread,) = started(ask)
+                same |= thread.ident == writer.ident
+                thread.join()
+            assert lock.locked() and lock.write.locked() and not lock.read.locked()
+            os._exit(set(answers) != {"refused"})
+        print(os.waitpid(child, 0)[1])
+        """
+    ) == ["0"]
+
+
+def test_in_a_forked_child_nobody_of_the_parent_is_counted_at_a_barrier(play):
+    assert play(
+        """
+        barrier, passed = Barrier(3), []
+        started(barrier.wait, barrier.wait)
+        until(lambda: barrier.n_waiting == 2)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(15)
+            before = barrier.n_waiting
+            threads = started(*[lambda: passed.append(barrier.wait(10))] * 3)
+            for thread in threads:
+                thread.join()
+            os._exit((before, sorted(passed)) != (0, [0, 1, 2]))
+        print(os.waitpid(child, 0)[1], barrier.n_waiting)
+        """
+    ) == ["0", "2"]
+
+
+def test_who_waits_at_a_barrier_and_forks_waits_in_the_child_too(play):
+    assert play(
+        """
+        barrier, passed, child = Barrier(3), [], []
+
+        def fork(*_):
+            child.append(os.fork())
+            if child == [0]:
+                signal.alarm(15)
+                assert barrier.n_waiting == 1
+                started(*[lambda: passed.append(barrier.wait(10))] * 2)
+
+        started(lambda: barrier.wait(10))
+        until(lambda: barrier.n_waiting == 1)
+        signal.signal(signal.SIGALRM, fork)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            mine = barrier.wait(3)
+        except BrokenBarrierError:
+            mine = None
+        if child == [0]:
+            until(lambda: len(passed) == 2)
+            os._exit(sorted([*passed, mine]) != [0, 1, 2])
+        print(mine, os.waitpid(child[0], 0)[1])
+        """
+    ) == ["None", "0"]

@@ -1,4 +1,0 @@
-from .sub import x
-import builtins
-builtins.gate()
-y = sub.x
