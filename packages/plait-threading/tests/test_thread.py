@@ -467,7 +467,7 @@ STRUCK_STARTS = """
         signal.setitimer(signal.ITIMER_REAL, 0)
         while True:
             try:
-                if thread._ticket:  # not started: nothing is left of the attempt, and it may be repeated
+                if thread._ticket_:  # not started: nothing is left of the attempt, and it may be repeated
                     assert thread not in t.enumerate() and not thread.is_alive() and thread.ident is None
                     thread.start()
                 thread.join(5)

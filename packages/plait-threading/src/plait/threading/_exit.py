@@ -140,7 +140,7 @@ def finish() -> None:
         _ending.main_thread_ends()
         _run_hooks()
         while (thread := _next_to_join()) is not None:
-            thread.join()
+            thread._handle.join()  # not what a subclass has made of join(): others wait for us to get on
             _run_hooks()
         while _leaving:
             _leaving.pop().join()
@@ -166,7 +166,7 @@ def _run_hooks() -> None:
 def _next_to_join() -> Any:
     me = getattr(here, "thread", None)
     for thread in snapshot():
-        if thread is not me and not thread._daemon and thread._joined_at_exit:
+        if thread is not me and not thread._daemon and thread._joined_at_exit_:
             # Not is_alive(): a thread that another thread is just starting counts, once there is something to join.
             # (Until then its starter is joined, unless that is a daemon.)
             if not thread._handle.ident:

@@ -75,7 +75,7 @@ class _Neighbour:
             waited_for.discard(getattr(supposed_main, "_tstate_lock", None))
 
     def enter(self, thread: Thread) -> None:
-        thread._mirrored = True
+        thread._mirrored_ = True
         ident = get_ident()
         if self.table is not None:
             entry = _new(self.stand_in)
@@ -109,7 +109,7 @@ class _Neighbour:
         if self.table is not None:
             for ident, entry in parked.items():
                 self.table[ident] = entry
-                if not entry.of_ours._mirrored:  # it ended meanwhile, and found nothing to take out
+                if not entry.of_ours._mirrored_:  # it ended meanwhile, and found nothing to take out
                     self.table.pop(ident, None)
 
 
@@ -171,7 +171,7 @@ def enter(thread: Thread) -> None:
 
 def leave(thread: Thread) -> None:
     """Take the calling thread out of the standard module's table again."""
-    thread._mirrored = False
+    thread._mirrored_ = False
     table = getattr(_modules.get(_NAME), "_active", None)
     if isinstance(table, dict):
         table.pop(get_ident(), None)
@@ -187,9 +187,16 @@ def rename(thread: Thread) -> None:
 
 def name_survivor(thread: Thread) -> None:
     """In a forked child: the standard module may have named its new main thread after the old one."""
-    module = loaded()
-    if module is not None and _neighbour is not None and module.current_thread().name != thread._name:
-        module.current_thread().name = thread._name
+    if _neighbour is None or _neighbour.module is not loaded():
+        return
+    if _neighbour.table is not None:
+        # Only looked at: to make a new entry the module takes a lock, which a thread of the parent may have held, and
+        # which it makes free only after this.
+        known = _neighbour.table.get(get_ident())
+    else:
+        known = _neighbour.module.current_thread()
+    if known is not None and known.name != thread._name:
+        known.name = thread._name
 
 
 def known_as(ident: int) -> tuple[str, bool] | None:

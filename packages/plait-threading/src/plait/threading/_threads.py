@@ -2,6 +2,8 @@
 #
 # Thread objects, and the threads that they stand for.
 #
+# (Attributes that the standard Thread does not have end with an underscore: subclasses use other names.)
+#
 # Life of a thread
 #
 #   start()        takes the thread's one ticket, enters it in `alive`, asks for a system thread that will call
@@ -87,17 +89,17 @@ class _Course:
         thread = self.thread
         try:
             if self.context is None:
-                thread._outcome = (thread.run(), None, None)
+                thread._outcome_ = (thread.run(), None, None)
             else:
-                thread._outcome = (self.context.run(thread.run), None, None)
+                thread._outcome_ = (self.context.run(thread.run), None, None)
         except SystemExit:
-            thread._outcome = (None, None, None)
+            thread._outcome_ = (None, None, None)
         except BaseException as error:  # noqa: BLE001 - what excepthook is for
             unchanged = report(thread, error)
-            thread._outcome = (None, error, _relic(error, unchanged))
+            thread._outcome_ = (None, error, _relic(error, unchanged))
         finally:
             alive.pop(id(thread), None)
-            if thread._mirrored:
+            if thread._mirrored_:
                 _standard.leave(thread)
             if in_sub_interpreter:
                 leaves(thread)
@@ -115,19 +117,19 @@ class _Course:
                 _standard.enter(thread)
             if hooks_for_threads:
                 install_hooks()
-            if thread._tell_system:
+            if thread._tell_system_:
                 _name_in_system(thread._name)
-            thread._began = True
+            thread._began_ = True
             self.gate.release()
         except BaseException as error:  # noqa: BLE001 - start() raises it, or else it is reported
-            thread._began = False
-            thread._failure = error
+            thread._began_ = False
+            thread._failure_ = error
             alive.pop(id(thread), None)
-            if thread._mirrored:
+            if thread._mirrored_:
                 _standard.leave(thread)
-            if not thread._attended:
+            if not thread._attended_:
                 report(thread, error)
-            thread._attended.clear()
+            thread._attended_.clear()
             if self.gate.locked():
                 self.gate.release()
             return False
@@ -174,7 +176,7 @@ def _relic(error: BaseException, reported_here: bool) -> TracebackType | None:
                     except RuntimeError:  # it is still running
                         pass
                 step = step.tb_next
-            link = link.__cause__ or link.__context__
+            link = link.__context__ if link.__cause__ is None else link.__cause__
     return ours
 
 
@@ -193,13 +195,13 @@ class Thread:
     """
 
     _handle: Any = None
-    _joined_at_exit = True
-    _mirrored = False
-    _began = False
-    _tell_system = True
-    _failure: BaseException | None = None
+    _joined_at_exit_ = True
+    _mirrored_ = False
+    _began_ = False
+    _tell_system_ = True
+    _failure_: BaseException | None = None
     # What run() returned, or what left it. None while it runs, and if it was never reached or did not end here.
-    _outcome: tuple[Any, BaseException | None, TracebackType | None] | None = None
+    _outcome_: tuple[Any, BaseException | None, TracebackType | None] | None = None
 
     def __init__(
         self,
@@ -213,7 +215,7 @@ class Thread:
         context: Context | None = None,
     ) -> None:
         if group is not None:
-            raise ValueError(f"group must be None, not {group!r}: there are no thread groups")
+            raise AssertionError(f"group must be None, not {group!r}: there are no thread groups")
         if daemon is None:
             daemon = current_thread()._daemon
         elif daemon:
@@ -221,18 +223,21 @@ class Thread:
         if not name:
             called = getattr(target, "__name__", None)
             name = f"Thread-{_next_number()}" if called is None else f"Thread-{_next_number()} ({called})"
-            self._tell_system = _NAMES_ARE_CHEAP
+            self._tell_system_ = _NAMES_ARE_CHEAP
         self._name = str(name)
         self._daemon: bool = bool(daemon)
         self._ident: int | None = None
         self._native_id: int | None = None
-        self._task = (target, args, {} if kwargs is None else kwargs)
+        # Subclasses call these in a run() of their own.
+        self._target = target
+        self._args = args
+        self._kwargs = {} if kwargs is None else kwargs
         self._context = context
         self._stderr = sys.stderr  # where the excepthook looks if there is none when it is needed
         # Emptied when start() has left, or when the thread dies while start() still waits for it.
-        self._attended: list[bool] = []
+        self._attended_: list[bool] = []
         # Popping it is how of two callers of start() only one goes on.
-        self._ticket: list[bool] = [True]
+        self._ticket_: list[bool] = [True]
         self._handle = _ThreadHandle()
 
     def __repr__(self) -> str:
@@ -259,12 +264,12 @@ class Thread:
         """
         if self._handle is None:
             raise RuntimeError(f"{self!r}: call Thread.__init__() in it before start()")
-        if not self._ticket:
+        if not self._ticket_:
             raise self._started_before()
         ticket: list[bool] = []
         try:
             # In one call of C code: a ticket that is gone is in our hands, wherever a signal handler's exception strikes.
-            ticket += starmap(self._ticket.pop, ((),))
+            ticket += starmap(self._ticket_.pop, ((),))
             context = self._context
             if context is None and _inherit_context:
                 from contextvars import copy_context
@@ -275,7 +280,7 @@ class Thread:
             arm()
             if "threading" in _modules:
                 current_thread()
-            self._attended.append(True)
+            self._attended_.append(True)
             alive[id(self)] = self
             # Always a daemon to the interpreter, where it allows that: joining at exit is our own (see _exit.py).
             start_joinable_thread(_Course(self, gate, context), self._handle, _daemons_allowed)
@@ -284,14 +289,14 @@ class Thread:
         except BaseException as error:
             if ticket:
                 # The exception of a signal handler may strike when the thread is running already.
-                self._attended.clear()
+                self._attended_.clear()
                 self._ident = self._handle.ident or None
                 if self._ident is None:
                     self._as_if_never_started()
             elif isinstance(error, IndexError):
                 raise self._started_before() from None
             raise
-        if not self._began:
+        if not self._began_:
             self._insist(known)
 
     def _started_before(self) -> RuntimeError:
@@ -301,11 +306,11 @@ class Thread:
         """In start(), of a thread that has not begun: if it is dead, raise; if that is not known, wait no longer."""
         if not known and not self._handle.is_done():
             try:
-                self._attended.pop()
+                self._attended_.pop()
                 return
             except IndexError:
                 pass  # it fails at this moment, and relies on us to say so
-        failure, self._failure = self._failure, None
+        failure, self._failure_ = self._failure_, None
         self._as_if_never_started()
         raise RuntimeError(
             f"{self!r}: the new thread died before it could begin; free some memory, or look at what is installed by "
@@ -314,24 +319,23 @@ class Thread:
 
     def _as_if_never_started(self) -> None:
         alive.pop(id(self), None)
-        self._attended.clear()
+        self._attended_.clear()
         self._ident = self._native_id = None
         self._handle = _ThreadHandle()
-        self._ticket.append(True)
+        self._ticket_.append(True)
 
     def run(self) -> Any:
         """What the thread does: call *target*. Override it in a subclass, or call it to do the work here.
 
         What it returns is what `result()` returns.
         """
-        target, args, kwargs = self._task
         try:
-            if target is not None:
-                return target(*args, **kwargs)
+            if self._target is not None:
+                return self._target(*self._args, **self._kwargs)
             return None
         finally:
-            # The task may refer to this thread, or to much else that nobody needs any more.
-            del self._task, target, args, kwargs
+            # They may refer to this thread, or to much else that nobody needs any more.
+            del self._target, self._args, self._kwargs
 
     def join(self, timeout: float | None = None, *, reraise: bool = False) -> None:
         """Wait until the thread has ended, at most *timeout* seconds; ask `is_alive()` which it was.
@@ -340,7 +344,7 @@ class Thread:
         thread ends itself). Any number of threads may wait, any number of times. RuntimeError if the thread was never
         started, or is the calling thread, which would wait for itself.
         """
-        if self._handle is None or self._ticket:
+        if self._handle is None or self._ticket_:
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
         if getattr(here, "thread", None) is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
@@ -351,8 +355,8 @@ class Thread:
             not handle.is_done()
         ):  # else the system thread may still be leaving; waiting for that costs a switch
             handle.join()
-        if reraise and self._outcome is not None and handle.is_done():
-            self._conclude(self._outcome)
+        if reraise and self._outcome_ is not None and handle.is_done():
+            self._conclude(self._outcome_)
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait until the thread has ended, and return what `run()` (by default: *target*) returned, or raise what it
@@ -363,7 +367,7 @@ class Thread:
         reaching the end, or belongs to the parent of this process. Not in the standard module.
         """
         self.join(timeout)
-        outcome = self._outcome
+        outcome = self._outcome_
         if not self._handle.is_done():
             raise TimeoutError(f"{self!r} has not ended within {timeout} seconds; it goes on")
         if outcome is None:
@@ -387,6 +391,10 @@ class Thread:
         """Whether the thread has been started and has not ended. Never blocks."""
         return self._handle is not None and self._ident is not None and not self._handle.is_done()
 
+    def _check_made(self) -> None:
+        if self._handle is None:
+            raise AssertionError(f"{self!r}: call Thread.__init__() in it before anything else")
+
     @property
     def name(self) -> str:
         """A name for people. Several threads may have the same.
@@ -395,12 +403,14 @@ class Thread:
         sets it; where that means to write a file (before Python 3.14), only of names that were given and not made up.
         The main thread's name there is the process's, and stays.
         """
+        self._check_made()
         return self._name
 
     @name.setter
     def name(self, name: str) -> None:
+        self._check_made()
         self._name = str(name)
-        if self._mirrored:
+        if self._mirrored_:
             _standard.rename(self)
         if self._ident == get_ident() and self is not _main:
             _name_in_system(self._name)
@@ -408,23 +418,26 @@ class Thread:
     @property
     def ident(self) -> int | None:
         """What `get_ident()` returns in this thread; None before `start()`. May be reused after the thread's end."""
+        self._check_made()
         return self._ident
 
     @property
     def native_id(self) -> int | None:
         """What the system calls this thread; None before `start()`, and where systems have no such thing."""
+        self._check_made()
         return self._native_id
 
     @property
     def daemon(self) -> bool:
         """Whether the process may end without waiting for this thread. To be set before `start()`."""
+        self._check_made()
         return self._daemon
 
     @daemon.setter
     def daemon(self, daemonic: bool) -> None:
         if self._handle is None:
             raise RuntimeError(f"{self!r}: call Thread.__init__() in it before anything else")
-        if not self._ticket:
+        if not self._ticket_:
             raise RuntimeError(f"{self!r}: cannot set daemon status of active thread; set it before start()")
         if daemonic:
             _permit_daemon()
@@ -485,12 +498,12 @@ class _EndOfOther:
 class _DummyThread(Thread):
     """A thread that was not started here, and asked who it is."""
 
-    _joined_at_exit = False
-    _mirrored = True  # the standard module knows it better than we do
+    _joined_at_exit_ = False
+    _mirrored_ = True  # the standard module knows it better than we do
 
     def __init__(self, ident: int, name: str, daemon: bool) -> None:
         self._handle = _EndOfOther(ident)
-        self._ticket = []
+        self._ticket_ = []
         self._daemon = daemon
         self._name = name
         self._ident = ident
@@ -548,7 +561,7 @@ def current_thread() -> Thread:
         thread: Thread = here.thread
     except AttributeError:
         return _adopt()
-    if not thread._mirrored and "threading" in _modules:
+    if not thread._mirrored_ and "threading" in _modules:
         _standard.enter(thread)
     return thread
 
@@ -599,7 +612,8 @@ at_end_of_main_thread(lambda: getattr(_main._handle, "finish", bool)())
 def _in_child(_main_type: object) -> None:
     global _main
     # Whoever called fork() is all there is. Its Thread object goes on, under its name, as the main thread.
-    _main = getattr(here, "thread", None) or _MainThread(get_ident(), "MainThread", False)
+    survivor = getattr(here, "thread", None)  # not asked whether it is true: a subclass may say no
+    _main = _MainThread(get_ident(), "MainThread", False) if survivor is None else survivor
     here.thread = _main
     for thread in snapshot():
         if thread is not _main and isinstance(thread, _DummyThread):
@@ -607,7 +621,7 @@ def _in_child(_main_type: object) -> None:
     alive.clear()
     alive[id(_main)] = _main
     _main._daemon = False
-    _main._joined_at_exit = False
+    _main._joined_at_exit_ = False
     if get_native_id is not None:
         _main._native_id = get_native_id()
     _standard.name_survivor(_main)
