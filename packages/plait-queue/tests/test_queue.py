@@ -16,7 +16,7 @@ from collections import deque
 
 import pytest
 
-from plait.queue import Empty, Full, Queue, ShutDown
+from plait.queue import Empty, Full, Queue, ShutDown, select
 
 STDLIB_SHUTS_DOWN = hasattr(stdlib_queue, "ShutDown")
 
@@ -486,3 +486,13 @@ def test_nothing_keeps_a_taken_item_alive(flavour):
     del item, thread
     gc.collect()
     assert gone() is None
+
+
+def test_a_queue_is_no_container_that_is_searched_by_emptying_it():
+    queue = Queue()
+    queue.put_many([1, 2, 3])
+    with pytest.raises(TypeError):
+        1 in queue  # noqa: B015
+    with pytest.raises(TypeError, match="put it in a list"):
+        select(queue, timeout=0)
+    assert queue.qsize() == 3

@@ -194,11 +194,12 @@ def test_in_real_time(clock):
     assert -0.001 <= ran[0] - target < 0.3
 
 
-def test_a_sleeping_run_notices_one_that_is_entered_and_a_jump(monkeypatch):
+@pytest.mark.parametrize("told", [False, True], ids=["nobody tells", "the system tells of its own clock"])
+def test_a_sleeping_run_notices_one_that_is_entered_and_a_jump(monkeypatch, told):
     from plait.sched import _clocks
 
     monkeypatch.setattr(_clocks, "LOOK_AGAIN", 0.05)
-    monkeypatch.setattr(_clocks, "can_be_told_of_jumps", False)
+    monkeypatch.setattr(_clocks, "can_be_told_of_jumps", told and _clocks.can_be_told_of_jumps)
     ahead = [0.0]
     s = scheduler(wallclock=lambda: time.time() + ahead[0])
     ran = []

@@ -322,6 +322,9 @@ class Queue(Engine, Of["T"]):
             self._settle()
             self._ring_all("not_full")
 
+    # `item in queue` would take everything out to look at it, and then wait. There is none in the standard class either.
+    __contains__: Any = None
+
     def __iter__(self) -> Iterator[T]:
         """Take items, one by one, until the queue is shut down and empty."""
         while True:

@@ -11,14 +11,12 @@ from ._waiting import Watcher
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, TypeVar
-
-    Q = TypeVar("Q", bound=Queue[Any])
+    from typing import Any
 
 __all__ = ["select"]
 
 
-def select(queues: Iterable[Q], timeout: float | None = None) -> list[Q]:
+def select(queues: Iterable[Queue[Any]], timeout: float | None = None) -> list[Queue[Any]]:
     """Wait until there is something to get from at least one of *queues*; return those, in the order given.
 
     A queue that is shut down and empty counts, too: its get() would not wait, but raise `ShutDown`. Takes nothing out:
@@ -34,6 +32,8 @@ def select(queues: Iterable[Q], timeout: float | None = None) -> list[Q]:
         >>> select([quiet], timeout=0.01)
         []
     """
+    if isinstance(queues, Queue):
+        raise TypeError(f"select() takes several queues, not {queues!r}; put it in a list")
     watched = [*queues]
     for queue in watched:
         if not isinstance(queue, Queue):

@@ -155,13 +155,16 @@ class Delay(Sleep):
         self._wakefunc()
 
 
-def sleep_for(event: Event | None, boot: bool, wall: bool) -> tuple[Sleep, float | None]:
-    """A nap for an event of such clocks, and how many seconds it may sleep at most before it has to look again."""
+def sleep_for(event: Event | None, boot: bool, wall: bool, told: bool) -> tuple[Sleep, float | None]:
+    """A nap for an event of such clocks, and how many seconds it may sleep at most before it has to look again.
+
+    *told* says whether the system's wall clock is the only one that matters.
+    """
     if not (boot or wall):
         return ParkedSleep(event), None
     if _clocks.can_be_told_of_jumps:
         try:
-            return ClockSleep(event, boot, wall), None
+            return ClockSleep(event, boot, wall), None if told else _clocks.LOOK_AGAIN
         except OSError:
             pass  # out of descriptors, or forbidden: then as on other systems
     return ParkedSleep(event), _clocks.LOOK_AGAIN

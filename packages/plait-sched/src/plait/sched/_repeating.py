@@ -56,9 +56,11 @@ class RepeatingEvent(Standing):
         grace: Any,
     ) -> None:
         if not interval > interval - interval:
-            raise ValueError(f"interval must be positive, not {interval!r}")
+            raise ValueError(f"interval must be positive and finite, not {interval!r}")
         if misfire not in POLICIES:
             raise ValueError(f"misfire must be one of {', '.join(map(repr, POLICIES))}, not {misfire!r}")
+        if grace is not None and not grace >= interval - interval:
+            raise ValueError(f"grace must not be negative, not {grace!r}; without one, no call is too late")
         super().__init__(scheduler, scheduler._repeating, priority, action, argument, kwargs)
         self.interval = interval
         self.misfire = misfire

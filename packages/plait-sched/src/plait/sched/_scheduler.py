@@ -454,7 +454,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         at_most: float | None = None
         nap: Sleep
         if delayfunc is _native_sleep:
-            nap, at_most = sleep_for(event, timefunc is boottime, by_wall_clock or timefunc is wall_time)
+            # Of another wall clock than the system's nobody tells when it is set.
+            told = not by_wall_clock or self.wallclock is wall_time
+            nap, at_most = sleep_for(event, timefunc is boottime, by_wall_clock or timefunc is wall_time, told)
         elif wakefunc is not None:
             nap = Delay(event, delayfunc, wakefunc)
             if event is None:

@@ -57,9 +57,12 @@ class WallClockEvent(Standing):
     def __repr__(self) -> str:
         import datetime
 
-        moment = datetime.datetime.fromtimestamp(self.timestamp).astimezone()
+        try:
+            when = datetime.datetime.fromtimestamp(self.timestamp).astimezone().isoformat(" ")
+        except (ValueError, OverflowError, OSError):  # no year that it knows
+            when = f"{self.timestamp} seconds since the epoch"
         state = "over" if self.over() else "pending"
-        return f"<{type(self).__name__} of {self.action!r} at {moment.isoformat(' ')}, {state}>"
+        return f"<{type(self).__name__} of {self.action!r} at {when}, {state}>"
 
     def __call__(self, *argument: Any, **kwargs: Any) -> Any:
         """For the scheduler: it has come up."""

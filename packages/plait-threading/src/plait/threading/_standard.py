@@ -189,12 +189,10 @@ def name_survivor(thread: Thread) -> None:
     """In a forked child: the standard module may have named its new main thread after the old one."""
     if _neighbour is None or _neighbour.module is not loaded():
         return
-    if _neighbour.table is not None:
-        # Only looked at: to make a new entry the module takes a lock, which a thread of the parent may have held, and
-        # which it makes free only after this.
-        known = _neighbour.table.get(get_ident())
-    else:
-        known = _neighbour.module.current_thread()
+    # Only looked at: to make a new entry the module takes a lock, which a thread of the parent may have held, and which it
+    # makes free only after this.
+    table = _neighbour.table
+    known = _neighbour.module.current_thread() if table is None else table.get(get_ident())
     if known is not None and known.name != thread._name:
         known.name = thread._name
 
