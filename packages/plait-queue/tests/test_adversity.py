@@ -656,3 +656,21 @@ def test_a_comparison_may_use_the_priority_queue_and_fail(seed):
     assert [item.number for item in rest] == sorted(item.number for item in rest)
     assert q.unfinished_tasks == len(put) == len(taken + rest)
     assert set(map(id, put)) == set(map(id, taken + rest))
+
+
+def test_clear_ends_although_an_item_that_goes_puts_another():
+    queue = Queue()
+
+    class Connection:
+        def __del__(self):
+            if remade:
+                remade.pop()
+                queue.put(Connection())
+
+    remade = [None] * 50
+    for _ in range(3):
+        queue.put(Connection())
+    assert queue.clear() == 3
+    assert queue.qsize() == 3
+    remade.clear()
+    queue.clear()

@@ -913,3 +913,16 @@ def test_a_task_of_trio_in_a_thread_of_asyncio_is_told_from_one_of_asyncio():
         assert await asyncio.wait_for(ended, SOON) == [1, 3]
 
     asyncio.run(main())
+
+
+def test_a_timeout_that_is_no_number_is_refused():
+    async def main():
+        queue = Queue(1)
+        for call in (
+            lambda: queue.aget(timeout=float("nan")),
+            lambda: queue.aget_many(timeout=float("nan")),
+        ):
+            with pytest.raises(ValueError, match="non-negative number"):
+                await call()
+
+    asyncio.run(main())

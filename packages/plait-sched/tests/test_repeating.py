@@ -341,3 +341,15 @@ def test_a_clock_that_fails_does_not_end_it(sim):
     failing.clear()
     sim.s.run()
     assert sim.ran == [3, 6, 9]
+
+
+def test_intervals_and_graces_that_make_no_sense_are_refused_at_once():
+    s = scheduler()
+    for interval in (0, -1, float("nan"), float("inf"), 1e-300):
+        with pytest.raises(ValueError, match="interval must be"):
+            s.every(interval, print)
+    for grace in (-1, float("nan")):
+        with pytest.raises(ValueError, match="grace must not be negative"):
+            s.every(1, print, grace=grace)
+    assert s.every(1, print, misfire="catch_up", grace=float("inf")).grace is None
+    s.cancel_all()

@@ -400,3 +400,15 @@ def test_cancel_does_not_complain_of_other_events_that_cannot_be_compared():
     for event in events[190:]:
         s.cancel(event)
     assert s.empty()
+
+
+def test_a_time_that_is_no_number_keeps_nothing_from_being_called():
+    ran = []
+    s = scheduler()
+    for n in range(30):
+        s.enterabs(1 + n / 1e9, 0, ran.append, (n,))
+    assert len(s.queue) == 30
+    s.enterabs(float("nan"), 0, ran.append, ("nan",))
+    s.run()
+    assert sorted(map(str, ran)) == sorted(["nan", *map(str, range(30))])
+    assert s.empty()

@@ -63,7 +63,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from itertools import compress, count, repeat, starmap
+from itertools import compress, count, islice, repeat, starmap
 from operator import getitem
 from types import MappingProxyType
 
@@ -667,8 +667,8 @@ class Engine:
         for source in (self._returned, self._parked, () if self._hooked else self._stock):
             if source:
                 try:
-                    # A step drops an item and counts it.
-                    for _ in zip(steps_of(source.pop), self._dones):  # noqa: B905 - ends by IndexError
+                    # A step drops an item and counts it. No more than there are: an item's finaliser may put another.
+                    for _ in islice(zip(steps_of(source.pop), self._dones), len(source)):  # noqa: B905
                         dropped += 1
                 except IndexError as problem:
                     if not of_this_frame(problem):
@@ -750,7 +750,16 @@ def _drop_the_dead(queue: Engine) -> None:
         queue._after_fork()
     me = get_ident()
     for line in (queue._getters, queue._putters, queue._joiners):
-        living = [waiter for waiter in tuple(line) if waiter.thread == me]
+        living = []
+        for waiter in tuple(line):
+            if waiter.thread == me:
+                living.append(waiter)
+                if not ours:
+                    waiter.busy = False  # by a thread that does not exist here
+            else:
+                waiter.gone = (
+                    True  # this may be a handler that interrupted somebody who was about to serve it
+                )
         line.clear()
         line.extend(living)
     if not ours:

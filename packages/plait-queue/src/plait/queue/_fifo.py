@@ -482,7 +482,7 @@ class Queue(Engine, Of["T"]):
         to the next who waits. The same happens with the item of a task whose event loop is closed, or collected, before
         it has its turn. Not in the standard module.
         """
-        if timeout is not None and timeout <= 0:
+        if timeout is not None and not timeout > 0:
             return self.get(True, timeout)
         try:
             return self.get(False)
@@ -496,7 +496,7 @@ class Queue(Engine, Of["T"]):
         A task that is cancelled here has put its item or has not; nothing tells which. So has one whose event loop is
         closed meanwhile. Not in the standard module.
         """
-        if timeout is not None and timeout <= 0:
+        if timeout is not None and not timeout > 0:
             return self.put(item, True, timeout)
         try:
             return self.put(item, False)
@@ -507,7 +507,7 @@ class Queue(Engine, Of["T"]):
     async def ajoin(self, timeout: float | None = None) -> bool:
         """Wait as `join` does, and return what it returns; waiting suspends the task alone. Not in the standard
         module."""
-        if (timeout is not None and timeout <= 0) or self.join(0):
+        if (timeout is not None and not timeout > 0) or self.join(0):
             return self.join(timeout)
         from ._async import join_later
 
@@ -515,7 +515,7 @@ class Queue(Engine, Of["T"]):
 
     async def aget_many(self, max_items: int | None = None, timeout: float | None = None) -> list[T]:
         """Take what there is, as `get_many` does; waiting suspends the task alone. Not in the standard module."""
-        if timeout is not None and timeout <= 0:
+        if timeout is not None and not timeout > 0:
             return self.get_many(max_items, True, timeout)
         try:
             return self.get_many(max_items, False)
@@ -527,6 +527,9 @@ class Queue(Engine, Of["T"]):
                 items += self.get_many(None if max_items is None else max_items - 1, False)
             except (Empty, ShutDown):
                 pass  # there is no more than the one
+            except BaseException:
+                self._resettle(items)
+                raise
         return items
 
     async def aput_many(self, items: Iterable[T], timeout: float | None = None) -> None:
@@ -535,7 +538,7 @@ class Queue(Engine, Of["T"]):
         A cancelled task has put some of them, from the first on. Not in the standard module.
         """
         rest = list(items)
-        if timeout is not None and timeout <= 0:
+        if timeout is not None and not timeout > 0:
             return self.put_many(rest, True, timeout)
         try:
             return self.put_many(rest, False)

@@ -211,7 +211,8 @@ class Agenda:
                 if not ordered or newcomer < ordered[-1]:
                     return [newcomer]
                 # "or equal", because the newcomer may be in both: see _rebuild().
-                return [event for event in ordered[: -most - 1 : -1] if event <= newcomer]
+                # "or the newcomer", because a time that is no number is neither before nor after another.
+                return [event for event in ordered[: -most - 1 : -1] if event <= newcomer] or [newcomer]
         if ordered:
             return ordered[: -most - 1 : -1]
         if not pending:

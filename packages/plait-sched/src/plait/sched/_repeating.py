@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["POLICIES", "RepeatingEvent"]
 
+UNLIMITED = float("inf")
 POLICIES = ("catch_up", "coalesce", "skip")
 
 
@@ -55,8 +56,10 @@ class RepeatingEvent(Standing):
         misfire: str,
         grace: Any,
     ) -> None:
-        if not interval > interval - interval:
-            raise ValueError(f"interval must be positive and finite, not {interval!r}")
+        if not interval > interval - interval or not start + interval > start:
+            raise ValueError(
+                f"interval must be positive, finite, and such that the clock can tell it, not {interval!r}"
+            )
         if misfire not in POLICIES:
             raise ValueError(f"misfire must be one of {', '.join(map(repr, POLICIES))}, not {misfire!r}")
         if grace is not None and not grace >= interval - interval:
@@ -64,7 +67,9 @@ class RepeatingEvent(Standing):
         super().__init__(scheduler, scheduler._repeating, priority, action, argument, kwargs)
         self.interval = interval
         self.misfire = misfire
-        self.grace = interval / 2 if grace is None and misfire == "skip" else grace
+        if grace is None and misfire == "skip":
+            grace = interval / 2
+        self.grace = None if grace == UNLIMITED else grace
         self.missed = 0
         self._start = start
         self._number = 0
@@ -79,8 +84,8 @@ class RepeatingEvent(Standing):
         """For the scheduler: it has come up."""
         if self not in self._register:
             return None  # cancelled when it had been taken off the agenda already
-        self._busy = get_ident()
         try:
+            self._busy = get_ident()
             on_time = self._advance(self._scheduler.timefunc())
             self._enter(self._next_time())
         except BaseException:

@@ -173,18 +173,21 @@ class scheduler:  # noqa: N801 - the standard module's name
         try:
             agenda.pending[number] = event
             agenda.arrivals.append(event)
-        except BaseException:  # of a signal handler: who gets no event back has entered none
+            if self._naps:
+                self._wake_for(event)
+        except BaseException:  # of a signal handler or a wakefunc: who gets no event back has entered none
             agenda.pending.pop(number, None)
             raise
-        if self._naps:
-            for nap in self._naps.copy():
-                try:
-                    earlier = nap.event is None or event < nap.event
-                except TypeError:
-                    earlier = True  # that they cannot be compared is for run() to say
-                if earlier:
-                    self._wake(nap)
         return event
+
+    def _wake_for(self, event: Event) -> None:
+        for nap in self._naps.copy():
+            try:
+                earlier = nap.event is None or event < nap.event
+            except TypeError:
+                earlier = True  # that they cannot be compared is for run() to say
+            if earlier:
+                self._wake(nap)
 
     def enter(
         self,
@@ -456,7 +459,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         if delayfunc is _native_sleep:
             # Of another wall clock than the system's nobody tells when it is set.
             told = not by_wall_clock or self.wallclock is wall_time
-            nap, at_most = sleep_for(event, timefunc is boottime, by_wall_clock or timefunc is wall_time, told)
+            nap, at_most = sleep_for(
+                event, timefunc is boottime, by_wall_clock or timefunc is wall_time, told
+            )
         elif wakefunc is not None:
             nap = Delay(event, delayfunc, wakefunc)
             if event is None:

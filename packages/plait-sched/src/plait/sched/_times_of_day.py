@@ -68,8 +68,8 @@ class WallClockEvent(Standing):
         """For the scheduler: it has come up."""
         if self not in self._register:
             return None  # cancelled when it had been taken off the agenda already
-        self._busy = get_ident()
         try:
+            self._busy = get_ident()
             if self._to_go() > MICROSECOND:
                 self._enter(self._next_time())
                 return None
