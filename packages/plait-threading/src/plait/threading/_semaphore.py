@@ -30,8 +30,8 @@
 #     counts for nothing. (They are rung because the thread that forked may have done so in a signal handler, while
 #     waiting. It looks, and stands in front.) What was kept for them is free again.
 #
-# What must be done although exceptions of signal handlers strike (`_go_without`, `_announce`) can be begun again at any point;
-# see _surely.py.
+# What must be done although exceptions of signal handlers strike (`_go_without`, `_announce`) can be begun again at any
+# point; see _surely.py.
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Any
 
-# Without the GIL, finding a deque empty takes no lock and so orders nothing; see `_nobody_waits`.
+# Without the GIL, finding a deque or list empty takes no lock and so orders nothing; see `_nobody_waits`.
 _UNORDERED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 _TOKEN = (None,)
 ONCE: Any = ((),)  # for starmap: one call, without arguments
@@ -95,7 +95,7 @@ class _Slip:
     def __init__(self) -> None:
         self.bell: Any = allocate_lock()
         self.bell.acquire()
-        self.ringing: Iterator[None] = map(_ring, repeat(self.bell))
+        self.ringing: Iterable[None] = ()
         self.generation = _epoch
         self.took: list[None] = []
 
@@ -275,7 +275,7 @@ class Semaphore(Uncopied):
     def _stand_in_line(self, slip: _Slip, deadline: float | None) -> bool:
         bell, line, front = slip.bell, self._line, self._front
         line.append(bell)
-        if self._take(slip, self._tokens):
+        if (self._tokens or self._stock or _UNORDERED) and self._take(slip, self._tokens):
             try:
                 line.remove(bell)
             except ValueError:  # rung, but it was not necessary
@@ -297,6 +297,7 @@ class Semaphore(Uncopied):
         while rung and not slip.took:
             if slip not in front:
                 slip.generation = _epoch
+                slip.ringing = map(_ring, repeat(bell))
                 front.append(slip)
                 self._announce()
             if deadline is None:

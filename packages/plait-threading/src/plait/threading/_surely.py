@@ -29,9 +29,10 @@
 #                 for _ in later:
 #                     break
 #
-#     `later` is an iterator of C code, which starts the thread. Neither there nor on the way there is a call or a jump back, so that
-#     no signal is looked for. (On 3.10 one is, at the first instruction of an `except`, but not of a `finally` that begins
-#     with `try`. So two exceptions at the same moment can do nothing there; of more, one may get past.)
+#     `later` is an iterator of C code, which starts the thread. Neither there nor on the way there is a call or a jump
+#     back, so that no signal is looked for. (On 3.10 one is, at the first instruction of an `except`, but not of a
+#     `finally` that begins with `try`. So two exceptions at the same moment can do nothing there; of more, one may get
+#     past.)
 #
 # What nothing can be done about: exceptions at the first instruction of a public method, when nothing has happened yet, and
 # after it has returned.
@@ -55,8 +56,8 @@ def surely(duty: Callable[..., object], *args: Any) -> None:
                 try:
                     duty(*args)
                     return
-                except BaseException:  # noqa: BLE001 - of a signal handler; the first one does for all
+                except BaseException:  # noqa: BLE001, S112 - a handler's; the first one does for all
                     continue
-        except BaseException:  # noqa: BLE001
+        except BaseException:  # noqa: BLE001, S112
             continue
     duty(*args)
