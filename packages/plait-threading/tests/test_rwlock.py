@@ -279,6 +279,8 @@ def test_a_condition_of_the_reading_side_is_refused_with_the_remedy():
     assert not lock.locked()
 
 
+# A strike in somebody's gc callback or finaliser is reported by the interpreter, and is not what is tested.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 @pytest.mark.skipif(not CATCHABLE, reason="an exception may strike when a function has done all but return")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike a finaliser
@@ -361,6 +363,8 @@ def test_timeouts_are_checked_as_those_of_a_lock():
             side.acquire(timeout=TIMEOUT_MAX * 2)
 
 
+# A strike in somebody's gc callback or finaliser is reported by the interpreter, and is not what is tested.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 def test_wherever_an_exception_of_a_signal_handler_strikes_the_lock_is_left_free():
     class Struck(Exception):
