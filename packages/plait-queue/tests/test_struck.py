@@ -91,7 +91,7 @@ while (min(struck.values()) < 30 or next(numbers) < limit) and next(numbers) < 1
     except Struck:
         struck["get"] += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
-signal.signal(signal.SIGALRM, signal.SIG_IGN)
+signal.signal(signal.SIGALRM, lambda *_: None)
 assert min(struck.values()) >= 30, struck
 total = len(taken) + q.qsize()
 assert len(set(taken)) == len(taken), "an item came twice"

@@ -231,7 +231,7 @@ STRIKE = """
         target = [function.__code__ for function in functions]
         signal.signal(signal.SIGALRM, strike)
     def soon(): signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, {longest}))
-    def peace(): signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    def peace(): signal.signal(signal.SIGALRM, lambda *_: None)  # SIG_IGN: a late one is complained of
 """
 
 SIGNAL_STORM = """
@@ -522,8 +522,8 @@ STRUCK_TWICE = """
             try:
                 cond.wait(10)
             finally:
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGTERM, lambda *_: None)
+                signal.signal(signal.SIGINT, lambda *_: None)
         except (KeyboardInterrupt, Term) as struck:
             print(type(struck).__name__, cond.locked(), len(cond._bells))
     os.wait()
