@@ -88,7 +88,7 @@ PLANTED: list[tuple[str, Callable[[Path], object], str]] = [
             put(t / SOURCE / f"_{n}.py", f"{SPDX}import sys\nx = sys.modules.get('threading')\n")
             for n in "ab"
         ],
-        "2 files",
+        "3 files",  # the third is the queue's own, which looks for event loops
     ),
     ("licence_lines", lambda t: put(t / SOURCE / "_new.py", "x = 1\n"), "first line"),
     ("licence_lines", lambda t: put(t / "tools/new.py", "x = 1\n"), "first line"),

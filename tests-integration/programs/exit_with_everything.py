@@ -9,7 +9,7 @@ import time
 import work
 
 from plait import multiprocessing
-from plait.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from plait.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from plait.queue import Queue
 from plait.sched import scheduler
 from plait.threading import Event, Thread
@@ -28,9 +28,18 @@ def sleep_long() -> None:
     time.sleep(60)
 
 
+over = Event()  # main has said its last
+
+
 def finish() -> None:
+    over.wait(15)
     time.sleep(0.3)
     say("thread finished")
+
+
+def squared(future: Future) -> None:
+    over.wait(15)
+    say(f"process pool {future.result()}")
 
 
 def main() -> None:
@@ -38,7 +47,7 @@ def main() -> None:
     threads = ThreadPoolExecutor(2)
     processes = ProcessPoolExecutor(2, mp_context=context)
     mapped = [processes.submit(slow_square, number) for number in range(10)]
-    mapped[-1].add_done_callback(lambda future: say(f"process pool {future.result()}"))
+    mapped[-1].add_done_callback(squared)
     threads.submit(finish)
     queue: Queue = Queue()
     Thread(target=queue.get, daemon=True, name="for ever").start()
@@ -48,13 +57,14 @@ def main() -> None:
     Thread(target=plan.run, daemon=True).start()
     soon = scheduler(time.monotonic, time.sleep)
     soon.enter(0.2, 1, say, ("scheduled",))
-    Thread(target=soon.run).start()
+    Thread(target=lambda: [over.wait(15), soon.run()]).start()
     context.Process(target=sleep_long, daemon=True).start()  # ended at exit, because it is a daemon
     results = context.Queue()
     results.put("x" * 10)  # its feeder thread must not keep anybody
     results.cancel_join_thread()
     assert work.square(2) == 4
     say("main ended")
+    over.set()
 
 
 if __name__ == "__main__":
