@@ -11,6 +11,7 @@ import weakref
 import pytest
 
 from plait import threading as ours
+from plait._thread import Lifetime
 from plait.threading import Event, Thread, current_thread
 
 
@@ -81,39 +82,45 @@ def test_join_refuses_what_would_never_end():
     assert "current thread" in errors[0]
 
 
-def test_start_that_fails_leaves_nothing_registered_and_may_be_repeated(monkeypatch):
-    module = sys.modules[Thread.__module__]
-    real = module.start_joinable_thread
+@pytest.fixture
+def starts_by(monkeypatch):
+    """Have threads started by another function than the interpreter's: it is given that, and what is to be called."""
+    module = sys.modules[Lifetime.__module__]
 
+    def replace(start):
+        real = module.start_detached
+        monkeypatch.setattr(module, "start_detached", lambda course, _args: start(real, course))
+
+    return replace
+
+
+def test_start_that_fails_leaves_nothing_registered_and_may_be_repeated(starts_by, monkeypatch):
     def refuse(*_args):
         raise RuntimeError("can't start new thread")
 
     thread = Thread(target=int)
-    monkeypatch.setattr(module, "start_joinable_thread", refuse)
+    starts_by(refuse)
     with pytest.raises(RuntimeError):
         thread.start()
+    monkeypatch.undo()
     assert not thread.is_alive()
     assert thread not in ours.enumerate()
-    monkeypatch.setattr(module, "start_joinable_thread", real)
     thread.start()
     thread.join()
 
 
-def test_start_raises_if_the_thread_dies_at_birth_and_may_be_repeated(monkeypatch):
-    module = sys.modules[Thread.__module__]
-    real = module.start_joinable_thread
-
-    def stillborn(course, handle, daemon):
+def test_start_raises_if_the_thread_dies_at_birth_and_may_be_repeated(starts_by, monkeypatch):
+    def stillborn(start, course):
         del course
-        return real(int, handle, daemon)  # the system thread exists, but never runs ours
+        return start(int, ())  # the system thread exists, but never runs ours
 
     thread = Thread(target=int)
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "start_joinable_thread", stillborn)
-        began = time.monotonic()
-        with pytest.raises(RuntimeError, match="died before it could begin"):
-            thread.start()
-        assert time.monotonic() - began < 1
+    starts_by(stillborn)
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="died before it could begin"):
+        thread.start()
+    assert time.monotonic() - began < 1
+    monkeypatch.undo()
     assert (thread.ident, thread.is_alive()) == (None, False)
     assert thread not in ours.enumerate()
     thread.start()
@@ -144,16 +151,17 @@ def test_start_raises_what_the_first_steps_of_the_thread_raise(run_script):
     assert ended.out.split()[-1] == "runs"
 
 
-def test_start_does_not_wait_for_a_thread_that_is_only_slow(monkeypatch):
-    module = sys.modules[Thread.__module__]
-    real, go = module.start_joinable_thread, Event()
+@pytest.fixture
+def slow_starts(starts_by, monkeypatch):
+    """Threads do not begin before the event that this is, and start() has little patience."""
+    go = Event()
+    monkeypatch.setattr(sys.modules[Thread.__module__], "PATIENCE", 0.01)
+    starts_by(lambda start, course: start(lambda: (go.wait(), course()), ()))
+    return go
 
-    def slow(course, handle, daemon):
-        return real(lambda: (go.wait(), course()), handle, daemon)
 
-    monkeypatch.setattr(module, "start_joinable_thread", slow)
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
-    seen = []
+def test_start_does_not_wait_for_a_thread_that_is_only_slow(slow_starts):
+    go, seen = slow_starts, []
     thread = Thread(target=lambda: seen.append(current_thread()))
     thread.start()
     assert thread.is_alive()
@@ -164,24 +172,18 @@ def test_start_does_not_wait_for_a_thread_that_is_only_slow(monkeypatch):
     assert seen == [thread]
 
 
-def test_a_thread_that_fails_to_begin_when_start_has_left_is_reported(monkeypatch):
-    module = sys.modules[Thread.__module__]
-    real, go, reports = module.start_joinable_thread, Event(), []
-
-    def slow(course, handle, daemon):
-        return real(lambda: (go.wait(), course()), handle, daemon)
+def test_a_thread_that_fails_to_begin_when_start_has_left_is_reported(slow_starts, monkeypatch):
+    reports = []
 
     def fail():
         raise LookupError
 
-    monkeypatch.setattr(module, "start_joinable_thread", slow)
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
     monkeypatch.setattr(ours, "excepthook", lambda args: reports.append(args.exc_type))
     thread = Thread(target=int)
     thread.start()
-    monkeypatch.setattr(module, "get_ident", fail)
-    go.set()
-    thread._handle.join(10)
+    monkeypatch.setattr(sys.modules[Lifetime.__module__], "get_ident", fail)
+    slow_starts.set()
+    thread._life_.wait(10)
     monkeypatch.undo()
     assert reports == [LookupError]
     assert not thread.is_alive()
@@ -467,7 +469,7 @@ STRUCK_STARTS = """
         signal.setitimer(signal.ITIMER_REAL, 0)
         while True:
             try:
-                if thread._ticket:  # not started: nothing is left of the attempt, and it may be repeated
+                if not thread._life_.claims:  # not started: nothing is left of the attempt, and it may be repeated
                     assert thread not in t.enumerate() and not thread.is_alive() and thread.ident is None
                     thread.start()
                 thread.join(5)

@@ -61,6 +61,7 @@ class _Neighbour:
 
     def __init__(self, module: Any) -> None:
         self.module = module
+        self.names: dict[str, Any] = vars(module)
         table = getattr(module, "_active", None)
         self.table: dict[int, Any] | None = table if isinstance(table, dict) else None
         self.tried = False
@@ -75,14 +76,13 @@ class _Neighbour:
             waited_for.discard(getattr(supposed_main, "_tstate_lock", None))
 
     def enter(self, thread: Thread) -> None:
-        thread._mirrored = True
+        """The first time, and always where the table is not what we think: make the module know the calling thread."""
+        thread._life_.mirror = getattr(self.module, "_active", {})
         ident = get_ident()
         if self.table is not None:
             entry = _new(self.stand_in)
             entry.of_ours = thread
             self.table[ident] = entry
-            if self.tried:
-                return
             if self.module.current_thread() is entry:
                 self.tried = True
                 if hasattr(os, "register_at_fork"):
@@ -90,7 +90,15 @@ class _Neighbour:
                 return
             self.table.pop(ident, None)
             self.table = None
-        self.module.current_thread().name = thread._name
+        self.module.current_thread().name = thread.name
+
+    def install_hooks(self) -> None:
+        """In a new thread: what it is to be traced and profiled by."""
+        trace, profile = self.module.gettrace(), self.module.getprofile()
+        if trace is not None:
+            sys.settrace(trace)
+        if profile is not None:
+            sys.setprofile(profile)
 
     def before_fork(self) -> None:
         table, mine = self.table, get_ident()
@@ -109,7 +117,7 @@ class _Neighbour:
         if self.table is not None:
             for ident, entry in parked.items():
                 self.table[ident] = entry
-                if not entry.of_ours._mirrored:  # it ended meanwhile, and found nothing to take out
+                if entry.of_ours._life_.mirror is None:  # it ended meanwhile, and found nothing to take out
                     self.table.pop(ident, None)
 
 
@@ -121,6 +129,7 @@ def _stand_in_type(base: Any) -> Any:
     class StandIn(base):  # type: ignore[misc]
         """A thread of another library, as the standard `threading` sees it."""
 
+        __slots__ = ("of_ours",)
         of_ours: Thread  # set by who makes one, which takes half the time of a call of __init__
 
         def __repr__(self) -> str:
@@ -153,43 +162,46 @@ def _meet(module: Any) -> _Neighbour:
     return known
 
 
-def enter(thread: Thread) -> None:
-    """Make the standard module know the calling thread as *thread*."""
+def enter(thread: Thread, life: Any) -> None:
+    """Make the standard module know the calling thread as *thread*, whose *life* is noted to be mirrored."""
     module: Any = _modules.get(_NAME)
-    if _neighbour is None or _neighbour.module is not module:
+    neighbour = _neighbour
+    if neighbour is None or neighbour.module is not module:
         module = loaded()
         if module is None:
             return
-    _meet(module).enter(thread)
-    trace = module.gettrace()
-    if trace is not None:
-        sys.settrace(trace)
-    profile = module.getprofile()
-    if profile is not None:
-        sys.setprofile(profile)
+        neighbour = _meet(module)
+    if neighbour.tried:
+        entry = _new(neighbour.stand_in)
+        entry.of_ours = thread
+        life.mirror = table = neighbour.table
+        table[life.ident] = entry
+    else:
+        neighbour.enter(thread)
+    names = neighbour.names
+    if names.get("_trace_hook", names) is not None or names.get("_profile_hook", names) is not None:
+        neighbour.install_hooks()
 
 
-def leave(thread: Thread) -> None:
-    """Take the calling thread out of the standard module's table again."""
-    thread._mirrored = False
-    table = getattr(_modules.get(_NAME), "_active", None)
-    if isinstance(table, dict):
-        table.pop(get_ident(), None)
+def leave(life: Any) -> None:
+    """Take a thread out of the standard module's table again."""
+    table, life.mirror = life.mirror, None
+    table.pop(life.ident, None)
 
 
 def rename(thread: Thread) -> None:
     """Pass a new name on to a dummy of the standard module's own making."""
     if _neighbour is not None and _neighbour.table is None:
         for standard in _neighbour.module.enumerate():
-            if standard.ident == thread._ident:
-                standard.name = thread._name
+            if standard.ident == thread.ident:
+                standard.name = thread.name
 
 
 def name_survivor(thread: Thread) -> None:
     """In a forked child: the standard module may have named its new main thread after the old one."""
     module = loaded()
-    if module is not None and _neighbour is not None and module.current_thread().name != thread._name:
-        module.current_thread().name = thread._name
+    if module is not None and _neighbour is not None and module.current_thread().name != thread.name:
+        module.current_thread().name = thread.name
 
 
 def known_as(ident: int) -> tuple[str, bool] | None:
