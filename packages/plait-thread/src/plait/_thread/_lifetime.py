@@ -83,8 +83,8 @@ _ONCE = ((),)
 _OPEN: Any = allocate_lock()  # nobody ever keeps it
 _process = object()  # another one in each forked child
 
-# What the system calls threads that somebody has waited for, the latest last.
-_departed: list[int] = []
+# What the system calls threads that somebody has waited for; of those that would share a place, the latest.
+_departed = [0] * DEPARTED_KEPT
 _FORKS_ARE_WARNED_OF = (
     sys.version_info >= (3, 12) and sys.platform == "linux" and hasattr(os, "register_at_fork")
 )
@@ -111,7 +111,8 @@ class Course(_Loss):
 
     __slots__ = ("lifetime",)
 
-    # The thread-local in which the subclass keeps what it has to; the first one that its threads touch.
+    # The thread-local in which the subclass keeps what it has to; the first one that its threads touch. (What it holds
+    # may outlast the end by an instant.)
     here: Any
 
     lifetime: Any
@@ -250,10 +251,9 @@ class Lifetime:
                     pass
             elif not passes(end, timeout):
                 return False
-            if _FORKS_ARE_WARNED_OF:
-                _departed.append(self.native_id)  # type: ignore[arg-type]
-                if len(_departed) > DEPARTED_KEPT:
-                    _departed.pop(0)
+            if _FORKS_ARE_WARNED_OF and self.note:
+                native_id = self.native_id
+                _departed[native_id % DEPARTED_KEPT] = native_id  # type: ignore[operator, assignment]
         self.end = _OPEN
         return True
 
@@ -286,19 +286,17 @@ def begin_anew() -> None:
     """In a forked child: no thread came along, except as `Lifetime.came_along()` says."""
     global _process
     _process = object()
-    _departed.clear()
+    _departed[:] = [0] * DEPARTED_KEPT
 
 
 def _see_off() -> None:
-    if not _departed:
-        return
     from time import monotonic, sleep
 
     end = monotonic() + LAST_STEPS
-    for native_id in [*_departed]:
+    for native_id in {*_departed} - {0}:
         while os.path.exists(f"/proc/self/task/{native_id}") and monotonic() < end:
             sleep(0.00005)  # there is no other way to wait for a thread that was not to be joined
-    _departed.clear()
+    _departed[:] = [0] * DEPARTED_KEPT
 
 
 if _FORKS_ARE_WARNED_OF:

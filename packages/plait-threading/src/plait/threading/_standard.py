@@ -3,11 +3,13 @@
 # Standing beside the interpreter's own `threading`: the one file that looks at it.
 #
 # It is never imported here. If the program (or a library of it: logging, asyncio) has loaded it, it is in
-# `sys.modules`, and then three things are done for those who use it:
+# `sys.modules`, and then some things are done for those who use it:
 #
 #   - Inside a plait thread its `current_thread()` answers with that thread's name, identifiers and daemon flag, and its
 #     `enumerate()` lists it.
 #   - Functions given to its `settrace` and `setprofile` (debuggers, coverage) are installed in plait threads.
+#   - A function put in the place of its `excepthook` (crash reporters) is told of exceptions in plait threads, unless ours
+#     was replaced, too.
 #   - Our exit hooks run at the start of its shutdown, which comes before `atexit` callbacks.
 #
 # Stand-ins. Asking the standard module who we are would make it enter a dummy of its own, to be renamed through public
@@ -61,7 +63,10 @@ class _Neighbour:
 
     def __init__(self, module: Any) -> None:
         self.module = module
+        # Where to look whether there is anything to trace by: faster than to ask twice in every thread.
         self.names: dict[str, Any] = vars(module)
+        if not self.names.keys() >= {"_trace_hook", "_profile_hook"}:
+            self.names = {"_trace_hook": True, "_profile_hook": True}  # elsewhere, so ask
         table = getattr(module, "_active", None)
         self.table: dict[int, Any] | None = table if isinstance(table, dict) else None
         self.tried = False
@@ -179,7 +184,7 @@ def enter(thread: Thread, life: Any) -> None:
     else:
         neighbour.enter(thread)
     names = neighbour.names
-    if names.get("_trace_hook", names) is not None or names.get("_profile_hook", names) is not None:
+    if names["_trace_hook"] is not None or names["_profile_hook"] is not None:
         neighbour.install_hooks()
 
 
@@ -212,6 +217,15 @@ def known_as(ident: int) -> tuple[str, bool] | None:
             if standard.ident == ident:
                 return standard.name, standard.daemon
     return None
+
+
+def replaced_excepthook() -> tuple[Any, Any] | None:
+    """The standard module's excepthook, if somebody has set another one there, and what it is to be given."""
+    module = loaded()
+    hook = getattr(module, "excepthook", None)
+    if hook is None or hook is getattr(module, "__excepthook__", hook):
+        return None
+    return hook, module.ExceptHookArgs
 
 
 def at_shutdown(hook: Callable[[], object]) -> bool:
