@@ -291,7 +291,7 @@ def test_an_excepthook_that_only_the_standard_module_knows_is_told(monkeypatch):
     thread.start()
     thread.join()
     (args,) = theirs
-    assert isinstance(args, standard.ExceptHookArgs)
+    assert type(args) is type(standard.ExceptHookArgs((None,) * 4))
     assert args.exc_type is ZeroDivisionError
     assert args.exc_traceback is not None
     assert (args.thread, args.thread.name) == (thread, "crashes")
@@ -603,19 +603,22 @@ def test_a_joiner_that_is_struck_shuts_nobody_out(run_script):
         import random, signal, time
         import {threading} as t
         class Struck(Exception): pass
-        def strike(*_):
-            raise Struck
+        def strike(_number, frame):
+            while frame is not None:
+                if frame.f_code is t.Thread.join.__code__ and armed: raise Struck
+                frame = frame.f_back
         signal.signal(signal.SIGALRM, strike)
-        end, strikes = time.monotonic() + 0.8, 0
+        end, strikes, armed = time.monotonic() + 0.8, 0, []
         while time.monotonic() < end:
             thread = t.Thread(target=time.sleep, args=(random.uniform(0, 0.0004),)); thread.start()
             others = [t.Thread(target=thread.join, args=(timeout,)) for timeout in (None, 20)]
             for other in others: other.start()
+            armed.append(True)
             signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.0004))
             try: thread.join(random.choice([None, 20]))
             except Struck: strikes += 1
-            try: signal.setitimer(signal.ITIMER_REAL, 0)
-            except Struck: pass
+            armed.clear()
+            signal.setitimer(signal.ITIMER_REAL, 0)
             for each in (thread, *others):
                 each.join(5)
                 assert not each.is_alive(), each

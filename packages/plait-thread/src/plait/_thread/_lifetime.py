@@ -26,9 +26,9 @@
 #     thread's context variables.
 #
 # Passing through a lock
-#   - Who waits for the end acquires it and releases it in one step: by `with`, whose two calls have no point between them
-#     at which a signal handler could run, or where there is a timeout by `passes()`, which is one call of C code. So no
-#     exception of a signal handler shuts anybody out, however many wait, and no list of them is needed.
+#   - Who waits for the end acquires it and releases it in one step of C code, `passes()`. No exception of a signal
+#     handler can come between (as it could in a `with` statement, on 3.14), so nobody is ever shut out, however many
+#     wait, and no list of them is needed.
 #   - Without a global lock an end may look held for an instant while somebody passes. Therefore whoever has seen it open
 #     notes that, by replacing it, before telling anyone.
 #
@@ -246,10 +246,7 @@ class Lifetime:
         if self.process is _process:
             if end is None:
                 return self._wait_from_the_beginning(timeout)
-            if timeout < 0:
-                with end:
-                    pass
-            elif not passes(end, timeout):
+            if end.locked() and not passes(end, timeout):
                 return False
             if _FORKS_ARE_WARNED_OF and self.note:
                 native_id = self.native_id

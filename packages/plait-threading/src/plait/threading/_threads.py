@@ -525,7 +525,10 @@ def _insist(thread: Thread, known: bool) -> None:
     life = thread._life_
     if not known:
         life.ident = life.started_as()
-        if _leave_alone(thread):
+        import gc
+
+        gc.collect()  # its course may be lost, but not yet destroyed
+        if not life.is_over() and _leave_alone(thread):
             return
         life.gate.acquire(True, 1 - PATIENCE)  # it fails at this moment, and relies on us to say so
     thread._life_ = life.renewed()
