@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from functools import partial
 from importlib import import_module
 
 import pytest
@@ -158,7 +159,7 @@ def test_it_can_be_waited_for_before_it_begins():
     assert lifetime.started_as()
     assert not lifetime.is_over()
     assert not lifetime.wait(0.01)
-    waiters = [launched(lambda: lifetime.wait(timeout)) for timeout in (-1, 10)]
+    waiters = [launched(partial(lifetime.wait, timeout)) for timeout in (-1, 10)]
     go.release()
     assert all(waiter.wait(10) for waiter in waiters)
     assert lifetime.wait()

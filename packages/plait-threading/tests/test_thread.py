@@ -371,11 +371,11 @@ def test_a_subclass_may_use_what_subclasses_of_the_standard_one_use():
 
 
 def test_a_subclass_may_have_attributes_and_methods_of_its_own():
-    names = (
-        "_outcome _ticket _task _context _handle _began _failure _attended _ident _name _daemon _native_id _started "
-        "_mirrored _end _gate _note _life _lifetime _state _lock _parent _process _result _thread claims end gate mirror "
-        "note outcome context wait launch finish is_over begin arrive fail"
-    ).split()
+    names = """
+        "_outcome _ticket _task _context _handle _began _failure _attended _ident _name _daemon _native_id _started
+        _mirrored _end _gate _note _life _lifetime _state _lock _parent _process _result _thread claims end gate mirror
+        note outcome context wait launch finish is_over begin arrive fail
+    """.split()  # noqa: SIM905
 
     class Busy(Thread):
         def __init__(self):
@@ -501,6 +501,7 @@ def test_a_foreign_thread_is_adopted_and_let_go():
 
 def test_the_standard_module_knows_our_threads_and_forgets_them():
     import logging
+
     seen = []
 
     def work():

@@ -9,7 +9,8 @@
     (['here'], True)
 
 The interpreter's `_thread` of 3.15 on every Python, and more: what the layers above need to wait (`Parker`,
-`WaitQueue`), to know when a thread begins and ends (`Lifetime`, `Course`), and to survive `os.fork()` (`register_after_fork`, `fork_generation`, `reset_lock`).
+`WaitQueue`), to know when a thread begins and ends (`Lifetime`, `Course`), and to survive `os.fork()`
+(`register_after_fork`, `fork_generation`, `reset_lock`).
 """
 
 from __future__ import annotations

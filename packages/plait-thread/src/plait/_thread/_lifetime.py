@@ -169,13 +169,15 @@ class Lifetime:
     def launch(self, course: Course, *, joinable: bool = False) -> None:
         """Start a thread that calls *course*, of which the caller keeps no reference.
 
-        It is *joinable*, for `farewell()`, if the interpreter has such threads. RuntimeError if no thread can be started, chained to the OSError that it stands for.
-        Whatever else is raised is a signal handler's: `started_as()` then tells whether the thread exists.
+        It is *joinable*, for `farewell()`, if the interpreter has such threads. RuntimeError if no thread can be
+        started, chained to the OSError that it stands for. Whatever else is raised is a signal handler's:
+        `started_as()` then tells whether the thread exists.
         """
         self.ident = self.native_id = self.end = None
         self.has_begun = False
         self.process = _process
-        self.note = note = []
+        note: list[Any] = []
+        self.note = note
         self.gate = gate = allocate_lock()
         gate.acquire()
         course.lifetime = self
@@ -189,6 +191,8 @@ class Lifetime:
             return
         except RuntimeError as error:
             failure = error
+        finally:
+            del course  # a traceback may come to hold this frame
         if (answer := refusal(failure)) is failure:
             raise failure
         raise answer

@@ -72,7 +72,8 @@ def _begin_anew(ending: _Ending) -> None:
 register_after_fork(_ending, _begin_anew)
 
 
-# Functions that wait for ended threads, in a sub-interpreter; the latest LEAVING_KEPT. A guess: more will not be leaving at a time.
+# Functions that wait for ended threads, in a sub-interpreter; the latest LEAVING_KEPT. A guess: more will not be
+# leaving at a time.
 _leaving: list[Callable[[], object]] = []
 LEAVING_KEPT = 200
 in_sub_interpreter = not _is_main_interpreter()

@@ -95,7 +95,7 @@ class _Neighbour:
                 return
             self.table.pop(ident, None)
             self.table = None
-        self.module.current_thread().name = thread.name
+        self.module.current_thread().name = thread._life_.known_as()
 
     def install_hooks(self) -> None:
         """In a new thread: what it is to be traced and profiled by."""
@@ -176,10 +176,11 @@ def enter(thread: Thread, life: Any) -> None:
         if module is None:
             return
         neighbour = _meet(module)
-    if neighbour.tried:
+    table = neighbour.table
+    if table is not None and neighbour.tried:
         entry = _new(neighbour.stand_in)
         entry.of_ours = thread
-        life.mirror = table = neighbour.table
+        life.mirror = table
         table[life.ident] = entry
     else:
         neighbour.enter(thread)
@@ -198,15 +199,19 @@ def rename(thread: Thread) -> None:
     """Pass a new name on to a dummy of the standard module's own making."""
     if _neighbour is not None and _neighbour.table is None:
         for standard in _neighbour.module.enumerate():
-            if standard.ident == thread.ident:
-                standard.name = thread.name
+            if standard.ident == thread._life_.ident:
+                standard.name = thread._life_.known_as()
 
 
 def name_survivor(thread: Thread) -> None:
     """In a forked child: the standard module may have named its new main thread after the old one."""
     module = loaded()
-    if module is not None and _neighbour is not None and module.current_thread().name != thread.name:
-        module.current_thread().name = thread.name
+    if (
+        module is not None
+        and _neighbour is not None
+        and module.current_thread().name != thread._life_.known_as()
+    ):
+        module.current_thread().name = thread._life_.known_as()
 
 
 def known_as(ident: int) -> tuple[str, bool] | None:

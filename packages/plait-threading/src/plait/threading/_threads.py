@@ -5,7 +5,7 @@
 # Life of a thread
 #
 #   start()        claims the thread, asks for a system thread that will call `_Course`, and waits at the gate of its
-#                  lifetime until that has begun.
+#                  lifetime until that has begun. (First it gives way, so that it mostly need not sleep there.)
 #   _Course        in the new thread: makes itself known (thread-local, `alive`, standard module), opens the gate, runs
 #                  `run()`, reports what leaves it, and takes itself out of the tables.
 #                  If those first steps fail, or the course is dropped without ever being called (no memory for its
@@ -256,8 +256,8 @@ class Thread:
     ``sys.flags.thread_inherit_context`` says so).
 
     Differs from `threading.Thread`: `result()`, and ``join(reraise=True)``; `start()` raises if the new thread dies
-    before it has begun, where the standard one waits for ever. Ends of threads are waited for through the
-    interpreter's own handles, also where `join()` comes from several threads or is interrupted.
+    before it has begun, where the standard one waits for ever. `join()` may come from several threads, or be
+    interrupted, and nobody is forgotten.
     """
 
     _life_: _Life
@@ -298,8 +298,8 @@ class Thread:
             life = self._life_
         except AttributeError:
             return f"<{kind} whose __init__ has not called Thread.__init__>"
-        ident = self.ident
-        words = [life.known_as(), "initial" if ident is None else "started" if self.is_alive() else "stopped"]
+        ident = getattr(life, "ident", None)
+        words = [life.known_as(), "initial" if ident is None else "stopped" if life.is_over() else "started"]
         if life.daemon:
             words[1] += " daemon"
         if ident is not None:
@@ -336,7 +336,7 @@ class Thread:
                 current_thread()
             arm()
             claims.append(ATTENDED)
-            course = _Course()
+            course: Any = _Course()
             course.thread = self
             course.context = context
             life.launch(course, joinable=in_sub_interpreter)
@@ -404,7 +404,8 @@ class Thread:
 
     def is_alive(self) -> bool:
         """Whether the thread has been started and has not ended. Never blocks."""
-        return self.ident is not None and not self._life_.is_over()
+        life = _life_of(self)
+        return getattr(life, "ident", None) is not None and not life.is_over()
 
     @property
     def name(self) -> str:
@@ -420,18 +421,15 @@ class Thread:
     def name(self, name: str) -> None:
         life = _life_of(self)
         life.name = str(name)
-        if life.mirror is not None or isinstance(self, _DummyThread):
+        if life.mirror is not None:
             _standard.rename(self)
-        if self.ident == get_ident() and self is not _main:
+        if getattr(life, "ident", None) == get_ident() and self is not _main:
             _name_in_system(life.name)
 
     @property
     def ident(self) -> int | None:
         """What `get_ident()` returns in this thread; None before `start()`. May be reused after the thread's end."""
-        try:
-            return self._life_.ident
-        except AttributeError:
-            return getattr(_life_of(self), "ident", None)
+        return getattr(_life_of(self), "ident", None)
 
     @property
     def native_id(self) -> int | None:
@@ -503,8 +501,7 @@ def _withdraw(thread: Thread, claim: object, known: list[bool]) -> None:
     if ident is None:
         thread._life_ = life.renewed()
         return
-    if life.ident is None:
-        life.ident = ident
+    life.ident = ident
     if known == [True]:
         life.gate.release()
     _leave_alone(thread)
@@ -513,21 +510,25 @@ def _withdraw(thread: Thread, claim: object, known: list[bool]) -> None:
 def _leave_alone(thread: Thread) -> bool:
     """In start(), to leave before it is known whether the thread has begun. False if it fails and relies on us."""
     life = thread._life_
+    if not life.unattend():
+        return False
     if not life.has_begun:
         alive[id(thread)] = thread
-        if life.is_over():  # it did not wait for that
+        if (
+            life.outcome is not None or life.is_over()
+        ):  # it did not wait for that, and has left the table, or will
             alive.pop(id(thread), None)
-    return life.unattend()
+    return True
 
 
 def _insist(thread: Thread, known: bool) -> None:
     """In start(), of a thread that has not begun: if it is dead, raise; if that is not known, wait no longer."""
     life = thread._life_
     if not known:
-        life.ident = life.started_as()
         import gc
 
         gc.collect()  # its course may be lost, but not yet destroyed
+        life.ident = life.started_as()
         if not life.is_over() and _leave_alone(thread):
             return
         life.gate.acquire(True, 1 - PATIENCE)  # it fails at this moment, and relies on us to say so
@@ -602,7 +603,7 @@ def _adopt() -> Thread:
     else:
         for other in snapshot():
             # Whoever had this identifier before has ended, even if its last value is not destroyed yet (PyPy).
-            if other.ident == ident and isinstance(other, _DummyThread):
+            if isinstance(other, _DummyThread) and other._life_.ident == ident:
                 _depart(other)
         known = _standard.known_as(ident)
         name, daemon = (f"Dummy-{_next_number()}", True) if known is None else known
