@@ -29,6 +29,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 from itertools import count, starmap
@@ -76,7 +77,7 @@ _yield: Callable[[], object] = getattr(os, "sched_yield", bool)
 # than TURN seconds goes without for the next TURNS_SPARED starts. Guesses, between 50 microseconds and 3 milliseconds,
 # and so that those turns cost little in all.
 TURN = 0.001
-TURNS_SPARED = 200
+TURNS_SPARED = 1000
 _spared = 0
 
 
@@ -380,6 +381,8 @@ class Thread:
         if life.ident == get_ident() and current_thread() is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
         ended = life.wait(-1 if timeout is None else max(0, timeout))
+        if life.outcome is None and _is_cut_off(life):
+            raise _EndOfInterpreter(f"{self!r}: cannot join it, the interpreter has ended and it never will")
         if reraise and ended and life.outcome is not None:
             _conclude(life.outcome)
 
@@ -405,7 +408,7 @@ class Thread:
     def is_alive(self) -> bool:
         """Whether the thread has been started and has not ended. Never blocks."""
         life = _life_of(self)
-        return getattr(life, "ident", None) is not None and not life.is_over()
+        return getattr(life, "ident", None) is not None and (not life.is_over() or _is_cut_off(life))
 
     @property
     def name(self) -> str:
@@ -537,6 +540,21 @@ def _insist(thread: Thread, known: bool) -> None:
         f"{thread!r}: the new thread died before it could begin; free some memory, or look at what is installed by "
         "settrace() and setprofile(), and start it again"
     ) from life.failure
+
+
+# From 3.13 on; before that the standard module takes such threads for ended.
+_EndOfInterpreter: Any = getattr(builtins, "PythonFinalizationError", None)
+
+
+def _is_cut_off(life: _Life) -> bool:
+    """Whether the interpreter, ending itself, has done away with a thread that had not come to its end."""
+    return (
+        _EndOfInterpreter is not None
+        and life.outcome is None
+        and bool(life.note)
+        and sys.is_finalizing()
+        and life.is_over()
+    )
 
 
 def _conclude(outcome: tuple[Any, BaseException | None, TracebackType | None]) -> Any:
