@@ -251,12 +251,12 @@ class Semaphore(Uncopied):
     def _wait(self, timeout: float | None) -> bool:
         if timeout is None:
             deadline = None
+        elif timeout != timeout:  # NaN; first, because PyPy's compiled code takes "not <=" for ">"
+            raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
         elif timeout <= 0:
             return False
-        elif timeout > 0:
-            deadline = monotonic() + timeout
         else:
-            raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
+            deadline = monotonic() + timeout
         slip = _Slip()
         later = starmap(start_new_thread, ((self._go_without, (slip,)),))
         settled = False
