@@ -97,7 +97,8 @@ BURSTS = pytest.mark.parametrize(
     ],
 )
 STORMS = pytest.mark.skipif(
-    sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere, also in this program"
+    sys.implementation.name == "pypy" or sys.version_info < (3, 11),
+    reason="PyPy and 3.10 look for signals nearly anywhere: on a slow machine a storm strikes more than twice at a time",
 )
 
 
