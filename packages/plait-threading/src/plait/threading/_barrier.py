@@ -219,7 +219,9 @@ class Barrier:
             try:
                 if not settled:
                     surely(self._leave, claim)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    raise
                 for _ in later:
                     break
 
@@ -343,7 +345,9 @@ class Barrier:
             try:
                 if not settled:
                     surely(change, *args)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    raise
                 for _ in later:
                     break
 

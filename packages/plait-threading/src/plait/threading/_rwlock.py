@@ -309,7 +309,9 @@ class RWLock:
             try:
                 if not settled:
                     surely(self._take, step, change)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    raise
                 for _ in later:
                     break
         if step.refusal is not None:
@@ -329,7 +331,10 @@ class RWLock:
             try:
                 if not settled:
                     surely(self._go_without, wish, kind)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    surely(self._go_without, wish, kind)
+                    raise
                 for _ in later:
                     break
 
