@@ -220,7 +220,9 @@ class Barrier(Uncopied):
             try:
                 if not settled:
                     surely(self._leave, claim)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    raise
                 for _ in later:
                     break
 
@@ -344,7 +346,9 @@ class Barrier(Uncopied):
             try:
                 if not settled:
                     surely(change, *args)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    raise
                 for _ in later:
                     break
 

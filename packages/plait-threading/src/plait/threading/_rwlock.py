@@ -399,7 +399,9 @@ class RWLock(Uncopied):
             try:
                 if not settled:
                     surely(self._take, step, change)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    raise
                 for _ in later:
                     break
         if step.refusal is not None:
@@ -419,7 +421,10 @@ class RWLock(Uncopied):
             try:
                 if not settled:
                     surely(self._go_without, wish, kind)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    surely(self._go_without, wish, kind)
+                    raise
                 for _ in later:
                     break
 

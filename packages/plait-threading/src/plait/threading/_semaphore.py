@@ -268,7 +268,10 @@ class Semaphore(Uncopied):
             try:
                 if not settled:
                     surely(self._go_without, slip)
-            except BaseException:  # noqa: BLE001 - see _surely.py
+            except BaseException:
+                if settled:
+                    surely(self._go_without, slip)
+                    raise
                 for _ in later:
                     break
 

@@ -26,13 +26,16 @@
 #                 if not settled:
 #                     surely(self._leave, claim)
 #             except BaseException:
+#                 if settled:
+#                     raise
 #                 for _ in later:
 #                     break
 #
 #     `later` is an iterator of C code, which starts the thread. Neither there nor on the way there is a call or a jump
 #     back, so that no signal is looked for. (On 3.10 one is, at the first instruction of an `except`, but not of a
 #     `finally` that begins with `try`. So two exceptions at the same moment can do nothing there; of more, one may get
-#     past.)
+#     past. And on 3.10 one can strike in this `try` although all is settled: at the jump of its `if`. It is raised, and
+#     what has been had is given back before.)
 #
 # What nothing can be done about: exceptions at the first instruction of a public method, when nothing has happened yet, and
 # after it has returned.
