@@ -26,6 +26,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from itertools import count, repeat, starmap
 
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
@@ -45,19 +46,19 @@ class Struck(Exception):
 
 
 class Hooked(Queue):
-    """As third parties keep items."""
-
-    def _init(self, maxsize):
-        self.queue = []
-
-    def _qsize(self):
-        return len(self.queue)
-
-    def _put(self, item):
-        self.queue.append(item)
+    """As third parties keep items: in a container of its own, from right to left, each step one call."""
 
     def _get(self):
-        return self.queue.pop(0)
+        return self.shelf.pop()
+
+    def _put(self, item):
+        self.shelf.appendleft(item)
+
+    def _init(self, maxsize):
+        self.shelf = deque()
+
+    def _qsize(self):
+        return len(self.shelf)
 
 
 def looked_into(q):
