@@ -90,8 +90,8 @@ while (min(struck.values()) < 30 or next(numbers) < limit) and next(numbers) < 1
             armed[0] = False
     except Struck:
         struck["get"] += 1
-signal.setitimer(signal.ITIMER_REAL, 0)
 signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0)  # in this order: the handler winds the timer up again
 assert min(struck.values()) >= 30, struck
 total = len(taken) + q.qsize()
 assert len(set(taken)) == len(taken), "an item came twice"

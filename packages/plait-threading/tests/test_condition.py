@@ -231,7 +231,9 @@ STRIKE = """
         target = [function.__code__ for function in functions]
         signal.signal(signal.SIGALRM, strike)
     def soon(): signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, {longest}))
-    def peace(): signal.signal(signal.SIGALRM, lambda *_: None)  # SIG_IGN: a late one is complained of
+    def peace():
+        signal.signal(signal.SIGALRM, lambda *_: None)  # SIG_IGN: a late one is complained of
+        signal.setitimer(signal.ITIMER_REAL, 0)  # one that comes while the process ends would kill it
 """
 
 SIGNAL_STORM = """
