@@ -26,6 +26,8 @@ workspace = importlib.import_module("workspace")
         (["tests"], ["-s", "tests"]),
         (["lint", "types", "-p", "3.12"], ["-s", "lint", "types", "-p", "3.12"]),
         (["demo", "--", "--workers", "2"], ["-s", "demo", "--", "--workers", "2"]),
+        (["bench", "-p", "3.11", "-p", "3.13"], ["-s", "bench", "-p", "3.11", "3.13"]),
+        (["tests", "-p", "3.11", "-x", "-p", "3.13"], ["-s", "tests", "-p", "3.11", "3.13", "-x"]),
         (["--list"], ["--list"]),
         (["tests", "--", "--", "-x"], ["-s", "tests", "--", "--", "-x"]),
     ],

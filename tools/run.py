@@ -4,6 +4,7 @@
     python3 tools/run.py demo
     python3 tools/run.py tests
     python3 tools/run.py tests -p 3.12 -k queue -- -x     options before `--` are nox's, after it the session's
+    python3 tools/run.py bench -p 3.11 3.13               several Pythons (or -p 3.11 -p 3.13)
     python3 tools/run.py --list
 
 It makes an environment with nox and uv (pinned in tools/requirements-run.txt) under .tools/, once, and becomes nox in
@@ -156,6 +157,23 @@ def environment() -> Path:
     return place
 
 
+def pythons_together(options: list[str]) -> list[str]:
+    """`-p 3.11 -x -p 3.13` -> `-p 3.11 3.13 -x`: nox would take the last of several -p, and not a word of the others."""
+    if "-p" not in options:
+        return options
+    pythons: list[str] = []
+    others: list[str] = []
+    into = others
+    for word in options:
+        if word == "-p":
+            into = pythons
+            continue
+        if word.startswith("-"):
+            into = others
+        into.append(word)
+    return ["-p", *pythons, *others]
+
+
 def nox_arguments(words: list[str]) -> list[str]:
     """`tests lint -p 3.12 -- -x` -> `-s tests lint -p 3.12 -- -x`."""
     ours, mark, rest = words, [], []
@@ -164,6 +182,7 @@ def nox_arguments(words: list[str]) -> list[str]:
         ours, mark, rest = words[:at], ["--"], words[at + 1 :]
     first = next((i for i, word in enumerate(ours) if word.startswith("-")), len(ours))
     sessions, options = ours[:first], ours[first:]
+    options = pythons_together(options)
     return [*(["-s", *sessions] if sessions else []), *options, *mark, *rest]
 
 
