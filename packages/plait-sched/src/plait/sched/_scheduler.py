@@ -62,11 +62,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._background import SchedulerThread
+    from ._repeating import Misfire
 
 __all__ = ["Run", "scheduler"]
 
 _make = tuple.__new__
-_NONE_GIVEN: Any = object()  # as default for kwargs: each event gets a dict of its own
+_NONE_GIVEN: Any = object()  # as default for kwargs, and like None: each event gets a dict of its own
 
 #: How long a delayfunc that cannot be woken is left alone with a real clock. Twenty looks a second cost nothing to speak
 #: of, and people do not notice a twentieth of a second.
@@ -157,7 +158,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         priority: Any,
         action: Callable[..., Any],
         argument: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
     ) -> Event:
         """Have *action* called, as `action(*argument, **kwargs)`, when *timefunc* has reached *time*.
 
@@ -167,7 +168,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         """
         number = next(self._numbers)
         event = _make(
-            Event, (time, priority, number, action, argument, {} if kwargs is _NONE_GIVEN else kwargs)
+            Event, (time, priority, number, action, argument, {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs)
         )
         agenda = self._agenda
         try:
@@ -195,7 +196,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         priority: Any,
         action: Callable[..., Any],
         argument: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
     ) -> Event:
         """Have *action* called *delay* units of time from now. All else is as in `enterabs`."""
         return self.enterabs(self.timefunc() + delay, priority, action, argument, kwargs)
@@ -205,11 +206,11 @@ class scheduler:  # noqa: N801 - the standard module's name
         interval: Any,
         action: Callable[..., Any],
         argument: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
         *,
         priority: Any = 0,
         delay: Any = None,
-        misfire: str = "coalesce",
+        misfire: Misfire = "coalesce",
         grace: Any = None,
     ) -> RepeatingEvent:
         """Have *action* called again and again, *interval* units of time apart, until that is cancelled.
@@ -230,7 +231,7 @@ class scheduler:  # noqa: N801 - the standard module's name
             priority,
             action,
             argument,
-            {} if kwargs is _NONE_GIVEN else kwargs,
+            {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
             start,
             misfire,
             grace,
@@ -241,7 +242,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         when: datetime.datetime | datetime.time,
         action: Callable[..., Any],
         argument: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
         *,
         priority: Any = 0,
     ) -> WallClockEvent:
@@ -255,7 +256,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         timestamp = moment(when, self.wallclock())
         self._follow_wall_clock()
         event = WallClockEvent(
-            self, timestamp, priority, action, argument, {} if kwargs is _NONE_GIVEN else kwargs
+            self, timestamp, priority, action, argument, {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs
         )
         self._wake_all()
         return event
