@@ -27,6 +27,7 @@ from . import _clocks
 from ._event import Event
 from ._naps import Nap
 from ._scheduler import Run
+from ._standing import restore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,9 +92,14 @@ async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurren
                     await outcome
                 else:
                     course.start(event, outcome)
-        except Exception as error:
+        except BaseException as error:
+            try:
+                restore(event)
+            except BaseException:  # two signals can be pending at once
+                restore(event)
+                raise
             hook = scheduler.on_error
-            if hook is None:
+            if hook is None or not isinstance(error, Exception):
                 raise
             hook(event, error)
         await host.give_way()
