@@ -63,9 +63,9 @@ async def arun(scheduler: scheduler, forever: bool, concurrent: bool) -> None:
                 raise failures.pop(0)[0]
         finally:
             while failures:
-                error, culprit = failures.pop(0)
-                report_unraisable(error, "Exception in a scheduled action", culprit)
-                del error  # this frame may be in the traceback
+                failure, culprit = failures.pop(0)
+                report_unraisable(failure, "Exception in a scheduled action", culprit)
+                del failure  # this frame may be in its traceback
     finally:
         scheduler._runs.pop(run, None)
 

@@ -176,7 +176,15 @@ class scheduler:  # noqa: N801 - the standard module's name
         """
         number = next(self._numbers)
         event = _make(
-            Event, (time, priority, number, action, argument, {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs)
+            Event,
+            (
+                time,
+                priority,
+                number,
+                action,
+                argument,
+                {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
+            ),
         )
         agenda = self._agenda
         try:
@@ -264,7 +272,12 @@ class scheduler:  # noqa: N801 - the standard module's name
         timestamp = moment(when, self.wallclock())
         self._follow_wall_clock()
         event = WallClockEvent(
-            self, timestamp, priority, action, argument, {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs
+            self,
+            timestamp,
+            priority,
+            action,
+            argument,
+            {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
         )
         self._wake_all()
         return event

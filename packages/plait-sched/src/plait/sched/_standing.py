@@ -139,9 +139,9 @@ class Standing:
 
     def _restore(self, event: Event) -> None:
         """If *event* was taken, and struck before a later one was noted, have this come up anew."""
-        if self in self._register and max(self._events, default=None) == event[2]:
-            if event[2] not in self._scheduler._agenda.pending:
-                self._enter(self._next_time())
+        number, pending = event[2], self._scheduler._agenda.pending
+        if self in self._register and max(self._events, default=None) == number and number not in pending:
+            self._enter(self._next_time())
 
 
 def restore(event: Event) -> None:
