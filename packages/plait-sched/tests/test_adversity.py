@@ -155,6 +155,54 @@ def test_an_exception_out_of_a_handler_loses_no_event():
     """)
 
 
+@pytest.mark.skipif(
+    sys.implementation.name == "pypy" or sys.version_info < (3, 11), reason="they look for signals anywhere"
+)
+def test_what_repeats_survives_two_exceptions_that_strike_one_upon_the_other():
+    # At the start of every function from the taking of the event to its action: there the interpreter looks for signals.
+    in_child("""
+    class Struck(Exception): pass
+    BOTH = (signal.SIGINT, signal.SIGTERM)
+    def strike(*_): raise Struck
+    for number in BOTH: signal.signal(number, strike)
+    left = [0]
+    def trace(frame, event, _):
+        if frame.f_code.co_name not in ("__call__", "_advance", "_enter", "_newest", "_next_time", "_due"):
+            return
+        left[0] -= 1
+        if left[0] == 0:
+            sys.settrace(None)
+            signal.pthread_sigmask(signal.SIG_BLOCK, BOTH)
+            for number in BOTH: os.kill(os.getpid(), number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, BOTH)
+    struck = 0
+    for moment in range(1, 20):
+        s = scheduler()
+        ran = []
+        ticking = s.every(0.001, ran.append, (1,))
+        time.sleep(0.002)
+        left[0] = moment
+        try:
+            try:
+                sys.settrace(trace)
+                s.run(blocking=False)
+            except Struck:
+                struck += 1
+                for _ in range(10): len(())
+        except Struck:
+            pass
+        sys.settrace(None)
+        assert ticking.event is not None and len(s.queue) == 1, (moment, s.queue)
+        del ran[:]
+        time.sleep(0.002)
+        s.run(blocking=False)
+        assert ran, moment
+        s.cancel(ticking)
+        assert s.empty()
+    assert struck > 5, struck
+    """)
+
+
 def test_a_child_can_use_a_scheduler_that_another_thread_runs_at_the_fork():
     in_child("""
     import warnings; warnings.simplefilter("ignore")

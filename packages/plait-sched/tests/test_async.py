@@ -307,6 +307,102 @@ def test_what_a_hook_raises_for_a_task_goes_to_the_caller(loop):
         loop.run(lambda: s.arun(concurrent=True))
 
 
+def test_a_failing_task_cancels_the_others_after_a_stop_too(loop):
+    s = scheduler()
+    ended = []
+
+    async def fail():
+        await loop.sleep(0.1)
+        raise KeyError("broken")
+
+    async def endless():
+        try:
+            await loop.sleep(3600)
+        finally:
+            ended.append("endless")
+
+    s.enter(0, 0, fail)
+    s.enter(0, 1, endless)
+    s.enter(0.02, 0, s.stop)
+    with pytest.raises(KeyError, match="broken"):
+        loop.run(lambda: s.arun(concurrent=True))
+    assert ended == ["endless"]
+    assert not s._runs
+
+
+def test_of_several_failures_none_is_lost(loop, monkeypatch):
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    s = scheduler()
+
+    async def fail():
+        await loop.sleep(0.02)
+        raise KeyError("first")
+
+    async def fail_at_the_end():
+        try:
+            await loop.sleep(3600)
+        finally:
+            raise LookupError("second")
+
+    s.enter(0, 0, fail)
+    s.enter(0, 1, fail_at_the_end)
+    with pytest.raises(KeyError, match="first"):
+        loop.run(lambda: s.arun(concurrent=True))
+    assert [(type(args.exc_value), args.object) for args in reported] == [(LookupError, fail_at_the_end)]
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "future", "task"])
+def test_a_task_that_is_cancelled_before_its_first_step_is_not_waited_for(kind):
+    s = scheduler()
+    begun = []
+
+    async def act():
+        begun.append(True)
+        await asyncio.sleep(3600)
+
+    made = []
+
+    def action():
+        made.append(
+            act()
+            if kind == "coroutine"
+            else asyncio.ensure_future(act())
+            if kind == "task"
+            else asyncio.get_running_loop().create_future()
+        )
+        return made[0]
+
+    async def main():
+        running = asyncio.ensure_future(s.arun(concurrent=True))
+        before = asyncio.all_tasks()
+        while not made:
+            await asyncio.sleep(0)
+            if made:
+                for task in asyncio.all_tasks() - before - {*made}:
+                    task.cancel()
+        done, _ = await asyncio.wait([running], timeout=10)
+        assert done, "it waits for a task that is no more"
+        await running
+        if kind != "coroutine":
+            assert made[0].cancelled()
+
+    s.enter(0, 0, action)
+    asyncio.run(main())
+    assert not begun or kind == "task"
+    assert not s._runs
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_no_keyword_arguments_may_be_said_with_none(loop, concurrent):
+    s = scheduler()
+    ran = []
+    s.enter(0, 0, ran.append, (1,), None)
+    s.every(0.01, lambda: (ran.append(2), s.cancel_all()), kwargs=None)
+    loop.run(lambda: s.arun(concurrent=concurrent))
+    assert ran == [1, 2]
+
+
 def test_a_thread_and_a_task_share_one_scheduler(loop):
     s = scheduler()
     ran = []

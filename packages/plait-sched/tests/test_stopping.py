@@ -213,6 +213,20 @@ def test_an_exception_ends_the_thread_and_can_be_had(monkeypatch):
     assert not s._runs
 
 
+def test_it_is_a_thread_like_others():
+    from plait import threading as ours
+
+    s = scheduler()
+    thread = s.run_in_thread(name="the planner")
+    seen = []
+    s.enter(0, 1, lambda: seen.append((ours.current_thread(), threading.current_thread().name)))
+    assert thread in ours.enumerate()
+    assert "the planner" in [each.name for each in threading.enumerate()]
+    thread.join(10)
+    assert seen == [(thread, "the planner")]
+    assert thread not in ours.enumerate()
+
+
 def test_where_no_thread_can_be_started_nothing_is_left_behind(monkeypatch):
     from plait.sched import _background
 

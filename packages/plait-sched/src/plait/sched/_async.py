@@ -10,19 +10,24 @@
 # because it can run as a guest of asyncio, and then its tasks have a running asyncio loop as well.
 #
 # With `concurrent`, awaitables become tasks that end before arun() does: it waits for them, cancels them if it is
-# cancelled, and as long as there are some it does not take an empty agenda for the end, for they may enter events. A
-# task that fails takes its exception to the hook; if there is none, it leaves it in `failures` and stops the run, and
-# arun() cancels the others and raises it. trio's nursery therefore never sees it and puts it into no group, and both
-# loops show the same.
+# cancelled, and as long as there are some it does not take an empty agenda for the end, for they may enter events.
+#   - That a task has ended is for the loop to tell (`ended`), and not for the task: asyncio can cancel one before its
+#     first step, and then nothing of it is ever executed. What such a task was to await is let go.
+#   - A task that fails takes its exception to the hook. If there is none, it leaves it in `failures`, stops the run, and,
+#     if it is the first one, cancels the others at once: arun() may have left its loop long ago, after a stop(), and
+#     only be waiting for them. Then arun() raises it. trio's nursery therefore never sees it and puts it into no group,
+#     and both loops show the same. What cannot be raised, because something else is, goes to `sys.unraisablehook`.
 
 from __future__ import annotations
 
 import sys
 
+from .._thread import report_unraisable
 from . import _clocks
 from ._event import Event
 from ._naps import Nap
 from ._scheduler import Run
+from ._standing import restore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,20 +51,21 @@ async def arun(scheduler: scheduler, forever: bool, concurrent: bool) -> None:
         if not concurrent:
             await _go_on(scheduler, run, host, None)
             return
-        failures: list[Exception] = []
-        async with host.tasks() as tasks:
-            course = _Concurrent(scheduler, run, tasks, failures)
-            try:
-                await _go_on(scheduler, run, host, course)
-            except Exception as error:  # noqa: BLE001 - raised below
-                failures.append(error)
+        failures: list[tuple[Exception, object]] = []
+        try:
+            async with host.tasks() as tasks:
+                course = _Concurrent(scheduler, run, tasks, failures)
+                try:
+                    await _go_on(scheduler, run, host, course)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    course.fail(error, scheduler)
             if failures:
-                tasks.cancel()
-        if failures:
-            try:
-                raise failures[0]
-            finally:
-                failures.clear()  # this frame is in the traceback
+                raise failures.pop(0)[0]
+        finally:
+            while failures:
+                failure, culprit = failures.pop(0)
+                report_unraisable(failure, "Exception in a scheduled action", culprit)
+                del failure  # this frame may be in its traceback
     finally:
         scheduler._runs.pop(run, None)
 
@@ -86,9 +92,14 @@ async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurren
                     await outcome
                 else:
                     course.start(event, outcome)
-        except Exception as error:
+        except BaseException as error:
+            try:
+                restore(event)
+            except BaseException:  # two signals can be pending at once
+                restore(event)
+                raise
             hook = scheduler.on_error
-            if hook is None:
+            if hook is None or not isinstance(error, Exception):
                 raise
             hook(event, error)
         await host.give_way()
@@ -115,22 +126,38 @@ async def _wait(scheduler: scheduler, run: Run, host: _Host, event: Event | None
 class _Concurrent:
     """The tasks of one arun()."""
 
-    def __init__(self, scheduler: scheduler, run: Run, tasks: _Tasks, failures: list[Exception]) -> None:
+    def __init__(
+        self,
+        scheduler: scheduler,
+        run: Run,
+        tasks: _Tasks,
+        failures: list[tuple[Exception, object]],
+    ) -> None:
         self._scheduler = scheduler
         self._run = run
         self._tasks = tasks
         self._failures = failures
 
     def start(self, event: Event, outcome: Awaitable[object]) -> None:
-        async def job() -> None:
-            try:
-                await self._supervise(event, outcome)
-            finally:
-                self._run.tasks -= 1
-                self._scheduler._wake_all()
+        begun = False
 
-        self._tasks.start(job)
+        async def job() -> None:
+            nonlocal begun
+            begun = True
+            await self._supervise(event, outcome)
+
+        def ended() -> None:
+            self._run.tasks -= 1
+            if not begun:
+                _let_go(outcome)
+            self._scheduler._wake_all()
+
         self._run.tasks += 1
+        try:
+            self._tasks.start(job, ended)
+        except BaseException:
+            ended()
+            raise
 
     async def _supervise(self, event: Event, outcome: Awaitable[object]) -> None:
         try:
@@ -142,8 +169,21 @@ class _Concurrent:
                     raise
                 hook(event, error)
         except Exception as error:  # noqa: BLE001 - arun() raises it
-            self._failures.append(error)
-            self._run.stopped = True
+            self.fail(error, event.action)
+
+    def fail(self, error: Exception, culprit: object) -> None:
+        """Have arun() raise it, as soon as the other tasks have ended."""
+        self._failures.append((error, culprit))
+        self._run.stopped = True
+        if len(self._failures) == 1:  # who is cancelled twice is disturbed while clearing up
+            self._tasks.cancel()
+
+
+def _let_go(outcome: Any) -> None:
+    """Of what will not be awaited: a coroutine would complain, a future go on."""
+    end = getattr(outcome, "cancel", None) or getattr(outcome, "close", None)
+    if end is not None:
+        end()
 
 
 # ---------------------------------------------------------------------------------------------------- the event loops
@@ -162,10 +202,12 @@ class _TaskNap(Nap):
 class _Tasks:
     """A context in which tasks can be started, and which they do not outlive."""
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job, ended: Callable[[], None]) -> None:
+        """Start a task; *ended* is called when it has ended, even if it never began."""
         raise NotImplementedError
 
     def cancel(self) -> None:
+        """Cancel all the others."""
         raise NotImplementedError
 
     async def open(self) -> None:
@@ -257,14 +299,20 @@ class _AsyncioTasks(_Tasks):
         self._asyncio = asyncio
         self._tasks: set[Any] = set()
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job, ended: Callable[[], None]) -> None:
+        def forget(task: Any) -> None:
+            self._tasks.discard(task)
+            ended()
+
         task = self._asyncio.ensure_future(job())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(forget)
 
     def cancel(self) -> None:
+        me = self._asyncio.current_task()
         for task in [*self._tasks]:
-            task.cancel()
+            if task is not me:
+                task.cancel()
 
     async def __aexit__(self, *reason: object) -> bool | None:
         interruption: BaseException | None = None
@@ -323,8 +371,15 @@ class _TrioTasks(_Tasks):
         self._manager = trio.open_nursery()
         self._nursery: Any = None
 
-    def start(self, job: Job) -> None:
-        self._nursery.start_soon(job)
+    def start(self, job: Job, ended: Callable[[], None]) -> None:
+        async def to_the_end() -> None:
+            try:
+                await job()
+            finally:
+                ended()
+
+        # Unlike asyncio, trio lets every task take its first step.
+        self._nursery.start_soon(to_the_end)
 
     def cancel(self) -> None:
         self._nursery.cancel_scope.cancel()

@@ -24,9 +24,11 @@ from ._standing import Standing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, Literal
 
     from ._scheduler import scheduler
+
+    Misfire = Literal["catch_up", "coalesce", "skip"]
 
 __all__ = ["POLICIES", "RepeatingEvent"]
 
@@ -53,7 +55,7 @@ class RepeatingEvent(Standing):
         argument: Sequence[Any],
         kwargs: Mapping[str, Any],
         start: Any,
-        misfire: str,
+        misfire: Misfire,
         grace: Any,
     ) -> None:
         if not interval > interval - interval or not start + interval > start:
@@ -66,7 +68,7 @@ class RepeatingEvent(Standing):
             raise ValueError(f"grace must not be negative, not {grace!r}; without one, no call is too late")
         super().__init__(scheduler, scheduler._repeating, priority, action, argument, kwargs)
         self.interval = interval
-        self.misfire = misfire
+        self.misfire: Misfire = misfire
         if grace is None and misfire == "skip":
             grace = interval / 2
         self.grace = None if grace == UNLIMITED else grace

@@ -34,6 +34,14 @@
 #   is given up as soon as something was entered or a wait was necessary. That an event of the batch was taken by
 #   somebody else meanwhile is seen when it is to be taken.
 #
+# Exceptions of signal handlers
+#   They strike after a call of C code, at the start of a function, and at the jump back of a loop. So an event is taken
+#   by a `del`, and behind that there is no such place before the action has begun: none is lost on the way. (PyPy looks
+#   for signals anywhere, 3.10 at most jumps; there one can be lost in these few bytecodes.) An event that stands and was
+#   struck before the next one was entered comes up again; see _standing.py.
+#   If one strikes in the `finally` of a run, its entry in `_runs` or `_naps` may stay. That is a wake-up that nobody
+#   needs; whoever next stops, or wakes, removes it.
+#
 # Fork
 #   In the child the naps of other threads are never slept to the end, and are forgotten. An event that another thread
 #   had taken is run by the parent.
@@ -52,7 +60,7 @@ from ._clocks import boottime, does_not_go_back, is_real, may_jump
 from ._event import Event
 from ._naps import Delay, Nap, ParkedSleep, Sleep, sleep_for
 from ._repeating import RepeatingEvent
-from ._standing import Standing
+from ._standing import Standing, restore
 from ._times_of_day import TOLERANCE, WallClockEvent, moment
 
 TYPE_CHECKING = False
@@ -62,11 +70,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._background import SchedulerThread
+    from ._repeating import Misfire
 
 __all__ = ["Run", "scheduler"]
 
 _make = tuple.__new__
-_NONE_GIVEN: Any = object()  # as default for kwargs: each event gets a dict of its own
+_NONE_GIVEN: Any = object()  # as default for kwargs, and like None: each event gets a dict of its own
 
 #: How long a delayfunc that cannot be woken is left alone with a real clock. Twenty looks a second cost nothing to speak
 #: of, and people do not notice a twentieth of a second.
@@ -157,7 +166,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         priority: Any,
         action: Callable[..., Any],
         argument: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
     ) -> Event:
         """Have *action* called, as `action(*argument, **kwargs)`, when *timefunc* has reached *time*.
 
@@ -167,7 +176,15 @@ class scheduler:  # noqa: N801 - the standard module's name
         """
         number = next(self._numbers)
         event = _make(
-            Event, (time, priority, number, action, argument, {} if kwargs is _NONE_GIVEN else kwargs)
+            Event,
+            (
+                time,
+                priority,
+                number,
+                action,
+                argument,
+                {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
+            ),
         )
         agenda = self._agenda
         try:
@@ -195,7 +212,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         priority: Any,
         action: Callable[..., Any],
         argument: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
     ) -> Event:
         """Have *action* called *delay* units of time from now. All else is as in `enterabs`."""
         return self.enterabs(self.timefunc() + delay, priority, action, argument, kwargs)
@@ -205,11 +222,11 @@ class scheduler:  # noqa: N801 - the standard module's name
         interval: Any,
         action: Callable[..., Any],
         argument: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
         *,
         priority: Any = 0,
         delay: Any = None,
-        misfire: str = "coalesce",
+        misfire: Misfire = "coalesce",
         grace: Any = None,
     ) -> RepeatingEvent:
         """Have *action* called again and again, *interval* units of time apart, until that is cancelled.
@@ -230,7 +247,7 @@ class scheduler:  # noqa: N801 - the standard module's name
             priority,
             action,
             argument,
-            {} if kwargs is _NONE_GIVEN else kwargs,
+            {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
             start,
             misfire,
             grace,
@@ -241,7 +258,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         when: datetime.datetime | datetime.time,
         action: Callable[..., Any],
         argument: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] = _NONE_GIVEN,
+        kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
         *,
         priority: Any = 0,
     ) -> WallClockEvent:
@@ -255,7 +272,12 @@ class scheduler:  # noqa: N801 - the standard module's name
         timestamp = moment(when, self.wallclock())
         self._follow_wall_clock()
         event = WallClockEvent(
-            self, timestamp, priority, action, argument, {} if kwargs is _NONE_GIVEN else kwargs
+            self,
+            timestamp,
+            priority,
+            action,
+            argument,
+            {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
         )
         self._wake_all()
         return event
@@ -392,12 +414,7 @@ class scheduler:  # noqa: N801 - the standard module's name
 
     def _go_on(self, run: Run, blocking: bool) -> Any:
         agenda, timefunc, delayfunc = self._agenda, self.timefunc, self.delayfunc
-        arrivals, pending, take, upcoming = (
-            agenda.arrivals,
-            agenda.pending,
-            agenda.pending.pop,
-            agenda.upcoming,
-        )
+        arrivals, pending, upcoming = agenda.arrivals, agenda.pending, agenda.upcoming
         steady = does_not_go_back(timefunc)
         ours = delayfunc is _native_sleep
         now: Any = None
@@ -427,16 +444,23 @@ class scheduler:  # noqa: N801 - the standard module's name
                             return to_go
                         self._wait(event, to_go, run)
                         break
-                if take(number, None) is None:
+                try:
+                    del pending[number]  # no call: see "Exceptions of signal handlers"
+                except KeyError:
                     continue  # somebody else has taken it
                 try:
                     if kwargs:
                         action(*argument, **kwargs)
                     else:
                         action(*argument)
-                except Exception as error:
+                except BaseException as error:
+                    try:
+                        restore(event)
+                    except BaseException:  # two signals can be pending at once
+                        restore(event)
+                        raise
                     hook = self.on_error
-                    if hook is None:
+                    if hook is None or not isinstance(error, Exception):
                         raise
                     hook(event, error)
                 if not ours:

@@ -13,7 +13,9 @@
 #     ended meanwhile, it is taken back. Who ends a standing event pops it first, and takes what is noted second. So
 #     however the two interleave, nothing of it stays pending when both have gone through.
 #   - The next Event is pending before the action is called: an exception out of the action changes nothing, and an
-#     action can end what called it. An exception before that (of a clock, or a signal handler) enters it again.
+#     action can end what called it. An exception before that (of a clock, or a signal handler) enters it again: who
+#     has called it sees by the numbers in `_events` whether a later one than the Event taken was noted. Therefore those
+#     that are gone are dropped after that, not before.
 #   - When it moves on the agenda, the new Event is pending before the old one is taken, so that no run finds the agenda
 #     empty. For a moment both are, and both may come up: what is to be called once must see to that by the register.
 #   - In the child of a fork, one whose Event had just been taken by another thread comes up anew.
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from ._scheduler import scheduler
 
-__all__ = ["Standing"]
+__all__ = ["Standing", "restore"]
 
 
 class Standing:
@@ -88,15 +90,15 @@ class Standing:
         """Have it come up at *time*."""
         scheduler, events = self._scheduler, self._events
         pending = scheduler._agenda.pending
-        for number in [*events]:
-            if number not in pending:
-                events.pop(number, None)
         event = scheduler._enter_event(time, self.priority, self, self.argument, self.kwargs)
         events[event.sequence] = event
         self._busy = None
         if self not in self._register:
             # A run of another thread may have seen it, and sleep for it.
             scheduler._take_and_wake(event)
+        for number in [*events]:
+            if number not in pending:
+                events.pop(number, None)
 
     def _move(self, time: Any) -> None:
         """Have it come up at *time* instead of when it would."""
@@ -120,6 +122,29 @@ class Standing:
             del self._register[self]
         except KeyError:
             return False
+        try:
+            self._take_events()
+        except BaseException:
+            try:
+                self._take_events()
+            except BaseException:  # two signals can be pending at once
+                self._take_events()
+                raise
+            raise
+        return True
+
+    def _take_events(self) -> None:
         for event in [*self._events.values()]:
             self._scheduler._take_and_wake(event)
-        return True
+
+    def _restore(self, event: Event) -> None:
+        """If *event* was taken, and struck before a later one was noted, have this come up anew."""
+        number, pending = event[2], self._scheduler._agenda.pending
+        if self in self._register and max(self._events, default=None) == number and number not in pending:
+            self._enter(self._next_time())
+
+
+def restore(event: Event) -> None:
+    """After an exception out of the call of an event: if that stands, see to it that it comes up again."""
+    if isinstance(event.action, Standing):
+        event.action._restore(event)
