@@ -83,8 +83,10 @@ async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurren
             if not (scheduler._by_wall_clock and scheduler._follow_wall_clock()):
                 await _wait(scheduler, run, host, event)
             continue
-        if not agenda.take(event):
-            continue
+        try:
+            del agenda.pending[event.sequence]  # no call: see "Exceptions of signal handlers" in _scheduler.py
+        except KeyError:
+            continue  # somebody else has taken it
         try:
             outcome = event.action(*event.argument, **event.kwargs)
             if hasattr(type(outcome), "__await__"):
