@@ -348,3 +348,46 @@ def test_the_real_one_falls_back_to_it_where_the_interpreter_has_no_threads():
         [sys.executable, "-S", "-c", script], capture_output=True, text=True, env=env, timeout=30, check=False
     )
     assert (ended.stdout, ended.returncode) == ("alone\n", 0), ended.stderr
+
+
+class _Works(dummy.Course):
+    def __init__(self, work):
+        self.work = work
+
+    def __call__(self):
+        self.arrive()
+        self.begin()
+        self.work()
+
+
+def test_a_lifetime_has_passed_when_launch_returns(no_sleep):
+    lifetime, seen = dummy.Lifetime(), []
+
+    def within():
+        with pytest.raises(RuntimeError, match="for ever"):
+            lifetime.wait()
+        seen.append((lifetime.has_begun, lifetime.is_over(), lifetime.wait(2), lifetime.started_as()))
+
+    lifetime.launch(_Works(within))
+    assert seen == [(True, False, False, dummy.get_ident())]
+    assert no_sleep == [2]
+    assert lifetime.is_over()
+    assert lifetime.wait()
+    assert not lifetime.gate.locked()
+    lifetime.farewell()()
+
+
+def test_a_lifetime_that_never_began_has_passed_too(capsys):
+    lifetime = dummy.Lifetime()
+    lifetime.launch(dummy.Course())
+    assert "must override" in capsys.readouterr().err
+    assert (lifetime.has_begun, lifetime.ident, lifetime.is_over()) == (False, None, True)
+    assert not lifetime.gate.locked()
+
+
+def test_what_was_started_elsewhere_ends_when_that_is_said():
+    lifetime = dummy.Lifetime()
+    lifetime.observe(7)
+    assert (lifetime.ident, lifetime.is_over(), lifetime.started_as()) == (7, False, None)
+    lifetime.finish()
+    assert lifetime.wait()

@@ -277,6 +277,62 @@ def test_a_child_does_not_spend_wake_ups_on_those_who_stayed_behind():
         assert sleeper.is_done()
 
 
+class Counted(Parker):
+    """Counts how often any of them was compared with another, or asked for its hash."""
+
+    __slots__ = ()
+    looks = 0
+
+    def __eq__(self, other):
+        type(self).looks += 1
+        return self is other
+
+    def __hash__(self):
+        type(self).looks += 1
+        return id(self)
+
+
+def test_waking_many_costs_so_much_for_each_whatever_their_number():
+    # Counted in lines of Python and in looks at waiters, not timed. (Empty places that C code passes cannot be counted.)
+    queue, steps = WaitQueue(), 0
+
+    def count(_frame, _event, _arg):
+        nonlocal steps
+        steps += 1
+        return count
+
+    costs = []
+    for number in (1000, 3000):
+        parkers = [Counted() for _ in range(number)]
+        for parker in parkers:
+            queue.enter(parker)
+        Counted.looks = steps = 0
+        before = sys.gettrace()
+        sys.settrace(count)
+        try:
+            woken = queue.wake_all()
+        finally:
+            sys.settrace(before)
+        assert woken == number
+        assert all(parker.park(0) for parker in parkers)
+        costs.append((steps / number, Counted.looks / number))
+    assert costs[1][0] < costs[0][0] * 1.1
+    assert costs[1][1] <= costs[0][1]
+
+
+def test_those_who_came_first_find_themselves_at_once_when_they_give_up():
+    queue = WaitQueue()
+    parkers = [Counted() for _ in range(2000)]
+    for parker in parkers:
+        queue.enter(parker)
+    Counted.looks = 0
+    for parker in parkers:
+        assert queue.leave(parker)
+    assert Counted.looks <= len(parkers)
+    assert not queue.leave(parkers[0])
+    assert len(queue) == 0
+
+
 # ------------------------------------------------------------------------------------------------- hunts for lost wakes
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 
 import pytest
@@ -185,3 +186,26 @@ def test_a_sub_interpreter_waits_for_threads_that_are_still_leaving(run_script):
         """
     )
     assert (done.returncode, done.out, done.err) == (0, "", "")
+
+
+def test_a_daemon_that_the_end_of_the_interpreter_cuts_off_is_not_waited_for(run_script):
+    if not hasattr(builtins, "PythonFinalizationError"):
+        pytest.skip("such a thread has ended, for older interpreters")
+    done = run_script(
+        """
+        import {threading} as t
+        class Cycle:
+            def __init__(self):
+                self.me = self
+                self.thread = t.Thread(target=t.Event().wait, daemon=True); self.thread.start()
+                self.ended = t.Thread(target=int, daemon=True); self.ended.start(); self.ended.join()
+            def __del__(self):
+                print(self.thread.is_alive(), self.ended.is_alive(), self.ended.join(), self.ended.result())
+                for timeout in (None, 10):
+                    try: self.thread.join(timeout)
+                    except PythonFinalizationError: print("refused", self.thread.is_alive())
+        Cycle()
+        """
+    )
+    assert (done.returncode, done.err) == (0, "")
+    assert done.out == "True False None 0\nrefused True\nrefused True\n"

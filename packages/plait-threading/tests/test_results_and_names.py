@@ -84,7 +84,9 @@ def test_there_is_no_result_before_the_start_nor_of_threads_of_others():
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="counts references")
 @pytest.mark.parametrize("raises", [False, True])
-def test_a_finished_thread_is_freed_at_once(raises, capsys):
+def test_a_finished_thread_is_freed_at_once(raises, capsys, monkeypatch):
+    monkeypatch.setattr(standard, "excepthook", standard.__excepthook__)  # not that of the test runner
+
     class Job:
         def __init__(self):
             self.thread = Thread(target=self.work, args=(self,), kwargs={"me": self})

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading as standard
 import time
 import weakref
 
 import pytest
 
 from plait import threading as ours
+from plait._thread import Lifetime
 from plait.threading import Event, Thread, current_thread
 
 
@@ -81,39 +83,45 @@ def test_join_refuses_what_would_never_end():
     assert "current thread" in errors[0]
 
 
-def test_start_that_fails_leaves_nothing_registered_and_may_be_repeated(monkeypatch):
-    module = sys.modules[Thread.__module__]
-    real = module.start_joinable_thread
+@pytest.fixture
+def starts_by(monkeypatch):
+    """Have threads started by another function than the interpreter's: it is given that, and what is to be called."""
+    module = sys.modules[Lifetime.__module__]
 
+    def replace(start):
+        real = module.start_detached
+        monkeypatch.setattr(module, "start_detached", lambda course, _args: start(real, course))
+
+    return replace
+
+
+def test_start_that_fails_leaves_nothing_registered_and_may_be_repeated(starts_by, monkeypatch):
     def refuse(*_args):
         raise RuntimeError("can't start new thread")
 
     thread = Thread(target=int)
-    monkeypatch.setattr(module, "start_joinable_thread", refuse)
+    starts_by(refuse)
     with pytest.raises(RuntimeError):
         thread.start()
+    monkeypatch.undo()
     assert not thread.is_alive()
     assert thread not in ours.enumerate()
-    monkeypatch.setattr(module, "start_joinable_thread", real)
     thread.start()
     thread.join()
 
 
-def test_start_raises_if_the_thread_dies_at_birth_and_may_be_repeated(monkeypatch):
-    module = sys.modules[Thread.__module__]
-    real = module.start_joinable_thread
-
-    def stillborn(course, handle, daemon):
+def test_start_raises_if_the_thread_dies_at_birth_and_may_be_repeated(starts_by, monkeypatch):
+    def stillborn(start, course):
         del course
-        return real(int, handle, daemon)  # the system thread exists, but never runs ours
+        return start(int, ())  # the system thread exists, but never runs ours
 
     thread = Thread(target=int)
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "start_joinable_thread", stillborn)
-        began = time.monotonic()
-        with pytest.raises(RuntimeError, match="died before it could begin"):
-            thread.start()
-        assert time.monotonic() - began < 1
+    starts_by(stillborn)
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="died before it could begin"):
+        thread.start()
+    assert time.monotonic() - began < 1
+    monkeypatch.undo()
     assert (thread.ident, thread.is_alive()) == (None, False)
     assert thread not in ours.enumerate()
     thread.start()
@@ -144,16 +152,17 @@ def test_start_raises_what_the_first_steps_of_the_thread_raise(run_script):
     assert ended.out.split()[-1] == "runs"
 
 
-def test_start_does_not_wait_for_a_thread_that_is_only_slow(monkeypatch):
-    module = sys.modules[Thread.__module__]
-    real, go = module.start_joinable_thread, Event()
+@pytest.fixture
+def slow_starts(starts_by, monkeypatch):
+    """Threads do not begin before the event that this is, and start() has little patience."""
+    go = Event()
+    monkeypatch.setattr(sys.modules[Thread.__module__], "PATIENCE", 0.01)
+    starts_by(lambda start, course: start(lambda: (go.wait(), course()), ()))
+    return go
 
-    def slow(course, handle, daemon):
-        return real(lambda: (go.wait(), course()), handle, daemon)
 
-    monkeypatch.setattr(module, "start_joinable_thread", slow)
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
-    seen = []
+def test_start_does_not_wait_for_a_thread_that_is_only_slow(slow_starts):
+    go, seen = slow_starts, []
     thread = Thread(target=lambda: seen.append(current_thread()))
     thread.start()
     assert thread.is_alive()
@@ -164,24 +173,18 @@ def test_start_does_not_wait_for_a_thread_that_is_only_slow(monkeypatch):
     assert seen == [thread]
 
 
-def test_a_thread_that_fails_to_begin_when_start_has_left_is_reported(monkeypatch):
-    module = sys.modules[Thread.__module__]
-    real, go, reports = module.start_joinable_thread, Event(), []
-
-    def slow(course, handle, daemon):
-        return real(lambda: (go.wait(), course()), handle, daemon)
+def test_a_thread_that_fails_to_begin_when_start_has_left_is_reported(slow_starts, monkeypatch):
+    reports = []
 
     def fail():
         raise LookupError
 
-    monkeypatch.setattr(module, "start_joinable_thread", slow)
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
     monkeypatch.setattr(ours, "excepthook", lambda args: reports.append(args.exc_type))
     thread = Thread(target=int)
     thread.start()
-    monkeypatch.setattr(module, "get_ident", fail)
-    go.set()
-    thread._handle.join(10)
+    monkeypatch.setattr(sys.modules[Lifetime.__module__], "get_ident", fail)
+    slow_starts.set()
+    thread._life_.wait(10)
     monkeypatch.undo()
     assert reports == [LookupError]
     assert not thread.is_alive()
@@ -261,6 +264,13 @@ def test_an_exception_goes_to_the_excepthook_that_is_set_then(monkeypatch):
     assert args.thread is thread
 
 
+@pytest.fixture
+def unreported(monkeypatch):
+    """Without the excepthook that the test runner puts in the place of the standard module's."""
+    monkeypatch.setattr(standard, "excepthook", standard.__excepthook__)
+
+
+@pytest.mark.usefixtures("unreported")
 def test_the_default_excepthook_names_the_thread_and_ignores_system_exit(capsys):
     def fail():
         raise LookupError("lost")
@@ -272,6 +282,26 @@ def test_the_default_excepthook_names_the_thread_and_ignores_system_exit(capsys)
     err = capsys.readouterr().err
     assert err.startswith("Exception in thread the-worker:\nTraceback")
     assert err.endswith("LookupError: lost\n")
+
+
+def test_an_excepthook_that_only_the_standard_module_knows_is_told(monkeypatch):
+    theirs, own = [], []
+    monkeypatch.setattr(standard, "excepthook", theirs.append)
+    thread = Thread(target=lambda: 1 / 0, name="crashes")
+    thread.start()
+    thread.join()
+    (args,) = theirs
+    assert type(args) is type(standard.ExceptHookArgs((None,) * 4))
+    assert args.exc_type is ZeroDivisionError
+    assert args.exc_traceback is not None
+    assert (args.thread, args.thread.name) == (thread, "crashes")
+    with pytest.raises(ZeroDivisionError):
+        thread.result()
+    monkeypatch.setattr(ours, "excepthook", own.append)
+    thread = Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    assert (len(theirs), len(own)) == (1, 1)
 
 
 def test_a_failing_excepthook_is_reported_to_that_of_sys(monkeypatch):
@@ -324,6 +354,87 @@ def test_a_subclass_overrides_run_and_must_initialise():
         Forgets().start()
 
 
+def test_a_subclass_may_use_what_subclasses_of_the_standard_one_use():
+    class Returns(Thread):
+        def run(self):
+            self.returned = self._target(*self._args, **self._kwargs)
+
+    thread = Returns(target=max, args=(3, 5), kwargs={"key": lambda n: -n})
+    thread.start()
+    thread.join()
+    assert thread.returned == 3
+    thread = Thread(target=int)
+    assert (thread._target, thread._args, thread._kwargs) == (int, (), {})
+    thread.start()
+    thread.join()
+    assert not {"_target", "_args", "_kwargs"} & vars(thread).keys()
+
+
+def test_a_subclass_may_have_attributes_and_methods_of_its_own():
+    names = """
+        "_outcome _ticket _task _context _handle _began _failure _attended _ident _name _daemon _native_id _started
+        _mirrored _end _gate _note _life _lifetime _state _lock _parent _process _result _thread claims end gate mirror
+        note outcome context wait launch finish is_over begin arrive fail
+    """.split()  # noqa: SIM905
+
+    class Busy(Thread):
+        def __init__(self):
+            for name in names:
+                setattr(self, name, name)
+            super().__init__(name="busy")
+            for name in names:
+                setattr(self, name, name)
+
+        def run(self):
+            return [getattr(self, name) for name in names]
+
+    thread = Busy()
+    thread.start()
+    assert thread.result(10) == names
+    assert (thread.name, thread.is_alive(), thread.daemon) == ("busy", False, False)
+    # Nothing of ours is found in it but what is documented, what the standard one has, and one attribute.
+    assert {name for name in vars(Thread) if not name.startswith("__")} <= {
+        *vars(standard.Thread),
+        *("isAlive", "result", "getName", "setName", "isDaemon", "setDaemon"),
+    }
+    assert vars(Thread()).keys() == {"_target", "_args", "_kwargs", "_stderr", "_life_"}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda thread: thread.name,
+        lambda thread: setattr(thread, "name", "a"),
+        lambda thread: thread.daemon,
+        lambda thread: setattr(thread, "daemon", True),
+        lambda thread: thread.ident,
+        lambda thread: thread.native_id,
+        lambda thread: thread.is_alive(),
+        lambda thread: thread.start(),
+        lambda thread: thread.join(),
+    ],
+)
+def test_what_was_not_initialised_says_so_like_the_standard_one(use):
+    def error_of(module):
+        class Forgets(module.Thread):
+            def __init__(self):
+                pass
+
+        with pytest.raises(Exception, match="__init__") as caught:
+            use(Forgets())
+        return caught
+
+    error = error_of(ours)
+    assert error.type is error_of(standard).type
+    assert "Forgets" in str(error.value)
+    assert "call Thread.__init__()" in str(error.value)
+
+
+def test_there_are_no_groups():
+    with pytest.raises(AssertionError, match="group must be None, not 1"):
+        Thread(1)
+
+
 def test_the_task_is_dropped_after_the_run():
     class Payload:
         def __call__(self):
@@ -370,8 +481,6 @@ def test_the_main_thread_is_known_even_if_first_asked_elsewhere(run_script):
 
 
 def test_a_foreign_thread_is_adopted_and_let_go():
-    import threading as standard
-
     seen = []
 
     def work():
@@ -392,7 +501,6 @@ def test_a_foreign_thread_is_adopted_and_let_go():
 
 def test_the_standard_module_knows_our_threads_and_forgets_them():
     import logging
-    import threading as standard
 
     seen = []
 
@@ -467,7 +575,7 @@ STRUCK_STARTS = """
         signal.setitimer(signal.ITIMER_REAL, 0)
         while True:
             try:
-                if thread._ticket_:  # not started: nothing is left of the attempt, and it may be repeated
+                if not thread._life_.claims:  # not started: nothing is left of the attempt, and it may be repeated
                     assert thread not in t.enumerate() and not thread.is_alive() and thread.ident is None
                     thread.start()
                 thread.join(5)
@@ -476,6 +584,7 @@ STRUCK_STARTS = """
         assert not thread.is_alive() and thread.ident and runs == [1], (thread, runs)
         assert thread not in t.enumerate()
     signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0)  # a strike that came late may have wound it up again
     assert t.active_count() == 1
 """
 
@@ -488,4 +597,33 @@ def test_signals_at_any_moment_of_start_and_join_leave_a_thread_started_once_or_
     if sys.implementation.name != "cpython":
         pytest.skip("a call of built-in code is not one step there")
     ended = run_script(STRUCK_STARTS.replace("{method}", method).replace("{first}", first))
+    assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_joiner_that_is_struck_shuts_nobody_out(run_script):
+    ended = run_script("""
+        import random, signal, time
+        import {threading} as t
+        class Struck(Exception): pass
+        def strike(_number, frame):
+            while frame is not None:
+                if frame.f_code is t.Thread.join.__code__ and armed: raise Struck
+                frame = frame.f_back
+        signal.signal(signal.SIGALRM, strike)
+        end, strikes, armed = time.monotonic() + 0.8, 0, []
+        while time.monotonic() < end:
+            thread = t.Thread(target=time.sleep, args=(random.uniform(0, 0.0004),)); thread.start()
+            others = [t.Thread(target=thread.join, args=(timeout,)) for timeout in (None, 20)]
+            for other in others: other.start()
+            armed.append(True)
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.0004))
+            try: thread.join(random.choice([None, 20]))
+            except Struck: strikes += 1
+            armed.clear()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for each in (thread, *others):
+                each.join(5)
+                assert not each.is_alive(), each
+        assert strikes
+    """)
     assert (ended.returncode, ended.err) == (0, "")

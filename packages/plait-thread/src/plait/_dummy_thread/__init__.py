@@ -37,6 +37,7 @@ from ._calls import (
     start_joinable_thread,
     start_new_thread,
 )
+from ._lifetime import Course, Lifetime
 from ._locks import TIMEOUT_MAX, LockType, RLock, allocate_lock
 from ._parking import Parker, WaitQueue
 from ._report import _excepthook, _ExceptHookArgs, report_unraisable
@@ -55,6 +56,8 @@ _get_main_thread_ident = main_thread_ident
 __all__ = [
     "TIMEOUT_MAX",
     "_NAME_MAXLEN",
+    "Course",
+    "Lifetime",
     "LockType",
     "Parker",
     "RLock",

@@ -9,13 +9,15 @@
     (['here'], True)
 
 The interpreter's `_thread` of 3.15 on every Python, and more: what the layers above need to wait (`Parker`,
-`WaitQueue`) and to survive `os.fork()` (`register_after_fork`, `fork_generation`, `reset_lock`).
+`WaitQueue`), to know when a thread begins and ends (`Lifetime`, `Course`), and to survive `os.fork()`
+(`register_after_fork`, `fork_generation`, `reset_lock`).
 """
 
 from __future__ import annotations
 
 from ._after_fork import fork_generation, register_after_fork
 from ._handles import _make_thread_handle, _shutdown, _ThreadHandle
+from ._lifetime import Course, Lifetime
 from ._names import _NAME_MAXLEN, _get_name, set_name
 from ._parking import Parker, WaitQueue
 from ._platform import (
@@ -53,6 +55,8 @@ _get_main_thread_ident = main_thread_ident
 __all__ = [
     "TIMEOUT_MAX",
     "_NAME_MAXLEN",
+    "Course",
+    "Lifetime",
     "LockType",
     "Parker",
     "RLock",

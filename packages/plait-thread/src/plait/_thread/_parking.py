@@ -20,16 +20,19 @@
 #
 # Guarantees of a WaitQueue
 #   - A waiter is struck off exactly once: by the waker that rings it, or by itself, when it gives up. The line is a
-#     dictionary, so that both are one operation on it, and that operation decides who was first.
+#     deque, so that both are one operation on it, and that operation decides who was first. (Only those who give up are
+#     looked for in it, and they find themselves near its front, for mostly they have waited long. A dictionary would find
+#     them at once, but looking for its oldest key passes all the places where older ones have been.)
 #   - Therefore no wake-up is lost: a waiter that times out and finds itself struck off has been woken after all; one
 #     that is interrupted by an exception and finds itself struck off passes the wake-up on.
 #   - wake(n) wakes those that have waited longest. Waiters that a fork left behind are struck off and not counted.
-#   - Struck off first, rung second: whoever is awake and still in line has not been woken by the line.
+#   - Struck off first, rung second: whoever is awake and still in line has not been woken by the line. A waker notes
+#     whom it has struck off in the same step of C code, so that an exception of a signal handler leaves nobody unrung.
 #   - `wait(unless=...)` looks at the condition after the waiter has entered. A waker changes the condition first and
 #     wakes second. So one of the two sees the other, and no lock has to be held across both.
 #
 # Assumes
-#   - one operation of a built-in dictionary, and one of a lock, is whole for other threads and for signal handlers.
+#   - one operation of a deque or a list, and one of a lock, is whole for other threads and for signal handlers.
 #   - nothing about who gets a contended lock, and nothing about the global lock.
 #
 # The token is the one of the "permit" that Doug Lea's LockSupport gave to Java (2004), the rest follows from it. Unlike
@@ -47,7 +50,7 @@ from itertools import starmap
 from time import monotonic
 
 from ._after_fork import fork_generation
-from ._platform import TIMEOUT_MAX, allocate_lock, can_start_threads
+from ._platform import TIMEOUT_MAX, allocate_lock, can_start_threads, deque
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = ["Parker", "WaitQueue"]
 
 _accompanied = can_start_threads()
+_ONCE = ((),)  # for starmap: one call without arguments
 
 
 class Parker:
@@ -161,7 +165,7 @@ class WaitQueue:
     __slots__ = ("__weakref__", "_line")
 
     def __init__(self) -> None:
-        self._line: dict[Parker, None] = {}
+        self._line: deque[Parker] = deque()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x}, {len(self._line)} waiting>"
@@ -176,17 +180,17 @@ class WaitQueue:
 
     def enter(self, parker: Parker) -> None:
         """Let *parker* stand in line, at its end. Then look once more at what is waited for, and only then park."""
-        self._line[parker] = None
+        self._line.append(parker)
 
     def leave(self, parker: Parker) -> bool:
-        """Take *parker* out of the line. Every call that entered one has to, however it ends.
+        """Take *parker* out of the line. Every call that entered one has to, once, however it ends.
 
         False if somebody was quicker and has woken it, or is about to: then the wake-up is the caller's, to use or to
         pass on by another `wake()`.
         """
         try:
-            del self._line[parker]
-        except KeyError:
+            self._line.remove(parker)
+        except ValueError:
             return False
         return True
 
@@ -198,9 +202,8 @@ class WaitQueue:
         time.
         """
         parker = Parker()
-        line = self._line
         try:
-            line[parker] = None
+            self._line.append(parker)
             if unless is not None and unless():
                 if not self.leave(parker):
                     self._pass_on()
@@ -216,22 +219,18 @@ class WaitQueue:
         """Wake the *n* calls that have waited longest, or all if there are fewer; return how many. Never blocks."""
         line = self._line
         woken = 0
-        while woken < n:
+        while woken < n and line:
+            struck_off: list[Parker] = []
             try:
-                for parker in line:  # noqa: B007 - the oldest, without a call at which a signal could strike
-                    break
-                else:
-                    break
-            except RuntimeError:
-                continue  # the line changed under our eyes
-            try:
-                if line.pop(parker, line) is not line:  # else it left, or another waker was quicker
-                    woken += parker.unpark()
-            except BaseException:
-                # Struck off but perhaps not rung. If it had left by itself, nobody listens.
-                if parker not in line:
+                struck_off += starmap(line.popleft, _ONCE)
+                woken += struck_off[0].unpark()
+            except BaseException as error:
+                # Struck off but perhaps not rung.
+                for parker in struck_off:
                     parker.unpark()
-                raise
+                if struck_off or not isinstance(error, IndexError):
+                    raise
+                # Otherwise the last one has left, or another waker was quicker.
         return woken
 
     def wake_all(self) -> int:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# The one file that touches the interpreter's own `_thread` (and three other built-in C parts).
+# The one file that touches the interpreter's own `_thread` (and four other built-in C parts).
 #
 # Rules
 #   - Everything is found by probing for the feature, never by comparing version numbers. What an interpreter lacks is
@@ -30,10 +30,15 @@ if TYPE_CHECKING:
         get_ident,
         stack_size,
     )
+    from collections import deque
     from collections.abc import Callable
     from types import TracebackType
     from typing import Any
 else:
+    try:  # the module around it costs several milliseconds
+        from _collections import deque
+    except ImportError:
+        from collections import deque
     try:
         import _thread as interpreter_thread
     except ImportError:  # an interpreter that was built without threads
@@ -57,6 +62,7 @@ __all__ = [
     "allocate_lock",
     "can_start_threads",
     "daemon_threads_allowed",
+    "deque",
     "error",
     "exit",
     "forget_imports_of_parent",

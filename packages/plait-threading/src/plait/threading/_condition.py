@@ -359,7 +359,8 @@ class Condition(metaclass=SlotMethods):
 
         They go on when they get the lock back. RuntimeError without the lock.
         """
-        if not self._is_owned():
+        owned = self._is_owned  # called in one go with this, a slot is slow to find on 3.11
+        if not owned():
             raise self._not_held("notify")
         if self._bells:
             if self._generation != _epoch:

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: MIT
 #
 # What happens to an exception that leaves a thread's run().
+#
+# It is given to this package's `excepthook`. If nobody has replaced that, but somebody has replaced the one of the standard
+# `threading` (reporters of crashes, and test runners, know only that one), it is given to theirs instead: a thread of ours
+# should not go unreported because of where it comes from. They get the standard module's own kind of arguments, in which
+# `thread` is our Thread: it has what they read of one (name, ident, daemon), and what its class has added.
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ import sys
 from .._thread import _excepthook as excepthook
 from .._thread import _ExceptHookArgs as ExceptHookArgs
 from .._thread import report_unraisable
+from . import _standard
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -23,8 +29,11 @@ def report(thread: Thread, error: BaseException) -> bool:
     Its own failure goes to `sys.excepthook`, and no further.
     """
     hook = getattr(sys.modules.get(__package__ or ""), "excepthook", None) or excepthook
+    kind = ExceptHookArgs
+    if hook is excepthook:
+        hook, kind = _standard.replaced_excepthook() or (hook, kind)
     try:
-        hook(ExceptHookArgs((type(error), error, error.__traceback__, thread)))
+        hook(kind((type(error), error, error.__traceback__, thread)))
         return hook is excepthook
     except SystemExit:
         return False

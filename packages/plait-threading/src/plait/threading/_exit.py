@@ -20,7 +20,7 @@
 # hence the look at every start().
 #
 # A sub-interpreter may not be taken down while a thread of it is still destroying its thread-local values, which it does
-# after it has left the tables. There, and only there, handles of such threads are kept and joined as well.
+# after it has left the tables. There, and only there, such threads are remembered and waited for as well.
 #
 # Why the interpreter's own joining (`start_joinable_thread(daemon=False)`) is not used: it happens inside the standard
 # module's shutdown if that module happens to be loaded *by then*. Threads that wait for a callback of ours, to be
@@ -30,7 +30,12 @@ from __future__ import annotations
 
 import atexit
 
-from .._thread import _is_main_interpreter, get_ident, register_after_fork, report_unraisable
+from .._thread import (
+    _is_main_interpreter,
+    get_ident,
+    register_after_fork,
+    report_unraisable,
+)
 from . import _standard
 from ._registry import alive, here, snapshot
 
@@ -38,8 +43,6 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the i
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from ._threads import Thread
 
     Hook = Callable[..., object]
 
@@ -69,16 +72,17 @@ def _begin_anew(ending: _Ending) -> None:
 register_after_fork(_ending, _begin_anew)
 
 
-# Handles of ended threads, in a sub-interpreter; the latest LEAVING_KEPT. A guess: more will not be leaving at a time.
-_leaving: list[Any] = []
+# Functions that wait for ended threads, in a sub-interpreter; the latest LEAVING_KEPT. A guess: more will not be
+# leaving at a time.
+_leaving: list[Callable[[], object]] = []
 LEAVING_KEPT = 200
 in_sub_interpreter = not _is_main_interpreter()
 
 
-def leaves(thread: Thread) -> None:
+def leaves(life: Any) -> None:
     """In a sub-interpreter: a thread has nothing left to do that Python code could see."""
-    if not thread._daemon:
-        _leaving.append(thread._handle)
+    if not life.daemon:
+        _leaving.append(life.farewell())
         del _leaving[:-LEAVING_KEPT]
 
 
@@ -140,10 +144,10 @@ def finish() -> None:
         _ending.main_thread_ends()
         _run_hooks()
         while (thread := _next_to_join()) is not None:
-            thread._handle.join()  # not what a subclass has made of join(): others wait for us to get on
+            thread._life_.wait()  # not what a subclass has made of join(): others wait for us to get on
             _run_hooks()
         while _leaving:
-            _leaving.pop().join()
+            _leaving.pop()()
     except BaseException:
         _ending.given_up = True
         raise
@@ -166,12 +170,10 @@ def _run_hooks() -> None:
 def _next_to_join() -> Any:
     me = getattr(here, "thread", None)
     for thread in snapshot():
-        if thread is not me and not thread._daemon and thread._joined_at_exit_:
-            # Not is_alive(): a thread that another thread is just starting counts, once there is something to join.
-            # (Until then its starter is joined, unless that is a daemon.)
-            if not thread._handle.ident:
-                continue
-            if not thread._handle.is_done():
+        life = thread._life_
+        # Those that others started, and the main thread of a forked child, have nothing to note.
+        if thread is not me and not life.daemon and life.note:
+            if not life.is_over():
                 return thread
             alive.pop(id(thread), None)
     return None

@@ -3,11 +3,13 @@
 # Standing beside the interpreter's own `threading`: the one file that looks at it.
 #
 # It is never imported here. If the program (or a library of it: logging, asyncio) has loaded it, it is in
-# `sys.modules`, and then three things are done for those who use it:
+# `sys.modules`, and then some things are done for those who use it:
 #
 #   - Inside a plait thread its `current_thread()` answers with that thread's name, identifiers and daemon flag, and its
 #     `enumerate()` lists it.
 #   - Functions given to its `settrace` and `setprofile` (debuggers, coverage) are installed in plait threads.
+#   - A function put in the place of its `excepthook` (crash reporters) is told of exceptions in plait threads, unless ours
+#     was replaced, too.
 #   - Our exit hooks run at the start of its shutdown, which comes before `atexit` callbacks.
 #
 # Stand-ins. Asking the standard module who we are would make it enter a dummy of its own, to be renamed through public
@@ -61,6 +63,10 @@ class _Neighbour:
 
     def __init__(self, module: Any) -> None:
         self.module = module
+        # Where to look whether there is anything to trace by: faster than to ask twice in every thread.
+        self.names: dict[str, Any] = vars(module)
+        if not self.names.keys() >= {"_trace_hook", "_profile_hook"}:
+            self.names = {"_trace_hook": True, "_profile_hook": True}  # elsewhere, so ask
         table = getattr(module, "_active", None)
         self.table: dict[int, Any] | None = table if isinstance(table, dict) else None
         self.tried = False
@@ -75,14 +81,13 @@ class _Neighbour:
             waited_for.discard(getattr(supposed_main, "_tstate_lock", None))
 
     def enter(self, thread: Thread) -> None:
-        thread._mirrored_ = True
+        """The first time, and always where the table is not what we think: make the module know the calling thread."""
+        thread._life_.mirror = getattr(self.module, "_active", {})
         ident = get_ident()
         if self.table is not None:
             entry = _new(self.stand_in)
             entry.of_ours = thread
             self.table[ident] = entry
-            if self.tried:
-                return
             if self.module.current_thread() is entry:
                 self.tried = True
                 if hasattr(os, "register_at_fork"):
@@ -90,7 +95,15 @@ class _Neighbour:
                 return
             self.table.pop(ident, None)
             self.table = None
-        self.module.current_thread().name = thread._name
+        self.module.current_thread().name = thread._life_.known_as()
+
+    def install_hooks(self) -> None:
+        """In a new thread: what it is to be traced and profiled by."""
+        trace, profile = self.module.gettrace(), self.module.getprofile()
+        if trace is not None:
+            sys.settrace(trace)
+        if profile is not None:
+            sys.setprofile(profile)
 
     def before_fork(self) -> None:
         table, mine = self.table, get_ident()
@@ -109,7 +122,7 @@ class _Neighbour:
         if self.table is not None:
             for ident, entry in parked.items():
                 self.table[ident] = entry
-                if not entry.of_ours._mirrored_:  # it ended meanwhile, and found nothing to take out
+                if entry.of_ours._life_.mirror is None:  # it ended meanwhile, and found nothing to take out
                     self.table.pop(ident, None)
 
 
@@ -121,6 +134,7 @@ def _stand_in_type(base: Any) -> Any:
     class StandIn(base):  # type: ignore[misc]
         """A thread of another library, as the standard `threading` sees it."""
 
+        __slots__ = ("of_ours",)
         of_ours: Thread  # set by who makes one, which takes half the time of a call of __init__
 
         def __repr__(self) -> str:
@@ -153,36 +167,40 @@ def _meet(module: Any) -> _Neighbour:
     return known
 
 
-def enter(thread: Thread) -> None:
-    """Make the standard module know the calling thread as *thread*."""
+def enter(thread: Thread, life: Any) -> None:
+    """Make the standard module know the calling thread as *thread*, whose *life* is noted to be mirrored."""
     module: Any = _modules.get(_NAME)
-    if _neighbour is None or _neighbour.module is not module:
+    neighbour = _neighbour
+    if neighbour is None or neighbour.module is not module:
         module = loaded()
         if module is None:
             return
-    _meet(module).enter(thread)
-    trace = module.gettrace()
-    if trace is not None:
-        sys.settrace(trace)
-    profile = module.getprofile()
-    if profile is not None:
-        sys.setprofile(profile)
+        neighbour = _meet(module)
+    table = neighbour.table
+    if table is not None and neighbour.tried:
+        entry = _new(neighbour.stand_in)
+        entry.of_ours = thread
+        life.mirror = table
+        table[life.ident] = entry
+    else:
+        neighbour.enter(thread)
+    names = neighbour.names
+    if names["_trace_hook"] is not None or names["_profile_hook"] is not None:
+        neighbour.install_hooks()
 
 
-def leave(thread: Thread) -> None:
-    """Take the calling thread out of the standard module's table again."""
-    thread._mirrored_ = False
-    table = getattr(_modules.get(_NAME), "_active", None)
-    if isinstance(table, dict):
-        table.pop(get_ident(), None)
+def leave(life: Any) -> None:
+    """Take a thread out of the standard module's table again."""
+    table, life.mirror = life.mirror, None
+    table.pop(life.ident, None)
 
 
 def rename(thread: Thread) -> None:
     """Pass a new name on to a dummy of the standard module's own making."""
     if _neighbour is not None and _neighbour.table is None:
         for standard in _neighbour.module.enumerate():
-            if standard.ident == thread._ident:
-                standard.name = thread._name
+            if standard.ident == thread._life_.ident:
+                standard.name = thread._life_.known_as()
 
 
 def name_survivor(thread: Thread) -> None:
@@ -191,10 +209,10 @@ def name_survivor(thread: Thread) -> None:
         return
     # Only looked at: to make a new entry the module takes a lock, which a thread of the parent may have held, and which it
     # makes free only after this.
-    table = _neighbour.table
+    table, name = _neighbour.table, thread._life_.known_as()
     known = _neighbour.module.current_thread() if table is None else table.get(get_ident())
-    if known is not None and known.name != thread._name:
-        known.name = thread._name
+    if known is not None and known.name != name:
+        known.name = name
 
 
 def known_as(ident: int) -> tuple[str, bool] | None:
@@ -205,6 +223,15 @@ def known_as(ident: int) -> tuple[str, bool] | None:
             if standard.ident == ident:
                 return standard.name, standard.daemon
     return None
+
+
+def replaced_excepthook() -> tuple[Any, Any] | None:
+    """The standard module's excepthook, if somebody has set another one there, and what it is to be given."""
+    module = loaded()
+    hook = getattr(module, "excepthook", None)
+    if hook is None or hook is getattr(module, "__excepthook__", hook):
+        return None
+    return hook, module.ExceptHookArgs
 
 
 def at_shutdown(hook: Callable[[], object]) -> bool:

@@ -2,48 +2,51 @@
 #
 # Thread objects, and the threads that they stand for.
 #
-# (Attributes that the standard Thread does not have end with an underscore: subclasses use other names.)
-#
 # Life of a thread
 #
-#   start()        takes the thread's one ticket, enters it in `alive`, asks for a system thread that will call
-#                  `_Course`, and waits at a gate until that has begun.
-#   _Course        in the new thread: makes itself known (thread-local, standard module), opens the gate, runs `run()`,
-#                  reports what leaves it, and takes itself out of the tables.
+#   start()        claims the thread, asks for a system thread that will call `_Course`, and waits at the gate of its
+#                  lifetime until that has begun. (First it gives way, so that it mostly need not sleep there.)
+#   _Course        in the new thread: makes itself known (thread-local, `alive`, standard module), opens the gate, runs
+#                  `run()`, reports what leaves it, and takes itself out of the tables.
 #                  If those first steps fail, or the course is dropped without ever being called (no memory for its
-#                  first frame), it opens the gate too, and start() finds that nothing has begun, and says so. If not
-#                  even that can be done, start() loses its patience after PATIENCE seconds and asks the handle.
-#   the handle     of the layer below is the only judge of whether a thread has ended, and the only thing that is
-#                  waited for. It knows of deaths that Python code could not report. Tables may therefore list, for a
-#                  moment, a thread that is gone; whoever reads them asks the handle.
+#                  first frame), the gate is opened too, and start() finds that nothing has begun, and says so. If not
+#                  even that can be done, start() loses its patience after PATIENCE seconds.
+#   the lifetime   (of the layer below, see there) is the only judge of whether a thread has ended, and the only thing
+#                  that is waited for. It knows of deaths that Python code could not report. Tables may therefore list,
+#                  for a moment, a thread that is gone; whoever reads them asks the lifetime.
 #
 # What must always hold
 #   - Whatever happens in start(), either the thread runs and is in `alive`, or it does not and is in no table, and
-#     start() may be called again. The handle exists before the thread, so that nobody finds it missing.
+#     start() may be called again.
 #   - `ident` is known when start() returns, and so is `native_id`, but for a thread so slow that start() lost patience.
-#   - Only start() waits at the gate; nobody else can be stranded there when an exception of a signal handler ends that.
 #   - The main thread and threads that others started ("adopted") have Thread objects too. Their end is noticed by the
 #     exit hooks and by a thread-local value being destroyed, respectively.
-#   - In a forked child the forking thread is the main thread, and the only one; handles of all others say "done".
+#   - In a forked child the forking thread is the main thread, and the only one; lifetimes of all others are over.
+#   - A Thread is subclassed by people who know the documentation. So everything of ours in it is behind one attribute
+#     that nobody has by chance, `_life_`, and there are no private methods. The exceptions are names that such classes
+#     use because they know the standard one: `_target`, `_args` and `_kwargs`, which are what run() looks at, and
+#     `_stderr`, which is where the excepthook looks.
 
 from __future__ import annotations
 
+import builtins
+import os
 import sys
 from itertools import count, starmap
+from time import monotonic
 
 from .._thread import (
-    _ThreadHandle,
-    allocate_lock,
+    Course,
+    Lifetime,
     daemon_threads_allowed,
     get_ident,
     get_native_id,
     main_thread_ident,
     register_after_fork,
     set_name,
-    start_joinable_thread,
 )
 from . import _standard
-from ._event import Event
+from ._copies import Uncopied
 from ._excepthook import report
 from ._exit import arm, at_end_of_main_thread, in_sub_interpreter, leaves
 from ._registry import alive, here, snapshot
@@ -69,76 +72,141 @@ _inherit_context = bool(getattr(sys.flags, "thread_inherit_context", False))
 PATIENCE = 0.8
 
 
+_yield: Callable[[], object] = getattr(os, "sched_yield", bool)
+
+# Where others want the same processor, giving way costs a turn of theirs, a few milliseconds. Whoever was away for longer
+# than TURN seconds goes without for the next TURNS_SPARED starts. Guesses, between 50 microseconds and 3 milliseconds,
+# and so that those turns cost little in all.
+TURN = 0.001
+TURNS_SPARED = 200
+_spared = 0
+
+
+def _give_way() -> None:
+    """In start(): let the new thread have the processor, and the global lock, before it is asked whether it has begun.
+
+    Mostly it has then, and start() need not go to sleep and be woken, which is a quarter of what a short thread costs.
+    """
+    global _spared
+    if _spared:
+        _spared -= 1
+        return
+    since = monotonic()
+    _yield()
+    if monotonic() - since > TURN:
+        _spared = TURNS_SPARED
+
+
 # Flags of code whose frames outlive an exception that was handled in them: generators and coroutines.
 _RESUMABLE = 0x20 | 0x80 | 0x200
 
 
-class _Course:
-    """What the new thread calls. If it is never called, its loss opens the gate."""
+class _Life(Uncopied, Lifetime):
+    """What is behind a Thread."""
 
-    __slots__ = ("context", "gate", "thread")
+    __slots__ = ("claims", "context", "daemon", "failure", "made_up", "mirror", "name", "outcome", "parts")
 
-    def __init__(self, thread: Thread, gate: Any, context: Context | None) -> None:
-        self.thread = thread
-        self.gate = gate
+    context: Context | None
+    daemon: bool
+    # Of several callers of start() the first one here goes on, the others withdraw. ATTENDED follows while it waits.
+    claims: list[object]
+    failure: BaseException | None
+    # The standard module's table, while the thread is entered there.
+    mirror: dict[int, Any] | None
+    # None: to be made up of the parts, a number and what the target is called, when it is asked for, which is seldom.
+    name: str | None
+    parts: tuple[int, str | None]
+    made_up: str
+    # What run() returned, or what left it. None while it runs, and if it was never reached or did not end here.
+    outcome: tuple[Any, BaseException | None, TracebackType | None] | None
+
+    def __init__(self, name: str | None, daemon: bool, context: Context | None) -> None:
+        self.name = name
+        self.daemon = daemon
         self.context = context
+        self.claims = []
+        self.failure = self.mirror = self.outcome = None
 
-    def __call__(self) -> None:
-        if not self._begins():
-            return
-        thread = self.thread
+    def known_as(self) -> str:
+        """The name, made up if none was given."""
+        if self.name is not None:
+            return self.name
         try:
-            if self.context is None:
-                thread._outcome_ = (thread.run(), None, None)
-            else:
-                thread._outcome_ = (self.context.run(thread.run), None, None)
-        except SystemExit:
-            thread._outcome_ = (None, None, None)
-        except BaseException as error:  # noqa: BLE001 - what excepthook is for
-            unchanged = report(thread, error)
-            thread._outcome_ = (None, error, _relic(error, unchanged))
-        finally:
-            alive.pop(id(thread), None)
-            if thread._mirrored_:
-                _standard.leave(thread)
-            if in_sub_interpreter:
-                leaves(thread)
+            return self.made_up
+        except AttributeError:
+            number, called = self.parts
+            self.made_up = f"Thread-{number}" if called is None else f"Thread-{number} ({called})"
+            return self.made_up
 
-    def _begins(self) -> bool:
-        thread = self.thread
+    def renewed(self) -> _Life:
+        """Another one, for a thread that could not be started."""
+        life = _Life(self.name, self.daemon, self.context)
+        if self.name is None:
+            life.parts = self.parts
+        return life
+
+    def unattend(self) -> bool:
+        """Take ATTENDED away: start() does, when it leaves; or the new thread, to rely on start(). Says who was first."""
         try:
-            here.thread = thread
-            thread._ident = get_ident()
-            if get_native_id is not None:
-                thread._native_id = get_native_id()
-            # Again: a fork in a signal handler may have emptied the table since start() entered it.
-            alive[id(thread)] = thread
-            if "threading" in _modules:
-                _standard.enter(thread)
-            if hooks_for_threads:
-                install_hooks()
-            if thread._tell_system_:
-                _name_in_system(thread._name)
-            thread._began_ = True
-            self.gate.release()
-        except BaseException as error:  # noqa: BLE001 - start() raises it, or else it is reported
-            thread._began_ = False
-            thread._failure_ = error
-            alive.pop(id(thread), None)
-            if thread._mirrored_:
-                _standard.leave(thread)
-            if not thread._attended_:
-                report(thread, error)
-            thread._attended_.clear()
-            if self.gate.locked():
-                self.gate.release()
+            self.claims.remove(ATTENDED)
+        except ValueError:
             return False
         return True
 
-    def __del__(self) -> None:
-        gate = getattr(self, "gate", None)  # None if a signal handler's exception ended __init__
-        if gate is not None and gate.locked():
-            gate.release()
+
+ATTENDED = object()
+
+
+class _Course(Course):
+    """What the new thread calls."""
+
+    __slots__ = ("context", "thread")
+    thread: Thread
+    context: Context | None
+    here = here
+
+    def __call__(self) -> None:
+        life: _Life = self.lifetime
+        thread = self.thread
+        try:
+            self.arrive()
+            here.thread = thread
+            alive[id(thread)] = thread
+            if "threading" in _modules:
+                _standard.enter(thread, life)
+            if hooks_for_threads:
+                install_hooks()
+            if _NAMES_ARE_CHEAP or life.name is not None:
+                _name_in_system(life.known_as())
+            self.begin()
+        except BaseException as error:  # noqa: BLE001 - start() raises it, or else it is reported
+            self.fail(error)
+            return
+        try:
+            context = self.context
+            life.outcome = (thread.run() if context is None else context.run(thread.run), None, None)
+        except SystemExit:
+            life.outcome = (None, None, None)
+        except BaseException as error:  # noqa: BLE001 - what excepthook is for
+            unchanged = report(thread, error)
+            life.outcome = (None, error, _relic(error, unchanged))
+        finally:
+            alive.pop(id(thread), None)
+            if life.mirror is not None:
+                _standard.leave(life)
+            if in_sub_interpreter:
+                leaves(life)
+
+    def fail(self, error: BaseException) -> None:
+        """The first steps have raised *error*."""
+        life, thread = self.lifetime, self.thread
+        life.failure = error
+        alive.pop(id(thread), None)
+        if life.mirror is not None:
+            _standard.leave(life)
+        if not life.unattend():
+            report(thread, error)
+        self.give_up()
 
 
 # From 3.14 on the interpreter has a call for it; elsewhere it is a file to open and write, which costs as much as a
@@ -190,18 +258,11 @@ class Thread:
     ``sys.flags.thread_inherit_context`` says so).
 
     Differs from `threading.Thread`: `result()`, and ``join(reraise=True)``; `start()` raises if the new thread dies
-    before it has begun, where the standard one waits for ever. Ends of threads are waited for through the
-    interpreter's own handles, also where `join()` comes from several threads or is interrupted.
+    before it has begun, where the standard one waits for ever. `join()` may come from several threads, or be
+    interrupted, and nobody is forgotten.
     """
 
-    _handle: Any = None
-    _joined_at_exit_ = True
-    _mirrored_ = False
-    _began_ = False
-    _tell_system_ = True
-    _failure_: BaseException | None = None
-    # What run() returned, or what left it. None while it runs, and if it was never reached or did not end here.
-    _outcome_: tuple[Any, BaseException | None, TracebackType | None] | None = None
+    _life_: _Life
 
     def __init__(
         self,
@@ -217,41 +278,34 @@ class Thread:
         if group is not None:
             raise AssertionError(f"group must be None, not {group!r}: there are no thread groups")
         if daemon is None:
-            daemon = current_thread()._daemon
+            try:
+                daemon = here.thread._life_.daemon
+            except AttributeError:
+                daemon = current_thread().daemon
         elif daemon:
             _permit_daemon()
-        if not name:
-            called = getattr(target, "__name__", None)
-            name = f"Thread-{_next_number()}" if called is None else f"Thread-{_next_number()} ({called})"
-            self._tell_system_ = _NAMES_ARE_CHEAP
-        self._name = str(name)
-        self._daemon: bool = bool(daemon)
-        self._ident: int | None = None
-        self._native_id: int | None = None
-        # Subclasses call these in a run() of their own.
+        if name:
+            self._life_ = _Life(str(name), bool(daemon), context)
+        else:
+            self._life_ = life = _Life(None, bool(daemon), context)
+            life.parts = _next_number(), getattr(target, "__name__", None)
         self._target = target
         self._args = args
-        self._kwargs = {} if kwargs is None else kwargs
-        self._context = context
-        self._stderr = sys.stderr  # where the excepthook looks if there is none when it is needed
-        # Emptied when start() has left, or when the thread dies while start() still waits for it.
-        self._attended_: list[bool] = []
-        # Popping it is how of two callers of start() only one goes on.
-        self._ticket_: list[bool] = [True]
-        self._handle = _ThreadHandle()
+        self._kwargs: Mapping[str, Any] = {} if kwargs is None else kwargs
+        self._stderr = sys.stderr
 
     def __repr__(self) -> str:
         kind = type(self).__name__
-        if self._handle is None:
-            return f"<{kind} whose __init__ did not call Thread.__init__>"
-        words = [
-            self._name,
-            "initial" if self._ident is None else "started" if self.is_alive() else "stopped",
-        ]
-        if self._daemon:
+        try:
+            life = self._life_
+        except AttributeError:
+            return f"<{kind} whose __init__ has not called Thread.__init__>"
+        ident = getattr(life, "ident", None)
+        words = [life.known_as(), "initial" if ident is None else "stopped" if life.is_over() else "started"]
+        if life.daemon:
             words[1] += " daemon"
-        if self._ident is not None:
-            words[1] += f" {self._ident}"
+        if ident is not None:
+            words[1] += f" {ident}"
         return f"<{kind}({', '.join(words)})>"
 
     def start(self) -> None:
@@ -262,67 +316,42 @@ class Thread:
         new one died before it had begun (chained to what it died of, if that is known). Nothing is left registered
         then, and start() may be tried again.
         """
-        if self._handle is None:
-            raise RuntimeError(f"{self!r}: call Thread.__init__() in it before start()")
-        if not self._ticket_:
-            raise self._started_before()
-        ticket: list[bool] = []
         try:
-            # In one call of C code: a ticket that is gone is in our hands, wherever a signal handler's exception strikes.
-            ticket += starmap(self._ticket_.pop, ((),))
-            context = self._context
+            life = self._life_
+        except AttributeError:
+            raise _uninitialised(self, RuntimeError) from None
+        if life.claims:
+            raise _started_before(self)
+        claim = object()
+        known: list[bool] = []
+        try:
+            claims = life.claims
+            claims.append(claim)
+            if claims[0] is not claim:
+                raise _started_before(self)
+            context = life.context
             if context is None and _inherit_context:
                 from contextvars import copy_context
 
                 context = copy_context()
-            gate = allocate_lock()
-            gate.acquire()
-            arm()
             if "threading" in _modules:
                 current_thread()
-            self._attended_.append(True)
-            alive[id(self)] = self
-            # Always a daemon to the interpreter, where it allows that: joining at exit is our own (see _exit.py).
-            start_joinable_thread(_Course(self, gate, context), self._handle, _daemons_allowed)
-            self._ident = self._handle.ident
-            known = gate.acquire(True, PATIENCE)
-        except BaseException as error:
-            if ticket:
-                # The exception of a signal handler may strike when the thread is running already.
-                self._attended_.clear()
-                self._ident = self._handle.ident or None
-                if self._ident is None:
-                    self._as_if_never_started()
-            elif isinstance(error, IndexError):
-                raise self._started_before() from None
+            arm()
+            claims.append(ATTENDED)
+            course: Any = _Course()
+            course.thread = self
+            course.context = context
+            life.launch(course, joinable=in_sub_interpreter)
+            course = None  # if the thread has not got it, nobody must
+            _give_way()
+            # In one step: whether the gate has been taken, which others might want to pass if we leave early, is noted.
+            known += starmap(life.gate.acquire, ((True, PATIENCE),))
+        except BaseException:
+            course = None
+            _withdraw(self, claim, known)
             raise
-        if not self._began_:
-            self._insist(known)
-
-    def _started_before(self) -> RuntimeError:
-        return RuntimeError(f"{self!r}: threads can only be started once; make a new Thread")
-
-    def _insist(self, known: bool) -> None:
-        """In start(), of a thread that has not begun: if it is dead, raise; if that is not known, wait no longer."""
-        if not known and not self._handle.is_done():
-            try:
-                self._attended_.pop()
-                return
-            except IndexError:
-                pass  # it fails at this moment, and relies on us to say so
-        failure, self._failure_ = self._failure_, None
-        self._as_if_never_started()
-        raise RuntimeError(
-            f"{self!r}: the new thread died before it could begin; free some memory, or look at what is installed by "
-            "settrace() and setprofile(), and start it again"
-        ) from failure
-
-    def _as_if_never_started(self) -> None:
-        alive.pop(id(self), None)
-        self._attended_.clear()
-        self._ident = self._native_id = None
-        self._handle = _ThreadHandle()
-        self._ticket_.append(True)
+        if not life.has_begun:
+            _insist(self, known[0])
 
     def run(self) -> Any:
         """What the thread does: call *target*. Override it in a subclass, or call it to do the work here.
@@ -344,19 +373,19 @@ class Thread:
         thread ends itself). Any number of threads may wait, any number of times. RuntimeError if the thread was never
         started, or is the calling thread, which would wait for itself.
         """
-        if self._handle is None or self._ticket_:
+        try:
+            life = self._life_
+        except AttributeError:
+            raise _uninitialised(self, RuntimeError) from None
+        if not life.claims or (ATTENDED in life.claims and not life.has_begun):
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
-        if getattr(here, "thread", None) is self:
+        if life.ident == get_ident() and current_thread() is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
-        handle = self._handle
-        if timeout is not None:
-            handle.join(max(0, timeout))
-        elif (
-            not handle.is_done()
-        ):  # else the system thread may still be leaving; waiting for that costs a switch
-            handle.join()
-        if reraise and self._outcome_ is not None and handle.is_done():
-            self._conclude(self._outcome_)
+        ended = life.wait(-1 if timeout is None else max(0, timeout))
+        if life.outcome is None and _is_cut_off(life):
+            raise _EndOfInterpreter(f"{self!r}: cannot join it, the interpreter has ended and it never will")
+        if reraise and ended and life.outcome is not None:
+            _conclude(life.outcome)
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait until the thread has ended, and return what `run()` (by default: *target*) returned, or raise what it
@@ -367,33 +396,20 @@ class Thread:
         reaching the end, or belongs to the parent of this process. Not in the standard module.
         """
         self.join(timeout)
-        outcome = self._outcome_
-        if not self._handle.is_done():
+        life = self._life_
+        outcome = life.outcome
+        if not life.is_over():
             raise TimeoutError(f"{self!r} has not ended within {timeout} seconds; it goes on")
         if outcome is None:
             raise RuntimeError(
                 f"{self!r} has no result: it did not come to its end, or was not started here; look at what it was to do"
             )
-        return self._conclude(outcome)
-
-    @staticmethod
-    def _conclude(outcome: tuple[Any, BaseException | None, TracebackType | None]) -> Any:
-        value, error, traceback = outcome
-        if error is not None:
-            try:
-                # Each time with the traceback of the first; otherwise it would grow.
-                raise error.with_traceback(traceback)
-            finally:
-                del outcome, error, traceback  # this frame comes to be in it
-        return value
+        return _conclude(outcome)
 
     def is_alive(self) -> bool:
         """Whether the thread has been started and has not ended. Never blocks."""
-        return self._handle is not None and self._ident is not None and not self._handle.is_done()
-
-    def _check_made(self) -> None:
-        if self._handle is None:
-            raise AssertionError(f"{self!r}: call Thread.__init__() in it before anything else")
+        life = _life_of(self)
+        return getattr(life, "ident", None) is not None and (not life.is_over() or _is_cut_off(life))
 
     @property
     def name(self) -> str:
@@ -403,72 +419,161 @@ class Thread:
         sets it; where that means to write a file (before Python 3.14), only of names that were given and not made up.
         The main thread's name there is the process's, and stays.
         """
-        self._check_made()
-        return self._name
+        return _life_of(self).known_as()
 
     @name.setter
     def name(self, name: str) -> None:
-        self._check_made()
-        self._name = str(name)
-        if self._mirrored_:
+        life = _life_of(self)
+        life.name = str(name)
+        if life.mirror is not None:
             _standard.rename(self)
-        if self._ident == get_ident() and self is not _main:
-            _name_in_system(self._name)
+        if getattr(life, "ident", None) == get_ident() and self is not _main:
+            _name_in_system(life.name)
 
     @property
     def ident(self) -> int | None:
         """What `get_ident()` returns in this thread; None before `start()`. May be reused after the thread's end."""
-        self._check_made()
-        return self._ident
+        return getattr(_life_of(self), "ident", None)
 
     @property
     def native_id(self) -> int | None:
         """What the system calls this thread; None before `start()`, and where systems have no such thing."""
-        self._check_made()
-        return self._native_id
+        return getattr(_life_of(self), "native_id", None)
 
     @property
     def daemon(self) -> bool:
         """Whether the process may end without waiting for this thread. To be set before `start()`."""
-        self._check_made()
-        return self._daemon
+        return _life_of(self).daemon
 
     @daemon.setter
     def daemon(self, daemonic: bool) -> None:
-        if self._handle is None:
-            raise RuntimeError(f"{self!r}: call Thread.__init__() in it before anything else")
-        if not self._ticket_:
+        try:
+            life = self._life_
+        except AttributeError:
+            raise _uninitialised(self, RuntimeError) from None
+        if life.claims:
             raise RuntimeError(f"{self!r}: cannot set daemon status of active thread; set it before start()")
         if daemonic:
             _permit_daemon()
-        self._daemon = bool(daemonic)
+        life.daemon = bool(daemonic)
 
     def getName(self) -> str:  # noqa: N802
         """Return `name`. Deprecated: read the attribute."""
-        return str(self._old("getName", "get the name attribute", self.name))
+        return str(_old("getName", "get the name attribute", self.name))
 
     def setName(self, name: str) -> None:  # noqa: N802
         """Set `name`. Deprecated: set the attribute."""
-        self.name = self._old("setName", "set the name attribute", name)
+        self.name = _old("setName", "set the name attribute", name)
 
     def isDaemon(self) -> bool:  # noqa: N802
         """Return `daemon`. Deprecated: read the attribute."""
-        return bool(self._old("isDaemon", "get the daemon attribute", self.daemon))
+        return bool(_old("isDaemon", "get the daemon attribute", self.daemon))
 
     def setDaemon(self, daemonic: bool) -> None:  # noqa: N802
         """Set `daemon`. Deprecated: set the attribute."""
-        self.daemon = self._old("setDaemon", "set the daemon attribute", daemonic)
+        self.daemon = _old("setDaemon", "set the daemon attribute", daemonic)
 
     def isAlive(self) -> bool:  # noqa: N802
         """Call `is_alive`. Deprecated since Python 3.8: call it yourself."""
-        return bool(self._old("isAlive", "call is_alive()", self.is_alive()))
+        return bool(_old("isAlive", "call is_alive()", self.is_alive()))
 
-    @staticmethod
-    def _old(method: str, instead: str, value: Any) -> Any:
-        import warnings
 
-        warnings.warn(f"{method}() is deprecated, {instead} instead", DeprecationWarning, stacklevel=3)
-        return value
+def _life_of(thread: Thread) -> _Life:
+    try:
+        return thread._life_
+    except AttributeError:
+        raise _uninitialised(thread, AssertionError) from None
+
+
+def _uninitialised(thread: Thread, kind: type[Exception]) -> Exception:
+    return kind(f"{thread!r}: call Thread.__init__() in its __init__ before anything else")
+
+
+def _started_before(thread: Thread) -> RuntimeError:
+    return RuntimeError(f"{thread!r}: threads can only be started once; make a new Thread")
+
+
+def _withdraw(thread: Thread, claim: object, known: list[bool]) -> None:
+    """In start(), which is left by an exception: in what state is *thread* now?"""
+    life = thread._life_
+    if life.claims[:1] != [claim]:  # somebody else starts it
+        if claim in life.claims:
+            life.claims.remove(claim)
+        return
+    # The exception of a signal handler may strike when the thread is running already.
+    ident = life.started_as() if hasattr(life, "note") else None
+    if ident is None:
+        thread._life_ = life.renewed()
+        return
+    life.ident = ident
+    if known == [True]:
+        life.gate.release()
+    _leave_alone(thread)
+
+
+def _leave_alone(thread: Thread) -> bool:
+    """In start(), to leave before it is known whether the thread has begun. False if it fails and relies on us."""
+    life = thread._life_
+    if not life.unattend():
+        return False
+    if not life.has_begun:
+        alive[id(thread)] = thread
+        if (
+            life.outcome is not None or life.is_over()
+        ):  # it did not wait for that, and has left the table, or will
+            alive.pop(id(thread), None)
+    return True
+
+
+def _insist(thread: Thread, known: bool) -> None:
+    """In start(), of a thread that has not begun: if it is dead, raise; if that is not known, wait no longer."""
+    life = thread._life_
+    if not known:
+        import gc
+
+        gc.collect()  # its course may be lost, but not yet destroyed
+        life.ident = life.started_as()
+        if not life.is_over() and _leave_alone(thread):
+            return
+        life.gate.acquire(True, 1 - PATIENCE)  # it fails at this moment, and relies on us to say so
+    thread._life_ = life.renewed()
+    raise RuntimeError(
+        f"{thread!r}: the new thread died before it could begin; free some memory, or look at what is installed by "
+        "settrace() and setprofile(), and start it again"
+    ) from life.failure
+
+
+# From 3.13 on; before that the standard module takes such threads for ended.
+_EndOfInterpreter: Any = getattr(builtins, "PythonFinalizationError", None)
+
+
+def _is_cut_off(life: _Life) -> bool:
+    """Whether the interpreter, ending itself, has done away with a thread that had not come to its end."""
+    return (
+        _EndOfInterpreter is not None
+        and life.outcome is None
+        and bool(life.note)
+        and sys.is_finalizing()
+        and life.is_over()
+    )
+
+
+def _conclude(outcome: tuple[Any, BaseException | None, TracebackType | None]) -> Any:
+    value, error, traceback = outcome
+    if error is not None:
+        try:
+            # Each time with the traceback of the first; otherwise it would grow.
+            raise error.with_traceback(traceback)
+        finally:
+            del outcome, error, traceback  # this frame comes to be in it
+    return value
+
+
+def _old(method: str, instead: str, value: Any) -> Any:
+    import warnings
+
+    warnings.warn(f"{method}() is deprecated, {instead} instead", DeprecationWarning, stacklevel=3)
+    return value
 
 
 def _permit_daemon() -> None:
@@ -476,38 +581,15 @@ def _permit_daemon() -> None:
         raise RuntimeError("daemon threads are disabled in this (sub)interpreter; use daemon=False")
 
 
-class _EndOfOther:
-    """The handle of a thread that was not started here."""
-
-    __slots__ = ("_over", "ident")
-
-    def __init__(self, ident: int) -> None:
-        self.ident = ident
-        self._over = Event()
-
-    def is_done(self) -> bool:
-        return self._over.is_set()
-
-    def join(self, timeout: float | None = None) -> None:
-        self._over.wait(timeout)
-
-    def finish(self) -> None:
-        self._over.set()
-
-
 class _DummyThread(Thread):
     """A thread that was not started here, and asked who it is."""
 
-    _joined_at_exit_ = False
-    _mirrored_ = True  # the standard module knows it better than we do
-
     def __init__(self, ident: int, name: str, daemon: bool) -> None:
-        self._handle = _EndOfOther(ident)
-        self._ticket_ = []
-        self._daemon = daemon
-        self._name = name
-        self._ident = ident
-        self._native_id = None
+        self._life_ = life = _Life(name, daemon, None)
+        life.observe(ident)
+        life.claims.append(True)
+        life.mirror = {}  # the standard module knows it better than we do
+        self._target, self._args, self._kwargs = None, (), {}
         alive[id(self)] = self
 
 
@@ -529,24 +611,25 @@ class _Departure:
 
 def _depart(thread: Thread) -> None:
     alive.pop(id(thread), None)
-    thread._handle.finish()
+    if isinstance(thread, _DummyThread):
+        thread._life_.finish()
 
 
 def _adopt() -> Thread:
     ident = get_ident()
-    if ident == _main._ident:
+    if ident == _main._life_.ident:
         thread = _main
     else:
         for other in snapshot():
             # Whoever had this identifier before has ended, even if its last value is not destroyed yet (PyPy).
-            if other._ident == ident and isinstance(other, _DummyThread):
+            if isinstance(other, _DummyThread) and other._life_.ident == ident:
                 _depart(other)
         known = _standard.known_as(ident)
         name, daemon = (f"Dummy-{_next_number()}", True) if known is None else known
         thread = _DummyThread(ident, name, daemon)
         here.departure = _Departure(thread)
     if get_native_id is not None:
-        thread._native_id = get_native_id()
+        thread._life_.native_id = get_native_id()
     here.thread = thread
     return thread
 
@@ -561,8 +644,8 @@ def current_thread() -> Thread:
         thread: Thread = here.thread
     except AttributeError:
         return _adopt()
-    if not thread._mirrored_ and "threading" in _modules:
-        _standard.enter(thread)
+    if thread._life_.mirror is None and "threading" in _modules:
+        _standard.enter(thread, thread._life_)
     return thread
 
 
@@ -604,9 +687,16 @@ def activeCount() -> int:  # noqa: N802
 
 
 _main: Thread = _MainThread(main_thread_ident(), "MainThread", False)
-if get_ident() == _main._ident:
+if get_ident() == _main._life_.ident:
     _adopt()
-at_end_of_main_thread(lambda: getattr(_main._handle, "finish", bool)())
+
+
+def _end_main_thread() -> None:
+    if isinstance(_main, _DummyThread):
+        _main._life_.finish()
+
+
+at_end_of_main_thread(_end_main_thread)
 
 
 def _in_child(_main_type: object) -> None:
@@ -616,14 +706,16 @@ def _in_child(_main_type: object) -> None:
     _main = _MainThread(get_ident(), "MainThread", False) if survivor is None else survivor
     here.thread = _main
     for thread in snapshot():
-        if thread is not _main and isinstance(thread, _DummyThread):
-            thread._handle.finish()
+        if thread is not _main:
+            _depart(thread)
     alive.clear()
     alive[id(_main)] = _main
-    _main._daemon = False
-    _main._joined_at_exit_ = False
+    life = _main._life_
+    life.came_along()
+    life.daemon = False
+    life.note.clear()  # nobody joins it at exit
     if get_native_id is not None:
-        _main._native_id = get_native_id()
+        life.native_id = get_native_id()
     _standard.name_survivor(_main)
 
 

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""When a thread has begun, and when it has ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from functools import partial
+from importlib import import_module
+
+import pytest
+
+from plait import _thread as ours
+from plait._thread import Course, Lifetime, allocate_lock, start_new_thread
+
+module = import_module(Lifetime.__module__)
+
+
+class Works(Course):
+    __slots__ = ("work",)
+    here = ours._local()
+
+    def __call__(self):
+        self.arrive()
+        self.begin()
+        self.work()
+
+
+def launched(work, kind=Works, **how):
+    lifetime, course = Lifetime(), kind()
+    course.work = work
+    lifetime.launch(course, **how)
+    return lifetime
+
+
+def held():
+    lock = allocate_lock()
+    lock.acquire()
+    return lock
+
+
+def in_child(work):
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            code = 0 if work() is True else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_it_begins_and_ends():
+    go = held()
+    lifetime = launched(go.acquire)
+    assert not lifetime.wait(0.01)
+    assert lifetime.has_begun
+    assert lifetime.started_as() == lifetime.ident
+    assert not lifetime.is_over()
+    go.release()
+    assert lifetime.wait()
+    assert lifetime.wait(0)
+    assert lifetime.is_over()
+
+
+@pytest.mark.parametrize("timeout", [-1, 10])
+def test_any_number_of_threads_may_wait_for_it(timeout):
+    go = held()
+    lifetime = launched(go.acquire)
+    waiters = [launched(lambda: lifetime.wait(timeout)) for _ in range(8)]
+    go.release()
+    assert all(waiter.wait(10) for waiter in waiters)
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs prompt finalisers")
+@pytest.mark.parametrize("joinable", [False, True])
+def test_it_has_ended_when_the_last_value_of_a_thread_local_is_destroyed(joinable):
+    # Watches what the end is noticed by, from 3.13 on: that such values die in an order in which ours is the last.
+    log, elsewhere = [], [ours._local() for _ in range(5)]
+
+    class Value:
+        def __init__(self, lifetime):
+            self.lifetime = lifetime
+
+        def __del__(self):
+            log.append(self.lifetime.is_over())
+            done = held()
+            done.acquire(True, 0.001)  # lets others run, who must not be told yet
+
+    class Touches(Works):
+        __slots__ = ()
+
+        def work(self):
+            for local in (*elsewhere, *elsewhere[::-1]):
+                local.first = Value(self.lifetime)
+                local.second = Value(self.lifetime)
+
+        def __call__(self):
+            self.arrive()
+            self.begin()
+            self.work()
+
+    for number in range(1, 4):
+        lifetime = Lifetime()
+        lifetime.launch(Touches(), joinable=joinable)
+        assert lifetime.wait(10)
+        assert len(log) == number * 20  # ten that were replaced, ten that were left
+    assert not any(log)
+
+
+def test_a_course_that_is_lost_was_never_begun():
+    class Lost(Works):
+        __slots__ = ()
+
+    lifetime = Lifetime()
+    real = module.start_detached
+    try:
+        module.start_detached = lambda course, args: start_new_thread(int, args)
+        lifetime.launch(Lost())
+    finally:
+        module.start_detached = real
+    if sys.implementation.name != "cpython":
+        import gc
+
+        gc.collect()
+    assert lifetime.wait(10)
+    assert lifetime.is_over()
+    assert not lifetime.has_begun
+    assert lifetime.started_as()
+
+
+def test_giving_up_lets_the_starter_see_that_it_has_not_begun():
+    class GivesUp(Works):
+        __slots__ = ()
+
+        def __call__(self):
+            self.arrive()
+            self.give_up()
+
+    lifetime = launched(int, GivesUp)
+    assert lifetime.gate.acquire(True, 10)
+    assert not lifetime.has_begun
+    assert lifetime.wait(10)
+
+
+def test_it_can_be_waited_for_before_it_begins():
+    go = held()
+
+    class Slow(Works):
+        __slots__ = ()
+
+        def __call__(self):
+            with go:
+                super().__call__()
+
+    lifetime = launched(int, Slow)
+    assert lifetime.ident is None
+    assert lifetime.started_as()
+    assert not lifetime.is_over()
+    assert not lifetime.wait(0.01)
+    waiters = [launched(partial(lifetime.wait, timeout)) for timeout in (-1, 10)]
+    go.release()
+    assert all(waiter.wait(10) for waiter in waiters)
+    assert lifetime.wait()
+
+
+def test_what_was_started_elsewhere_ends_when_that_is_said():
+    lifetime = Lifetime()
+    lifetime.observe(ours.get_ident())
+    assert not lifetime.is_over()
+    assert not lifetime.wait(0.01)
+    waiter = launched(lifetime.wait)
+    lifetime.finish()
+    lifetime.finish()
+    assert waiter.wait(10)
+    assert lifetime.is_over()
+
+
+def test_a_farewell_waits_without_the_lifetime():
+    go = held()
+    lifetime = launched(go.acquire, joinable=True)
+    while not lifetime.has_begun:
+        pass
+    farewell = lifetime.farewell()
+    del lifetime
+    go.release()
+    farewell()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_in_a_forked_child_only_the_thread_that_forked_goes_on():
+    go, results = held(), []
+    other = launched(lambda: (go.acquire(), go.release()))
+
+    def fork():
+        lifetime = mine[0]
+
+        def child():
+            lifetime.came_along()
+            return other.is_over() and other.wait() and not lifetime.is_over() and not lifetime.wait(0.01)
+
+        results.append(in_child(child))
+
+    mine = [Lifetime()]
+    course = Works()
+    course.work = fork
+    mine[0].launch(course)
+    del course
+    assert mine[0].wait(10)
+    assert results == [True]
+    assert not other.is_over()
+    go.release()
+    assert other.wait(10)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+def test_a_fork_after_a_wait_finds_the_thread_gone():
+    def threads():
+        return len(os.listdir("/proc/self/task"))
+
+    # A thread of somebody else may be leaving as well, so only afterwards it must be quiet.
+    before = threads()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(50):
+            assert launched(int).wait(10)
+            if sys.version_info >= (3, 12) and before == 1:
+                assert in_child(lambda: True)
