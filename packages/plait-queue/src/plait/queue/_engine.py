@@ -62,7 +62,6 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from itertools import compress, count, islice, repeat, starmap
 from operator import getitem
 from types import MappingProxyType
@@ -70,6 +69,7 @@ from types import MappingProxyType
 from .._thread import RLock, get_ident, register_after_fork, reset_lock
 from ._errors import ShutDown
 from ._platform import WHOLE_STEPS, is_owned
+from ._surely import OVERDUE, elsewhere, surely
 from ._waiting import (
     ENDLESS,
     NO_MORE,
@@ -79,7 +79,6 @@ from ._waiting import (
     dismiss,
     enlist_nested,
     first_present,
-    insist,
     next_ticket,
     steps_of,
     strike,
@@ -178,6 +177,25 @@ class Engine:
         finally:
             if held:
                 self._lock.release()
+
+    def _change(self, call: Callable[..., Any], *args: Any) -> Any:
+        """`call(*args)` under the mutex, which may change whom is to be woken. It ends with `_settle`; if an exception
+        keeps it from that, this does it in its stead."""
+        settled = False
+        try:
+            result = self._locked(call, *args)
+            settled = True
+            return result
+        finally:
+            try:
+                if not settled:
+                    self._resettle([])
+            except BaseException:
+                if not settled:
+                    OVERDUE[:0] = ((self._resettle, ([],)),)
+                    for _ in elsewhere:
+                        break
+                raise
 
     def _furnish(self) -> None:
         """Make the mutex and the waiting lines. Any number of threads may come here at once."""
@@ -333,7 +351,7 @@ class Engine:
                 self._lock.release()
 
     def _abandon(self, waiter: Waiter) -> None:
-        insist(partial(self._locked, self._abandon_now, waiter))
+        surely(self._locked, self._abandon_now, waiter)
 
     def _abandon_now(self, waiter: Waiter) -> None:
         waiter.gone = True
@@ -345,14 +363,17 @@ class Engine:
 
     def _resettle(self, box: list[Any]) -> None:
         """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
-        insist(partial(self._locked, self._resettle_now, box))
+        surely(self._locked, self._resettle_now, box)
 
     def _resettle_now(self, box: list[Any]) -> None:
         if box:
             # Behind whatever was handed to a waiting getter before, ahead of what will be from now on.
             self._put_back(next_ticket(), box)
-            self._tune()
+        self._tune()
         self._settle()
+        # Whom it should have notified is not known any more; who is notified for nothing waits again.
+        for name in tuple(self._doorbells):
+            self._ring_all(name)
 
     def _look_after(self, item: Any = NOTHING) -> None:
         """What is left to do after a short way found that somebody waits, or that its time is over."""

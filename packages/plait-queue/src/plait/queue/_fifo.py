@@ -12,6 +12,7 @@ from types import GenericAlias
 from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
 from ._platform import WHOLE_STEPS, Empty, is_owned
+from ._surely import OVERDUE, elsewhere
 from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher, enlist_nested
 
 TYPE_CHECKING = False
@@ -105,19 +106,24 @@ class Queue(Engine, Of["T"]):
         """
         if timeout is None or timeout >= 0:
             try:
-                for _ in self._admits:
-                    self._stock.append(item)
-                    if self._alarm:
-                        self._look_after(item)
-                    return
-                if not self._free and self._put_locked(item):
-                    return
-            except IndexError as problem:  # it is full
-                if not of_this_frame(problem):
-                    self._resettle([])
-                    raise
+                try:
+                    for _ in self._admits:
+                        self._stock.append(item)
+                        if self._alarm:
+                            self._look_after(item)
+                        return
+                    if not self._free and self._put_locked(item):
+                        return
+                except IndexError as problem:  # it is full
+                    if not of_this_frame(problem):
+                        raise
             except BaseException:
-                self._resettle([])
+                try:
+                    self._resettle([])
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, ([],)),)
+                    for _ in elsewhere:
+                        break
                 raise
         self._put_slowly((item,), block, timeout)
 
@@ -148,6 +154,7 @@ class Queue(Engine, Of["T"]):
 
         If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
         """
+        box: list[T]
         if timeout is None or timeout >= 0:
             item: Any = NOTHING
             try:
@@ -158,7 +165,13 @@ class Queue(Engine, Of["T"]):
                         return item  # type: ignore[no-any-return]
             except BaseException as problem:
                 if item is not NOTHING:
-                    self._resettle([item])
+                    box = [item]
+                    try:
+                        self._resettle(box)
+                    except BaseException:
+                        OVERDUE[:0] = ((self._resettle, (box,)),)
+                        for _ in elsewhere:
+                            break
                     raise
                 if not isinstance(problem, IndexError) or not of_this_frame(problem):
                     raise
@@ -180,17 +193,28 @@ class Queue(Engine, Of["T"]):
                                 break
                 except BaseException as problem:
                     if item is not NOTHING:
-                        self._resettle([item])
+                        box = [item]
+                        try:
+                            self._resettle(box)
+                        except BaseException:
+                            OVERDUE[:0] = ((self._resettle, (box,)),)
+                            for _ in elsewhere:
+                                break
                         raise
                     if not isinstance(problem, IndexError) or not of_this_frame(problem):
                         raise
-        box: list[T] = []
+        box = []
         try:
             refusal = self._get_slowly(box, block, timeout)
             if refusal is None:
                 return box[-1]
         except BaseException:  # on 3.10 it can strike behind that call
-            self._resettle(box)
+            try:
+                self._resettle(box)
+            except BaseException:
+                OVERDUE[:0] = ((self._resettle, (box,)),)
+                for _ in elsewhere:
+                    break
             raise
         raise refusal
 
@@ -212,17 +236,22 @@ class Queue(Engine, Of["T"]):
         box = deque(items)
         if timeout is None or timeout >= 0:
             try:
-                if self._admits is not NO_MORE:
-                    bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits))
-                    self._stock.extend(bring)
-                    if self._alarm:
-                        self._look_after()
-            except IndexError as problem:  # it is full
-                if not of_this_frame(problem):
-                    self._resettle([])
-                    raise
+                try:
+                    if self._admits is not NO_MORE:
+                        bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits))
+                        self._stock.extend(bring)
+                        if self._alarm:
+                            self._look_after()
+                except IndexError as problem:  # it is full
+                    if not of_this_frame(problem):
+                        raise
             except BaseException:
-                self._resettle([])
+                try:
+                    self._resettle([])
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, ([],)),)
+                    for _ in elsewhere:
+                        break
                 raise
         if box:
             self._put_slowly(box, block, timeout)
@@ -248,7 +277,12 @@ class Queue(Engine, Of["T"]):
                 if box and self._putters:
                     self._look_after()
             except BaseException:
-                self._resettle(box)
+                try:
+                    self._resettle(box)
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, (box,)),)
+                    for _ in elsewhere:
+                        break
                 raise
         if box:
             return box
@@ -257,7 +291,12 @@ class Queue(Engine, Of["T"]):
             if refusal is None:
                 return box
         except BaseException:  # on 3.10 it can strike behind that call
-            self._resettle(box)
+            try:
+                self._resettle(box)
+            except BaseException:
+                OVERDUE[:0] = ((self._resettle, (box,)),)
+                for _ in elsewhere:
+                    break
             raise
         raise refusal
 
@@ -276,7 +315,7 @@ class Queue(Engine, Of["T"]):
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         deadline = None if timeout is None else monotonic() + timeout
         while True:
-            item = self._locked(self._peek_now)
+            item = self._change(self._peek_now)
             if item is not NOTHING:
                 return item  # type: ignore[no-any-return]
             left = 0 if not block else None if deadline is None else deadline - monotonic()
@@ -302,7 +341,7 @@ class Queue(Engine, Of["T"]):
         return NOTHING
 
     def _would_not_wait(self) -> bool:
-        return self._locked(self._would_not_wait_now)  # type: ignore[no-any-return]
+        return self._change(self._would_not_wait_now)  # type: ignore[no-any-return]
 
     def _would_not_wait_now(self) -> bool:
         self._settle()
@@ -313,7 +352,7 @@ class Queue(Engine, Of["T"]):
 
         Wakes putters, for there is room, and every `join` if no task is left. Not in the standard module.
         """
-        return self._locked(self._clear_now)  # type: ignore[no-any-return]
+        return self._change(self._clear_now)  # type: ignore[no-any-return]
 
     def _clear_now(self) -> int:
         try:
@@ -347,7 +386,7 @@ class Queue(Engine, Of["T"]):
 
     @maxsize.setter
     def maxsize(self, bound: int) -> None:
-        self._locked(self._set_maxsize, bound)
+        self._change(self._set_maxsize, bound)
 
     def _set_maxsize(self, bound: int) -> None:
         try:
@@ -397,7 +436,12 @@ class Queue(Engine, Of["T"]):
                 self._last_task_done(left)
         except BaseException:
             if left >= 0:
-                self._resettle([])
+                try:
+                    self._resettle([])
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, ([],)),)
+                    for _ in elsewhere:
+                        break
             raise
         finally:
             if held:
@@ -422,14 +466,24 @@ class Queue(Engine, Of["T"]):
         if self.unfinished_tasks <= 0:
             return True
         waiter = ThreadWaiter([])
+        settled = False
         try:
             self._attend(waiter)
             if not waiter.rung:
                 waiter.sleep(self._lock, timeout)
                 self._leave(waiter)
-        except BaseException:
-            self._abandon(waiter)
-            raise
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    self._abandon(waiter)
+            except BaseException:
+                if not settled:
+                    waiter.gone = True  # until then it is handed nothing
+                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
+                    for _ in elsewhere:
+                        break
+                raise
         return waiter.rung
 
     @property
@@ -455,7 +509,7 @@ class Queue(Engine, Of["T"]):
         left is dropped, each item counted as done, so that `join` waits only for the items that were taken already.
         Calling it twice is harmless.
         """
-        self._locked(self._shut_down, immediate)
+        self._change(self._shut_down, immediate)
 
     def _shut_down(self, immediate: bool) -> None:
         try:
@@ -528,7 +582,12 @@ class Queue(Engine, Of["T"]):
             except (Empty, ShutDown):
                 pass  # there is no more than the one
             except BaseException:
-                self._resettle(items)
+                try:
+                    self._resettle(items)
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, (items,)),)
+                    for _ in elsewhere:
+                        break
                 raise
         return items
 
@@ -628,6 +687,7 @@ class Queue(Engine, Of["T"]):
 
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
+        settled = False
         try:
             negative = timeout is not None and not timeout >= 0
             if block and negative and not self.is_shutdown and self._maxsize > 0:
@@ -640,9 +700,18 @@ class Queue(Engine, Of["T"]):
                     waiter.sleep(self._lock, timeout)
                     if not waiter.rung:
                         self._leave(waiter)
-        except BaseException:
-            self._abandon(waiter)
-            raise
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    self._abandon(waiter)
+            except BaseException:
+                if not settled:
+                    waiter.gone = True  # until then it is handed nothing
+                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
+                    for _ in elsewhere:
+                        break
+                raise
         if waiter.box:
             problem = waiter.verdict
             if problem is None:
@@ -679,6 +748,7 @@ class Queue(Engine, Of["T"]):
             return self._refusal()
         else:
             return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        settled = False
         try:
             if not waiter.nests:
                 self._locked(self._take_now, waiter)
@@ -711,10 +781,20 @@ class Queue(Engine, Of["T"]):
             if box:
                 if most != 1:
                     self._locked(self._take_more, box, most)
+                settled = True
                 return None
-        except BaseException:
-            self._abandon(waiter)
-            raise
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    self._abandon(waiter)
+            except BaseException:
+                if not settled:
+                    waiter.gone = True  # until then it is handed nothing
+                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
+                    for _ in elsewhere:
+                        break
+                raise
         if waiter.verdict is not None:
             return waiter.verdict  # type: ignore[no-any-return]
         return Empty(f"{self!r} had no item within {timeout} s" if waiter.nests else "the queue is empty")

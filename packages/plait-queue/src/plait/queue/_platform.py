@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the interpreter brings along for queues: a `SimpleQueue` written in C, and the `Empty` that it raises.
+"""What the interpreter brings along for queues: a `SimpleQueue` written in C, and the `Empty` that it raises; and the C
+function that starts a thread (ours is Python code, in which a signal handler could strike).
 
 The only file of this package that names anything private of the interpreter. Where that has no such module (PyPy),
 `Empty` is ours and there is no `SimpleQueue` here; the package then takes the one in `_simple.py`.
@@ -15,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _queue import Empty, SimpleQueue
     from collections.abc import Callable
+    from typing import Any
+
+    start_new_thread: Callable[..., Any]
 else:
     try:
         # Both or neither: `except Empty` has to catch what the C get() raises.
@@ -26,8 +30,15 @@ else:
 
             __module__ = __package__ or __name__
 
+    try:
+        from _thread import start_new_thread
+    except ImportError:  # then there are no threads
 
-__all__ = ["WHOLE_STEPS", "Empty", "SimpleQueue", "is_owned"]
+        def start_new_thread(function, args):
+            function(*args)
+
+
+__all__ = ["WHOLE_STEPS", "Empty", "SimpleQueue", "is_owned", "start_new_thread"]
 
 # Whether no other thread can see one call of a C function half done, such as deque.extend() of a C iterator: so it is
 # with CPython's global lock. Without it, and on PyPy, only the mutex keeps other threads out.
