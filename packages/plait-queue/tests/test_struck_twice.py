@@ -99,7 +99,8 @@ def until(condition):
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals"),
     pytest.mark.skipif(
-        sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere, also where they cannot be borne"
+        sys.implementation.name == "pypy",
+        reason="PyPy looks for signals anywhere, also where they cannot be borne",
     ),
 ]
 BURSTS = pytest.mark.parametrize(
@@ -142,8 +143,9 @@ def play(source, **names):
 )  # fmt: skip
 def test_a_call_that_waits_leaves_nothing_behind(call, numbers):
     full = call.startswith(("put", "join"))
-    assert play(
-        f"""
+    assert (
+        play(
+            f"""
         q = kind(1)
         if {full}:
             q.put(0)
@@ -153,9 +155,11 @@ def test_a_call_that_waits_leaves_nothing_behind(call, numbers):
             q.put(0)
         print(q.get(timeout=5), q.qsize(), q.unfinished_tasks)
         """,
-        kind=KINDS,
-        numbers=numbers,
-    ) == ["0", "0", "1"] * 3
+            kind=KINDS,
+            numbers=numbers,
+        )
+        == ["0", "0", "1"] * 3
+    )
 
 
 @BURSTS
@@ -201,8 +205,9 @@ def test_who_slept_within_the_mutex_holds_it_again(numbers):
 
 @BURSTS
 def test_a_put_that_is_struck_wakes_the_getter(numbers):
-    assert play(
-        """
+    assert (
+        play(
+            """
         q = kind()
         if look:
             q.mutex
@@ -212,18 +217,21 @@ def test_a_put_that_is_struck_wakes_the_getter(numbers):
         getter.join(5)
         assert not getter.is_alive()
         """,
-        kind=KINDS,
-        numbers=numbers,
-        look="(False, True)",
-    ) == ["7"] * 6
+            kind=KINDS,
+            numbers=numbers,
+            look="(False, True)",
+        )
+        == ["7"] * 6
+    )
 
 
 @BURSTS
 @pytest.mark.parametrize("call", ["get()", "get_many()"])
 def test_a_get_that_is_struck_gives_its_item_back(call, numbers):
     # The putter may have been let in meanwhile, where the item of a LifoQueue comes out first that was put last.
-    assert play(
-        f"""
+    assert (
+        play(
+            f"""
         q = kind(1)
         q.put(1)
         (putter,) = started(lambda: q.put(2, timeout=20))
@@ -233,9 +241,11 @@ def test_a_get_that_is_struck_gives_its_item_back(call, numbers):
         putter.join(5)
         assert not putter.is_alive()
         """,
-        kind=KINDS,
-        numbers=numbers,
-    ) == ["1", "2"] * 3
+            kind=KINDS,
+            numbers=numbers,
+        )
+        == ["1", "2"] * 3
+    )
 
 
 SETTLE = {
@@ -279,8 +289,9 @@ def test_who_is_struck_still_wakes_who_must_be_woken(call):
 
 
 def test_a_notify_that_is_struck_wakes_the_queues_own_putters():
-    assert play(
-        """
+    assert (
+        play(
+            """
         q = Queue(1)
         q.put(0)
         waiters = started(lambda: q.put(1))
@@ -291,13 +302,16 @@ def test_a_notify_that_is_struck_wakes_the_queues_own_putters():
         waiters[0].join(5)
         print(waiters[0].is_alive(), q.qsize())
         """,
-        numbers=ONE_OR_TWO,
-    ) == ["False", "1"] * 2
+            numbers=ONE_OR_TWO,
+        )
+        == ["False", "1"] * 2
+    )
 
 
 def test_a_shutdown_that_is_struck_notifies_who_waits_in_a_condition():
-    assert play(
-        """
+    assert (
+        play(
+            """
         def wait():
             with q.not_empty:
                 q.not_empty.wait(20)
@@ -310,8 +324,10 @@ def test_a_shutdown_that_is_struck_notifies_who_waits_in_a_condition():
         assert struck_at(engine.Engine, "_ring_all", numbers, q.shutdown)
         waiter.join(5)
         """,
-        numbers=ONE_OR_TWO,
-    ) == ["True"] * 2
+            numbers=ONE_OR_TWO,
+        )
+        == ["True"] * 2
+    )
 
 
 def test_a_task_that_is_struck_when_it_has_its_item_gives_it_back():

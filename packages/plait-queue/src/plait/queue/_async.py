@@ -33,7 +33,7 @@
 #
 #   A loop that merely stopped may be run again: what it was given stays given, until it is closed or collected.
 #   Tasks that wait, not served yet, when their loop is closed stay in line until the next time somebody looks for whom to
-#   serve. `present` is then false, they are passed by, and let go of their loop: so they are collected, and leave the line.
+#   serve. `present` is then false, they are struck off, and let go of their loop: so they are collected.
 #
 # Letters travel by call_soon_threadsafe, which any thread, signal handler or finaliser may call at any moment. Only within a
 # task of the very loop no letter is needed: while a task has its turn the loop is not about to sleep, so it will look at who

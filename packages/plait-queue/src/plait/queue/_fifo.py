@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import compress, count, islice, repeat, starmap
+from operator import index
 from time import monotonic
 from types import GenericAlias
 
 from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
 from ._platform import WHOLE_STEPS, Empty, is_owned
+from ._hooks import hook
 from ._surely import OVERDUE, elsewhere
 from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher, enlist_nested
 
@@ -79,8 +81,12 @@ class Queue(Engine, Of["T"]):
             stock: deque[T] = deque()
             self._stock = stock
             self._takes = starmap(stock.popleft, ENDLESS)
-            if maxsize > 0:
-                self._admits = self._way_in(stock)
+            try:
+                if maxsize > 0:
+                    self._admits = self._way_in(stock)
+            except TypeError:
+                check_bound(maxsize)
+                raise
         else:
             self._free = self._can_be_free and not self._hooked
             self._admits = self._takes = NO_MORE
@@ -88,7 +94,11 @@ class Queue(Engine, Of["T"]):
             if not self._free:
                 self._furnish()
             self._init(maxsize)
-            self._fit()
+            try:
+                self._fit()
+            except TypeError:
+                check_bound(maxsize)
+                raise
 
     def __getstate__(self) -> Any:
         raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
@@ -230,7 +240,8 @@ class Queue(Engine, Of["T"]):
         """Put all *items* into the queue, in their order, as neighbours where they fit.
 
         A bounded queue takes as many as fit, at once, and the call waits with the rest as `put` does. If it cannot put
-        them all, the `Full` or `ShutDown` that it raises has the list of the others as its *remaining*.
+        them all, the `Full` or `ShutDown` that it raises has the list of the others as its *remaining*; so has, if it can
+        have one, the exception with which comparing them, or a hook of a subclass, fails.
         Not in the standard module.
         """
         box = deque(items)
@@ -264,6 +275,12 @@ class Queue(Engine, Of["T"]):
         Waits for the first item as `get` does, and not for more. ValueError for *max_items* less than 1. If an
         exception out of a signal handler ends the call, all stay in the queue. Not in the standard module.
         """
+        try:
+            max_items = None if max_items is None else index(max_items)
+        except TypeError:
+            raise TypeError(
+                f"max_items must be an integer, or None for any number, not {max_items!r}"
+            ) from None
         if max_items is not None and max_items < 1:
             raise ValueError(f"max_items must be 1 or more, or None for any number, not {max_items!r}")
         box: list[T] = []
@@ -390,7 +407,7 @@ class Queue(Engine, Of["T"]):
 
     def _set_maxsize(self, bound: int) -> None:
         try:
-            _ = bound <= 0  # a TypeError, if it is one, comes before anything is changed
+            check_bound(bound)  # before anything is changed
             self._maxsize = bound
             self._fit()
         finally:
@@ -629,6 +646,13 @@ class Queue(Engine, Of["T"]):
             self._close()
         return self._lock
 
+    @mutex.setter
+    def mutex(self, lock: object) -> None:
+        raise AttributeError(
+            f"cannot replace the mutex of {self!r} by {lock!r}: others may hold it, or sleep in a Condition over it; "
+            "use `with q.mutex:` where the other lock was to be used"
+        )
+
     @property
     def queue(self) -> Any:
         """The container of the waiting items, as in the standard module: a deque, or a list for other kinds of queue,
@@ -671,12 +695,15 @@ class Queue(Engine, Of["T"]):
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
         self._stock = deque()
 
+    @hook
     def _qsize(self) -> int:
         return len(self._stock)
 
+    @hook
     def _put(self, item: T) -> None:
         self._stock.append(item)
 
+    @hook
     def _get(self) -> T:
         return self._stock.popleft()  # type: ignore[no-any-return]
 
@@ -693,7 +720,12 @@ class Queue(Engine, Of["T"]):
             if block and negative and not self.is_shutdown and self._maxsize > 0:
                 raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
             if not waiter.nests:
-                self._locked(self._offer_now, waiter)
+                try:
+                    self._locked(self._offer_now, waiter)
+                except Exception as failure:
+                    # Comparing failed, or a hook. (If it was a handler, it does no harm.)
+                    tell_remaining(failure, waiter.box)
+                    raise
             else:
                 self._offer(waiter)
                 if not waiter.rung:
@@ -717,8 +749,7 @@ class Queue(Engine, Of["T"]):
             if problem is None:
                 late = f"had no room within {timeout} s" if timeout and block else "is full"
                 problem = Full(f"{self!r} {late}: it may hold {self._maxsize} items")
-            if isinstance(problem, (Full, ShutDown)):
-                problem.remaining = [*waiter.box]
+            tell_remaining(problem, waiter.box)
             raise problem
 
     def _offer_now(self, waiter: Waiter) -> None:
@@ -824,6 +855,24 @@ class Queue(Engine, Of["T"]):
             if another.box:
                 self._put_back(another.ticket, another.box)
                 self._tune()
+
+
+def tell_remaining(problem: Any, box: Iterable[Any]) -> None:
+    """Note what has not been put in the exception that says so."""
+    try:
+        problem.remaining = [*box]
+    except (AttributeError, TypeError):
+        pass  # one of a foreign kind, that has no room for it
+
+
+def check_bound(bound: Any) -> None:
+    """TypeError or ValueError if it cannot be a *maxsize*."""
+    try:
+        known = bound <= 0 or bound > 0
+    except TypeError as problem:
+        raise TypeError(f"maxsize must be a number, 0 for no bound, not {bound!r}") from problem
+    if not known:
+        raise ValueError(f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}")
 
 
 def peeks(cls: type) -> bool:

@@ -9,8 +9,9 @@ The only file of this package that names anything private of the interpreter. Wh
 from __future__ import annotations
 
 import sys
+from functools import partial
 
-from .._thread import RLock
+from .._thread import RLock, get_ident, main_thread_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ else:
             function(*args)
 
 
-__all__ = ["WHOLE_STEPS", "Empty", "SimpleQueue", "is_owned", "start_new_thread"]
+__all__ = ["WHOLE_STEPS", "Empty", "SimpleQueue", "is_owned", "start_new_thread", "struck_by_handler"]
 
 # Whether no other thread can see one call of a C function half done, such as deque.extend() of a C iterator: so it is
 # with CPython's global lock. Without it, and on PyPy, only the mutex keeps other threads out.
@@ -56,3 +57,28 @@ def _is_owned_by_trial(mutex: RLock) -> bool:
 
 # Whether the calling thread holds an RLock. Every interpreter's has a method for that, though not a public one.
 is_owned: Callable[[RLock], bool] = getattr(RLock, "_is_owned", _is_owned_by_trial)
+
+
+def struck_by_handler(problem: BaseException) -> bool:
+    """Whether a signal handler has raised *problem*, and not the code that it interrupted.
+
+    Told by a frame of a handler in the traceback, as far as handlers are written in Python and still installed.
+    """
+    signal: Any = sys.modules.get("signal")
+    if signal is None or get_ident() != main_thread_ident():
+        return False
+    codes = set()
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        while isinstance(handler, partial):
+            handler = handler.func
+        if not hasattr(handler, "__code__"):
+            handler = getattr(handler, "__func__", None) or getattr(type(handler), "__call__", None)
+        codes.add(getattr(handler, "__code__", None))
+    codes.discard(None)
+    trace = problem.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            return True
+        trace = trace.tb_next
+    return False

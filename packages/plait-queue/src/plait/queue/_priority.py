@@ -29,6 +29,7 @@ from operator import neg
 
 from ._engine import of_this_frame
 from ._fifo import Queue
+from ._hooks import hook
 from ._surely import OVERDUE, elsewhere, surely
 from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, steps_of
 
@@ -283,7 +284,7 @@ class PriorityQueue(Queue["T"]):
             return
         box = waiter.box
         bound = self._maxsize
-        while box and not waiter.gone and (bound <= 0 or self._level() < bound):
+        while box and not waiter.gone and not 0 < bound <= self._level():
             before = len(box)
             self._push_once(box[0], starmap(box.popleft, compress(ENDLESS, self._puts)), waiter)
             if self._doorbells and len(box) < before:
@@ -324,9 +325,37 @@ class PriorityQueue(Queue["T"]):
         super()._put_back(ticket, box)
 
     def _drop_all(self) -> int:
-        if not self._hooked and self._sifting is not NOTHING:
+        if self._hooked:
+            return super()._drop_all()
+        dropped: list[Any] = []
+        while True:
             self._take_over()
-        return super()._drop_all()
+            heap = self._stock
+            stock: list[T] = []
+            way_in, way_out = self._ways(stock)
+            sizes, below = self._measures(stock)
+            # A step drops an item and counts it.
+            dropping = zip(steps_of(heap.pop), self._dones)  # noqa: B905
+            if self._sifting is NOTHING and self._stock is heap:
+                # One piece from here to the end of extend(), for whatever compares items works with another list then.
+                if self._locked_takes is not NO_MORE:
+                    self._locked_takes = way_out
+                if self._locked_admits is not NO_MORE:
+                    self._locked_admits = way_in
+                self._stock, self._entry, self._exit, self._sizes, self._below = (
+                    stock, way_in, way_out, sizes, below,
+                )  # fmt: skip
+                try:
+                    dropped.extend(dropping)
+                except IndexError as problem:  # that was all
+                    if not of_this_frame(problem):
+                        raise
+                return len(dropped) + super()._drop_all()
+
+    def _hook_in(self) -> None:
+        if not self._hooked:
+            self._take_over()
+        super()._hook_in()
 
     def _after_fork(self) -> None:
         super()._after_fork()
@@ -338,9 +367,11 @@ class PriorityQueue(Queue["T"]):
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
         self._stock = []
 
+    @hook
     def _put(self, item: T) -> None:
         heappush(self._stock, item)
 
+    @hook
     def _get(self) -> T:
         return heappop(self._stock)  # type: ignore[no-any-return]
 

@@ -96,4 +96,3 @@ def _catch_up() -> None:
 
 # A step starts a thread that does what is overdue.
 elsewhere: Iterator[Any] = starmap(start_new_thread, repeat((_catch_up, ())))
-

@@ -20,8 +20,8 @@
 #
 #   `ring()` wakes the caller. It comes once the waiter is settled, possibly more than once, from any thread, signal
 #   handler or finaliser, with the mutex held: it must neither block, nor raise, nor use the queue.
-#   `present` is asked before anything is handed over. While it is false (a loop that was closed, say) the line passes
-#   the waiter by. It may be a property.
+#   `present` is asked before anything is handed over. Once it is false (a loop that was closed, say), for good, the
+#   waiter is struck off, and gets and gives nothing. It may be a property.
 #
 # Where an interruption can strike
 #   CPython runs signal handlers, pending finalisers and (from 3.12) the garbage collector, and lets other threads run,
@@ -269,9 +269,11 @@ class Watcher(ThreadWaiter):
 
 def first_present(line: deque[Waiter]) -> Waiter | None:
     """Who waits longest of those who would hear the bell, and are not being served at this moment (by somebody whom we
-    have interrupted)."""
+    have interrupted). Who would not hear it is taken out of the line, and looked at once only."""
     for waiter in tuple(line):
-        if waiter.present and not waiter.busy:
+        if not waiter.present:
+            strike(line, waiter)
+        elif not waiter.busy:
             return waiter
     return None
 
