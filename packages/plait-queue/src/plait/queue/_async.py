@@ -33,7 +33,7 @@
 #
 #   A loop that merely stopped may be run again: what it was given stays given, until it is closed or collected.
 #   Tasks that wait, not served yet, when their loop is closed stay in line until the next time somebody looks for whom to
-#   serve. `present` is then false, they are passed by, and let go of their loop: so they are collected, and leave the line.
+#   serve. `present` is then false, they are struck off, and let go of their loop: so they are collected.
 #
 # Letters travel by call_soon_threadsafe, which any thread, signal handler or finaliser may call at any moment. Only within a
 # task of the very loop no letter is needed: while a task has its turn the loop is not about to sleep, so it will look at who
@@ -51,7 +51,8 @@ from time import monotonic
 from .._thread import get_ident
 from ._errors import Full
 from ._platform import Empty
-from ._waiting import Waiter, insist
+from ._surely import OVERDUE, elsewhere, surely
+from ._waiting import Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class TaskWaiter(Waiter):
             try:
                 return bed.rise()
             except BaseException:
-                insist(bed.rise)
+                surely(bed.rise)
                 raise
         letter = Letter(self)
         try:
@@ -268,7 +269,7 @@ class TaskWaiter(Waiter):
     def abandon(self) -> None:
         """End the call, which an exception ends already."""
         if not self.over:
-            insist(self._abandon)
+            surely(self._abandon)
 
     def _abandon(self) -> None:
         self.queue._abandon(self)
@@ -338,10 +339,17 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
         enter(waiter)
         await waiter.sleep(deadline)
         waiter.queue._leave(waiter)
+        # No call between this and what the callers do with the box.
+        served = waiter.served()
     except BaseException:
-        waiter.abandon()
+        try:
+            waiter.abandon()
+        except BaseException:
+            OVERDUE[:0] = ((waiter.abandon, ()),)
+            for _ in elsewhere:
+                break
         raise
     waiter.over = True
     if waiter.verdict is not None:
         raise waiter.verdict
-    return waiter.served()
+    return served

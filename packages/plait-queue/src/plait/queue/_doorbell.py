@@ -28,14 +28,18 @@ class Doorbell(Condition):
     def notify(self, n: int = 1) -> None:
         """Wake at most *n* threads that wait in this Condition, and every waiting call of the queue that can be
         served now."""
-        super().notify(n)
-        self._settle()
+        try:
+            super().notify(n)
+        finally:
+            self._settle()
 
     def notify_all(self) -> None:
         """Wake all threads that wait in this Condition, and every waiting call of the queue that can be served
         now."""
-        super().notify_all()
-        self._settle()
+        try:
+            super().notify_all()
+        finally:
+            self._settle()
 
     def ring(self) -> None:
         """The queue's own notify()."""
@@ -48,4 +52,4 @@ class Doorbell(Condition):
     def _settle(self) -> None:
         queue = self._queue()
         if queue is not None:
-            queue._settle()
+            queue._change(queue._settle)

@@ -53,23 +53,27 @@
 #   item and storing it cannot be parted by a fork; a hook of a subclass can, and is then not counted.
 #
 # Subclasses and meddlers
-#   `_init/_put/_get/_qsize` are honoured where a class overrides them; then items pass through them (in the thread
-#   that happens to settle). `queue` may be read, changed or replaced under `mutex`. The three Conditions of the
+#   `_init/_put/_get/_qsize` are honoured where a class overrides them, or somebody sets one in an instance (_hooks.py);
+#   then items pass through them (in the thread that happens to settle). If one fails, so does the call that it served,
+#   wherever it waits; but an exception of a signal handler, told by its frame in the traceback, goes to whom it struck.
+#   What is put while a hook is running in the same thread (by a handler or finaliser) is parked, counted, and stored when
+#   the hook has ended, in whatever way; if `_put` then refuses it, `sys.unraisablehook` is told, as its put() is over. `queue` may be read, changed or replaced under `mutex`. The three Conditions of the
 #   standard module exist from the moment somebody asks for one; their notify() settles the queue too, so
 #   `q.queue.clear(); q.not_full.notify_all()` wakes our putters, and a user waiting in `q.not_empty.wait()` is
 #   notified by our put(). Those take the long way round; a queue nobody meddled with never sees it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from functools import partial
 from itertools import compress, count, islice, repeat, starmap
 from operator import getitem
 from types import MappingProxyType
 
-from .._thread import RLock, get_ident, register_after_fork, reset_lock
+from .._thread import RLock, get_ident, register_after_fork, report_unraisable, reset_lock
 from ._errors import ShutDown
-from ._platform import WHOLE_STEPS, is_owned
+from ._platform import WHOLE_STEPS, is_owned, struck_by_handler
+from ._surely import OVERDUE, elsewhere, surely
 from ._waiting import (
     ENDLESS,
     NO_MORE,
@@ -79,7 +83,6 @@ from ._waiting import (
     dismiss,
     enlist_nested,
     first_present,
-    insist,
     next_ticket,
     steps_of,
     strike,
@@ -132,6 +135,7 @@ class Engine:
     _returned: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
     _parked: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
     _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
+    _own_hooks: Mapping[str, Any] = MappingProxyType({})  # hooks that were replaced in this queue alone
     _entry: Iterator[Any] = NO_MORE  # the ways in and out of the stock, open or not
     _exit: Iterator[Any] = NO_MORE
     _take = "popleft"  # how the container gives the next item
@@ -178,6 +182,25 @@ class Engine:
         finally:
             if held:
                 self._lock.release()
+
+    def _change(self, call: Callable[..., Any], *args: Any) -> Any:
+        """`call(*args)` under the mutex, which may change whom is to be woken. It ends with `_settle`; if an exception
+        keeps it from that, this does it in its stead."""
+        settled = False
+        try:
+            result = self._locked(call, *args)
+            settled = True
+            return result
+        finally:
+            try:
+                if not settled:
+                    self._resettle([])
+            except BaseException:
+                if not settled:
+                    OVERDUE[:0] = ((self._resettle, ([],)),)
+                    for _ in elsewhere:
+                        break
+                raise
 
     def _furnish(self) -> None:
         """Make the mutex and the waiting lines. Any number of threads may come here at once."""
@@ -226,7 +249,7 @@ class Engine:
 
     def _way_in(self, stock: Any) -> Iterator[Any]:
         bound: Any = self._maxsize
-        if bound <= 0 or bound == float("inf"):
+        if not bound > 0 or bound == float("inf"):  # (a bound that is no number bounds nothing)
             return self._puts
         bound = -int(-bound // 1)  # a bound of 2.5 lets three in
         places: Any = b"\1" * bound if bound <= _TABLE else range(1, bound + 1)
@@ -333,7 +356,7 @@ class Engine:
                 self._lock.release()
 
     def _abandon(self, waiter: Waiter) -> None:
-        insist(partial(self._locked, self._abandon_now, waiter))
+        surely(self._locked, self._abandon_now, waiter)
 
     def _abandon_now(self, waiter: Waiter) -> None:
         waiter.gone = True
@@ -345,14 +368,17 @@ class Engine:
 
     def _resettle(self, box: list[Any]) -> None:
         """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
-        insist(partial(self._locked, self._resettle_now, box))
+        surely(self._locked, self._resettle_now, box)
 
     def _resettle_now(self, box: list[Any]) -> None:
         if box:
             # Behind whatever was handed to a waiting getter before, ahead of what will be from now on.
             self._put_back(next_ticket(), box)
-            self._tune()
+        self._tune()
         self._settle()
+        # Whom it should have notified is not known any more; who is notified for nothing waits again.
+        for name in tuple(self._doorbells):
+            self._ring_all(name)
 
     def _look_after(self, item: Any = NOTHING) -> None:
         """What is left to do after a short way found that somebody waits, or that its time is over."""
@@ -434,7 +460,7 @@ class Engine:
                 try:
                     self._carry_in(waiter)
                 except Exception as problem:
-                    if not self._runs_foreign_code():
+                    if not self._runs_foreign_code() or struck_by_handler(problem):
                         raise
                     # A subclass's _put failed: that is for the caller whom it served, not for us.
                     waiter.verdict = problem
@@ -482,7 +508,7 @@ class Engine:
                 try:
                     served = self._hand_over(waiter)
                 except Exception as problem:
-                    if not self._runs_foreign_code():
+                    if not self._runs_foreign_code() or struck_by_handler(problem):
                         raise
                     waiter.verdict = problem
                 else:
@@ -513,7 +539,7 @@ class Engine:
         bound = self._maxsize
         if self._hooked:
             drop = steps_of(box.popleft)
-            while box and not waiter.gone and (bound <= 0 or self._level() < bound):
+            while box and not waiter.gone and not 0 < bound <= self._level():
                 done: list[Any] = []
                 waiter.busy = True
                 try:
@@ -558,9 +584,10 @@ class Engine:
                 next(self._dones)  # not put after all
             self._level_before = None
             self._in_hook = False
-        self._unpark()
+            self._unpark()
 
     def _unpark(self) -> None:
+        """Store what was put while a hook was running, whether that has succeeded or failed."""
         while self._parked and not self._in_hook:
             self._in_hook = True
             done: list[Any] = []
@@ -568,13 +595,17 @@ class Engine:
                 for item in steps_of(self._parked.popleft):
                     try:
                         done += starmap(self._put, ((item,),))
-                    except Exception:
-                        # Its put() has returned long ago; whom we were called by has to hear of it.
+                    except BaseException as problem:
+                        if not isinstance(problem, Exception) or struck_by_handler(problem):
+                            self._parked.appendleft(item)
+                            raise
+                        # Its put() has returned long ago, and who has called us is not to blame.
                         next(self._dones)
-                        raise
-                    except BaseException:
-                        self._parked.appendleft(item)
-                        raise
+                        report_unraisable(
+                            problem,
+                            "An item was put while _put was running, and then refused by _put of",
+                            self,
+                        )
                     break
             finally:
                 self._in_hook = False
@@ -617,15 +648,16 @@ class Engine:
                 if not of_this_frame(problem):
                     raise
             return
+        self._unpark()  # if an exception kept another from that
         taken: list[Any] = []
         handing_over = starmap(taken.pop, ONCE)
         try:
-            if self._in_hook and self._parked:
+            if self._parked and (self._in_hook or not self._qsize()):
                 for _ in map(taken.append, steps_of(self._parked.popleft)):
                     break
-            else:
+            elif self._qsize():
                 self._take_through_hook(taken)
-            if not box and not waiter.gone:
+            if taken and not box and not waiter.gone:
                 box.extend(handing_over)
         finally:
             if taken:
@@ -638,14 +670,14 @@ class Engine:
             taken.append(self._get())
         finally:
             self._in_hook = outer
-        if not outer:
-            self._unpark()
+            if not outer:
+                self._unpark()
 
     def _put_back(self, ticket: int, box: list[Any]) -> None:
         """Empty the box of an interrupted getter into the places that the items had. `_tune` has to follow."""
         returned = self._returned
         while box:
-            place = sum(1 for earlier, _ in tuple(returned) if earlier < ticket)
+            place = bisect_left(returned, (ticket,))
             for item in steps_of(box.pop):
                 returned.insert(place, (ticket, item))
                 break
@@ -663,31 +695,36 @@ class Engine:
 
     def _drop_all(self) -> int:
         """Drop every item and count it as done; return how many there were."""
-        dropped = 0
+        # The items outlive this: a finaliser, which may use the queue, finds it in order.
+        dropped: list[Any] = []
         for source in (self._returned, self._parked, () if self._hooked else self._stock):
             if source:
                 try:
-                    # A step drops an item and counts it. No more than there are: an item's finaliser may put another.
-                    for _ in islice(zip(steps_of(source.pop), self._dones), len(source)):  # noqa: B905
-                        dropped += 1
+                    # A step drops an item and counts it. No more than there are: others may put more.
+                    dropped.extend(islice(zip(steps_of(source.pop), self._dones), len(source)))  # noqa: B905
                 except IndexError as problem:
                     if not of_this_frame(problem):
                         raise
         if self._hooked:
             # Its items may be worth something to the class: they are taken, not cleared.
-            box: list[Any] = []
-            while self._level():
-                self._take_through_hook(box)
-                next(self._dones)
-                dropped += 1
-                box.clear()
+            self._unpark()
+            for _ in range(self._level()):
+                if self._level():
+                    self._take_through_hook(dropped)
+                    next(self._dones)
         # Somebody may have said that tasks were done before they were taken.
         while self._unfinished() < 0:
             next(self._puts)
         self._tune()
-        return dropped
+        return len(dropped)
 
     # -- Conditions ------------------------------------------------------------------------------------------------
+
+    def _hook_in(self) -> None:
+        """From now on items pass through hooks, although the class has none of its own: they are this queue's."""
+        self._hooked = True
+        self._fit()
+        self._tune()
 
     def _announce(self, name: str) -> None:
         doorbell = self._doorbells.get(name)

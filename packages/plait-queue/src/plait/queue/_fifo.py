@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import compress, count, islice, repeat, starmap
+from operator import index
 from time import monotonic
 from types import GenericAlias
 
 from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
 from ._platform import WHOLE_STEPS, Empty, is_owned
+from ._hooks import hook
+from ._surely import OVERDUE, elsewhere
 from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher, enlist_nested
 
 TYPE_CHECKING = False
@@ -78,8 +81,12 @@ class Queue(Engine, Of["T"]):
             stock: deque[T] = deque()
             self._stock = stock
             self._takes = starmap(stock.popleft, ENDLESS)
-            if maxsize > 0:
-                self._admits = self._way_in(stock)
+            try:
+                if maxsize > 0:
+                    self._admits = self._way_in(stock)
+            except TypeError:
+                check_bound(maxsize)
+                raise
         else:
             self._free = self._can_be_free and not self._hooked
             self._admits = self._takes = NO_MORE
@@ -87,7 +94,11 @@ class Queue(Engine, Of["T"]):
             if not self._free:
                 self._furnish()
             self._init(maxsize)
-            self._fit()
+            try:
+                self._fit()
+            except TypeError:
+                check_bound(maxsize)
+                raise
 
     def __getstate__(self) -> Any:
         raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
@@ -105,19 +116,24 @@ class Queue(Engine, Of["T"]):
         """
         if timeout is None or timeout >= 0:
             try:
-                for _ in self._admits:
-                    self._stock.append(item)
-                    if self._alarm:
-                        self._look_after(item)
-                    return
-                if not self._free and self._put_locked(item):
-                    return
-            except IndexError as problem:  # it is full
-                if not of_this_frame(problem):
-                    self._resettle([])
-                    raise
+                try:
+                    for _ in self._admits:
+                        self._stock.append(item)
+                        if self._alarm:
+                            self._look_after(item)
+                        return
+                    if not self._free and self._put_locked(item):
+                        return
+                except IndexError as problem:  # it is full
+                    if not of_this_frame(problem):
+                        raise
             except BaseException:
-                self._resettle([])
+                try:
+                    self._resettle([])
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, ([],)),)
+                    for _ in elsewhere:
+                        break
                 raise
         self._put_slowly((item,), block, timeout)
 
@@ -148,6 +164,7 @@ class Queue(Engine, Of["T"]):
 
         If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
         """
+        box: list[T]
         if timeout is None or timeout >= 0:
             item: Any = NOTHING
             try:
@@ -158,7 +175,13 @@ class Queue(Engine, Of["T"]):
                         return item  # type: ignore[no-any-return]
             except BaseException as problem:
                 if item is not NOTHING:
-                    self._resettle([item])
+                    box = [item]
+                    try:
+                        self._resettle(box)
+                    except BaseException:
+                        OVERDUE[:0] = ((self._resettle, (box,)),)
+                        for _ in elsewhere:
+                            break
                     raise
                 if not isinstance(problem, IndexError) or not of_this_frame(problem):
                     raise
@@ -180,17 +203,28 @@ class Queue(Engine, Of["T"]):
                                 break
                 except BaseException as problem:
                     if item is not NOTHING:
-                        self._resettle([item])
+                        box = [item]
+                        try:
+                            self._resettle(box)
+                        except BaseException:
+                            OVERDUE[:0] = ((self._resettle, (box,)),)
+                            for _ in elsewhere:
+                                break
                         raise
                     if not isinstance(problem, IndexError) or not of_this_frame(problem):
                         raise
-        box: list[T] = []
+        box = []
         try:
             refusal = self._get_slowly(box, block, timeout)
             if refusal is None:
                 return box[-1]
         except BaseException:  # on 3.10 it can strike behind that call
-            self._resettle(box)
+            try:
+                self._resettle(box)
+            except BaseException:
+                OVERDUE[:0] = ((self._resettle, (box,)),)
+                for _ in elsewhere:
+                    break
             raise
         raise refusal
 
@@ -206,23 +240,29 @@ class Queue(Engine, Of["T"]):
         """Put all *items* into the queue, in their order, as neighbours where they fit.
 
         A bounded queue takes as many as fit, at once, and the call waits with the rest as `put` does. If it cannot put
-        them all, the `Full` or `ShutDown` that it raises has the list of the others as its *remaining*.
+        them all, the `Full` or `ShutDown` that it raises has the list of the others as its *remaining*; so has, if it can
+        have one, the exception with which comparing them, or a hook of a subclass, fails.
         Not in the standard module.
         """
         box = deque(items)
         if timeout is None or timeout >= 0:
             try:
-                if self._admits is not NO_MORE:
-                    bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits))
-                    self._stock.extend(bring)
-                    if self._alarm:
-                        self._look_after()
-            except IndexError as problem:  # it is full
-                if not of_this_frame(problem):
-                    self._resettle([])
-                    raise
+                try:
+                    if self._admits is not NO_MORE:
+                        bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits))
+                        self._stock.extend(bring)
+                        if self._alarm:
+                            self._look_after()
+                except IndexError as problem:  # it is full
+                    if not of_this_frame(problem):
+                        raise
             except BaseException:
-                self._resettle([])
+                try:
+                    self._resettle([])
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, ([],)),)
+                    for _ in elsewhere:
+                        break
                 raise
         if box:
             self._put_slowly(box, block, timeout)
@@ -235,6 +275,12 @@ class Queue(Engine, Of["T"]):
         Waits for the first item as `get` does, and not for more. ValueError for *max_items* less than 1. If an
         exception out of a signal handler ends the call, all stay in the queue. Not in the standard module.
         """
+        try:
+            max_items = None if max_items is None else index(max_items)
+        except TypeError:
+            raise TypeError(
+                f"max_items must be an integer, or None for any number, not {max_items!r}"
+            ) from None
         if max_items is not None and max_items < 1:
             raise ValueError(f"max_items must be 1 or more, or None for any number, not {max_items!r}")
         box: list[T] = []
@@ -248,7 +294,12 @@ class Queue(Engine, Of["T"]):
                 if box and self._putters:
                     self._look_after()
             except BaseException:
-                self._resettle(box)
+                try:
+                    self._resettle(box)
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, (box,)),)
+                    for _ in elsewhere:
+                        break
                 raise
         if box:
             return box
@@ -257,7 +308,12 @@ class Queue(Engine, Of["T"]):
             if refusal is None:
                 return box
         except BaseException:  # on 3.10 it can strike behind that call
-            self._resettle(box)
+            try:
+                self._resettle(box)
+            except BaseException:
+                OVERDUE[:0] = ((self._resettle, (box,)),)
+                for _ in elsewhere:
+                    break
             raise
         raise refusal
 
@@ -276,7 +332,7 @@ class Queue(Engine, Of["T"]):
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         deadline = None if timeout is None else monotonic() + timeout
         while True:
-            item = self._locked(self._peek_now)
+            item = self._change(self._peek_now)
             if item is not NOTHING:
                 return item  # type: ignore[no-any-return]
             left = 0 if not block else None if deadline is None else deadline - monotonic()
@@ -302,7 +358,7 @@ class Queue(Engine, Of["T"]):
         return NOTHING
 
     def _would_not_wait(self) -> bool:
-        return self._locked(self._would_not_wait_now)  # type: ignore[no-any-return]
+        return self._change(self._would_not_wait_now)  # type: ignore[no-any-return]
 
     def _would_not_wait_now(self) -> bool:
         self._settle()
@@ -313,7 +369,7 @@ class Queue(Engine, Of["T"]):
 
         Wakes putters, for there is room, and every `join` if no task is left. Not in the standard module.
         """
-        return self._locked(self._clear_now)  # type: ignore[no-any-return]
+        return self._change(self._clear_now)  # type: ignore[no-any-return]
 
     def _clear_now(self) -> int:
         try:
@@ -347,11 +403,11 @@ class Queue(Engine, Of["T"]):
 
     @maxsize.setter
     def maxsize(self, bound: int) -> None:
-        self._locked(self._set_maxsize, bound)
+        self._change(self._set_maxsize, bound)
 
     def _set_maxsize(self, bound: int) -> None:
         try:
-            _ = bound <= 0  # a TypeError, if it is one, comes before anything is changed
+            check_bound(bound)  # before anything is changed
             self._maxsize = bound
             self._fit()
         finally:
@@ -397,7 +453,12 @@ class Queue(Engine, Of["T"]):
                 self._last_task_done(left)
         except BaseException:
             if left >= 0:
-                self._resettle([])
+                try:
+                    self._resettle([])
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, ([],)),)
+                    for _ in elsewhere:
+                        break
             raise
         finally:
             if held:
@@ -422,14 +483,24 @@ class Queue(Engine, Of["T"]):
         if self.unfinished_tasks <= 0:
             return True
         waiter = ThreadWaiter([])
+        settled = False
         try:
             self._attend(waiter)
             if not waiter.rung:
                 waiter.sleep(self._lock, timeout)
                 self._leave(waiter)
-        except BaseException:
-            self._abandon(waiter)
-            raise
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    self._abandon(waiter)
+            except BaseException:
+                if not settled:
+                    waiter.gone = True  # until then it is handed nothing
+                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
+                    for _ in elsewhere:
+                        break
+                raise
         return waiter.rung
 
     @property
@@ -455,7 +526,7 @@ class Queue(Engine, Of["T"]):
         left is dropped, each item counted as done, so that `join` waits only for the items that were taken already.
         Calling it twice is harmless.
         """
-        self._locked(self._shut_down, immediate)
+        self._change(self._shut_down, immediate)
 
     def _shut_down(self, immediate: bool) -> None:
         try:
@@ -528,7 +599,12 @@ class Queue(Engine, Of["T"]):
             except (Empty, ShutDown):
                 pass  # there is no more than the one
             except BaseException:
-                self._resettle(items)
+                try:
+                    self._resettle(items)
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, (items,)),)
+                    for _ in elsewhere:
+                        break
                 raise
         return items
 
@@ -569,6 +645,13 @@ class Queue(Engine, Of["T"]):
         if self._free:
             self._close()
         return self._lock
+
+    @mutex.setter
+    def mutex(self, lock: object) -> None:
+        raise AttributeError(
+            f"cannot replace the mutex of {self!r} by {lock!r}: others may hold it, or sleep in a Condition over it; "
+            "use `with q.mutex:` where the other lock was to be used"
+        )
 
     @property
     def queue(self) -> Any:
@@ -612,12 +695,15 @@ class Queue(Engine, Of["T"]):
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
         self._stock = deque()
 
+    @hook
     def _qsize(self) -> int:
         return len(self._stock)
 
+    @hook
     def _put(self, item: T) -> None:
         self._stock.append(item)
 
+    @hook
     def _get(self) -> T:
         return self._stock.popleft()  # type: ignore[no-any-return]
 
@@ -628,28 +714,42 @@ class Queue(Engine, Of["T"]):
 
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
+        settled = False
         try:
             negative = timeout is not None and not timeout >= 0
             if block and negative and not self.is_shutdown and self._maxsize > 0:
                 raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
             if not waiter.nests:
-                self._locked(self._offer_now, waiter)
+                try:
+                    self._locked(self._offer_now, waiter)
+                except Exception as failure:
+                    # Comparing failed, or a hook. (If it was a handler, it does no harm.)
+                    tell_remaining(failure, waiter.box)
+                    raise
             else:
                 self._offer(waiter)
                 if not waiter.rung:
                     waiter.sleep(self._lock, timeout)
                     if not waiter.rung:
                         self._leave(waiter)
-        except BaseException:
-            self._abandon(waiter)
-            raise
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    self._abandon(waiter)
+            except BaseException:
+                if not settled:
+                    waiter.gone = True  # until then it is handed nothing
+                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
+                    for _ in elsewhere:
+                        break
+                raise
         if waiter.box:
             problem = waiter.verdict
             if problem is None:
                 late = f"had no room within {timeout} s" if timeout and block else "is full"
                 problem = Full(f"{self!r} {late}: it may hold {self._maxsize} items")
-            if isinstance(problem, (Full, ShutDown)):
-                problem.remaining = [*waiter.box]
+            tell_remaining(problem, waiter.box)
             raise problem
 
     def _offer_now(self, waiter: Waiter) -> None:
@@ -679,6 +779,7 @@ class Queue(Engine, Of["T"]):
             return self._refusal()
         else:
             return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        settled = False
         try:
             if not waiter.nests:
                 self._locked(self._take_now, waiter)
@@ -711,10 +812,20 @@ class Queue(Engine, Of["T"]):
             if box:
                 if most != 1:
                     self._locked(self._take_more, box, most)
+                settled = True
                 return None
-        except BaseException:
-            self._abandon(waiter)
-            raise
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    self._abandon(waiter)
+            except BaseException:
+                if not settled:
+                    waiter.gone = True  # until then it is handed nothing
+                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
+                    for _ in elsewhere:
+                        break
+                raise
         if waiter.verdict is not None:
             return waiter.verdict  # type: ignore[no-any-return]
         return Empty(f"{self!r} had no item within {timeout} s" if waiter.nests else "the queue is empty")
@@ -744,6 +855,24 @@ class Queue(Engine, Of["T"]):
             if another.box:
                 self._put_back(another.ticket, another.box)
                 self._tune()
+
+
+def tell_remaining(problem: Any, box: Iterable[Any]) -> None:
+    """Note what has not been put in the exception that says so."""
+    try:
+        problem.remaining = [*box]
+    except (AttributeError, TypeError):
+        pass  # one of a foreign kind, that has no room for it
+
+
+def check_bound(bound: Any) -> None:
+    """TypeError or ValueError if it cannot be a *maxsize*."""
+    try:
+        known = bound <= 0 or bound > 0
+    except TypeError as problem:
+        raise TypeError(f"maxsize must be a number, 0 for no bound, not {bound!r}") from problem
+    if not known:
+        raise ValueError(f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}")
 
 
 def peeks(cls: type) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ._fifo import Queue
+from ._hooks import hook
 from ._waiting import steps_of
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ class LifoQueue(Queue["T"]):
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
         self._stock = []
 
+    @hook
     def _get(self) -> T:
         return self._stock.pop()  # type: ignore[no-any-return]
 

@@ -29,7 +29,9 @@ from operator import neg
 
 from ._engine import of_this_frame
 from ._fifo import Queue
-from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE
+from ._hooks import hook
+from ._surely import OVERDUE, elsewhere, surely
+from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, steps_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,34 +78,40 @@ class PriorityQueue(Queue["T"]):
             held = heap = None
             counted = pushed = False
             try:
-                for held in self._enters:
-                    heap = self._stock
-                    if self._sifting is NOTHING:
-                        for self._size in self._locked_admits:
-                            self._sifting = item
-                            counted = True
-                            heappush(heap, item)
-                            if self._stock is heap:
-                                self._sifting = NOTHING
-                                pushed = True
-                            else:  # a nested call took over
-                                self._push_counted(item)
-                                pushed = True
-                            if self._getters:
-                                self._settle()
-                            return
-                    break
-            except IndexError as problem:
-                if counted or not of_this_frame(problem):
-                    self._clear_up_put(counted and not pushed, heap)
-                    raise
-                # It is full.
+                try:
+                    for held in self._enters:
+                        heap = self._stock
+                        if self._sifting is NOTHING:
+                            for self._size in self._locked_admits:
+                                self._sifting = item
+                                counted = True
+                                heappush(heap, item)
+                                if self._stock is heap:
+                                    self._sifting = NOTHING
+                                    pushed = True
+                                else:  # a nested call took over
+                                    self._push_counted(item)
+                                    pushed = True
+                                if self._getters:
+                                    self._settle()
+                                return
+                        break
+                except IndexError as problem:
+                    if counted or not of_this_frame(problem):
+                        raise
+                    # It is full.
+                finally:
+                    if held:
+                        self._lock.release()
             except BaseException:
-                self._clear_up_put(counted and not pushed, heap)
+                debt = [None] if counted and not pushed else []
+                try:
+                    self._clear_up_put(debt, heap)
+                except BaseException:
+                    OVERDUE[:0] = ((self._clear_up_put, (debt, heap)),)
+                    for _ in elsewhere:
+                        break
                 raise
-            finally:
-                if held:
-                    self._lock.release()
         self._put_slowly((item,), block, timeout)
 
     def _push_counted(self, item: T) -> None:
@@ -111,15 +119,21 @@ class PriorityQueue(Queue["T"]):
         while not done:
             self._push_once(item, starmap(done.append, ((True,),)))
 
-    def _clear_up_put(self, counted: bool, heap: list[T] | None) -> None:
-        if counted:
-            if self._sifting is not NOTHING and self._stock is heap:
-                self._undo()
-            next(self._dones)
-        self._resettle([])
+    def _clear_up_put(self, debt: list[None], heap: list[T] | None) -> None:
+        """After an interruption of put(). It is in *debt* if it has counted an item that it did not put."""
+        surely(self._locked, self._clear_up_put_now, debt, heap)
+
+    def _clear_up_put_now(self, debt: list[None], heap: list[T] | None) -> None:
+        if debt and self._sifting is not NOTHING and self._stock is heap:
+            self._undo()
+        if debt:
+            for _ in zip(steps_of(debt.pop), self._dones):  # noqa: B905 - in one piece
+                break
+        self._resettle_now([])
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the smallest item, as `Queue.get` does. If comparing raises, no item is lost."""
+        box: list[T]
         if timeout is None or timeout >= 0:
             held = heap = None
             item: Any = NOTHING
@@ -153,15 +167,26 @@ class PriorityQueue(Queue["T"]):
                         for _ in self._leaves:
                             break
             except BaseException:
-                self._resettle([] if item is NOTHING else [item])
+                box = [] if item is NOTHING else [item]
+                try:
+                    self._resettle(box)
+                except BaseException:
+                    OVERDUE[:0] = ((self._resettle, (box,)),)
+                    for _ in elsewhere:
+                        break
                 raise
-        box: list[T] = []
+        box = []
         try:
             refusal = self._get_slowly(box, block, timeout)
             if refusal is None:
                 return box[-1]
         except BaseException:  # on 3.10 it can strike behind that call
-            self._resettle(box)
+            try:
+                self._resettle(box)
+            except BaseException:
+                OVERDUE[:0] = ((self._resettle, (box,)),)
+                for _ in elsewhere:
+                    break
             raise
         raise refusal
 
@@ -259,7 +284,7 @@ class PriorityQueue(Queue["T"]):
             return
         box = waiter.box
         bound = self._maxsize
-        while box and not waiter.gone and (bound <= 0 or self._level() < bound):
+        while box and not waiter.gone and not 0 < bound <= self._level():
             before = len(box)
             self._push_once(box[0], starmap(box.popleft, compress(ENDLESS, self._puts)), waiter)
             if self._doorbells and len(box) < before:
@@ -300,9 +325,37 @@ class PriorityQueue(Queue["T"]):
         super()._put_back(ticket, box)
 
     def _drop_all(self) -> int:
-        if not self._hooked and self._sifting is not NOTHING:
+        if self._hooked:
+            return super()._drop_all()
+        dropped: list[Any] = []
+        while True:
             self._take_over()
-        return super()._drop_all()
+            heap = self._stock
+            stock: list[T] = []
+            way_in, way_out = self._ways(stock)
+            sizes, below = self._measures(stock)
+            # A step drops an item and counts it.
+            dropping = zip(steps_of(heap.pop), self._dones)  # noqa: B905
+            if self._sifting is NOTHING and self._stock is heap:
+                # One piece from here to the end of extend(), for whatever compares items works with another list then.
+                if self._locked_takes is not NO_MORE:
+                    self._locked_takes = way_out
+                if self._locked_admits is not NO_MORE:
+                    self._locked_admits = way_in
+                self._stock, self._entry, self._exit, self._sizes, self._below = (
+                    stock, way_in, way_out, sizes, below,
+                )  # fmt: skip
+                try:
+                    dropped.extend(dropping)
+                except IndexError as problem:  # that was all
+                    if not of_this_frame(problem):
+                        raise
+                return len(dropped) + super()._drop_all()
+
+    def _hook_in(self) -> None:
+        if not self._hooked:
+            self._take_over()
+        super()._hook_in()
 
     def _after_fork(self) -> None:
         super()._after_fork()
@@ -314,9 +367,11 @@ class PriorityQueue(Queue["T"]):
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
         self._stock = []
 
+    @hook
     def _put(self, item: T) -> None:
         heappush(self._stock, item)
 
+    @hook
     def _get(self) -> T:
         return heappop(self._stock)  # type: ignore[no-any-return]
 

@@ -15,13 +15,13 @@
 #                             call that ends with an exception
 #
 #   So a waiting call is: enter; unless `settled()`, sleep until rung; leave; look at `verdict`, then at `box`; and
-#   abandon, if an exception strikes anywhere on the way. A thread can leave out `_leave` if it has been served: who is
+#   abandon, if an exception strikes anywhere on the way, even if another one strikes there (_surely.py). A thread can leave out `_leave` if it has been served: who is
 #   served has been struck off.
 #
 #   `ring()` wakes the caller. It comes once the waiter is settled, possibly more than once, from any thread, signal
 #   handler or finaliser, with the mutex held: it must neither block, nor raise, nor use the queue.
-#   `present` is asked before anything is handed over. While it is false (a loop that was closed, say) the line passes
-#   the waiter by. It may be a property.
+#   `present` is asked before anything is handed over. Once it is false (a loop that was closed, say), for good, the
+#   waiter is struck off, and gets and gives nothing. It may be a property.
 #
 # Where an interruption can strike
 #   CPython runs signal handlers, pending finalisers and (from 3.12) the garbage collector, and lets other threads run,
@@ -57,6 +57,7 @@ from time import monotonic
 
 from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident, main_thread_ident
 from ._platform import is_owned
+from ._surely import OVERDUE, elsewhere, surely
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ __all__ = [
     "dismiss",
     "enlist_nested",
     "first_present",
-    "insist",
     "next_ticket",
     "steps_of",
     "strike",
@@ -97,24 +97,6 @@ def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
     """An endless iterator, wholly in C, each step of which is one `call()`; an exception passes through and ends
     nothing."""
     return starmap(call, ENDLESS)
-
-
-def insist(call: Callable[[], object]) -> None:
-    """`call()`, again if the exception of a signal handler cuts it short: for what has to be done on the way out of a
-    call that an exception ends already. The call must be harmless to repeat.
-
-    An exception that comes again and again is not a signal's.
-    """
-    done: list[object] = []
-    for _ in range(100):
-        try:
-            done += starmap(call, ONCE)
-        except BaseException:  # noqa: BLE001 - the exception that is on its way out does for both
-            if done:
-                return
-        else:
-            return
-    call()
 
 
 class Waiter:
@@ -220,7 +202,16 @@ class ThreadWaiter(Waiter):
                 levels += starmap(mutex.release, ONCE)
             sleep()
         finally:
-            insist(regain)
+            # (Only this thread can: no other can do this duty.)
+            try:
+                surely(regain)
+            except BaseException:
+                try:
+                    surely(regain)
+                except BaseException:
+                    surely(regain)
+                    raise
+                raise
 
     def _sleep_long(self, timeout: float) -> None:
         # Centuries, or infinity: in pieces that the platform can count.
@@ -252,7 +243,13 @@ class Watcher(ThreadWaiter):
                     return
             self._sleep_outside_all([queue._lock for queue in self.queues], timeout)
         finally:
-            insist(self._leave_all)
+            try:
+                surely(self._leave_all)
+            except BaseException:
+                OVERDUE[:0] = ((self._leave_all, ()),)
+                for _ in elsewhere:
+                    break
+                raise
 
     def _sleep_outside_all(self, mutexes: list[RLock], timeout: float | None) -> None:
         for place, mutex in enumerate(mutexes):
@@ -272,9 +269,11 @@ class Watcher(ThreadWaiter):
 
 def first_present(line: deque[Waiter]) -> Waiter | None:
     """Who waits longest of those who would hear the bell, and are not being served at this moment (by somebody whom we
-    have interrupted)."""
+    have interrupted). Who would not hear it is taken out of the line, and looked at once only."""
     for waiter in tuple(line):
-        if waiter.present and not waiter.busy:
+        if not waiter.present:
+            strike(line, waiter)
+        elif not waiter.busy:
             return waiter
     return None
 

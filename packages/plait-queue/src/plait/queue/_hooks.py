@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""The methods `_put`, `_get` and `_qsize`, which may be replaced in a single queue, too: `q._put = check_and_put`."""
+
+from __future__ import annotations
+
+from types import MethodType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from ._engine import Engine
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
+
+__all__ = ["hook"]
+
+
+class Hook:
+    """A method that notices when it is replaced in an instance: what happens to that queue then goes by way of it.
+
+    (A `__setattr__` would notice, too, and make every assignment a call, where another thread or a signal handler
+    could come in between.) A replacement does not hide what a class says: `Queue._put` is its own, whatever the queue.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, queue: Engine | None, owner: type) -> Any:
+        if queue is None:
+            return self.function
+        own = queue._own_hooks
+        return own[self.name] if self.name in own else MethodType(self.function, queue)
+
+    def __set__(self, queue: Engine, function: Callable[..., Any]) -> None:
+        self._replace(queue, {**queue._own_hooks, self.name: function})
+
+    def __delete__(self, queue: Engine) -> None:
+        if self.name not in queue._own_hooks:
+            raise AttributeError(f"{self.name} was not replaced in {queue!r}")
+        self._replace(queue, {name: own for name, own in queue._own_hooks.items() if name != self.name})
+
+    @staticmethod
+    def _replace(queue: Engine, own: dict[str, Any]) -> None:
+        def replace() -> None:
+            queue._own_hooks = own
+            queue._hook_in()
+
+        queue._close()
+        queue._change(replace)
+
+
+if TYPE_CHECKING:
+
+    def hook(function: Function) -> Function:
+        """Make it one that may be replaced in an instance."""
+        return function
+else:
+    hook = Hook

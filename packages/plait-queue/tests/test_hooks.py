@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""Hooks that fail, hooks of a single queue, and what users hand in that cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import queue as stdlib_queue
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue
+
+KINDS = pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+
+
+@pytest.fixture
+def reported(monkeypatch):
+    reports = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: reports.append(args.exc_value))
+    return reports
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_what_was_put_while_a_hook_ran_that_fails_is_there(block):
+    class Nesting(Queue):
+        def _put(self, item):
+            if item == "bad":
+                self.put("nested")  # as a signal handler or finaliser would
+                raise ValueError(item)
+            super()._put(item)
+
+    q = Nesting()
+    with pytest.raises(ValueError, match="bad"):
+        q.put("bad", block)
+    assert (q.qsize(), q.unfinished_tasks) == (1, 1)
+    assert q.get(timeout=5) == "nested"
+    with pytest.raises(Empty):
+        q.get(block=False)
+
+
+def test_what_was_put_while_a_get_hook_ran_that_fails_is_there():
+    class Nesting(Queue):
+        failing = False
+
+        def _get(self):
+            if self.failing:
+                self.failing = False
+                self.put("nested")
+                raise ZeroDivisionError
+            return super()._get()
+
+    q = Nesting()
+    q.put("first")
+    q.failing = True
+    with pytest.raises(ZeroDivisionError):
+        q.get(block=False)
+    assert q.get_many(block=False) == ["first", "nested"]
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_a_parked_item_that_is_refused_is_reported_and_not_counted(block, reported):
+    class Nesting(Queue):
+        def _put(self, item):
+            if item == 1:
+                self.put(2)
+                self.put(3)
+            if item == 2:
+                raise ValueError(item)
+            super()._put(item)
+
+    q = Nesting()
+    q.put(1, block)
+    assert [str(problem) for problem in reported] == ["2"]
+    assert q.unfinished_tasks == 2
+    assert [q.get(timeout=5), q.get(timeout=5)] == [1, 3]
+    assert q.empty()
+
+
+def test_what_an_interrupt_left_parked_is_taken_from_there():
+    class Nesting(Queue):
+        def _put(self, item):
+            if item == "outer":
+                self.put("nested")
+                raise KeyboardInterrupt
+            if item == "nested" and not self.calm:
+                raise KeyboardInterrupt
+            super()._put(item)
+
+    q = Nesting()
+    q.calm = False
+    with pytest.raises(KeyboardInterrupt):
+        q.put("outer")
+    q.calm = True
+    assert q.qsize() == q.unfinished_tasks == 1
+    assert q.get(timeout=5) == "nested"
+
+
+@KINDS
+def test_a_cleared_item_whose_finaliser_uses_the_queue(kind):
+    class Item:
+        def __init__(self, n, last=False):
+            self.n, self.last = n, last
+
+        def __lt__(self, other):
+            if got is not None and not got:
+                got.append(None)
+                try:
+                    got.append(q.get(block=False).n)
+                except Empty:
+                    pass
+            return self.n < other.n
+
+        def __del__(self):
+            if self.last:
+                nonlocal got
+                got = []
+                q.put(Item(50))
+                q.put(Item(51))
+
+    got = None
+    q = kind()
+    for n in range(6):
+        q.put(Item(n, n == 5))
+    assert q.clear() == 6
+    left = q.get_many(block=False) if q.qsize() else []
+    taken = [] if got is None else [n for n in got if n is not None]
+    assert sorted([item.n for item in left] + taken) == [50, 51]
+    assert q.unfinished_tasks == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
+@pytest.mark.parametrize("kind", ["priority", "hooked"])
+def test_what_a_handler_raises_goes_to_whom_it_struck(kind):
+    class Late(Exception):
+        pass
+
+    def handle(*_):
+        raise Late
+
+    def spring():
+        if armed and threading.get_ident() == me:
+            armed.clear()
+            signal.raise_signal(signal.SIGUSR1)
+            len(())
+
+    class Item:
+        def __init__(self, n):
+            self.n = n
+
+        def __lt__(self, other):
+            spring()
+            return self.n < other.n
+
+    class Hooked(Queue):
+        def _put(self, item):
+            spring()
+            super()._put(item)
+
+    def put():
+        try:
+            q.put(Item(2), timeout=20)
+            outcome.append("put")
+        except BaseException as problem:  # noqa: BLE001
+            outcome.append(repr(problem))
+
+    me, armed, outcome = threading.get_ident(), [], []
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        q = PriorityQueue(2) if kind == "priority" else Hooked(2)
+        q.put(Item(0))
+        q.put(Item(1))
+        putter = threading.Thread(target=put, daemon=True)
+        putter.start()
+        while not q._putters:
+            time.sleep(0.001)
+        armed.append(True)
+        with pytest.raises(Late):
+            q.clear() if kind == "hooked" else q.get_many(1)
+            q.maxsize = 5
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    q.maxsize = 10
+    putter.join(5)
+    assert outcome == ["put"]
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_a_put_many_that_cannot_be_compared_tells_what_is_left(block):
+    q = PriorityQueue()
+    with pytest.raises(TypeError) as caught:
+        q.put_many([3, 1, "x", 2], block)
+    assert caught.value.remaining == ["x", 2]
+    assert q.get_many() == [1, 3]
+
+
+@KINDS
+def test_hooks_of_a_single_queue_are_honoured(kind):
+    def put(item):
+        seen.append(item)
+        own_put(item)
+
+    seen = []
+    q, other = kind(2), kind(2)
+    q.put(0)
+    own_put, own_get = q._put, q._get
+    q._put = put
+    q._get = lambda: own_get() + 100
+    q.put(1)
+    with pytest.raises(Full):
+        q.put(2, block=False)
+    assert sorted([q.get(timeout=5), q.get(timeout=5)]) == [100, 101]
+    assert seen == [1]
+    other.put(1)
+    assert other.get() == 1
+    del q._get
+    q.put(5)
+    assert q.get() == 5
+    q._qsize = lambda: 0
+    assert q.qsize() == 0
+    with pytest.raises(TypeError, match="_peek"):
+        q.peek()
+    # As the standard module does.
+    standard = stdlib_queue.Queue()
+    standard._put = lambda item: standard.queue.append(-item)
+    standard.put(1)
+    assert standard.get() == -1
+
+
+def test_what_cannot_be_a_bound_is_refused_and_changes_nothing():
+    q = Queue(2)
+    with pytest.raises(ValueError, match="maxsize .*nan"):
+        q.maxsize = math.nan
+    with pytest.raises(TypeError, match="maxsize .*None"):
+        q.maxsize = None
+    assert q.maxsize == 2
+    q.put_many([1, 2])
+    assert q.full()
+    with pytest.raises(Full):
+        q.put(3, block=False)
+    for kind in (Queue, LifoQueue, PriorityQueue):
+        with pytest.raises(TypeError, match="maxsize .*None"):
+            kind(maxsize=None)
+        endless = kind(math.nan)  # as in the standard module: it is not more than 0
+        assert endless.mutex
+        endless.put_many(range(5), block=False)
+
+
+def test_the_messages_name_what_is_wrong():
+    q = Queue()
+    with pytest.raises(TypeError, match=r"max_items .*integer.* not 1\.5"):
+        q.get_many(1.5)
+    with pytest.raises(AttributeError, match="mutex"):
+        q.mutex = threading.Lock()
+    q.put(1)
+    assert q.get_many(max_items=None, timeout=None) == [1]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_crowd_of_cancelled_tasks_gives_its_items_back_in_order(order):
+    async def main(n):
+        q = Queue()
+        tasks = [asyncio.ensure_future(q.aget()) for _ in range(n)]
+        await asyncio.sleep(0)
+        q.put_many(range(n))
+        for task in tasks[::order]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return q.get_many(block=False)
+
+    assert asyncio.run(main(2000)) == list(range(2000))
+
+
+def test_tasks_of_a_closed_loop_are_looked_at_once():
+    q = Queue()
+    loop = asyncio.new_event_loop()
+    tasks = [loop.create_task(q.aget()) for _ in range(100)]
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    q.put(1)
+    assert not q._getters
+    assert q.get(block=False) == 1
+    for task in tasks:
+        task._log_destroy_pending = False

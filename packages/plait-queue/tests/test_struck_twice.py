@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: MIT
+"""Signals that come one upon the other, and one that strikes whoever has to wake others: nothing is lost, and nobody is
+left waiting.
+
+SIGINT and SIGTERM are pending together when a process goes on that was stopped. The second handler then runs where the
+exception of the first has just been caught.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from plait.queue import Queue
+
+PACKAGE = Queue.__module__.rpartition(".")[0]
+PRELUDE = """
+import os, signal, sys, threading, time
+sys.path[:] = {path!r}
+from importlib import import_module
+package = import_module({package!r})
+Queue, LifoQueue, PriorityQueue = package.Queue, package.LifoQueue, package.PriorityQueue
+Empty, ShutDown, select = package.Empty, package.ShutDown, package.select
+engine, waiting = import_module({package!r} + "._engine"), import_module({package!r} + "._waiting")
+
+class Struck(Exception):
+    pass
+
+def strike(*_):
+    raise Struck
+
+BOTH = (signal.SIGINT, signal.SIGTERM)
+ALL = (*BOTH, signal.SIGUSR1)
+for number in ALL:
+    signal.signal(number, strike)
+
+def at_once(numbers):
+    "All of the signals are pending when this ends; or rather, it ends with the exception of the first."
+    signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
+    for number in numbers:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
+
+def calmly(call):
+    "Do it, and let all that is pending strike. Whether it was struck."
+    hits = calm = 0
+    try:
+        call()
+    except Struck:
+        hits += 1
+    while calm < 3:
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())  # a call that looks for signals
+            calm += 1
+        except Struck:
+            hits += 1
+    return hits > 0
+
+def struck_asleep(numbers, call):
+    signal.signal(signal.SIGALRM, lambda *_: at_once(numbers))
+    signal.setitimer(signal.ITIMER_REAL, 0.03)
+    return calmly(call)
+
+def struck_at(owner, name, numbers, call):
+    "Do it, struck by all of the signals at the head of a method that it calls, the first time."
+    method = getattr(owner, name)
+    me, armed = threading.get_ident(), [True]
+    def trap(*args, **kwargs):
+        if armed and threading.get_ident() == me:
+            armed.clear()
+            at_once(numbers)
+        return method(*args, **kwargs)
+    setattr(owner, name, trap)
+    try:
+        return calmly(call)
+    finally:
+        setattr(owner, name, method)
+
+def started(*targets):
+    # The kernel may give a signal to any thread that lets it in; it is to interrupt the main one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*ALL, signal.SIGALRM))
+    threads = [threading.Thread(target=target, daemon=True) for target in targets]
+    for thread in threads:
+        thread.start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*ALL, signal.SIGALRM))
+    return threads
+
+def until(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.001)
+"""
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals"),
+    pytest.mark.skipif(
+        sys.implementation.name == "pypy",
+        reason="PyPy looks for signals anywhere, also where they cannot be borne",
+    ),
+]
+BURSTS = pytest.mark.parametrize(
+    "numbers",
+    [
+        "(BOTH,)",
+        pytest.param(
+            "(ALL,)",
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 11), reason="3.10 looks for them at every except"
+            ),
+        ),
+    ],
+)
+ONE_OR_TWO = "(BOTH[:1], BOTH)"
+KINDS = "(Queue, LifoQueue, PriorityQueue)"
+
+
+def play(source, **names):
+    """What it prints, for each combination of the *names* in one child process."""
+    case = "".join([f"def case({', '.join(names)}):\n", textwrap.indent(textwrap.dedent(source), "    ")])
+    for depth, (name, values) in enumerate(names.items()):
+        case += f"{'  ' * depth}for {name} in {values}:\n"
+    case += f"{'  ' * len(names)}case({', '.join(names)})\n"
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", PRELUDE.format(path=sys.path, package=PACKAGE) + case],
+        capture_output=True, text=True, timeout=40, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.split()
+
+
+@BURSTS
+@pytest.mark.parametrize(
+    "call",
+    [
+        "get()", "get(timeout=30)", "get_many()", "peek()", "put(1)", "put(1, timeout=30)", "put_many([1, 2])",
+        "join()", "join(30)",
+    ],
+)  # fmt: skip
+def test_a_call_that_waits_leaves_nothing_behind(call, numbers):
+    full = call.startswith(("put", "join"))
+    assert (
+        play(
+            f"""
+        q = kind(1)
+        if {full}:
+            q.put(0)
+        assert struck_asleep(numbers, lambda: q.{call})
+        until(lambda: not (q._getters or q._putters or q._joiners))
+        if not {full}:
+            q.put(0)
+        print(q.get(timeout=5), q.qsize(), q.unfinished_tasks)
+        """,
+            kind=KINDS,
+            numbers=numbers,
+        )
+        == ["0", "0", "1"] * 3
+    )
+
+
+@BURSTS
+def test_nothing_is_handed_to_who_has_gone(numbers):
+    # Not even in the moment before it has left the line.
+    assert play(
+        """
+        q = Queue()
+        assert struck_asleep(numbers, q.get)
+        q.put("item")
+        print(q.get(timeout=0))
+        """,
+        numbers=numbers,
+    ) == ["item"]
+
+
+@BURSTS
+def test_select_leaves_all_the_lines(numbers):
+    assert play(
+        """
+        queues = [Queue(), LifoQueue(), PriorityQueue()]
+        assert struck_asleep(numbers, lambda: select(queues))
+        until(lambda: not any(q._getters for q in queues))
+        """,
+        numbers=numbers,
+    ) == []  # fmt: skip
+
+
+@BURSTS
+def test_who_slept_within_the_mutex_holds_it_again(numbers):
+    assert play(
+        """
+        q = Queue()
+        with q.mutex:
+            assert struck_asleep(numbers, q.get)
+            assert waiting.is_owned(q.mutex)
+        until(lambda: not q._getters)
+        print(q.mutex.acquire(blocking=False))
+        """,
+        numbers=numbers,
+    ) == ["True"]
+
+
+@BURSTS
+def test_a_put_that_is_struck_wakes_the_getter(numbers):
+    assert (
+        play(
+            """
+        q = kind()
+        if look:
+            q.mutex
+        (getter,) = started(lambda: print(q.get(timeout=20)))
+        until(lambda: vars(q).get("_getters"))
+        assert struck_at(engine.Engine, "_serve_first", numbers, lambda: q.put(7))
+        getter.join(5)
+        assert not getter.is_alive()
+        """,
+            kind=KINDS,
+            numbers=numbers,
+            look="(False, True)",
+        )
+        == ["7"] * 6
+    )
+
+
+@BURSTS
+@pytest.mark.parametrize("call", ["get()", "get_many()"])
+def test_a_get_that_is_struck_gives_its_item_back(call, numbers):
+    # The putter may have been let in meanwhile, where the item of a LifoQueue comes out first that was put last.
+    assert (
+        play(
+            f"""
+        q = kind(1)
+        q.put(1)
+        (putter,) = started(lambda: q.put(2, timeout=20))
+        until(lambda: q._putters)
+        assert struck_at(engine.Engine, "_admit_first", numbers, lambda: q.{call})
+        print(*sorted(q.get(timeout=5) for _ in range(2)))
+        putter.join(5)
+        assert not putter.is_alive()
+        """,
+            kind=KINDS,
+            numbers=numbers,
+        )
+        == ["1", "2"] * 3
+    )
+
+
+SETTLE = {
+    "shutdown()": ("", "get()", "ShutDown"),
+    "shutdown(immediate=True)": ("put(0)", "put(1)", "ShutDown"),
+    "clear()": ("put(0)", "put(1)", "None"),
+    "task_done()": ("put(0)", "join()", "True"),
+    "put(5)": ("", "get()", "5"),
+    "__class__.maxsize.__set__(q, 5)": ("put(0)", "put(1)", "None"),
+}
+
+
+@pytest.mark.parametrize("call", SETTLE)
+def test_who_is_struck_still_wakes_who_must_be_woken(call):
+    before, waits, outcome = SETTLE[call]
+    found = play(
+        f"""
+        def wait():
+            try:
+                outcome.append(str(q.{waits}))
+            except ShutDown:
+                outcome.append("ShutDown")
+
+        q, outcome = kind(1), []
+        if {before!r}:
+            q.{before or "qsize()"}
+        if look:
+            q.not_empty
+        waiters = started(wait)
+        until(lambda: vars(q).get("_getters") or q._putters or q._joiners)
+        assert struck_at(waiting.ThreadWaiter, "ring", numbers, lambda: q.{call})
+        for waiter in waiters:
+            waiter.join(5)
+        print(*outcome)
+        """,
+        kind=KINDS,
+        numbers=ONE_OR_TWO,
+        look="(False, True)",
+    )
+    assert found == [outcome] * 12
+
+
+def test_a_notify_that_is_struck_wakes_the_queues_own_putters():
+    assert (
+        play(
+            """
+        q = Queue(1)
+        q.put(0)
+        waiters = started(lambda: q.put(1))
+        until(lambda: q._putters)
+        with q.mutex:
+            q.queue.clear()
+            assert struck_at(waiting.ThreadWaiter, "ring", numbers, q.not_full.notify_all)
+        waiters[0].join(5)
+        print(waiters[0].is_alive(), q.qsize())
+        """,
+            numbers=ONE_OR_TWO,
+        )
+        == ["False", "1"] * 2
+    )
+
+
+def test_a_shutdown_that_is_struck_notifies_who_waits_in_a_condition():
+    assert (
+        play(
+            """
+        def wait():
+            with q.not_empty:
+                q.not_empty.wait(20)
+                print(q.is_shutdown)
+
+        q = Queue()
+        q.not_empty
+        (waiter,) = started(wait)
+        time.sleep(0.1)
+        assert struck_at(engine.Engine, "_ring_all", numbers, q.shutdown)
+        waiter.join(5)
+        """,
+            numbers=ONE_OR_TWO,
+        )
+        == ["True"] * 2
+    )
+
+
+def test_a_task_that_is_struck_when_it_has_its_item_gives_it_back():
+    assert play(
+        """
+        import asyncio
+        tasks = import_module(package.__name__ + "._async")
+
+        async def main():
+            q = Queue()
+            task = asyncio.ensure_future(q.aget())
+            await asyncio.sleep(0)
+            leave = q._leave
+            def left(waiter):
+                leave(waiter)
+                tasks.TaskWaiter.served = strike
+            q._leave = left
+            q.put("item")
+            try:
+                await task
+            except Struck:
+                print(q.qsize(), q.get(block=False))
+
+        asyncio.run(main())
+        """
+    ) == ["1", "item"]
