@@ -85,7 +85,12 @@ if sys.version_info >= (3, 11):  # before, a TypeError about a doubled argument
 
 @pytest.mark.parametrize(("function", "args", "options"), CALLS, ids=lambda value: str(value)[:40])
 def test_a_call_has_the_same_outcome(function, args, options):
-    assert outcome(piece, function, args, options) == outcome(stdlib_subprocess, function, args, options)
+    ours, theirs = (outcome(module, function, args, options) for module in (piece, stdlib_subprocess))
+    if (
+        isinstance(ours, tuple) and ours[0] == "CalledProcessError"
+    ):  # ours goes on with the last lines of stderr; tested in test_lines
+        ours = (ours[0], ours[1].partition("\nThe last it wrote")[0], *ours[2:])
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("returncode", [1, -9, -15, -99, 255])

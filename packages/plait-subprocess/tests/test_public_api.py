@@ -17,6 +17,7 @@ import pytest
 from plait.subprocess import (
     CalledProcessError,
     CompletedProcess,
+    OutputTooLarge,
     Popen,
     SubprocessError,
     TimeoutExpired,
@@ -41,6 +42,12 @@ BANNED = {
     "locale",
     "typing",
     "enum",
+}
+# What this package adds, all of it to be given by name.
+EXTRA = {
+    "Popen": {"mark_tree"},
+    "communicate": {"on_stdout", "on_stderr", "max_output"},
+    "run": {"kill_tree", "grace", "on_stdout", "on_stderr", "max_output"},
 }
 
 
@@ -70,15 +77,23 @@ def test_parameters_of_popen_are_those_of_the_standard_class():
     theirs = inspect.signature(stdlib_subprocess.Popen.__init__).parameters
     for (our_name, one), (their_name, other) in zip(ours.items(), theirs.items(), strict=False):
         assert (our_name, one.default, one.kind) == (their_name, other.default, other.kind)
-    # 3.10 has no process_group yet; nothing else may be missing or in excess.
-    assert set(ours) ^ set(theirs) <= {"process_group"}
+    # 3.10 has no process_group yet; nothing else may be missing, and what is ours can only be given by name.
+    assert set(ours) ^ set(theirs) <= {"process_group", *EXTRA["Popen"]}
+    assert all(ours[name].kind is ours[name].KEYWORD_ONLY for name in EXTRA["Popen"])
 
 
-@pytest.mark.parametrize("name", ["run", "call", "check_call", "check_output"])
+@pytest.mark.parametrize(
+    "name", ["run", "call", "check_call", "check_output", "getoutput", "getstatusoutput"]
+)
 def test_parameters_of_functions_are_those_of_the_standard_module(name):
+    if name.startswith("get") and sys.version_info < (3, 11):
+        pytest.skip("takes no encoding and errors there yet")
+
     def shape(module):
         return [
-            (p.name, p.default, p.kind) for p in inspect.signature(getattr(module, name)).parameters.values()
+            (p.name, p.default, p.kind)
+            for p in inspect.signature(getattr(module, name)).parameters.values()
+            if module is not piece or p.name not in EXTRA.get(name, ())
         ]
 
     assert shape(piece) == shape(stdlib_subprocess)
@@ -88,16 +103,20 @@ def test_methods_have_the_standard_parameters():
     for name in ("poll", "wait", "communicate", "send_signal", "kill", "terminate", "__enter__", "__exit__"):
         ours = inspect.signature(getattr(Popen, name)).parameters
         theirs = inspect.signature(getattr(stdlib_subprocess.Popen, name)).parameters
-        assert list(ours) == list(theirs), name
+        assert [one for one in ours if one not in EXTRA.get(name, ())] == list(theirs), name
 
 
-def test_every_standard_public_name_is_there_except_what_the_readme_says():
-    missing = set(stdlib_subprocess.__all__) - set(piece.__all__)
-    assert missing == {"getoutput", "getstatusoutput"}
+def test_every_standard_public_name_is_there():
+    assert set(stdlib_subprocess.__all__) <= set(piece.__all__)
 
 
 @pytest.mark.parametrize(
-    "error", [CalledProcessError(3, ["x"], b"o", b"e"), TimeoutExpired("x", 1.5, "o", "e")]
+    "error",
+    [
+        CalledProcessError(3, ["x"], b"o", b"e"),
+        TimeoutExpired("x", 1.5, "o", "e"),
+        OutputTooLarge("x", 1, "o", "e"),
+    ],
 )
 def test_errors_survive_pickling(error):
     copy = pickle.loads(pickle.dumps(error))

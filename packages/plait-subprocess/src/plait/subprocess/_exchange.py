@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._handle import ProcessHandle
+    from ._lines import LineFeeder
 
-__all__ = ["DRAIN_SECONDS", "Exchange"]
+__all__ = ["DRAIN_SECONDS", "Exchange", "LimitReached"]
 
 #: How long after the end of a child that we killed its output may keep us. A guess: long enough for what is
 #: already in the pipes of a busy machine, short enough for whoever set a time limit.
@@ -75,12 +76,33 @@ def _read_into(fd: int, scratch: memoryview) -> int:
     return len(piece)
 
 
+class LimitReached(Exception):
+    """One of the outputs is longer than it may be."""
+
+
 class Exchange:
     """What is still to be written to a child, and what was read from it."""
 
-    __slots__ = ("_collected", "_flushed", "_input", "_scratch", "_sent", "_sources", "_stdin")
+    __slots__ = (
+        "_collected",
+        "_flushed",
+        "_input",
+        "_listeners",
+        "_over",
+        "_scratch",
+        "_sent",
+        "_sources",
+        "_stdin",
+        "limit",
+    )
 
-    def __init__(self, stdin: Any, sources: tuple[Any, ...], data: memoryview | None) -> None:
+    def __init__(
+        self,
+        stdin: Any,
+        sources: tuple[Any, ...],
+        data: memoryview | None,
+        limit: int | None = None,
+    ) -> None:
         self._stdin = stdin
         self._sources = [stream for stream in sources if stream is not None and not stream.closed]
         # Into one scratch buffer that stays in the processor's cache, and from there into one growing block: the
@@ -89,17 +111,33 @@ class Exchange:
         self._scratch = memoryview(bytearray(_ONE_READ))
         self._input = memoryview(b"") if data is None else data
         self._sent = 0
+        self.limit = limit  # of what is kept of each stream, in bytes
+        self._over: set[int] = set()
+        self._listeners: dict[int, LineFeeder] = {}
         self._flushed = (
             False  # whether what the caller has written to the stream's buffer before is on its way
         )
+
+    def listen(self, stream: Any, feeder: LineFeeder | None, keep: bool) -> None:
+        """Have *feeder* told what *stream* says, and do not collect that unless *keep*."""
+        if feeder is not None:
+            self._listeners[id(stream)] = feeder
+        if not keep:
+            self._collected.pop(id(stream), None)
 
     def output_of(self, stream: Any) -> bytes | None:
         """What *stream* has given so far; None if it is not read here."""
         collected = self._collected.get(id(stream))
         return None if collected is None else collected.getvalue()
 
-    def pump(self, deadline: float | None, handle: ProcessHandle) -> bool:
-        """Write and read until both are done; False if *deadline* came first."""
+    def pump(self, deadline: float | None, handle: ProcessHandle, until: Any = ()) -> bool:
+        """Write and read until both are done; False if *deadline* came first, or if *until* is no longer empty.
+
+        Raises LimitReached, once for each stream, when one has said more than may be kept; the excess is dropped
+        then and later.
+        """
+        for feeder in self._listeners.values():
+            feeder.deliver()
         poller = select.poll()
         streams: dict[int, Any] = {}
         for stream in self._sources:
@@ -121,7 +159,7 @@ class Exchange:
                     sink = self._write(poller, sink)
             if bell >= 0 and handle.returncode is None:
                 poller.register(bell, select.POLLIN)
-            return self._loop(poller, streams, sink, bell, deadline, handle)
+            return self._loop(poller, streams, sink, bell, deadline, handle, until)
         finally:
             feeding.pop(given, None)
             handle.return_descriptor()
@@ -136,10 +174,11 @@ class Exchange:
         bell: int,
         deadline: float | None,
         handle: ProcessHandle,
+        until: Any,
     ) -> bool:
         wide: set[int] = set()
         drained_at: float | None = None
-        while streams or sink >= 0:
+        while (streams or sink >= 0) and not until:
             pause: float | None = None
             if drained_at is None and (bell < 0 or handle.returncode is not None):
                 if handle.kill_sent and handle.poll() is not None:
@@ -163,11 +202,10 @@ class Exchange:
                     length = _read_into(fd, self._scratch)
                     if not length:
                         poller.unregister(fd)
-                        streams.pop(fd).close()
+                        self._end(streams.pop(fd))
                         continue
-                    collected = self._collected[id(streams[fd])]
-                    collected.write(self._scratch[:length])
-                    if length >= _ONE_READ and fd not in wide and collected.tell() >= _A_LOT:
+                    volume = self._take(id(streams[fd]), self._scratch[:length])
+                    if length >= _ONE_READ and fd not in wide and volume >= _A_LOT:
                         wide.add(fd)
                         _widen(fd)
                         if len(self._scratch) < _WIDE:
@@ -179,7 +217,30 @@ class Exchange:
                     return True
                 if deadline is not None and now >= deadline:
                     return not (streams or sink >= 0)
-        return True
+        return not (streams or sink >= 0)
+
+    def _take(self, key: int, piece: memoryview) -> int:
+        """Keep *piece* and pass it on, as is wanted; how much has come of that stream, if it is known."""
+        volume, over = _A_LOT, False
+        collected = self._collected.get(key)
+        if collected is not None:
+            room = len(piece) if self.limit is None else self.limit - collected.tell()
+            collected.write(piece[:room])
+            volume = collected.tell()
+            if room < len(piece) and key not in self._over:
+                self._over.add(key)
+                over = True
+        if self._listeners and key in self._listeners:
+            self._listeners[key].feed(piece)
+        if over:
+            raise LimitReached
+        return volume
+
+    def _end(self, stream: Any) -> None:
+        stream.close()
+        feeder = self._listeners.get(id(stream))
+        if feeder is not None:
+            feeder.feed(b"", True)
 
     def _write(self, poller: Any, sink: int) -> int:
         """Write what fits; the descriptor, or -1 when there is no more to write."""
@@ -206,9 +267,8 @@ class Exchange:
             pass  # what the caller had written before was not wanted either
 
     def _give_up(self, streams: dict[int, Any]) -> None:
-        for stream in streams.values():
-            stream.close()
-        streams.clear()
+        while streams:
+            self._end(streams.popitem()[1])
         if self._stdin is not None and not self._stdin.closed:
             self._close_stdin()
 
@@ -220,6 +280,6 @@ class Exchange:
             try:
                 left = stream.peek()
                 if left:
-                    self._collected[id(stream)].write(stream.read1(len(left)))
+                    self._take(id(stream), memoryview(stream.read1(len(left))))
             finally:
                 os.set_blocking(fd, True)

@@ -42,7 +42,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ProcessHandle", "deadline_after"]
+__all__ = ["ProcessHandle", "deadline_after", "open_pidfd"]
 
 # poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
 # nothing.
@@ -86,6 +86,16 @@ def _probe_pidfd() -> bool:
         finally:
             os.close(fd)
     return bool(_pidfd_works)
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor that means the process *pid*, for ever; -1 where there is none to be had."""
+    if _probe_pidfd():
+        try:
+            return _pidfd_open(pid)  # type: ignore[no-any-return]
+        except OSError:
+            pass  # out of descriptors, or no such process
+    return -1
 
 
 def deadline_after(timeout: float) -> float:
@@ -265,6 +275,16 @@ class ProcessHandle:
         with self._lock:
             self._users += 1
             return self._fd
+
+    def duplicate_descriptor(self) -> int:
+        """A pidfd of the caller's own, to be closed by them; -1 where there is none."""
+        with self._lock:
+            if self.returncode is not None or self._fd < 0:
+                return -1
+            try:
+                return os.dup(self._fd)
+            except OSError:
+                return -1  # out of descriptors: the caller looks at the child every now and then
 
     def return_descriptor(self) -> None:
         """The counterpart of `borrow_descriptor`."""

@@ -22,17 +22,19 @@ import sys
 from time import monotonic
 
 from . import _platform
-from ._exchange import Exchange
+from ._exchange import Exchange, LimitReached
 from ._handle import ProcessHandle, deadline_after
-from ._results import SubprocessError, TimeoutExpired, subscript
+from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import IO, Any
 
     from typing_extensions import Self
+
+    from ._lines import Listening
 
 __all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen"]
 
@@ -149,7 +151,8 @@ class Popen:
 
     Returns when the child has become the program; what went wrong before is raised here (FileNotFoundError
     names the program, or the directory *cwd*). Parameters, attributes and methods are those of the standard
-    class.
+    class. One more: *mark_tree* puts a variable into the child's environment by which `kill_tree` finds also those
+    descendants that have become daemons.
 
     Any thread may call any method; only `communicate` is for one thread at a time. Methods may be called from
     signal handlers. A forked copy of this process cannot wait for the child or signal it: there these methods
@@ -189,6 +192,7 @@ class Popen:
         umask: int = -1,
         pipesize: int = -1,
         process_group: int | None = None,
+        mark_tree: bool = False,
     ) -> None:
         self._handle: ProcessHandle | None = None
         if _abandoned:
@@ -228,6 +232,13 @@ class Popen:
         request.program, request.executables = program, _candidates(program, env)
         request.cwd, request.env = cwd, None if env is None else _encoded_environment(env)
         request.close_fds, request.keep = bool(close_fds), keep
+        self._mark: bytes | None = None
+        if mark_tree:
+            from ._tree import can_search, marked
+
+            request.env, self._mark = marked(request.env)
+            if process_group is None and not start_new_session and not can_search():
+                process_group = 0
         request.restore_signals, request.new_session = bool(restore_signals), bool(start_new_session)
         request.pgid = -1 if process_group is None else process_group
         request.preexec_fn, request.umask = preexec_fn, umask
@@ -364,6 +375,22 @@ class Popen:
             raise
         return self.returncode
 
+    async def await_exit(self, timeout: float | None = None) -> int:
+        """`wait` for coroutines of asyncio, on any loop that can watch descriptors.
+
+        Any number of tasks may wait; cancelling one does nothing to the child. The standard class has no such
+        method.
+        """
+        if self.returncode is None:
+            from ._async import await_end
+
+            try:
+                self.returncode = await await_end(self.handle, timeout)
+            except TimeoutError:
+                assert timeout is not None
+                raise TimeoutExpired(self.args, timeout) from None
+        return self.returncode
+
     def _give_grace(self, timeout: float | None = None) -> None:
         """After Ctrl-C: the child got it as well and may be about to end. After kill() it certainly is."""
         if self._handle is None or (self._grace_given and not self._handle.kill_sent):
@@ -391,14 +418,49 @@ class Popen:
         """End the child (SIGKILL). Processes that it had started live on."""
         self.send_signal(9)
 
+    def kill_tree(self, *, grace: float = 0.0) -> None:
+        """End the child and everything that it has started; return when all of it is gone.
+
+        With *grace* all of them are asked first (SIGTERM) and have that many seconds. On Linux the tree is found
+        by /proc, whatever groups or sessions its processes are in; those whose own parents have ended are found if
+        the child was started with `mark_tree=True`, as `run(kill_tree=True)` does it. On other systems the process
+        group is ended, if the child leads one. May be called after the child has ended, and again. Raises
+        PermissionError, when all others are gone, for processes of another user.
+
+        The standard class has no such method.
+        """
+        if self._handle is None:
+            return
+        if not self._handle.is_own_child:
+            raise RuntimeError(f"{self!r} was started by the process that this one was forked from")
+        from ._tree import end_tree
+
+        try:
+            end_tree(self._handle, self._mark, grace)
+        finally:
+            self.poll()
+
     # -- its input and output --------------------------------------------------------------------------------
 
-    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:  # noqa: A002
+    def communicate(
+        self,
+        input: Any = None,  # noqa: A002
+        timeout: float | None = None,
+        *,
+        on_stdout: Callable[[Any], object] | None = None,
+        on_stderr: Callable[[Any], object] | None = None,
+        max_output: int | None = None,
+    ) -> tuple[Any, Any]:
         """Write *input*, read stdout and stderr to their ends, wait for the child; return what was read.
 
         What is not a PIPE gives None. *input* is `str` in text mode, otherwise any bytes-like object. A child
         that stops reading its input is no error. Raises `TimeoutExpired` after *timeout* seconds with the
         output so far; the child runs on, and a further call, without *input*, continues and loses nothing.
+
+        *on_stdout* and *on_stderr* are called, in this thread, with each line as it comes, its line end included; a
+        line of more than a mebibyte comes in pieces. What they raise leaves this call. A stream that is longer than
+        *max_output* bytes raises `OutputTooLarge`; the child runs on then too, and further calls drop the excess.
+        All three count in the first call only; the standard method has none of them.
 
         Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
         beyond the child's end, should a process that the child had started still hold them; then they are
@@ -409,14 +471,75 @@ class Popen:
             raise ValueError(
                 "cannot send input after communication has started: the first call's input is still used"
             )
+        listening = None
+        if on_stdout is not None or on_stderr is not None or max_output is not None:
+            from ._lines import Listening
+
+            listening = Listening(on_stdout, on_stderr, max_output)
+        return self._talk(input, timeout, listening)
+
+    def _talk(self, given: Any, timeout: float | None, listening: Listening | None) -> tuple[Any, Any]:
         deadline = None if timeout is None else deadline_after(timeout)
         try:
-            return self._communicate(input, timeout, deadline)
+            return self._communicate(given, timeout, deadline, listening)
         except KeyboardInterrupt:
             self._give_grace(timeout)
             raise
 
-    def _communicate(self, given: Any, timeout: float | None, deadline: float | None) -> tuple[Any, Any]:
+    def lines(self, input: Any = None, timeout: float | None = None) -> Iterator[tuple[str, Any]]:  # noqa: A002
+        """Iterate over the lines of both outputs as they come: `("stdout", line)` or `("stderr", line)`.
+
+        Feeds *input* to the child meanwhile, and keeps nothing of what it has yielded. Ends when both outputs
+        have. Raises `TimeoutExpired`, *timeout* seconds after the first step. It is a way to communicate(), so
+        it comes instead of that. The child is not waited for. The standard class has no such method.
+        """
+        from ._lines import Listening
+
+        if self._exchange is not None:
+            raise ValueError("communication has started already; lines() comes instead of communicate()")
+        deadline = None if timeout is None else deadline_after(timeout)
+        come: list[tuple[str, Any]] = []
+        listening = Listening(
+            lambda line: come.append(("stdout", line)),
+            lambda line: come.append(("stderr", line)),
+            keep=(False, False),
+        )
+        exchange, handle = self._start_exchange(input, listening), self.handle
+        done = False
+        while not done:
+            done = exchange.pump(deadline, handle, come)
+            if not done and not come and timeout is not None:
+                raise TimeoutExpired(self.args, timeout)
+            yield from come
+            come.clear()
+
+    def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
+        streams = (self.stdout, self.stderr)
+        data = self._input_bytes(given)
+        if listening is None:
+            exchange = Exchange(self.stdin, streams, data)
+        else:
+            from ._lines import LineFeeder
+
+            exchange = Exchange(self.stdin, streams, data, listening.max_output)
+            for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
+                if stream is None:
+                    continue
+                feeder = None
+                if tell is not None:
+                    about: Any = stream if self.text_mode else None
+                    feeder = LineFeeder(tell, about and about.encoding, about and about.errors)
+                exchange.listen(stream, feeder, keep)
+        self._exchange = exchange
+        return exchange
+
+    def _communicate(
+        self,
+        given: Any,
+        timeout: float | None,
+        deadline: float | None,
+        listening: Listening | None = None,
+    ) -> tuple[Any, Any]:
         streams = (self.stdout, self.stderr)
         handle = self._handle
         assert handle is not None
@@ -424,8 +547,12 @@ class Popen:
             if self.stdin is self.stdout is self.stderr is None:
                 self.wait(timeout)
                 return None, None
-            self._exchange = Exchange(self.stdin, streams, self._input_bytes(given))
-        done = self._exchange.pump(deadline, handle)
+            self._start_exchange(given, listening)
+        assert self._exchange is not None
+        try:
+            done = self._exchange.pump(deadline, handle)
+        except LimitReached:
+            raise OutputTooLarge(self.args, self._exchange.limit or 0, *self._output_so_far()) from None
         if done:
             try:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))

@@ -7,7 +7,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["CalledProcessError", "CompletedProcess", "SubprocessError", "TimeoutExpired"]
+__all__ = ["CalledProcessError", "CompletedProcess", "OutputTooLarge", "SubprocessError", "TimeoutExpired"]
+
+#: How much of a failed command's last words its error repeats.
+_LAST_LINES = 10
+_LAST_CHARACTERS = 2000
 
 # `type(list[int])` is types.GenericAlias, without importing `types`.
 _GenericAlias: Any = type(list[int])
@@ -24,6 +28,16 @@ def _how_it_ended(returncode: int) -> str:
     except ValueError:
         return f"died with unknown signal {-returncode}"
     return f"died with {name}"
+
+
+def _last_words(stderr: Any) -> str:
+    """The end of what a command has said, to be shown below the news that it failed."""
+    if isinstance(stderr, (bytes, bytearray)):
+        stderr = stderr[-4 * _LAST_CHARACTERS :].decode(errors="backslashreplace")
+    if not isinstance(stderr, str) or not stderr.strip():
+        return ""
+    lines = stderr.rstrip()[-_LAST_CHARACTERS:].splitlines()[-_LAST_LINES:]
+    return "\nThe last it wrote to stderr:\n" + "\n".join("  " + line for line in lines)
 
 
 class SubprocessError(Exception):
@@ -50,6 +64,8 @@ class CalledProcessError(_OutputError):
     """A child ended with a status other than 0, and the caller had asked to be told.
 
     `returncode` is negative for a signal. `cmd`, `output` (also `stdout`) and `stderr` are those of the call.
+
+    Differs from the standard class: the text ends with the last lines of `stderr`, if that was captured.
     """
 
     def __init__(self, returncode: int, cmd: Any, output: Any = None, stderr: Any = None) -> None:
@@ -63,7 +79,7 @@ class CalledProcessError(_OutputError):
         shown = (
             repr(self.cmd) if self.returncode >= 0 else f"'{self.cmd}'"
         )  # as the newest standard module has it
-        return f"Command {shown} {_how_it_ended(self.returncode)}."
+        return f"Command {shown} {_how_it_ended(self.returncode)}.{_last_words(self.stderr)}"
 
 
 class TimeoutExpired(_OutputError):
@@ -85,6 +101,24 @@ class TimeoutExpired(_OutputError):
 
     def __str__(self) -> str:
         return f"Command '{self.cmd}' timed out after {self.timeout} seconds"
+
+
+class OutputTooLarge(_OutputError):
+    """A child has written more than `max_output` bytes to one of its captured outputs.
+
+    `cmd` and `limit` are those of the call; `output` (also `stdout`) and `stderr` hold what was kept. The standard
+    library knows no such bound.
+    """
+
+    def __init__(self, cmd: Any, limit: int, output: Any = None, stderr: Any = None) -> None:
+        self.cmd, self.limit = cmd, limit
+        self.output, self.stderr = output, stderr
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.cmd, self.limit, self.output, self.stderr)
+
+    def __str__(self) -> str:
+        return f"Command {self.cmd!r} wrote more than {self.limit} bytes, which was the limit"
 
 
 class CompletedProcess:

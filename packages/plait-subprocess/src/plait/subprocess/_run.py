@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from ._popen import OWN_PIPE, PIPE, Popen
-from ._results import CalledProcessError, CompletedProcess, TimeoutExpired
+from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from ._lines import Listening
 
 __all__ = ["call", "check_call", "check_output", "run"]
 
@@ -19,6 +22,11 @@ def run(
     capture_output: bool = False,
     timeout: float | None = None,
     check: bool = False,
+    kill_tree: bool = False,
+    grace: float = 0.0,
+    on_stdout: Callable[[Any], object] | None = None,
+    on_stderr: Callable[[Any], object] | None = None,
+    max_output: int | None = None,
     **kwargs: Any,
 ) -> CompletedProcess:
     """Run a command to its end and return a `CompletedProcess`. Further arguments are those of `Popen`.
@@ -27,6 +35,12 @@ def run(
     *check* a status other than 0 raises `CalledProcessError`. After *timeout* seconds the child is killed and
     `TimeoutExpired` raised; any other exception, such as KeyboardInterrupt, kills it too. When `run` has
     returned or raised, the child is gone.
+
+    *kill_tree* extends that to all that the command has started: after a time-out or any other exception none of
+    it is left (see `Popen.kill_tree`). With *grace*, SIGTERM comes first, and that many seconds. *on_stdout* and
+    *on_stderr* are called with each line as it comes; they need no pipe to be asked for, and without
+    one the output is not kept. A captured output of more than *max_output* bytes raises `OutputTooLarge`.
+    The standard function has none of these five.
 
     Differs from the standard function: after a time-out it returns within a fraction of a second even if a
     process that the command has started holds on to the pipes, and the exception has the output up to then.
@@ -43,23 +57,67 @@ def run(
                 "capture_output sets stdout and stderr: leave them out, or leave capture_output out"
             )
         kwargs["stdout"] = kwargs["stderr"] = PIPE
+    listening = None
+    if on_stdout is not None or on_stderr is not None or max_output is not None:
+        listening = _listening(on_stdout, on_stderr, max_output, kwargs)
+    if kill_tree:
+        kwargs["mark_tree"] = True
     with Popen(*popenargs, **kwargs) as process:
         try:
-            stdout, stderr = process.communicate(input, timeout)
-        except TimeoutExpired as expired:
-            process.kill()
+            if listening is None:
+                stdout, stderr = process.communicate(input, timeout)
+            else:
+                stdout, stderr = process._talk(input, timeout, listening)
+        except (TimeoutExpired, OutputTooLarge) as told:
+            _end(process, kill_tree, grace)
             try:
-                expired.output, expired.stderr = process.communicate()
-            except UnicodeError:  # what was said makes no text; that it took too long is still the news
-                expired.output, expired.stderr = process._output_so_far()
+                told.output, told.stderr = process.communicate()
+            except UnicodeError:  # what was said makes no text; that it was too much is still the news
+                told.output, told.stderr = process._output_so_far()
+            except OutputTooLarge as excess:  # the other stream as well
+                told.output, told.stderr = excess.output, excess.stderr
             raise
         except BaseException:
-            process.kill()
+            _end(process, kill_tree, grace)
             raise
         returncode = process.wait()
     if check and returncode:
         raise CalledProcessError(returncode, process.args, stdout, stderr)
     return CompletedProcess(process.args, returncode, stdout, stderr)
+
+
+def _listening(
+    on_stdout: Callable[[Any], object] | None,
+    on_stderr: Callable[[Any], object] | None,
+    max_output: int | None,
+    kwargs: dict[str, Any],
+) -> Listening:
+    """What is to be done with the outputs; pipes for those that are listened to are added to *kwargs*."""
+    from ._lines import Listening
+
+    keep = (kwargs.get("stdout") == PIPE, kwargs.get("stderr") == PIPE)
+    for name, callback in (("stdout", on_stdout), ("stderr", on_stderr)):
+        if callback is not None and kwargs.get(name) not in (None, PIPE):
+            raise ValueError(f"on_{name} needs a pipe: leave {name} out, or make it PIPE")
+        if callback is not None:
+            kwargs[name] = PIPE
+    return Listening(on_stdout, on_stderr, max_output, keep)
+
+
+def _end(process: Popen, kill_tree: bool, grace: float) -> None:
+    if kill_tree:
+        try:
+            process.kill_tree(grace=grace)
+            return
+        finally:
+            process.kill()  # whatever else happens
+    if grace > 0:
+        process.terminate()
+        try:
+            process.wait(grace)
+        except TimeoutExpired:
+            pass
+    process.kill()
 
 
 def call(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -> int:

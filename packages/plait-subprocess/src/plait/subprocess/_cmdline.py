@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Command lines as one string: through the shell, and as Windows programs take theirs apart."""
+
+from __future__ import annotations
+
+import os
+
+from ._popen import PIPE, STDOUT
+from ._run import run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+__all__ = ["getoutput", "getstatusoutput", "list2cmdline"]
+
+
+def getstatusoutput(cmd: Any, *, encoding: str | None = None, errors: str | None = None) -> tuple[int, str]:
+    """Run *cmd* in the shell; its return code, and stdout and stderr as one text without the last line end.
+
+    Blocks until the command has ended. The code is that of `Popen`: -N if signal N ended the shell.
+    """
+    done = run(cmd, shell=True, text=True, stdout=PIPE, stderr=STDOUT, encoding=encoding, errors=errors)  # noqa: S604 - it is what this function is for
+    return done.returncode, done.stdout.removesuffix("\n")
+
+
+def getoutput(cmd: Any, *, encoding: str | None = None, errors: str | None = None) -> str:
+    """What `getstatusoutput` returns, without the return code."""
+    return getstatusoutput(cmd, encoding=encoding, errors=errors)[1]
+
+
+def _doubled_at_the_end(text: str) -> str:
+    """*text* with the backslashes that it ends with doubled: what follows is a quotation mark."""
+    return text + "\\" * (len(text) - len(text.rstrip("\\")))
+
+
+def list2cmdline(seq: Iterable[Any]) -> str:
+    r"""One command line that the Microsoft C runtime takes apart into *seq* again.
+
+    Backslashes are ordinary characters except in front of a quotation mark; arguments with blanks, and empty
+    ones, stand in quotation marks. Not meant for a shell.
+
+    >>> print(list2cmdline(["copy", "my file", 'say "hi"', ""]))
+    copy "my file" "say \"hi\"" ""
+    """
+    words = []
+    for argument in map(os.fsdecode, seq):
+        *before_quotes, last = argument.split('"')
+        word = "".join(_doubled_at_the_end(piece) + '\\"' for piece in before_quotes)
+        if not argument or " " in argument or "\t" in argument:
+            word = f'"{word}{_doubled_at_the_end(last)}"'
+        else:
+            word += last
+        words.append(word)
+    return " ".join(words)

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+"""Several commands, each reading what the one before it writes."""
+
+# The commands are started from left to right. Our copy of a pipe between two of them is closed as soon as the
+# right one has it, so that a command whose reader has ended gets SIGPIPE, and one whose writer has ended sees the
+# end of its input. All that is left with us, the first input, the last output and every captured stderr, is served
+# by one Exchange: no command can be kept waiting by another's output, however many there are.
+#
+# However run() is left, every command started has ended and its status has been taken.
+
+from __future__ import annotations
+
+from time import monotonic
+
+from ._exchange import DRAIN_SECONDS, Exchange
+from ._handle import deadline_after
+from ._popen import OWN_PIPE, PIPE, Popen
+from ._results import CalledProcessError, TimeoutExpired
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+__all__ = ["Command", "Pipeline", "PipelineResult"]
+
+_OURS = ("stdin", "stdout", "stderr", "text", "encoding", "errors", "universal_newlines", "bufsize")
+
+
+class Command:
+    """What to start, and how, for a `Pipeline`: the arguments of `Popen`, except those that say what its standard
+    streams are.
+
+    >>> (Command(["echo", "b\\na"]) | ["sort"]).run(capture_output=True, text=True).stdout
+    'a\\nb\\n'
+    """
+
+    __slots__ = ("args", "options")
+
+    def __init__(self, args: Any, **options: Any) -> None:
+        for name in _OURS:
+            if name in options:
+                raise TypeError(f"{name} is for Pipeline.run() to decide; leave it out of {args!r}")
+        self.args = args
+        self.options = options
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"{type(self).__name__}({self.args!r}{options})"
+
+    def __or__(self, other: Any) -> Pipeline:
+        return Pipeline([self, *(other.commands if isinstance(other, Pipeline) else (other,))])
+
+    def __ror__(self, other: Any) -> Pipeline:
+        return Pipeline([other, self])
+
+
+class PipelineResult:
+    """What became of a pipeline: `returncodes`, one for each command, `stdout` of the last, `stderr` of each.
+
+    What was not captured is None.
+    """
+
+    __slots__ = ("commands", "returncodes", "stderr", "stdout")
+
+    def __init__(
+        self, commands: Sequence[Command], returncodes: Sequence[int], stdout: Any, stderr: Sequence[Any]
+    ) -> None:
+        self.commands = tuple(commands)
+        self.returncodes = tuple(returncodes)
+        self.stdout = stdout
+        self.stderr = tuple(stderr)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} returncodes={self.returncodes} of {list(self.commands)!r}>"
+
+    @property
+    def returncode(self) -> int:
+        """That of the rightmost command that failed; 0 if none did (the shell's `pipefail`)."""
+        return next((code for code in reversed(self.returncodes) if code), 0)
+
+    def check_returncodes(self) -> None:
+        """Raise `CalledProcessError` for the rightmost command that failed, if one did."""
+        for command, code, said in reversed(
+            [*zip(self.commands, self.returncodes, self.stderr, strict=True)]
+        ):
+            if code:
+                raise CalledProcessError(code, command.args, self.stdout, said)
+
+
+class Pipeline:
+    """Commands, each of which reads what the one before it writes. A list or a string is a `Command` without
+    options; nothing passes through a shell unless a command has `shell=True`.
+
+    A Pipeline is a description: it may be run any number of times, by any number of threads at once.
+    """
+
+    __slots__ = ("commands",)
+
+    def __init__(self, commands: Iterable[Any]) -> None:
+        self.commands = tuple(one if isinstance(one, Command) else Command(one) for one in commands)
+        if not self.commands:
+            raise ValueError("a pipeline has at least one command")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.commands)!r})"
+
+    def __or__(self, other: Any) -> Pipeline:
+        return Pipeline([*self.commands, *(other.commands if isinstance(other, Pipeline) else (other,))])
+
+    def run(
+        self,
+        *,
+        input: Any = None,  # noqa: A002
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        kill_tree: bool = False,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> PipelineResult:
+        """Run all commands to their ends.
+
+        *input* goes to the first; *capture_output* collects stdout of the last and stderr of each. With *check* a
+        command that failed raises `CalledProcessError`; which counts those that SIGPIPE has ended (-13), as the
+        shell's `pipefail` does. After *timeout* seconds all are killed, with *kill_tree* together with everything
+        that they have started, and `TimeoutExpired` is raised with the output so far; stderr is then that of
+        all, one after the other. Any other exception kills them too.
+        """
+        deadline = None if timeout is None else deadline_after(timeout)
+        options = {"text": text, "encoding": encoding, "errors": errors, "mark_tree": kill_tree}
+        processes: list[Popen] = []
+        try:
+            self._start(processes, input is not None, capture_output, options)
+            if not _serve(processes, input, deadline):
+                for process in processes:
+                    _end(process, kill_tree)
+                _drain(processes)
+                stdout, stderr = _outputs(processes, False)
+                said = [one for one in stderr if one is not None]
+                raise TimeoutExpired(self, timeout or 0.0, stdout, said[0][:0].join(said) if said else None)
+            stdout, stderr = _outputs(processes, True)
+        except BaseException:
+            for process in processes:
+                _end(process, kill_tree)
+            raise
+        finally:
+            for process in processes:
+                process.__exit__(None, None, None)
+        result = PipelineResult(self.commands, [process.wait() for process in processes], stdout, stderr)
+        if check:
+            result.check_returncodes()
+        return result
+
+    def _start(
+        self, processes: list[Popen], has_input: bool, capture_output: bool, options: dict[str, Any]
+    ) -> None:
+        source: Any = OWN_PIPE if has_input else None
+        for command in self.commands:
+            is_last = len(processes) == len(self.commands) - 1
+            process = Popen(
+                command.args,
+                stdin=source,
+                stdout=PIPE if capture_output or not is_last else None,
+                stderr=PIPE if capture_output else None,
+                **{**options, **command.options},
+            )
+            processes.append(process)
+            if source is not None and not isinstance(source, int):
+                source.close()
+            source = process.stdout
+
+
+def _serve(processes: list[Popen], given: Any, deadline: float | None) -> bool:
+    """Write the input, read the outputs, wait for everybody; False if *deadline* came first."""
+    first, last = processes[0], processes[-1]
+    sources = (last.stdout, *(process.stderr for process in processes))
+    exchange = Exchange(first.stdin, sources, first._input_bytes(given))
+    for process in processes:
+        process._exchange = exchange
+    if not exchange.pump(deadline, last.handle):
+        return False
+    for process in processes:
+        try:
+            process.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
+        except TimeoutExpired:
+            return False
+    return True
+
+
+def _end(process: Popen, kill_tree: bool) -> None:
+    if kill_tree:
+        process.kill_tree()
+    process.kill()
+
+
+def _drain(processes: list[Popen]) -> None:
+    """Take what the killed have left in their pipes; whoever else holds these is not waited for."""
+    exchange = processes[0]._exchange
+    assert exchange is not None
+    exchange.pump(monotonic() + DRAIN_SECONDS, processes[-1].handle)
+
+
+def _outputs(processes: list[Popen], complete: bool) -> tuple[Any, list[Any]]:
+    errors = None if complete else "replace"
+    stdout = processes[-1]._as_promised(processes[-1].stdout, complete, errors)
+    return stdout, [process._as_promised(process.stderr, complete, errors) for process in processes]

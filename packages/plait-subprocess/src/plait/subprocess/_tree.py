@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: MIT
+"""Ending a child together with everything it has started."""
+
+# Who belongs to a tree
+#
+#   On Linux, whoever /proc shows as a descendant; and, if the tree was marked when it was started, whoever
+#   carries the mark: a variable in the environment with a random word in it. The mark is what finds those
+#   whose parents have ended (daemons): to the kernel they are children of init, in whichever session they like,
+#   but their environment is still the one they were started with. Only a process that lost its parents *and*
+#   was given a new environment is beyond reach. (A child subreaper would see that one too, but makes this whole
+#   program the parent of strangers, and a cgroup needs rights that programs do not have.)
+#   Elsewhere there is no /proc: a marked child leads a process group of its own, and the group is ended.
+#
+# No process outside the tree is hit
+#
+#   A candidate is adopted in this order: its number and its time of start come from a look at all of /proc;
+#   a pidfd is opened; its time of start is read again and has to be the same. Every signal then goes through
+#   the pidfd, which means one process for ever. A child is no older than its parent, so an entry that
+#   contradicts this comes from a number that changed hands during the look, and is left for the next one.
+#   Without pidfds (other kernels, PyPy, out of descriptors) the time of start is compared before each signal.
+#
+# No process of the tree escapes
+#
+#   A fork during the search would make a process that the search has missed. So whoever is found is stopped
+#   (SIGSTOP), parents before children, and the search is repeated until everybody known has been seen to stand
+#   still and a whole look after that finds nobody new. Who stands still cannot fork, and the dead cannot either.
+#   Only then does everybody get SIGKILL, which stopped processes obey. Should the tree not come to a stand in
+#   time (a process in uninterruptible sleep), the known ones are killed and the search begins anew; a process
+#   with SIGKILL pending cannot fork. A look that has seen somebody who was gone before he could be adopted does
+#   not count as one that found nobody. What this cannot catch is a program made to run away: one that forks and
+#   ends within less time than a look takes, again and again. It is chased for _END_SECONDS, and reported.
+#
+# If this is interrupted by an exception, or this process dies, in the middle of it, some processes are left
+# stopped. kill_tree() may be called again. Nobody sleeps on anything but pidfds and the clock.
+
+from __future__ import annotations
+
+import os
+from time import monotonic, sleep
+
+from ._handle import open_pidfd
+from ._platform import send_through_pidfd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._handle import ProcessHandle
+
+__all__ = ["can_search", "end_tree", "marked"]
+
+_SIGKILL, _SIGTERM = 9, 15
+
+#: The variable that marks a tree. Trees within trees: it holds one word for each.
+_VARIABLE = (__package__ or "subprocess").replace(".", "_").upper().encode() + b"_TREE"
+
+#: How long one search may wait for the tree to stand still, and how long the whole may take. Guesses; both are
+#: reached only if the kernel does not let a process go.
+_FREEZE_SECONDS = 0.5
+_END_SECONDS = 5.0
+_PAUSE = 0.0005
+_GONE = (b"Z", b"X", b"x")
+_STILL = (*_GONE, b"T", b"t")
+
+
+def can_search() -> bool:
+    """Whether this system has a /proc that names the parents of processes."""
+    return _stat(os.getpid()) is not None
+
+
+def marked(environment: list[bytes] | None) -> tuple[list[bytes], bytes]:
+    """*environment* (None: ours) with a new mark in it, and the mark."""
+    word = os.urandom(12).hex().encode()
+    if environment is None:
+        environment = [b"%b=%b" % item for item in os.environb.items()]
+    outer = os.environb.get(_VARIABLE)
+    words = word if outer is None else outer + b":" + word
+    kept = [line for line in environment if not line.startswith(_VARIABLE + b"=")]
+    return [*kept, _VARIABLE + b"=" + words], word
+
+
+def _stat(pid: int) -> tuple[bytes, int, int] | None:
+    """State, parent and time of start of a process; None if there is none that we may see."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read(4096)
+    except OSError:  # also what it says of a process that ends while it is read
+        return None
+    # The name of the program, in parentheses, may contain anything.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return fields[0], int(fields[1]), int(fields[19])
+
+
+def _carries(pid: int, mark: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = file.read()
+    except OSError:  # another user's, or gone
+        return False
+    return any(line.startswith(_VARIABLE + b"=") and mark in line for line in environment.split(b"\0"))
+
+
+class _Member:
+    """One process of the tree, identified for good."""
+
+    __slots__ = ("fd", "pid", "refused", "started_at")
+
+    def __init__(self, pid: int, started_at: int) -> None:
+        self.pid = pid
+        self.started_at = started_at
+        self.refused = False  # it belongs to somebody whom we may not signal
+        self.fd = open_pidfd(pid)
+
+    def __del__(self) -> None:
+        if getattr(self, "fd", -1) >= 0:
+            os.close(self.fd)
+
+    def state(self) -> bytes:
+        seen = _stat(self.pid)
+        return seen[0] if seen is not None and seen[2] == self.started_at else b"X"
+
+    def send(self, sig: int) -> None:
+        try:
+            if self.fd >= 0:
+                send_through_pidfd(self.fd, sig)
+            elif self.state() not in _GONE:
+                os.kill(self.pid, sig)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            self.refused = True
+
+
+class _Tree:
+    """The processes found so far. The root is not among them: its handle takes care of it."""
+
+    def __init__(self, root: ProcessHandle, mark: bytes | None) -> None:
+        self.root = root
+        self.mark = mark
+        self.members: dict[tuple[int, int], _Member] = {}
+        self.missed = False  # whether the last look saw somebody who was gone a moment later
+
+    def living(self) -> list[_Member]:
+        return [member for member in self.members.values() if member.state() not in _GONE]
+
+    def adopt_new(self) -> list[_Member]:
+        """Look at all processes once; take in, and return, those of the tree that were not known."""
+        table: dict[int, tuple[int, int]] = {}  # pid: parent, time of start
+        for name in os.listdir("/proc"):
+            if name.isdigit() and (seen := _stat(int(name))) is not None and seen[0] not in _GONE:
+                table[int(name)] = seen[1:]
+        children: dict[int, list[int]] = {}
+        for pid, (parent, started_at) in table.items():
+            if parent in table and table[parent][1] <= started_at:
+                children.setdefault(parent, []).append(pid)
+        me = os.getpid()
+        reached = {pid: None for pid, started_at in self.members if table.get(pid, (0, -1))[1] == started_at}
+        if self.root.poll() is None:
+            reached[self.root.pid] = None
+        if self.mark is not None:
+            reached.update((pid, None) for pid in table if pid != me and _carries(pid, self.mark))
+        queue = list(reached)
+        for pid in queue:  # grows meanwhile: parents come before their children
+            for child in children.get(pid, ()):
+                if child not in reached and child != me:
+                    reached[child] = None
+                    queue.append(child)
+        self.missed = False
+        return [member for pid in queue if (member := self._adopt(pid, table)) is not None]
+
+    def _adopt(self, pid: int, table: dict[int, tuple[int, int]]) -> _Member | None:
+        if pid == self.root.pid and self.root.returncode is None:
+            return None
+        identity = (pid, table[pid][1]) if pid in table else None
+        if identity is None or identity in self.members:
+            return None
+        member = _Member(*identity)
+        if member.state() in _GONE:
+            self.missed = True  # and he may have left a child
+            return None
+        self.members[identity] = member
+        return member
+
+    def send(self, sig: int) -> None:
+        self.root.send_signal(sig)
+        for member in self.members.values():
+            member.send(sig)
+
+    def freeze(self) -> bool:
+        """Stop everybody; whether the tree stands still and is known completely."""
+        from signal import SIGSTOP
+
+        deadline = monotonic() + _FREEZE_SECONDS
+        self.root.send_signal(SIGSTOP)
+        for member in self.members.values():
+            member.send(SIGSTOP)
+        while True:
+            all_still = self._await_stillness(deadline)
+            new = self.adopt_new()
+            if not new and not self.missed:
+                return all_still
+            for member in new:
+                member.send(SIGSTOP)
+            if monotonic() >= deadline:
+                return False
+
+    def _await_stillness(self, deadline: float) -> bool:
+        while True:
+            moving = any(
+                member.state() not in _STILL for member in self.members.values() if not member.refused
+            )
+            if not moving and self.root.poll() is None:
+                seen = _stat(self.root.pid)
+                moving = seen is not None and seen[0] not in _STILL
+            if not moving:
+                return True
+            if monotonic() >= deadline:
+                return False
+            sleep(_PAUSE)
+
+    def await_end(self, seconds: float) -> bool:
+        """Sleep until everybody has ended, or *seconds* have passed; whether everybody has."""
+        deadline = monotonic() + seconds
+        try:
+            self.root.wait(max(seconds, 0.0))
+        except TimeoutError:
+            return False
+        for member in self.members.values():
+            while not member.refused and member.state() not in _GONE:
+                remaining = deadline - monotonic()
+                if remaining <= 0:
+                    return False
+                _sleep_until_end(member.fd, remaining)
+        return True
+
+
+def _sleep_until_end(fd: int, seconds: float) -> None:
+    if fd < 0:
+        sleep(min(seconds, 20 * _PAUSE))
+        return
+    import select
+
+    bell = select.poll()
+    bell.register(fd, select.POLLIN)
+    bell.poll(min(seconds, 86_400.0) * 1000.0)
+
+
+def _end_group(root: ProcessHandle, grace: float) -> None:
+    """Without /proc: the group that the child leads, if it does."""
+
+    def send(sig: int) -> None:
+        # While the child's status is not taken, its number is its own, and so is the group of that number.
+        if root.returncode is None:
+            try:
+                os.killpg(root.pid, sig)
+            except (ProcessLookupError, PermissionError):
+                root.send_signal(sig)
+
+    if grace > 0:
+        send(_SIGTERM)
+        # Not wait(): once the leader's status is taken, its number is not ours to name any more.
+        sleep(grace)
+    send(_SIGKILL)
+    root.send_signal(_SIGKILL)
+    root.wait(_END_SECONDS)
+
+
+def end_tree(root: ProcessHandle, mark: bytes | None, grace: float) -> None:
+    """End *root* and all its descendants; return when they are gone.
+
+    With *grace* everybody gets SIGTERM first and that many seconds. Raises PermissionError, when all others are
+    gone, for those that belong to another user; built-in TimeoutError if the kernel does not let one go.
+    """
+    if not can_search():
+        _end_group(root, grace)
+        return
+    tree = _Tree(root, mark)
+    if grace > 0:
+        from signal import SIGCONT
+
+        tree.adopt_new()
+        tree.send(_SIGTERM)
+        tree.send(SIGCONT)  # who is stopped hears nothing
+        tree.await_end(grace)
+    deadline = monotonic() + _END_SECONDS
+    complete = False
+    while not complete and monotonic() < deadline:
+        complete = tree.freeze()
+        tree.send(_SIGKILL)
+    gone = tree.await_end(deadline - monotonic())
+    left = [member for member in tree.members.values() if member.refused]
+    if left:
+        raise PermissionError(f"not allowed to end {_listed(left)}: run by another user")
+    if not complete:
+        raise TimeoutError(f"{root!r} has descendants that fork and end faster than they can be stopped")
+    if not gone:
+        raise TimeoutError(f"killed, but not gone: {_listed(tree.living()) or root}")
+
+
+def _listed(members: Iterable[_Member]) -> str:
+    return ", ".join(f"process {member.pid}" for member in members)

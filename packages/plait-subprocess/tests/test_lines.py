@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""Output as it comes."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plait.subprocess import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    CalledProcessError,
+    OutputTooLarge,
+    Popen,
+    TimeoutExpired,
+    _lines,
+    run,
+)
+
+
+def test_lines_come_while_the_command_runs_and_are_kept_as_well():
+    seen = []
+    result = run(
+        "echo one; sleep 0.4; echo two; echo err >&2; printf three",
+        shell=True,
+        capture_output=True,
+        text=True,
+        on_stdout=lambda line: seen.append((line, time.monotonic())),
+    )
+    assert [line for line, _ in seen] == ["one\n", "two\n", "three"]
+    assert seen[1][1] - seen[0][1] > 0.2
+    assert (result.stdout, result.stderr) == ("one\ntwo\nthree", "err\n")
+
+
+def test_without_a_pipe_of_the_callers_nothing_is_kept():
+    out, err = [], []
+    result = run("echo a; echo b >&2", shell=True, on_stdout=out.append, on_stderr=err.append)
+    assert (out, err) == ([b"a\n"], [b"b\n"])
+    assert (result.stdout, result.stderr) == (None, None)
+    assert run("echo a; echo b >&2", shell=True, on_stdout=out.append, stderr=STDOUT).stderr is None
+    assert sorted(out) == [b"a\n", b"a\n", b"b\n"]
+
+
+def test_a_listener_needs_a_pipe_and_has_to_be_callable():
+    with pytest.raises(ValueError, match="needs a pipe"):
+        run(["true"], on_stdout=print, stdout=DEVNULL)
+    with pytest.raises(TypeError, match="cannot be called"):
+        run(["true"], on_stderr="log")
+    with pytest.raises(ValueError, match="number of bytes"):
+        run(["true"], max_output=-1)
+
+
+def test_what_the_callback_raises_ends_the_run_and_the_child():
+    def refuse(line):
+        raise LookupError(line)
+
+    begun = time.monotonic()
+    with pytest.raises(LookupError, match="first"):
+        run("echo first; exec sleep 60", shell=True, on_stdout=refuse)
+    assert time.monotonic() - begun < 20
+
+
+def test_no_line_is_lost_to_a_callback_that_raises_once():
+    seen = []
+
+    def raise_on_second(line):
+        seen.append(line)
+        if line == b"2\n":
+            raise LookupError
+
+    with Popen(["printf", r"1\n2\n3\n4"], stdout=PIPE) as process:
+        with pytest.raises(LookupError):
+            process.communicate(on_stdout=raise_on_second)
+        out, _ = process.communicate()
+    assert seen == [b"1\n", b"2\n", b"3\n", b"4"]
+    assert out == b"1\n2\n3\n4"
+
+
+def test_a_time_limit_holds_for_listeners():
+    seen = []
+    with pytest.raises(TimeoutExpired):
+        run("echo so far; exec sleep 60", shell=True, text=True, on_stdout=seen.append, timeout=0.5)
+    assert seen == ["so far\n"]
+
+
+@given(st.text(alphabet="a\n\réß", max_size=30), st.integers(1, 5))
+def test_text_is_cut_into_the_lines_that_a_text_file_has(text, step):
+    data = text.encode()
+    lines, raw = [], []
+    feeder, raw_feeder = (
+        _lines.LineFeeder(lines.append, "utf-8", None),
+        _lines.LineFeeder(raw.append, None, None),
+    )
+    for start in range(0, len(data), step):
+        feeder.feed(data[start : start + step])
+        raw_feeder.feed(memoryview(data)[start : start + step])
+    feeder.feed(b"", True)
+    raw_feeder.feed(b"", True)
+    assert lines == text.replace("\r\n", "\n").replace("\r", "\n").splitlines(keepends=True)
+    assert b"".join(raw) == data
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in raw[:-1])
+
+
+def test_a_line_without_end_comes_in_pieces():
+    sizes = []
+    run("head -c 3000000 /dev/zero", shell=True, on_stdout=lambda piece: sizes.append(len(piece)))
+    assert sum(sizes) == 3_000_000
+    assert max(sizes) <= 2 * _lines._LONGEST_LINE
+
+
+def test_output_beyond_the_limit_ends_the_command():
+    begun = time.monotonic()
+    with pytest.raises(OutputTooLarge, match="1000 bytes") as caught:
+        run("yes & yes >&2", shell=True, capture_output=True, max_output=1000, kill_tree=True)
+    assert time.monotonic() - begun < 20
+    assert caught.value.stdout == (b"y\n" * 500)
+    assert len(caught.value.stderr) <= 1000
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_output_within_the_limit_is_whole(text):
+    assert len(run(["printf", "%01000d", "0"], stdout=PIPE, max_output=1000, text=text).stdout) == 1000
+    with pytest.raises(OutputTooLarge) as caught:
+        run(["printf", "%01001d", "0"], stdout=PIPE, max_output=1000, text=text)
+    assert caught.value.output == ("0" if text else b"0") * 1000
+
+
+def test_lines_of_both_outputs_can_be_iterated_over():
+    code = "import sys; [print(line.strip()[::-1], flush=True) for line in sys.stdin]; print('e', file=sys.stderr)"
+    with Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
+        come = list(process.lines("ab\ncd\n"))
+    assert [line for name, line in come if name == "stdout"] == ["ba\n", "dc\n"]
+    assert [line for name, line in come if name == "stderr"] == ["e\n"]
+    assert process.returncode == 0
+
+
+def test_iterating_stops_at_the_time_limit():
+    with Popen("echo one; exec sleep 60", shell=True, stdout=PIPE) as process:
+        lines = process.lines(timeout=0.5)
+        assert next(lines) == ("stdout", b"one\n")
+        with pytest.raises(TimeoutExpired):
+            next(lines)
+        process.kill()
+
+
+def test_a_failed_command_tells_its_last_words():
+    with pytest.raises(CalledProcessError) as caught:
+        run("seq 20 >&2; exit 3", shell=True, capture_output=True, check=True)
+    assert str(caught.value).splitlines()[1:] == [
+        "The last it wrote to stderr:",
+        *(f"  {number}" for number in range(11, 21)),
+    ]
+    assert str(CalledProcessError(3, ["x"], None, b"\xff")).endswith("\n  \\xff")
+    assert str(CalledProcessError(3, ["x"], None, " \n")) == "Command ['x'] returned non-zero exit status 3."

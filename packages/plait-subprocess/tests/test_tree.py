@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""Ending a child together with what it has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from plait.subprocess import PIPE, Popen, TimeoutExpired, _handle, _tree, run
+
+PYTHON = [sys.executable, "-I", "-S", "-c"]
+
+pytestmark = pytest.mark.skipif(not _tree.can_search(), reason="needs /proc")
+
+# Writes one line when all of its tree is there. The daemon's parents have ended and its session is its own.
+DAEMON = (
+    "import os, time\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    if os.fork() == 0:\n"
+    "        print(os.getpid(), flush=True)\n"
+    "        time.sleep(60)\n"
+    "    os._exit(0)\n"
+    "os.wait()\n"
+)
+
+
+@pytest.fixture(params=["pidfd", "numbers"], autouse=True)
+def identity(request, monkeypatch):
+    """Every test runs with pidfds and without."""
+    if request.param == "numbers":
+        monkeypatch.setattr(_handle, "_pidfd_works", False)
+
+
+def runs(pid):
+    seen = _tree._stat(pid)
+    return seen is not None and seen[0] not in (b"Z", b"X")
+
+
+def numbers(stream, count):
+    return [int(stream.readline()) for _ in range(count)]
+
+
+def test_nobody_of_the_tree_is_left():
+    code = "sh -c 'echo $$; exec sleep 60' & sh -c 'echo $$; sleep 60; true' & wait"
+    with Popen(code, shell=True, stdout=PIPE, text=True) as process:
+        pids = numbers(process.stdout, 2)
+        assert all(map(runs, pids))
+        process.kill_tree()
+        assert not any(map(runs, pids))
+        assert process.returncode == -signal.SIGKILL
+        assert process.stdout.read() == ""  # who else held the pipe is gone, too
+
+
+def test_a_daemon_belongs_to_a_marked_tree():
+    with Popen([*PYTHON, DAEMON], stdout=PIPE, text=True, mark_tree=True) as process:
+        (pid,) = numbers(process.stdout, 1)
+        process.wait()
+        assert runs(pid)
+        process.kill_tree()
+        assert not runs(pid)
+
+
+def test_a_marked_tree_within_a_marked_tree_belongs_to_both():
+    inner = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {DAEMON!r}])"
+    outer = {**os.environ, "X": "1"}
+    with Popen([*PYTHON, inner], stdout=PIPE, text=True, mark_tree=True, env=outer) as first:
+        (pid,) = numbers(first.stdout, 1)
+        first.wait()
+        with Popen(["true"], mark_tree=True) as second:
+            second.kill_tree()
+        assert runs(pid)  # no business of the second
+        first.kill_tree()
+        assert not runs(pid)
+
+
+def test_a_tree_that_keeps_forking_ends():
+    code = (
+        "import os, time\n"
+        "for _ in range(100):\n"
+        "    if os.fork():\n"
+        "        os.write(1, b'.')\n"
+        "        time.sleep(0.1)\n"
+        "        os._exit(0)\n"
+        "    time.sleep(0.03)\n"
+    )
+    with Popen([*PYTHON, code], stdout=PIPE, bufsize=0, mark_tree=True) as process:
+        for _ in range(20):  # long after the first has ended
+            process.stdout.read(1)
+        process.kill_tree()
+        assert not process.stdout.read().strip(b".")  # it ends: nobody holds the pipe
+
+
+def test_with_grace_the_tree_may_tidy_up():
+    shell = "trap 'echo tidy; exit 5' TERM; sh -c 'trap \"\" TERM; echo $$; sleep 60' & echo $$; wait"
+    with Popen(shell, shell=True, stdout=PIPE, text=True) as process:
+        pids = numbers(process.stdout, 2)
+        process.kill_tree(grace=0.5)
+        assert process.stdout.read() == "tidy\n"
+        assert process.returncode == 5
+        assert not any(map(runs, pids))
+
+
+def test_grace_is_not_waited_for_when_all_have_ended():
+    begun = time.monotonic()
+    with Popen("sleep 60 & sleep 60", shell=True) as process:
+        process.kill_tree(grace=20)
+    assert time.monotonic() - begun < 10
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_a_stopped_process_hears_of_its_end():
+    with Popen(
+        ["sh", "-c", "trap 'exit 7' TERM; echo on; while :; do sleep 0.05; done"], stdout=PIPE
+    ) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        process.kill_tree(grace=10)
+        assert process.returncode == 7
+
+
+def test_strangers_live_on():
+    with (
+        Popen(["sleep", "60"]) as stranger,
+        Popen("sleep 60 & wait", shell=True, start_new_session=True) as process,
+    ):
+        process.kill_tree()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_killing_the_dead_tree_does_nothing():
+    process = Popen(["true"])
+    process.wait()
+    process.kill_tree()
+    process.kill_tree(grace=1)
+    assert process.returncode == 0
+
+
+def test_run_leaves_nobody_after_its_time_limit():
+    begun = time.monotonic()
+    with pytest.raises(TimeoutExpired) as caught:
+        run([*PYTHON, DAEMON + "time.sleep(60)"], capture_output=True, text=True, timeout=1, kill_tree=True)
+    assert time.monotonic() - begun < 4
+    assert not runs(int(caught.value.stdout))
+
+
+def test_run_leaves_nobody_after_an_interruption():
+    def interrupt(*_):
+        raise InterruptedError("for the test")
+
+    pids = []
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        with pytest.raises(InterruptedError):
+            run([*PYTHON, DAEMON + "time.sleep(60)"], on_stdout=pids.append, text=True, kill_tree=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not runs(int(pids[0]))
+
+
+def test_the_mark_is_one_variable_more():
+    names = run(
+        ["env"], env={"PATH": os.environ["PATH"]}, stdout=PIPE, kill_tree=True, text=True
+    ).stdout.split("\n")
+    assert [line.partition("=")[0] for line in names if line and not line.startswith("PATH=")] == [
+        _tree._VARIABLE.decode()
+    ]
+
+
+def test_no_descriptor_is_left():
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with Popen("sleep 60 & sleep 60 & wait", shell=True, mark_tree=True) as process:
+            process.kill_tree()
+    assert len(os.listdir("/proc/self/fd")) == before
