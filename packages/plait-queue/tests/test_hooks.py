@@ -165,7 +165,7 @@ def test_what_a_handler_raises_goes_to_whom_it_struck(kind):
         try:
             q.put(Item(2), timeout=20)
             outcome.append("put")
-        except BaseException as problem:  # noqa: BLE001
+        except BaseException as problem:
             outcome.append(repr(problem))
 
     me, armed, outcome = threading.get_ident(), [], []
@@ -233,9 +233,9 @@ def test_hooks_of_a_single_queue_are_honoured(kind):
 
 def test_what_cannot_be_a_bound_is_refused_and_changes_nothing():
     q = Queue(2)
-    with pytest.raises(ValueError, match="maxsize .*nan"):
+    with pytest.raises(ValueError, match=r"maxsize .*nan"):
         q.maxsize = math.nan
-    with pytest.raises(TypeError, match="maxsize .*None"):
+    with pytest.raises(TypeError, match=r"maxsize .*None"):
         q.maxsize = None
     assert q.maxsize == 2
     q.put_many([1, 2])
@@ -243,7 +243,7 @@ def test_what_cannot_be_a_bound_is_refused_and_changes_nothing():
     with pytest.raises(Full):
         q.put(3, block=False)
     for kind in (Queue, LifoQueue, PriorityQueue):
-        with pytest.raises(TypeError, match="maxsize .*None"):
+        with pytest.raises(TypeError, match=r"maxsize .*None"):
             kind(maxsize=None)
         endless = kind(math.nan)  # as in the standard module: it is not more than 0
         assert endless.mutex

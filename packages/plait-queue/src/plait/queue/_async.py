@@ -344,7 +344,7 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
     except BaseException:
         try:
             waiter.abandon()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the first one is raised
             OVERDUE[:0] = ((waiter.abandon, ()),)
             for _ in elsewhere:
                 break

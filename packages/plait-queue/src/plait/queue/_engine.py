@@ -57,10 +57,11 @@
 #   then items pass through them (in the thread that happens to settle). If one fails, so does the call that it served,
 #   wherever it waits; but an exception of a signal handler, told by its frame in the traceback, goes to whom it struck.
 #   What is put while a hook is running in the same thread (by a handler or finaliser) is parked, counted, and stored when
-#   the hook has ended, in whatever way; if `_put` then refuses it, `sys.unraisablehook` is told, as its put() is over. `queue` may be read, changed or replaced under `mutex`. The three Conditions of the
-#   standard module exist from the moment somebody asks for one; their notify() settles the queue too, so
-#   `q.queue.clear(); q.not_full.notify_all()` wakes our putters, and a user waiting in `q.not_empty.wait()` is
-#   notified by our put(). Those take the long way round; a queue nobody meddled with never sees it.
+#   the hook has ended, in whatever way; if `_put` then refuses it, `sys.unraisablehook` is told, as its put() is over.
+#   `queue` may be read, changed or replaced under `mutex`. The three Conditions of the standard module exist from the
+#   moment somebody asks for one; their notify() settles the queue too, so `q.queue.clear(); q.not_full.notify_all()`
+#   wakes our putters, and a user waiting in `q.not_empty.wait()` is notified by our put(). Those take the long way
+#   round; a queue nobody meddled with never sees it.
 
 from __future__ import annotations
 

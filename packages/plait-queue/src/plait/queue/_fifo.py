@@ -12,8 +12,8 @@ from types import GenericAlias
 
 from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
-from ._platform import WHOLE_STEPS, Empty, is_owned
 from ._hooks import hook
+from ._platform import WHOLE_STEPS, Empty, is_owned
 from ._surely import OVERDUE, elsewhere
 from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher, enlist_nested
 
@@ -130,7 +130,7 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 try:
                     self._resettle([])
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - the first one is raised
                     OVERDUE[:0] = ((self._resettle, ([],)),)
                     for _ in elsewhere:
                         break
@@ -178,7 +178,7 @@ class Queue(Engine, Of["T"]):
                     box = [item]
                     try:
                         self._resettle(box)
-                    except BaseException:
+                    except BaseException:  # noqa: BLE001 - the first one is raised
                         OVERDUE[:0] = ((self._resettle, (box,)),)
                         for _ in elsewhere:
                             break
@@ -206,7 +206,7 @@ class Queue(Engine, Of["T"]):
                         box = [item]
                         try:
                             self._resettle(box)
-                        except BaseException:
+                        except BaseException:  # noqa: BLE001 - the first one is raised
                             OVERDUE[:0] = ((self._resettle, (box,)),)
                             for _ in elsewhere:
                                 break
@@ -221,7 +221,7 @@ class Queue(Engine, Of["T"]):
         except BaseException:  # on 3.10 it can strike behind that call
             try:
                 self._resettle(box)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - the first one is raised
                 OVERDUE[:0] = ((self._resettle, (box,)),)
                 for _ in elsewhere:
                     break
@@ -259,7 +259,7 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 try:
                     self._resettle([])
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - the first one is raised
                     OVERDUE[:0] = ((self._resettle, ([],)),)
                     for _ in elsewhere:
                         break
@@ -296,7 +296,7 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 try:
                     self._resettle(box)
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - the first one is raised
                     OVERDUE[:0] = ((self._resettle, (box,)),)
                     for _ in elsewhere:
                         break
@@ -310,7 +310,7 @@ class Queue(Engine, Of["T"]):
         except BaseException:  # on 3.10 it can strike behind that call
             try:
                 self._resettle(box)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - the first one is raised
                 OVERDUE[:0] = ((self._resettle, (box,)),)
                 for _ in elsewhere:
                     break
@@ -455,7 +455,7 @@ class Queue(Engine, Of["T"]):
             if left >= 0:
                 try:
                     self._resettle([])
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - the first one is raised
                     OVERDUE[:0] = ((self._resettle, ([],)),)
                     for _ in elsewhere:
                         break
@@ -601,7 +601,7 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 try:
                     self._resettle(items)
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - the first one is raised
                     OVERDUE[:0] = ((self._resettle, (items,)),)
                     for _ in elsewhere:
                         break

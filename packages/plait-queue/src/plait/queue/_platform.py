@@ -73,7 +73,7 @@ def struck_by_handler(problem: BaseException) -> bool:
         while isinstance(handler, partial):
             handler = handler.func
         if not hasattr(handler, "__code__"):
-            handler = getattr(handler, "__func__", None) or getattr(type(handler), "__call__", None)
+            handler = getattr(handler, "__func__", None) or getattr(type(handler), "__call__", None)  # noqa: B004
         codes.add(getattr(handler, "__code__", None))
     codes.discard(None)
     trace = problem.__traceback__

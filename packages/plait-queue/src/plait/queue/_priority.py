@@ -107,7 +107,7 @@ class PriorityQueue(Queue["T"]):
                 debt = [None] if counted and not pushed else []
                 try:
                     self._clear_up_put(debt, heap)
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - the first one is raised
                     OVERDUE[:0] = ((self._clear_up_put, (debt, heap)),)
                     for _ in elsewhere:
                         break
@@ -170,7 +170,7 @@ class PriorityQueue(Queue["T"]):
                 box = [] if item is NOTHING else [item]
                 try:
                     self._resettle(box)
-                except BaseException:
+                except BaseException:  # noqa: BLE001 - the first one is raised
                     OVERDUE[:0] = ((self._resettle, (box,)),)
                     for _ in elsewhere:
                         break
@@ -183,7 +183,7 @@ class PriorityQueue(Queue["T"]):
         except BaseException:  # on 3.10 it can strike behind that call
             try:
                 self._resettle(box)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - the first one is raised
                 OVERDUE[:0] = ((self._resettle, (box,)),)
                 for _ in elsewhere:
                     break

@@ -15,8 +15,8 @@
 #                             call that ends with an exception
 #
 #   So a waiting call is: enter; unless `settled()`, sleep until rung; leave; look at `verdict`, then at `box`; and
-#   abandon, if an exception strikes anywhere on the way, even if another one strikes there (_surely.py). A thread can leave out `_leave` if it has been served: who is
-#   served has been struck off.
+#   abandon, if an exception strikes anywhere on the way, even if another one strikes there (_surely.py). A thread can
+#   leave out `_leave` if it has been served: who is served has been struck off.
 #
 #   `ring()` wakes the caller. It comes once the waiter is settled, possibly more than once, from any thread, signal
 #   handler or finaliser, with the mutex held: it must neither block, nor raise, nor use the queue.

@@ -84,7 +84,8 @@ async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurren
                 await _wait(scheduler, run, host, event)
             continue
         try:
-            del agenda.pending[event.sequence]  # no call: see "Exceptions of signal handlers" in _scheduler.py
+            # No call: see "Exceptions of signal handlers" in _scheduler.py.
+            del agenda.pending[event.sequence]
         except KeyError:
             continue  # somebody else has taken it
         try:
