@@ -212,6 +212,12 @@ TestOfAQueue = OfAQueue.TestCase
 TestOfAQueue.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 
 
+# Before 3.13 the interpreter's own may wait for ever when its time is up at once (see the README): not asked for here.
+SIMPLE_WAYS = ["nowait", "no block"] + ["timeout 0"] * (
+    sys.version_info >= (3, 13) or sys.implementation.name != "cpython"
+)
+
+
 class OfASimpleQueue(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
@@ -227,7 +233,7 @@ class OfASimpleQueue(RuleBasedStateMachine):
         self.q.put_nowait(item)
         self.items.append(item)
 
-    @rule(how=st.sampled_from(["nowait", "no block", "timeout 0"]))
+    @rule(how=st.sampled_from(SIMPLE_WAYS))
     def get(self, how):
         take = self.q.get_nowait if how == "nowait" else lambda: self.q.get(*waiting(how))
         if self.items:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import warnings
 from functools import partial
@@ -24,7 +25,10 @@ class Works(Course):
     def __call__(self):
         self.arrive()
         self.begin()
-        self.work()
+        try:
+            self.work()
+        finally:
+            self.depart()
 
 
 def launched(work, kind=Works, **how):
@@ -228,3 +232,26 @@ def test_a_fork_after_a_wait_finds_the_thread_gone():
             assert launched(int).wait(10)
             if sys.version_info >= (3, 12) and before == 1:
                 assert in_child(lambda: True)
+
+
+FIRST_TO_IMPORT = """
+import sys
+from {package} import start_joinable_thread
+assert "threading" not in sys.modules
+def work():
+    import threading
+handle = start_joinable_thread(work)
+handle.join(20)
+print(handle.is_done())
+import os
+os._exit(0)  # what the standard module thinks of its main thread at the end is not the question
+"""
+
+
+def test_a_thread_that_is_the_first_to_import_the_standard_module_ends_for_all_who_wait():
+    # Up to 3.12 that module gives the thread a sentinel of its own, and the interpreter forgets ours.
+    script = FIRST_TO_IMPORT.replace("{package}", ours.__name__)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=40, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True\n", "")

@@ -627,3 +627,19 @@ def test_a_joiner_that_is_struck_shuts_nobody_out(run_script):
         assert strikes
     """)
     assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_thread_that_is_the_first_to_import_the_standard_module_can_be_joined(run_script):
+    # Up to 3.12 that module takes the thread for the main one, and puts a lock of its own where the interpreter opens ours.
+    ended = run_script("""
+        import os, sys
+        import {threading} as t
+        assert "threading" not in sys.modules
+        def work():
+            import threading
+        thread = t.Thread(target=work)
+        thread.start(); thread.join(20)
+        print(thread.is_alive(), flush=True)
+        os._exit(0)
+    """)
+    assert (ended.returncode, ended.out, ended.err) == (0, "False\n", "")

@@ -81,6 +81,7 @@ class _Work(Course):
                     report_unraisable(error, "Exception ignored in thread started by", function)
         finally:
             _unfinished.pop(id(self.handle), None)
+            self.depart()
 
 
 # Emulated handles of threads that exist now, also those that have not begun.

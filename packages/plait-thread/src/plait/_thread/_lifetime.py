@@ -16,7 +16,10 @@
 # How the interpreter opens the end
 #
 #   - Up to CPython 3.12, and in PyPy, it offers a "sentinel" for this very purpose: a lock that it releases as its last
-#     act for a thread.
+#     act for a thread. But a thread has only one, and if it is the first to import the standard `threading` it gets
+#     another: that module takes the thread that imports it for the main thread. (On 3.10 it is enough to start a process
+#     through the interpreter's own call.) So the thread looks, as its last step, whether the interpreter still knows the
+#     end, and if not opens it itself: `depart()`.
 #   - From 3.13 on it offers a handle that waits for the *system's* thread to be gone. That is more than a joiner wants to
 #     know, and costs two more thread switches. So there the end is opened by a `_Loss`, a thread-local value whose
 #     destruction releases a lock. Values of a thread die in the reverse of the order in which that thread first touched
@@ -54,6 +57,7 @@ from itertools import compress, starmap
 
 from ._platform import (
     allocate_lock,
+    count_weak_references,
     daemon_threads_allowed,
     get_ident,
     get_native_id,
@@ -78,6 +82,9 @@ DEPARTED_KEPT = 8
 _set_sentinel: Callable[[], Any] | None = native("_set_sentinel")
 _start_joinable: Any = native("start_joinable_thread")
 _native_id: Callable[[], Any] = get_native_id or (lambda: None)
+
+# CPython refers weakly to the sentinel of a thread, and to no other. PyPy's references cannot be counted.
+_SENTINELS_ARE_KNOWN = sys.implementation.name == "cpython"
 
 _ONCE = ((),)
 _OPEN: Any = allocate_lock()  # nobody ever keeps it
@@ -104,7 +111,8 @@ class _Loss:
 
 
 class Course(_Loss):
-    """What a new thread calls: override `__call__`, and in it call `arrive()` first of all, then `begin()`.
+    """What a new thread calls: override `__call__`, and in it call `arrive()` first of all, then `begin()`, and at last
+    `depart()`.
 
     If the thread never calls it, those who wait for the beginning are told.
     """
@@ -143,6 +151,18 @@ class Course(_Loss):
         lifetime.has_begun = True
         self.__del__ = bool  # which does nothing when it is called
         lifetime.gate.release()
+
+    def depart(self) -> None:
+        """In the new thread, as its last step: see to it that its end is noticed though its sentinel was replaced."""
+        end = self.lifetime._end
+        if _set_sentinel is None or end is None or count_weak_references(end):
+            return
+        if _SENTINELS_ARE_KNOWN:
+            self.here.at_end = loss = _Loss()
+            loss.__del__ = end.release
+        else:
+            _set_sentinel().acquire()  # whichever it had, it has another now
+            end.release()
 
     def give_up(self) -> None:
         """In the new thread, instead of `begin()`: let the starter see that it has not."""

@@ -61,6 +61,7 @@ __all__ = [
     "_local",
     "allocate_lock",
     "can_start_threads",
+    "count_weak_references",
     "daemon_threads_allowed",
     "deque",
     "error",
@@ -81,8 +82,10 @@ __all__ = [
 ]
 
 try:  # the whole of `weakref` costs a millisecond at import; this is all of it that we need
+    from _weakref import getweakrefcount as count_weak_references
     from _weakref import ref as weak_reference
 except ImportError:
+    from weakref import getweakrefcount as count_weak_references
     from weakref import ref as weak_reference
 
 

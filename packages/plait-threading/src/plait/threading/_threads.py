@@ -196,6 +196,7 @@ class _Course(Course):
                 _standard.leave(life)
             if in_sub_interpreter:
                 leaves(life)
+            self.depart()
 
     def fail(self, error: BaseException) -> None:
         """The first steps have raised *error*."""
@@ -207,6 +208,7 @@ class _Course(Course):
         if not life.unattend():
             report(thread, error)
         self.give_up()
+        self.depart()
 
 
 # From 3.14 on the interpreter has a call for it; elsewhere it is a file to open and write, which costs as much as a
