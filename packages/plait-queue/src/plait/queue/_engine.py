@@ -430,7 +430,7 @@ class Engine:
             waiter = line[0]
         except IndexError:
             return False
-        if waiter.busy or not waiter.present:
+        if waiter.busy or waiter.gone or not waiter.present:
             another = first_present(line)
             if another is None:
                 return False
@@ -477,7 +477,7 @@ class Engine:
             waiter = line[0]
         except IndexError:
             return False
-        if waiter.busy or not waiter.present:
+        if waiter.busy or waiter.gone or not waiter.present:
             another = first_present(line)
             if another is None:
                 return False
@@ -574,21 +574,28 @@ class Engine:
             # We interrupted the hook in its work (say, a heap half sifted). It will find the item when it is done.
             done += map(self._parked.append, compress((item,), self._puts))
             return
+        # Found here, because that may run code: behind the hook nothing may be struck before the hook is free again.
+        dones = self._dones
         before = self._qsize()
         self._in_hook = True
         self._level_before = before
-        next(self._puts)
         try:
+            for _ in self._puts:
+                break
             done += starmap(self._put, ((item,),))
         finally:
-            if not done:
-                next(self._dones)  # not put after all
-            self._level_before = None
-            self._in_hook = False
-            self._unpark()
+            try:
+                self._level_before = None
+                self._in_hook = False
+                if not done:
+                    for _ in dones:  # not put after all
+                        break
+            finally:
+                self._unpark()
 
     def _unpark(self) -> None:
         """Store what was put while a hook was running, whether that has succeeded or failed."""
+        dones = self._dones
         while self._parked and not self._in_hook:
             self._in_hook = True
             done: list[Any] = []
@@ -597,11 +604,12 @@ class Engine:
                     try:
                         done += starmap(self._put, ((item,),))
                     except BaseException as problem:
+                        self._parked.appendleft(item)  # before all else
                         if not isinstance(problem, Exception) or struck_by_handler(problem):
-                            self._parked.appendleft(item)
                             raise
                         # Its put() has returned long ago, and who has called us is not to blame.
-                        next(self._dones)
+                        for _ in zip(steps_of(self._parked.popleft), dones):  # noqa: B905 - in one piece
+                            break
                         report_unraisable(
                             problem,
                             "An item was put while _put was running, and then refused by _put of",
@@ -668,7 +676,7 @@ class Engine:
     def _take_through_hook(self, taken: list[Any]) -> None:
         outer, self._in_hook = self._in_hook, True
         try:
-            taken.append(self._get())
+            taken += starmap(self._get, ONCE)
         finally:
             self._in_hook = outer
             if not outer:

@@ -382,7 +382,10 @@ class Queue(Engine, Of["T"]):
     __contains__: Any = None
 
     def __iter__(self) -> Iterator[T]:
-        """Take items, one by one, until the queue is shut down and empty."""
+        """Take items, one by one, until the queue is shut down and empty.
+
+        Each is still a task to be done: if somebody is to `join`, call `task_done` for it.
+        """
         while True:
             try:
                 item = self.get()
@@ -628,7 +631,10 @@ class Queue(Engine, Of["T"]):
             raise
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        """Take items, one by one, until the queue is shut down and empty."""
+        """Take items, one by one, until the queue is shut down and empty.
+
+        Each is still a task to be done: if somebody is to `join`, call `task_done` for it.
+        """
         while True:
             try:
                 item = await self.aget()

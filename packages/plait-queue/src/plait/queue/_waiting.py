@@ -268,12 +268,12 @@ class Watcher(ThreadWaiter):
 
 
 def first_present(line: deque[Waiter]) -> Waiter | None:
-    """Who waits longest of those who would hear the bell, and are not being served at this moment (by somebody whom we
-    have interrupted). Who would not hear it is taken out of the line, and looked at once only."""
+    """Who waits longest of those who would hear the bell, have not gone, and are not being served at this moment (by
+    somebody whom we have interrupted). Who would not hear it is taken out of the line, and looked at once only."""
     for waiter in tuple(line):
         if not waiter.present:
             strike(line, waiter)
-        elif not waiter.busy:
+        elif not waiter.busy and not waiter.gone:
             return waiter
     return None
 

@@ -538,6 +538,8 @@ def _insist(thread: Thread, known: bool) -> None:
         if not life.is_over() and _leave_alone(thread):
             return
         life.gate.acquire(True, 1 - PATIENCE)  # it fails at this moment, and relies on us to say so
+        if life.has_begun:  # and has even ended, while we collected garbage
+            return
     thread._life_ = life.renewed()
     raise RuntimeError(
         f"{thread!r}: the new thread died before it could begin; free some memory, or look at what is installed by "
