@@ -674,3 +674,45 @@ def test_clear_ends_although_an_item_that_goes_puts_another():
     assert queue.qsize() == 3
     remade.clear()
     queue.clear()
+
+
+FIRST_CALLS = {
+    "task_done": lambda q: q.task_done(),
+    "unfinished_tasks": lambda q: q.unfinished_tasks,
+    "join": lambda q: q.join(0),
+    "mutex": lambda q: q.mutex,
+    "put": lambda q: q.put(3),
+    "get": lambda q: q.get(),
+}
+
+
+@pytest.mark.parametrize("make", [Queue, LifoQueue, PriorityQueue, lambda: Queue(3)])
+@pytest.mark.parametrize("call", FIRST_CALLS)
+def test_what_is_made_for_the_first_who_needs_it_is_made_once_though_he_is_interrupted(make, call):
+    """By a nested task_done(), behind each call of C code on his way, and at the head of each function."""
+    for moment in range(200):
+        q = make()
+        for item in (0, 1):
+            q.put(item)
+        seen = 0
+
+        def interrupt(frame, event, _, q=q, moment=moment):
+            nonlocal seen
+            if event in ("call", "c_return"):
+                if seen == moment:
+                    sys.setprofile(None)
+                    q.task_done()
+                seen += 1
+
+        sys.setprofile(interrupt)
+        try:
+            FIRST_CALLS[call](q)
+        finally:
+            sys.setprofile(None)
+        done = int(seen > moment) + (call == "task_done")
+        put = 2 + (call == "put")
+        assert q.unfinished_tasks == put - done, moment
+        if seen <= moment:
+            break
+    else:
+        raise AssertionError("the call has no end")

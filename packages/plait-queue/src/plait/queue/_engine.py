@@ -127,6 +127,7 @@ class Engine:
     # What a queue nobody ever waited for or looked into can do without; `_furnish` makes its own.
     is_shutdown = False
     _furnished = False
+    _counting = False  # whether it has `_tasks`
     _hooked = False  # whether the class overrides how items are kept
     _can_be_free = WHOLE_STEPS  # whether its kind can do without the mutex, here
     _simple = True  # whether a step of `_exit` is all that taking an item needs
@@ -234,8 +235,8 @@ class Engine:
                 break
             dones = count(1)
             tasks = zip(dones, self._puts, dones)  # noqa: B905 - both are endless
-            if not hasattr(self, "_tasks"):
-                self._dones, self._tasks = dones, tasks
+            if not self._counting:  # a nested call may have been quicker; no call from here to the last of:
+                self._dones, self._tasks, self._counting = dones, tasks, True
             return self._tasks
         finally:
             if held:
