@@ -36,12 +36,12 @@ class Thing{number}:
 async def work(items):
     return [item async for item in items]
 '''
-FILES = 200
+FILES = 120  # more batches of every kind than its workers are given at once
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two hundred files: an empty one, one that is not UTF-8, one that cannot be read even by root, and good ones."""
+    """Many files: an empty one, one that is not UTF-8, one that cannot be read even by root, and good ones."""
     made = tmp_path / "sources"
     for number in range(FILES - 3):
         path = made / f"package{number % 7}" / f"module{number}.py"
