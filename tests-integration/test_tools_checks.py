@@ -54,7 +54,9 @@ def copy_of_the_tree(copy: Path, whole: Collection[str]) -> Path:
             put(folder / "src" / "plait" / portion / "__init__.py", f"{SPDX}__all__: list[str] = []\n")
         shutil.copy(package.folder / "pyproject.toml", folder)
     (copy / "tools").mkdir()
-    configurations = (path for path in (ROOT / "tools").iterdir() if path.suffix in (".ini", ".json", ".toml"))
+    configurations = (
+        path for path in (ROOT / "tools").iterdir() if path.suffix in (".ini", ".json", ".toml")
+    )
     for path in (*configurations, ROOT / "README.md", ROOT / "LICENSE", ROOT / "noxfile.py"):
         shutil.copy(path, copy / path.relative_to(ROOT))
     return copy
