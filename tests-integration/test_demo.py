@@ -19,6 +19,7 @@ from watched import Watched
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 DEMO = TOOLS / "demo.py"
+SEEN_OFTEN = Path(__file__).resolve().parent / "programs" / "demo_seen_often.py"
 pytestmark = [
     pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="processes left behind are found in /proc"),
     pytest.mark.skipif(not DEMO.exists(), reason="the demo is part of the repository, not of a package"),
@@ -35,12 +36,12 @@ class Thing{number}:
 async def work(items):
     return [item async for item in items]
 '''
-FILES = 200
+FILES = 120  # more batches of every kind than its workers are given at once
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two hundred files: an empty one, one that is not UTF-8, one that cannot be read even by root, and good ones."""
+    """Many files: an empty one, one that is not UTF-8, one that cannot be read even by root, and good ones."""
     made = tmp_path / "sources"
     for number in range(FILES - 3):
         path = made / f"package{number % 7}" / f"module{number}.py"
@@ -257,7 +258,7 @@ BUSY = ["--workers", 2]
 
 
 def busy(*more: object) -> Watched:
-    program = Watched(DEMO, *BUSY, *more, deadline=60)
+    program = Watched(SEEN_OFTEN, *BUSY, *more, deadline=60)
     program.until_out(r"parsed [1-9]", within=30)
     program.descendants()  # so that they are known from now on
     return program

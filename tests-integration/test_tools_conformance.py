@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,46 @@ figures = importlib.import_module("figures")
 propose = importlib.import_module("propose")
 conformance_main = importlib.import_module("conformance.__main__")
 wheelhouse = importlib.import_module("wheelhouse")
+
+# ----------------------------------------------------------------------------------------------- all of it, for later
+
+
+def command(build: Path, *words: str) -> list[str]:
+    return [sys.executable, str(TOOL), "--build", str(build), "--json", str(build / "result.json"), *words]
+
+
+class Underway:
+    """The tool, run as the session runs it; its exit code, its result, and what it says, once it has ended."""
+
+    def __init__(self, build: Path, *words: str) -> None:
+        self.result = build / "result.json"
+        self.said = build / "said"
+        with open(self.said, "wb") as said:
+            self.process = subprocess.Popen(command(build, *words), stdout=said, stderr=subprocess.STDOUT)
+
+    def ended(self) -> tuple[int, dict[str, Any], str]:
+        with self.process as process:
+            try:
+                code = process.wait(110)
+            finally:
+                process.terminate()  # it then ends its children; of no consequence where it has ended itself
+        result = json.loads(self.result.read_text()) if self.result.exists() else {}
+        return code, result, self.said.read_text()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def underway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Underway]]:
+    """Runs of the whole tool, begun first and looked at last: they mostly sleep, so other tests may run meanwhile."""
+    runs = {
+        "passthrough": ("queue", "sched", "--impl", "passthrough"),
+        "sabotaged": ("queue", "--impl", "sabotaged", "-k", "join", "--no-confirm"),
+    }
+    begun = {name: Underway(tmp_path_factory.mktemp(name), *words) for name, words in runs.items()}
+    yield begun
+    for run in begun.values():
+        with run.process as process:
+            process.terminate()  # the tool then ends its children
+
 
 # ------------------------------------------------------------------------------------------------------ data files
 
@@ -403,8 +444,13 @@ def test_a_run_that_is_stopped_leaves_no_child(sample: Sample) -> None:
     assert gone(int((sample.folder / "left").read_text().split()[0]))
 
 
-@pytest.mark.parametrize(("test", "outcome"), [("test_thread_stays", "hang"), ("test_dies", "crash")])
-def test_a_child_whose_tests_pass_has_to_end_well(sample: Sample, test: str, outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("test", "outcome", "exit_deadline"), [("test_thread_stays", "hang", 0.5), ("test_dies", "crash", 3.0)]
+)
+def test_a_child_whose_tests_pass_has_to_end_well(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch, test: str, outcome: str, exit_deadline: float
+) -> None:
+    monkeypatch.setattr(sample, "host", replace(sample.host, exit_deadline=exit_deadline))
     life = sample.run(f"Exits.{test}")
     assert life.records[f"{MODULE}.Exits.{test}"].outcome == "pass"
     assert life.fixtures[f"{MODULE}.exit"].outcome == outcome
@@ -588,32 +634,7 @@ def test_proposed_entries_can_be_pasted_and_cover_just_the_failures(tmp_path: Pa
 
 def conformance(build: Path, *words: str) -> tuple[int, dict[str, Any], str]:
     """Run the tool as the session does; returns its exit code, its result, and what it said."""
-    result = build / "result.json"
-    command = [sys.executable, str(TOOL), "--build", str(build), "--json", str(result), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
-    return (
-        done.returncode,
-        json.loads(result.read_text()) if result.exists() else {},
-        done.stdout + done.stderr,
-    )
-
-
-@pytest.mark.timeout(240)
-def test_a_pass_through_shows_100_percent_and_a_sabotaged_join_does_not(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    build = tmp_path_factory.mktemp("build")
-    code, result, said = conformance(build, "queue", "sched", "--impl", "passthrough")
-    assert code == 0, said
-    assert result["total"]["figure"] == 1.0
-    assert result["total"]["baseline"] > 40
-    code, result, said = conformance(build, "queue", "--impl", "sabotaged", "-k", "join", "--no-confirm")
-    assert code == 1, said
-    assert result["total"]["figure"] < 1.0
-    assert any(
-        row["standing"] == "failed" and "join" in test
-        for test, row in result["modules"]["test_queue"]["tests"].items()
-    )
+    return Underway(build, *words).ended()
 
 
 def test_a_wrong_word_is_answered_with_the_right_ones(tmp_path: Path) -> None:
@@ -640,3 +661,22 @@ def test_a_result_that_could_not_be_written_is_refused_before_the_run(tmp_path: 
     code, _, said = conformance(tmp_path, "queue", "--json", str(tmp_path / "nowhere" / "result.json"))
     assert code == 2
     assert "nowhere/result.json: its folder does not exist" in said
+
+
+@pytest.mark.timeout(240)
+def test_a_pass_through_shows_100_percent(underway: dict[str, Underway]) -> None:
+    code, result, said = underway["passthrough"].ended()
+    assert code == 0, said
+    assert result["total"]["figure"] == 1.0
+    assert result["total"]["baseline"] > 40
+
+
+@pytest.mark.timeout(240)
+def test_a_sabotaged_join_does_not_show_100_percent(underway: dict[str, Underway]) -> None:
+    code, result, said = underway["sabotaged"].ended()
+    assert code == 1, said
+    assert result["total"]["figure"] < 1.0
+    assert any(
+        row["standing"] == "failed" and "join" in test
+        for test, row in result["modules"]["test_queue"]["tests"].items()
+    )

@@ -511,9 +511,12 @@ def test_packages_that_an_interpreter_left_out_are_made(redirected: Environment)
     assert said.split() == ["True", "True"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def instrument(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict[str, str]]]:
-    """What became of the tests of test_sched and test_queue; all environments run at the same time."""
+    """What became of the tests of test_sched and test_queue; all environments run at the same time.
+
+    They mostly sleep, so they are begun first and looked at last: other tests may run meanwhile.
+    """
     folder = tmp_path_factory.mktemp("instrument")
     started: dict[str, subprocess.Popen[str]] = {}
     for name in ("standard", "pass-through", "sabotaged"):

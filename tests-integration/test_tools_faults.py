@@ -187,7 +187,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str,
     """One run of all that LEAVING has; and what is in /dev/shm afterwards that was not before."""
     before = set(os.listdir("/dev/shm"))
     folder = tmp_path_factory.mktemp("leaving")
-    out, verdicts = run(folder, "--impl", "stdlib", "--jobs", "4", source=LEAVING, code=1)
+    out, verdicts = run(folder, "--impl", "stdlib", "--jobs", "8", source=LEAVING, code=1)
     left = [
         name
         for name in os.listdir("/dev/shm")

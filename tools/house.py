@@ -10,12 +10,15 @@ Code is read as syntax trees, not by patterns: a banned name in a comment or in 
 from __future__ import annotations
 
 import ast
+import itertools
+import os
 import re
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import merged_view
@@ -165,13 +168,16 @@ def standard_modules_met_in_one_file(root: Path) -> list[str]:
 
 def _looks_up_replaced(node: ast.AST) -> bool:
     key: ast.expr | None = None
-    if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("modules"):
-        key = node.slice
-    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("modules.get") and node.args:
-        key = node.args[0]
-    elif isinstance(node, ast.Compare) and ast.unparse(node.comparators[-1]).endswith("modules"):
-        key = node.left
-    return isinstance(key, ast.Constant) and str(key.value).split(".")[0] in REPLACED | DRAG_THEM_IN
+    if isinstance(node, ast.Subscript):
+        key, table, ends = node.slice, node.value, "modules"
+    elif isinstance(node, ast.Call) and node.args:
+        key, table, ends = node.args[0], node.func, "modules.get"
+    elif isinstance(node, ast.Compare):
+        key, table, ends = node.left, node.comparators[-1], "modules"
+    if not isinstance(key, ast.Constant):
+        return False
+    replaced = str(key.value).split(".")[0] in REPLACED | DRAG_THEM_IN
+    return replaced and ast.unparse(table).endswith(ends)
 
 
 def licence_lines(root: Path) -> list[str]:
@@ -206,18 +212,30 @@ def versions_are_literal(root: Path) -> list[str]:
 # --------------------------------------------------------------------------------------------- what it does when run
 
 
-def importing_is_clean(root: Path) -> list[str]:
-    """In a fresh interpreter, each package and each of its modules imports without dragging a replaced module in."""
+def importing_is_clean(root: Path, pythons: Mapping[str, str] | None = None) -> list[str]:
+    """In a fresh interpreter, each package and each of its modules imports without dragging a replaced module in.
+
+    `pythons`: name -> executable; without it every supported Python that is installed, and the one that runs this.
+    """
+    if pythons is None:
+        pythons = workspace.interpreters()
+        if getattr(sys, "_base_executable", sys.executable) not in pythons.values():
+            pythons = {**pythons, "this Python": sys.executable}
     view = merged_view.build(root=root)
-    problems = []
-    for python in dict.fromkeys([*workspace.interpreters().values(), sys.executable]):
-        for package in workspace.packages(root):
-            names = [m.name for m in source.modules(package) if not m.name.endswith("__main__")]
-            problems += [f"{package.name}: {said}" for said in _fresh_import(python, view, package, names)]
-    return list(dict.fromkeys(problems))
+
+    def found(one: tuple[str, Package]) -> list[str]:
+        name, package = one
+        modules = [m.name for m in source.modules(package) if not m.name.endswith("__main__")]
+        said = _fresh_import(name, pythons[name], view, package, modules)
+        return [f"{package.name}: {line}" for line in said]
+
+    # As many interpreters at a time as there are processors.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        problems = itertools.chain(*pool.map(found, itertools.product(pythons, workspace.packages(root))))
+        return list(dict.fromkeys(problems))
 
 
-def _fresh_import(python: str, view: Path, package: Package, names: list[str]) -> list[str]:
+def _fresh_import(name: str, python: str, view: Path, package: Package, names: list[str]) -> list[str]:
     heavy = sorted(REPLACED | DRAG_THEM_IN | LAZY_ONLY)
     script = (
         "import sys, importlib\n"
@@ -234,12 +252,7 @@ def _fresh_import(python: str, view: Path, package: Package, names: list[str]) -
         [python, "-I", "-S", "-B", "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     failed = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-    return done.stdout.splitlines() + [f"does not import on {python_name(python)}: {line}" for line in failed]
-
-
-def python_name(python: str) -> str:
-    known = {path: name for name, path in workspace.interpreters().items()}
-    return known.get(python, "this Python")
+    return done.stdout.splitlines() + [f"does not import on {name}: {line}" for line in failed]
 
 
 # ------------------------------------------------------------------------------------------------------ what is where

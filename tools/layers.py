@@ -92,7 +92,9 @@ def _attributes(module: Module, item: Import, surface: dict[str, Module]) -> Ite
         return
     allowed = {*(source.public_names(surface[target]) or ()), "__name__", "__file__"}
     for node in ast.walk(module.tree):
-        read = isinstance(node, ast.Attribute) and ast.unparse(node.value) == item.bound
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            continue
+        read = node.value.id == item.bound
         if read and node.attr not in allowed and f"{target}.{node.attr}" not in surface:
             yield node.lineno, f"{item.bound}.{node.attr} is not in __all__ of {target}"
 

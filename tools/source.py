@@ -42,7 +42,7 @@ class Module:
 
 
 @cache
-def parse(path: Path, _stamp: int) -> tuple[str, ast.Module]:
+def parse(path: Path, _stamp: tuple[int, int]) -> tuple[str, ast.Module]:
     text = path.read_text(encoding="utf-8")
     return text, ast.parse(text, str(path))
 
@@ -54,7 +54,8 @@ def modules(package: Package) -> list[Module]:
     for path in sorted(base.rglob("*.py")):
         parts = list(path.relative_to(base).with_suffix("").parts)
         is_package = parts[-1] == "__init__"
-        text, tree = parse(path, path.stat().st_mtime_ns)
+        stamp = path.stat()
+        text, tree = parse(path, (stamp.st_mtime_ns, stamp.st_size))
         found.append(Module(path, ".".join(parts[:-1] if is_package else parts), is_package, tree, text))
     return found
 
@@ -86,11 +87,23 @@ def _in_functions(tree: ast.Module) -> set[int]:
 def _for_typing(tree: ast.Module) -> set[int]:
     """ids of the nodes under `if TYPE_CHECKING:`."""
     tests = (node for node in ast.walk(tree) if isinstance(node, ast.If))
-    return _inside([node.body for node in tests if ast.unparse(node.test).endswith("TYPE_CHECKING")])
+    return _inside([node.body for node in tests if _last_name(node.test) == "TYPE_CHECKING"])
 
 
-def imports(module: Module) -> Iterator[Import]:
+def _last_name(node: ast.expr) -> str | None:
+    """`import_module` of `importlib.import_module`, None where no name stands at the end."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else None
+
+
+@cache
+def imports(module: Module) -> tuple[Import, ...]:
     """Everything that the module imports: statements, and import_module/__import__ calls with literal names."""
+    return tuple(_imports(module))
+
+
+def _imports(module: Module) -> Iterator[Import]:
     called, typing_only = _in_functions(module.tree), _for_typing(module.tree)
     later = called | typing_only
     for node in ast.walk(module.tree):
@@ -105,7 +118,7 @@ def imports(module: Module) -> Iterator[Import]:
                 yield Import(
                     target, alias.name, bool(node.level), node.lineno, alias.asname or alias.name, *when
                 )
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+        elif isinstance(node, ast.Call) and _last_name(node.func) in (
             "import_module",
             "__import__",
             "find_spec",
