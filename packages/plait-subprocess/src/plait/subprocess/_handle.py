@@ -318,7 +318,7 @@ class ProcessHandle:
         try:
             found = _waitid(kind, number, how)
             if found is not None:
-                self._write_down(found)
+                self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
                 _waitid(kind, number, _TAKE)
         except ChildProcessError:
             # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
@@ -336,9 +336,6 @@ class ProcessHandle:
             _waitid(kind, number, _TAKE)
         except ChildProcessError:
             pass  # done before the interruption
-
-    def _write_down(self, found: Any) -> None:
-        self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
 
     def _take_at_once(self) -> None:
         try:
@@ -359,8 +356,11 @@ class ProcessHandle:
 
     def _sleep_and_look(self, timeout: float | None) -> int | None:
         """Sleep until the child has ended, or *timeout*, or for no reason; then look."""
-        self._refuse_in_forked_copy()
-        fd = self.borrow_descriptor()
+        if self._generation != fork_generation():
+            self._refuse_in_forked_copy()
+        with self._lock:  # borrow_descriptor()
+            self._users += 1
+            fd = self._fd
         try:
             if self.returncode is not None:
                 return self.returncode
