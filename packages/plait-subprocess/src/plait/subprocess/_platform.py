@@ -66,6 +66,7 @@ __all__ = [
     "close",
     "close_newest",
     "end_unowned",
+    "finish",
     "feeding",
     "in_flight",
     "open_null",
@@ -176,10 +177,10 @@ def close(opened: list[int], which: Iterable[int]) -> None:
                 any(map(os.close, map(opened.pop, map(opened.index, (fd,)))))
 
 
-def close_newest(opened: list[int], count: int) -> None:
-    """Close the last *count* of *opened*, and take them out of it."""
+def close_newest(opened: list[int]) -> None:
+    """Close the last of *opened*, and take it out of there."""
     with _no_fork:
-        any(map(os.close, map(opened.pop, (-1,) * count)))
+        any(map(os.close, map(opened.pop, (-1,))))
 
 
 def start_feeding(fd: int) -> None:
@@ -290,6 +291,14 @@ def _take_status(started: list[int]) -> None:
     started.clear()
 
 
+def finish(request: StartRequest) -> None:
+    """Close what was opened for a start and is still on its list. May be called again."""
+    opened = request.opened
+    with _no_fork:
+        any(map(os.close, map(opened.pop, (-1,) * len(opened))))
+    in_flight.pop(id(request), None)
+
+
 def end_unowned(started: list[int]) -> None:
     """Kill, and take the status of, a child whose Popen will not come to be."""
     for pid in started:
@@ -323,7 +332,7 @@ def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
 def _arguments(
     shape: int, request: StartRequest, keep: Sequence[int], read_end: int, write_end: int
 ) -> tuple[Any, ...]:
-    common = (
+    longest = (
         request.argv,
         request.executables,
         request.close_fds,
@@ -340,15 +349,21 @@ def _arguments(
         write_end,
         request.restore_signals,
         request.new_session,
+        request.pgid,
+        request.gid,
+        request.groups,
+        request.uid,
+        request.umask,
+        request.preexec_fn,
+        True,  # vfork where possible
     )
-    if shape == 17:
-        return (*common, request.preexec_fn)
-    identity = (request.gid, request.groups, request.uid, request.umask, request.preexec_fn)
-    if shape == 21:
-        return common + identity
     if shape == 22:
-        return (*common, request.pgid, *identity)
-    return (*common, request.pgid, *identity, True)
+        return longest[:22]
+    if shape == 21:
+        return longest[:16] + longest[17:22]
+    if shape == 17:
+        return (*longest[:16], request.preexec_fn)
+    return longest
 
 
 KNOWN_SHAPES = (22, 23, 21, 17)
@@ -399,7 +414,7 @@ def _start_by_fork_exec(request: StartRequest) -> None:
                 request.started.extend(starmap(_fork_exec, arguments))
             finally:
                 _kept = ()
-    close_newest(request.opened, 1)  # the write end
+    close_newest(request.opened)  # the write end
     _await_exec(read_end, request)
 
 

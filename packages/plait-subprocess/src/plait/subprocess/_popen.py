@@ -67,7 +67,7 @@ def _reap_abandoned() -> None:
 
 
 class _Ends:
-    """The descriptors of one start: three for the child, three for us (-1: none), and which are to be closed."""
+    """The streams of one start: three descriptors for the child, three for us (-1: none)."""
 
     __slots__ = ("child", "mine", "opened")
 
@@ -75,13 +75,6 @@ class _Ends:
         self.child = [-1, -1, -1]  # what the child will have as 0, 1, 2
         self.mine = [-1, -1, -1]
         self.opened = opened  # whatever was opened for the start and belongs to no stream
-
-    def close(self, keep_feeding: bool = False) -> None:
-        """Close what was for the child, or is still nobody's. May be called again."""
-        _platform.close_newest(self.opened, len(self.opened))
-        _platform.in_flight.pop(id(self), None)
-        if not keep_feeding:
-            _platform.feeding.pop(self.mine[0], None)
 
     def plan(self, number: int, wanted: Any) -> None:
         """Decide what the child's descriptor *number* will be."""
@@ -297,11 +290,12 @@ class Popen:
             )
             bufsize = -1
         request.started, request.opened = [], []
-        ends = _Ends(request.opened)
+        ends: _Ends | None = None
         raw: list[io.FileIO] = []
         try:
-            _platform.in_flight[id(ends)] = request.opened
+            _platform.in_flight[id(request)] = request.opened
             if not stdin is stdout is stderr is None:
+                ends = _Ends(request.opened)
                 for number, wanted in enumerate((stdin, stdout, stderr)):
                     if wanted is not None:
                         ends.plan(number, wanted)
@@ -313,7 +307,9 @@ class Popen:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
             self.pid = _platform.start(request)
             self._handle = ProcessHandle(self.pid)
-            ends.close(keep_feeding=stdin is OWN_PIPE)
+            _platform.finish(request)
+            if ends is not None and stdin is not OWN_PIPE:
+                _platform.feeding.pop(ends.mine[0], None)
         except BaseException:
             try:
                 self._undo_start(request, ends, raw)
@@ -321,9 +317,13 @@ class Popen:
                 self._undo_start(request, ends, raw)
             raise
 
-    def _undo_start(self, request: _platform.StartRequest, ends: _Ends, raw: list[io.FileIO]) -> None:
+    def _undo_start(
+        self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]
+    ) -> None:
         self._handle = None
-        ends.close()
+        _platform.finish(request)
+        if ends is not None:
+            _platform.feeding.pop(ends.mine[0], None)
         for stream in raw:
             stream.close()
         _platform.end_unowned(request.started)
