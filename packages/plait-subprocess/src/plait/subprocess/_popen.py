@@ -514,11 +514,7 @@ class Popen:
         closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
         buffer of a binary stream by an earlier read is part of the result.
         """
-        if self.stdin is self.stdout is self.stderr is None:
-            if self._handle is not None:
-                self.wait(timeout)
-                return None, None
-        elif self._exchange is not None and input:
+        if self._exchange is not None and input:
             raise ValueError(
                 "cannot send input after communication has started: the first call's input is still used"
             )
@@ -527,6 +523,9 @@ class Popen:
             from ._lines import Listening
 
             listening = Listening(on_stdout, on_stderr, max_output)
+        if self.stdin is self.stdout is self.stderr is None:
+            self.wait(timeout)
+            return None, None
         return self._talk(input, timeout, listening)
 
     def _talk(self, given: Any, timeout: float | None, listening: Listening | None) -> tuple[Any, Any]:
