@@ -168,7 +168,8 @@ class ProcessHandle:
     def poll(self) -> int | None:
         """Look once, without blocking: the return code, or None while the child runs."""
         if self.returncode is None:
-            self._refuse_in_forked_copy()
+            if self._generation != fork_generation():
+                self._refuse_in_forked_copy()
             # A peek needs no lock. Only when it shows an end is it worth going through the whole sequence.
             if _waitid is not None:
                 try:
@@ -265,7 +266,7 @@ class ProcessHandle:
                 os.close(fd)
 
     def _refuse_in_forked_copy(self) -> None:
-        if self._generation != fork_generation():
+        if not self.is_own_child:
             raise RuntimeError(
                 f"{self!r} was started by the process that this one was forked from; only there can it be waited for"
             )

@@ -317,9 +317,7 @@ class Popen:
                 self._undo_start(request, ends, raw)
             raise
 
-    def _undo_start(
-        self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]
-    ) -> None:
+    def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None
         _platform.finish(request)
         if ends is not None:
