@@ -132,21 +132,19 @@ def _argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
 def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
     """Where the program may be, in the order in which to try."""
     global _last_search
-    if env is None:
-        # As os.get_exec_path(), which takes longer than anything else here because it guards against warnings.
-        try:
-            path = os.environb[b"PATH"]
-        except KeyError:
-            path = _DEFAULT_PATH
-        last_path, last_program, found = _last_search
-        if type(program) is str and program == last_program and path == last_path:
-            return found
-    name = os.fsencode(program)
-    if b"/" in name:
-        return [name]
     if env is not None:
-        return _in_folders(map(os.fsencode, os.get_exec_path(env)), name)
-    found = _in_folders(path.split(b":"), name)
+        name = os.fsencode(program)
+        return [name] if b"/" in name else _in_folders(map(os.fsencode, os.get_exec_path(env)), name)
+    # As os.get_exec_path(), which takes longer than anything else here because it guards against warnings.
+    try:
+        path = os.environb[b"PATH"]
+    except KeyError:
+        path = _DEFAULT_PATH
+    last_path, last_program, found = _last_search
+    if type(program) is str and program == last_program and path == last_path:
+        return found
+    name = os.fsencode(program)
+    found = [name] if b"/" in name else _in_folders(path.split(b":"), name)
     if type(program) is str:
         _last_search = path, program, found
     return found
