@@ -70,6 +70,16 @@ def test_wrong_kinds_of_input_are_refused():
             run(["cat"], input=given_input, stdout=PIPE, **options)
 
 
+@pytest.mark.parametrize(("stream", "target"), [("stdout", 1), ("stderr", 2)])
+@pytest.mark.parametrize("length", [0, 1, 65_536, 65_537, 1 << 18, 1_000_001])
+def test_one_output_of_any_length_is_whole(stream, target, length, tmp_path):
+    data = os.urandom(length)
+    (tmp_path / "data").write_bytes(data)
+    with open(tmp_path / "data", "rb") as source:
+        result = run(["sh", "-c", f"exec cat >&{target}"], stdin=source, **{stream: PIPE})
+    assert getattr(result, stream) == data
+
+
 def test_a_child_that_does_not_want_its_input_is_no_error():
     assert run(["true"], input=BIG).returncode == 0
     assert run("exec <&-; echo done", shell=True, input=BIG, stdout=PIPE).stdout == b"done\n"

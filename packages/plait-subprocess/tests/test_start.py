@@ -119,6 +119,21 @@ def test_env_decides_where_a_program_is_found(tmp_path):
         run(["only-here"])
 
 
+def test_a_change_of_our_path_counts_at_once(tmp_path, monkeypatch):
+    usual = os.environ["PATH"]
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "tool").write_text(f"#!/bin/sh\necho {number}\n")
+        (folder / "tool").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{usual}")
+        for _ in range(2):
+            assert run(["tool"], stdout=PIPE).stdout == b"%d\n" % number
+    monkeypatch.setenv("PATH", usual)
+    with pytest.raises(FileNotFoundError):
+        run(["tool"])
+
+
 def test_env_refuses_a_name_with_an_equals_sign():
     with pytest.raises(ValueError, match="A=B"):
         run(["true"], env={"A=B": "c"})

@@ -168,7 +168,8 @@ class ProcessHandle:
     def poll(self) -> int | None:
         """Look once, without blocking: the return code, or None while the child runs."""
         if self.returncode is None:
-            self._refuse_in_forked_copy()
+            if self._generation != fork_generation():
+                self._refuse_in_forked_copy()
             # A peek needs no lock. Only when it shows an end is it worth going through the whole sequence.
             if _waitid is not None:
                 try:
@@ -265,7 +266,7 @@ class ProcessHandle:
                 os.close(fd)
 
     def _refuse_in_forked_copy(self) -> None:
-        if self._generation != fork_generation():
+        if not self.is_own_child:
             raise RuntimeError(
                 f"{self!r} was started by the process that this one was forked from; only there can it be waited for"
             )
@@ -318,7 +319,7 @@ class ProcessHandle:
         try:
             found = _waitid(kind, number, how)
             if found is not None:
-                self._write_down(found)
+                self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
                 _waitid(kind, number, _TAKE)
         except ChildProcessError:
             # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
@@ -336,9 +337,6 @@ class ProcessHandle:
             _waitid(kind, number, _TAKE)
         except ChildProcessError:
             pass  # done before the interruption
-
-    def _write_down(self, found: Any) -> None:
-        self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
 
     def _take_at_once(self) -> None:
         try:
@@ -359,8 +357,11 @@ class ProcessHandle:
 
     def _sleep_and_look(self, timeout: float | None) -> int | None:
         """Sleep until the child has ended, or *timeout*, or for no reason; then look."""
-        self._refuse_in_forked_copy()
-        fd = self.borrow_descriptor()
+        if self._generation != fork_generation():
+            self._refuse_in_forked_copy()
+        with self._lock:  # borrow_descriptor()
+            self._users += 1
+            fd = self._fd
         try:
             if self.returncode is not None:
                 return self.returncode

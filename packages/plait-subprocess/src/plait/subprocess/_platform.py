@@ -51,6 +51,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import starmap
 
 from .._thread import RLock, get_ident
 from ._results import SubprocessError
@@ -63,8 +64,10 @@ if TYPE_CHECKING:
 __all__ = [
     "StartRequest",
     "close",
+    "close_newest",
     "end_unowned",
     "feeding",
+    "finish",
     "in_flight",
     "open_null",
     "open_pipe",
@@ -174,6 +177,12 @@ def close(opened: list[int], which: Iterable[int]) -> None:
                 any(map(os.close, map(opened.pop, map(opened.index, (fd,)))))
 
 
+def close_newest(opened: list[int]) -> None:
+    """Close the last of *opened*, and take it out of there."""
+    with _no_fork:
+        any(map(os.close, map(opened.pop, (-1,))))
+
+
 def start_feeding(fd: int) -> None:
     """Let no forked copy of this process hold the pipe that *fd* writes to, until `feeding` has it no more."""
     feeding[fd] = os.fstat(fd).st_ino
@@ -189,49 +198,26 @@ def stop_feeding(fd: int, stream: Any) -> None:
 
 
 class StartRequest:
-    """Everything a starter needs to know, already checked and encoded."""
-
-    __slots__ = (
-        "argv",
-        "close_fds",
-        "cwd",
-        "env",
-        "executables",
-        "gid",
-        "groups",
-        "keep",
-        "new_session",
-        "opened",
-        "pgid",
-        "preexec_fn",
-        "program",
-        "restore_signals",
-        "started",
-        "stderr",
-        "stdin",
-        "stdout",
-        "uid",
-        "umask",
-    )
+    """Everything a starter needs to know, already checked and encoded. What is rarely asked for has a default."""
 
     argv: list[Any]
     executables: Sequence[bytes]  # to be tried in this order
     program: Any  # as the caller wrote it, for the error
-    cwd: Any
-    env: list[bytes] | None  # b"NAME=value"; None for ours
-    stdin: int
-    stdout: int
-    stderr: int  # what becomes 0, 1, 2 in the child; -1: leave it
-    close_fds: bool
-    keep: Iterable[int]
-    restore_signals: bool
-    new_session: bool
-    pgid: int  # -1: leave it
-    gid: int | None
-    groups: list[int] | None
-    uid: int | None
-    umask: int
-    preexec_fn: Callable[[], object] | None
+    cwd: Any = None
+    env: list[bytes] | None = None  # b"NAME=value"; None for ours
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1  # what becomes 0, 1, 2 in the child; -1: leave it
+    close_fds: bool = True
+    keep: Iterable[int] = ()
+    restore_signals: bool = True
+    new_session: bool = False
+    pgid: int = -1  # -1: leave it
+    gid: int | None = None
+    groups: list[int] | None = None
+    uid: int | None = None
+    umask: int = -1
+    preexec_fn: Callable[[], object] | None = None
     opened: list[int]  # what start() may add its descriptors to; its caller closes them
     started: list[int]  # the pid, from the moment it exists; empty again if its status was taken here
 
@@ -285,19 +271,15 @@ def _raise_report(report: bytes, request: StartRequest) -> None:
     raise OSError(number, text, request.program)
 
 
-def _read_to_end(fd: int) -> bytes:
-    report = b""
-    while len(report) < _LONGEST_REPORT and (piece := os.read(fd, _LONGEST_REPORT)):
-        report += piece
-    return report
-
-
 def _await_exec(read_end: int, request: StartRequest) -> None:
     """Wait until the child has become the program; if it could not, take its status and raise."""
-    report = _read_to_end(read_end)
-    if report:
-        _take_status(request.started)
-        _raise_report(report, request)
+    report = os.read(read_end, _LONGEST_REPORT)
+    if not report:
+        return
+    while len(report) < _LONGEST_REPORT and (piece := os.read(read_end, _LONGEST_REPORT)):
+        report += piece
+    _take_status(request.started)
+    _raise_report(report, request)
 
 
 def _take_status(started: list[int]) -> None:
@@ -307,6 +289,14 @@ def _take_status(started: list[int]) -> None:
         except ChildProcessError:
             pass  # taken: by the kernel, if SIGCHLD is ignored in this program, or by a stranger
     started.clear()
+
+
+def finish(request: StartRequest) -> None:
+    """Close what was opened for a start and is still on its list. May be called again."""
+    opened = request.opened
+    with _no_fork:
+        any(map(os.close, map(opened.pop, (-1,) * len(opened))))
+    in_flight.pop(id(request), None)
 
 
 def end_unowned(started: list[int]) -> None:
@@ -342,7 +332,7 @@ def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
 def _arguments(
     shape: int, request: StartRequest, keep: Sequence[int], read_end: int, write_end: int
 ) -> tuple[Any, ...]:
-    common = (
+    longest = (
         request.argv,
         request.executables,
         request.close_fds,
@@ -359,15 +349,21 @@ def _arguments(
         write_end,
         request.restore_signals,
         request.new_session,
+        request.pgid,
+        request.gid,
+        request.groups,
+        request.uid,
+        request.umask,
+        request.preexec_fn,
+        True,  # vfork where possible
     )
-    if shape == 17:
-        return (*common, request.preexec_fn)
-    identity = (request.gid, request.groups, request.uid, request.umask, request.preexec_fn)
-    if shape == 21:
-        return common + identity
     if shape == 22:
-        return (*common, request.pgid, *identity)
-    return (*common, request.pgid, *identity, True)
+        return longest[:22]
+    if shape == 21:
+        return longest[:16] + longest[17:22]
+    if shape == 17:
+        return (*longest[:16], request.preexec_fn)
+    return longest
 
 
 KNOWN_SHAPES = (22, 23, 21, 17)
@@ -383,11 +379,7 @@ def _find_shape(fork_exec: Callable[..., int]) -> int:
     """
     probe = StartRequest()
     probe.argv, probe.executables, probe.program = [b""], [b"/dev/null/absent"], ""
-    probe.close_fds, probe.cwd, probe.env = True, None, None
-    probe.stdin = probe.stdout = probe.stderr = -1
-    probe.restore_signals, probe.new_session, probe.pgid = False, False, -1
-    probe.gid = probe.groups = probe.uid = probe.preexec_fn = None
-    probe.umask = -1
+    probe.restore_signals = False
     for shape in KNOWN_SHAPES:
         try:
             pid = fork_exec(*_arguments(shape, probe, (-1,), -1, 0))
@@ -401,26 +393,28 @@ def _find_shape(fork_exec: Callable[..., int]) -> int:
 
 
 def _start_by_fork_exec(request: StartRequest) -> None:
-    shape = _shape()
+    shape = _shape() if _known_shape is None else _known_shape
     if not shape or (request.pgid >= 0 and shape < 22):
         raise _NotExpressible
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise _NotExpressible
     global _kept
     read_end, write_end = _open_error_pipe(request.opened)
-    keep = sorted({write_end, *request.keep})
-    arguments = zip(_arguments(shape, request, keep, read_end, write_end))
+    keep: Sequence[int] = (write_end,)
+    if request.keep:
+        keep = sorted({write_end, *request.keep})
+    arguments = (_arguments(shape, request, keep, read_end, write_end),)
     if request.preexec_fn is None:
-        request.started.extend(map(_fork_exec, *arguments))
+        request.started.extend(starmap(_fork_exec, arguments))
     else:
         # A fork whose child runs the after-fork callbacks but is ours, and needs these.
         with _no_fork:
             _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
             try:
-                request.started.extend(map(_fork_exec, *arguments))
+                request.started.extend(starmap(_fork_exec, arguments))
             finally:
                 _kept = ()
-    close(request.opened, (write_end,))
+    close_newest(request.opened)  # the write end
     _await_exec(read_end, request)
 
 
@@ -637,10 +631,12 @@ def start(request: StartRequest) -> int:
     if it was `cwd` that could not be entered; SubprocessError if a preexec_fn raised. If it raises, and always
     for descriptors, the caller has to clean up: `close(request.opened, ...)`, `end_unowned(request.started)`.
     """
-    for name, target in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
-        source = getattr(request, name)
-        if 0 <= source < 3 and source != target:
-            setattr(request, name, _lifted(source, request.opened))
+    if request.stdin in (1, 2):
+        request.stdin = _lifted(request.stdin, request.opened)
+    if request.stdout in (0, 2):
+        request.stdout = _lifted(request.stdout, request.opened)
+    if request.stderr in (0, 1):
+        request.stderr = _lifted(request.stderr, request.opened)
     for name in order:
         try:
             STARTERS[name](request)

@@ -44,7 +44,7 @@ DEVNULL = -3
 
 
 class _OwnPipe(int):
-    """PIPE, said by somebody who will let nobody else write to it."""
+    """PIPE, said by somebody who will let nobody else use our end of it, nor the Popen."""
 
 
 OWN_PIPE = _OwnPipe(PIPE)
@@ -67,7 +67,7 @@ def _reap_abandoned() -> None:
 
 
 class _Ends:
-    """The descriptors of one start: three for the child, three for us (-1: none), and which are to be closed."""
+    """The streams of one start: three descriptors for the child, three for us (-1: none)."""
 
     __slots__ = ("child", "mine", "opened")
 
@@ -75,13 +75,6 @@ class _Ends:
         self.child = [-1, -1, -1]  # what the child will have as 0, 1, 2
         self.mine = [-1, -1, -1]
         self.opened = opened  # whatever was opened for the start and belongs to no stream
-
-    def close(self, keep_feeding: bool = False) -> None:
-        """Close what was for the child, or is still nobody's. May be called again."""
-        _platform.close(self.opened, tuple(self.opened))
-        _platform.in_flight.pop(id(self), None)
-        if not keep_feeding:
-            _platform.feeding.pop(self.mine[0], None)
 
     def plan(self, number: int, wanted: Any) -> None:
         """Decide what the child's descriptor *number* will be."""
@@ -120,8 +113,11 @@ def _encoded_environment(env: Mapping[Any, Any]) -> list[bytes]:
 
 
 def _argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
-    if isinstance(args, (str, bytes)):
-        argv: list[Any] = [args]
+    argv: list[Any]
+    if type(args) is list:  # asked first because it is usual, and the other questions take longer
+        argv = args[:]
+    elif isinstance(args, (str, bytes)):
+        argv = [args]
     elif isinstance(args, os.PathLike):
         if shell:
             raise TypeError("with shell=True, args is a command line for the shell, not a path")
@@ -135,15 +131,32 @@ def _argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
 
 def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
     """Where the program may be, in the order in which to try."""
+    global _last_search
+    if env is not None:
+        name = os.fsencode(program)
+        return [name] if b"/" in name else _in_folders(map(os.fsencode, os.get_exec_path(env)), name)
+    # As os.get_exec_path(), which takes longer than anything else here because it guards against warnings.
+    try:
+        path = os.environb[b"PATH"]
+    except KeyError:
+        path = _DEFAULT_PATH
+    last_path, last_program, found = _last_search
+    if type(program) is str and program == last_program and path == last_path:
+        return found
     name = os.fsencode(program)
-    if b"/" in name:
-        return [name]
-    if env is None:
-        # As os.get_exec_path(), which takes longer than anything else here because it guards against warnings.
-        folders = os.environb.get(b"PATH", _DEFAULT_PATH).split(b":")
-    else:
-        folders = [os.fsencode(folder) for folder in os.get_exec_path(env)]
+    found = [name] if b"/" in name else _in_folders(path.split(b":"), name)
+    if type(program) is str:
+        _last_search = path, program, found
+    return found
+
+
+def _in_folders(folders: Iterable[bytes], name: bytes) -> list[bytes]:
     return [folder + b"/" + name if folder else name for folder in folders]
+
+
+#: PATH, a program, and where that may be. Who starts one program after another starts the same one, as a rule. Nobody
+#: changes the list.
+_last_search: tuple[bytes, str, list[bytes]] = b"", "", []
 
 
 class Popen:
@@ -162,6 +175,18 @@ class Popen:
     then; a signal never reaches a process that inherited the number; after `kill`, `communicate` does not
     wait for processes that the child had started (see there).
     """
+
+    # Until there is something else to say.
+    stdin: IO[Any] | None = None
+    stdout: IO[Any] | None = None
+    stderr: IO[Any] | None = None
+    pid: int
+    returncode: int | None = None
+    _handle: ProcessHandle | None = None
+    _exchange: Exchange | None = None
+    _grace_given = False
+    _mark: bytes | None = None
+    _has_only_one_output = False  # of which, and of this object, nobody knows but run()
 
     def __init__(
         self,
@@ -194,11 +219,14 @@ class Popen:
         process_group: int | None = None,
         mark_tree: bool = False,
     ) -> None:
-        self._handle: ProcessHandle | None = None
         if _abandoned:
             _reap_abandoned()
-        bufsize = _integer("bufsize", -1 if bufsize is None else bufsize)
-        pipesize = _integer("pipesize", pipesize)
+        if bufsize is None:
+            bufsize = -1
+        elif type(bufsize) is not int:
+            bufsize = _integer("bufsize", bufsize)
+        if type(pipesize) is not int:
+            pipesize = _integer("pipesize", pipesize)
         if startupinfo is not None or creationflags != 0:
             raise ValueError(
                 "startupinfo and creationflags mean something on Windows only; leave them out here"
@@ -209,40 +237,44 @@ class Popen:
             )
 
         self.args = args
-        self.stdin: IO[Any] | None = None
-        self.stdout: IO[Any] | None = None
-        self.stderr: IO[Any] | None = None
-        self.pid: int
-        self.returncode: int | None = None
         self.encoding, self.errors, self.pipesize = encoding, errors, pipesize
         self.text_mode = bool(encoding or errors or text or universal_newlines)
-        self._exchange: Exchange | None = None
-        self._grace_given = False
 
-        keep = tuple(pass_fds)
-        if keep and not close_fds:
-            import warnings
-
-            warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, stacklevel=2)
-            close_fds = True
+        # What is left alone in a plain start has its default in StartRequest, and costs nothing here.
         request = _platform.StartRequest()
-        request.argv = _argument_list(args, shell, executable)
-        program = executable if executable is not None else request.argv[0]
-        sys.audit("subprocess.Popen", program, request.argv, cwd, env)
-        request.program, request.executables = program, _candidates(program, env)
-        request.cwd, request.env = cwd, None if env is None else _encoded_environment(env)
-        request.close_fds, request.keep = bool(close_fds), keep
-        self._mark: bytes | None = None
+        if pass_fds:
+            request.keep = tuple(pass_fds)
+            if request.keep and not close_fds:
+                import warnings
+
+                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, stacklevel=2)
+                close_fds = True
+        request.argv = argv = _argument_list(args, shell, executable)
+        request.program = program = executable if executable is not None else argv[0]
+        sys.audit("subprocess.Popen", program, argv, cwd, env)
+        request.executables = _candidates(program, env)
+        if cwd is not None:
+            request.cwd = cwd
+        if env is not None:
+            request.env = _encoded_environment(env)
+        if not close_fds:
+            request.close_fds = False
         if mark_tree:
             from ._tree import can_search, marked
 
             request.env, self._mark = marked(request.env)
             if process_group is None and not start_new_session and not can_search():
                 process_group = 0
-        request.restore_signals, request.new_session = bool(restore_signals), bool(start_new_session)
-        request.pgid = -1 if process_group is None else process_group
-        request.preexec_fn, request.umask = preexec_fn, umask
-        request.uid = request.gid = request.groups = None
+        if not restore_signals:
+            request.restore_signals = False
+        if start_new_session:
+            request.new_session = True
+        if process_group is not None:
+            request.pgid = process_group
+        if preexec_fn is not None:
+            request.preexec_fn = preexec_fn
+        if umask != -1:
+            request.umask = umask
         if user is not None or group is not None or extra_groups is not None:
             from ._identity import resolve
 
@@ -256,22 +288,26 @@ class Popen:
             )
             bufsize = -1
         request.started, request.opened = [], []
-        ends = _Ends(request.opened)
+        ends: _Ends | None = None
         raw: list[io.FileIO] = []
         try:
-            _platform.in_flight[id(ends)] = request.opened
-            for number, wanted in enumerate((stdin, stdout, stderr)):
-                if wanted is not None:
-                    ends.plan(number, wanted)
-            if pipesize > 0:
-                self._size_pipes(ends.mine, pipesize)
-            request.stdin, request.stdout, request.stderr = ends.child
-            # Before the start, so that a wrong encoding is found out before the program has done anything.
-            if ends.mine != [-1, -1, -1]:
-                self._open_streams(ends, raw, bufsize)
+            _platform.in_flight[id(request)] = request.opened
+            if not stdin is stdout is stderr is None:
+                ends = _Ends(request.opened)
+                for number, wanted in enumerate((stdin, stdout, stderr)):
+                    if wanted is not None:
+                        ends.plan(number, wanted)
+                if pipesize > 0:
+                    self._size_pipes(ends.mine, pipesize)
+                request.stdin, request.stdout, request.stderr = ends.child
+                # Before the start, so that a wrong encoding is found out before the program has done anything.
+                if ends.mine != [-1, -1, -1]:
+                    self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
             self.pid = _platform.start(request)
             self._handle = ProcessHandle(self.pid)
-            ends.close(keep_feeding=stdin is OWN_PIPE)
+            _platform.finish(request)
+            if ends is not None and stdin is not OWN_PIPE:
+                _platform.feeding.pop(ends.mine[0], None)
         except BaseException:
             try:
                 self._undo_start(request, ends, raw)
@@ -279,9 +315,11 @@ class Popen:
                 self._undo_start(request, ends, raw)
             raise
 
-    def _undo_start(self, request: _platform.StartRequest, ends: _Ends, raw: list[io.FileIO]) -> None:
+    def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None
-        ends.close()
+        _platform.finish(request)
+        if ends is not None:
+            _platform.feeding.pop(ends.mine[0], None)
         for stream in raw:
             stream.close()
         _platform.end_unowned(request.started)
@@ -297,7 +335,9 @@ class Popen:
             if fd >= 0 and command is not None:
                 fcntl.fcntl(fd, command, size)
 
-    def _open_streams(self, ends: _Ends, raw: list[io.FileIO], bufsize: int) -> None:
+    def _open_streams(
+        self, ends: _Ends, raw: list[io.FileIO], bufsize: int, wanted: tuple[Any, Any, Any]
+    ) -> None:
         size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
         streams: list[Any] = [None, None, None]
         opened = ends.opened
@@ -309,7 +349,8 @@ class Popen:
             # One call takes the descriptor out of one list and puts its stream into the other.
             raw.extend(map(io.FileIO, map(opened.pop, map(opened.index, (fd,))), "r" if number else "w"))
             stream: Any = raw[-1]
-            if size:
+            # Whoever only communicates needs no buffer.
+            if size and (self.text_mode or wanted[number] is not OWN_PIPE):
                 stream = io.BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
             if self.text_mode:
                 stream = io.TextIOWrapper(
@@ -321,6 +362,8 @@ class Popen:
                 )
             streams[number] = stream
         self.stdin, self.stdout, self.stderr = streams
+        if len(raw) == 1 and ends.mine[0] < 0 and wanted[1 if self.stdout else 2] is OWN_PIPE:
+            self._has_only_one_output = True
 
     def __repr__(self) -> str:
         pid = getattr(self, "pid", None)
@@ -476,6 +519,9 @@ class Popen:
             from ._lines import Listening
 
             listening = Listening(on_stdout, on_stderr, max_output)
+        if self.stdin is self.stdout is self.stderr is None:
+            self.wait(timeout)
+            return None, None
         return self._talk(input, timeout, listening)
 
     def _talk(self, given: Any, timeout: float | None, listening: Listening | None) -> tuple[Any, Any]:
@@ -543,16 +589,20 @@ class Popen:
         streams = (self.stdout, self.stderr)
         handle = self._handle
         assert handle is not None
+        done = False
         if self._exchange is None:
             if self.stdin is self.stdout is self.stderr is None:
                 self.wait(timeout)
                 return None, None
             self._start_exchange(given, listening)
-        assert self._exchange is not None
+            # Nobody can kill such a child while this thread reads: its end of file is all that there is to wait for.
+            done = self._has_only_one_output and timeout is None and listening is None
+        exchange = self._exchange
+        assert exchange is not None
         try:
-            done = self._exchange.pump(deadline, handle)
+            done = (done and exchange.read_little()) or exchange.pump(deadline, handle)
         except LimitReached:
-            raise OutputTooLarge(self.args, self._exchange.limit or 0, *self._output_so_far()) from None
+            raise OutputTooLarge(self.args, exchange.limit or 0, *self._output_so_far()) from None
         if done:
             try:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
@@ -616,12 +666,14 @@ class Popen:
         finally:
             if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
                 self._give_grace()
-            else:
+            elif self.returncode is None:
                 self.wait()
 
     def __del__(self) -> None:
-        handle: ProcessHandle | None = getattr(self, "_handle", None)
-        if handle is None or self.returncode is not None or not handle.is_own_child:
+        if self.returncode is not None:
+            return
+        handle = self._handle
+        if handle is None or not handle.is_own_child:
             return
         # Looked at before the warning, which may be an error in this program, or take its time.
         if handle.returncode is None and handle.poll() is None:

@@ -49,14 +49,16 @@ def run(
         if kwargs.get("stdin") is not None:
             raise ValueError("pass either input or stdin: input needs a pipe of its own")
         kwargs["stdin"] = PIPE
-    if kwargs.get("stdin") == PIPE:
-        kwargs["stdin"] = OWN_PIPE
+    if kwargs:
+        for name in ("stdin", "stdout", "stderr"):
+            if kwargs.get(name) == PIPE:
+                kwargs[name] = OWN_PIPE
     if capture_output:
         if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
             raise ValueError(
                 "capture_output sets stdout and stderr: leave them out, or leave capture_output out"
             )
-        kwargs["stdout"] = kwargs["stderr"] = PIPE
+        kwargs["stdout"] = kwargs["stderr"] = OWN_PIPE
     listening = None
     if on_stdout is not None or on_stderr is not None or max_output is not None:
         listening = _listening(on_stdout, on_stderr, max_output, kwargs)
@@ -80,7 +82,9 @@ def run(
         except BaseException:
             _end(process, kill_tree, grace)
             raise
-        returncode = process.wait()
+        returncode = process.returncode
+        if returncode is None:
+            returncode = process.wait()
     if check and returncode:
         raise CalledProcessError(returncode, process.args, stdout, stderr)
     return CompletedProcess(process.args, returncode, stdout, stderr)
