@@ -66,12 +66,14 @@ __all__ = [
     "end_unowned",
     "feeding",
     "in_flight",
+    "msvcrt",
     "open_null",
     "open_pipe",
     "send_through_pidfd",
     "start",
     "start_feeding",
     "stop_feeding",
+    "winapi",
 ]
 
 _SIGNALS_TO_RESTORE = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
@@ -95,6 +97,19 @@ except ImportError:
     pass
 else:
     send_through_pidfd = getattr(_signal, "pidfd_send_signal", None)
+
+#: The interpreter's own access to Windows, and to descriptors of the C runtime there; None on other systems. Whatever
+#: starts, waits or communicates asks here, not for the name of a system: so it can run on a simulated one.
+winapi: Any = None
+msvcrt: Any = None
+try:
+    import msvcrt as _msvcrt
+
+    import _winapi
+except ImportError:
+    pass
+else:
+    winapi, msvcrt = _winapi, _msvcrt
 
 _pipe2: Any = getattr(os, "pipe2", None)
 _no_fork = RLock()

@@ -22,7 +22,7 @@ import sys
 from time import monotonic
 
 from . import _platform
-from ._exchange import Exchange, LimitReached
+from ._exchange import Exchange, LimitReached, open_exchange
 from ._handle import ProcessHandle, deadline_after
 from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
 
@@ -199,7 +199,7 @@ class Popen:
             _reap_abandoned()
         bufsize = _integer("bufsize", -1 if bufsize is None else bufsize)
         pipesize = _integer("pipesize", pipesize)
-        if startupinfo is not None or creationflags != 0:
+        if _platform.winapi is None and (startupinfo is not None or creationflags != 0):
             raise ValueError(
                 "startupinfo and creationflags mean something on Windows only; leave them out here"
             )
@@ -218,8 +218,31 @@ class Popen:
         self.text_mode = bool(encoding or errors or text or universal_newlines)
         self._exchange: Exchange | None = None
         self._grace_given = False
+        if bufsize == 1 and not self.text_mode:
+            import warnings
+
+            warnings.warn(
+                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
+            )
+            bufsize = -1
 
         keep = tuple(pass_fds)
+        if _platform.winapi is not None:
+            from ._windows_start import WindowsStart, refuse
+
+            refuse(preexec_fn=preexec_fn is not None, start_new_session=start_new_session, pass_fds=keep)
+            refuse(process_group=process_group is not None, umask=umask >= 0)
+            refuse(user=user is not None, group=group is not None, extra_groups=extra_groups is not None)
+            with WindowsStart() as windows:
+                windows.plan((stdin, stdout, stderr))
+                layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
+                flags = _integer("creationflags", creationflags)
+                self._handle = windows.start(
+                    args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree
+                )
+                self.stdin, self.stdout, self.stderr = layered
+                self.pid = self._handle.pid
+            return
         if keep and not close_fds:
             import warnings
 
@@ -248,13 +271,6 @@ class Popen:
 
             request.uid, request.gid, request.groups = resolve(user, group, extra_groups)
 
-        if bufsize == 1 and not self.text_mode:
-            import warnings
-
-            warnings.warn(
-                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
-            )
-            bufsize = -1
         request.started, request.opened = [], []
         ends = _Ends(request.opened)
         raw: list[io.FileIO] = []
@@ -298,7 +314,6 @@ class Popen:
                 fcntl.fcntl(fd, command, size)
 
     def _open_streams(self, ends: _Ends, raw: list[io.FileIO], bufsize: int) -> None:
-        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
         streams: list[Any] = [None, None, None]
         opened = ends.opened
         for number, fd in enumerate(ends.mine):
@@ -308,19 +323,24 @@ class Popen:
                 _platform.start_feeding(fd)
             # One call takes the descriptor out of one list and puts its stream into the other.
             raw.extend(map(io.FileIO, map(opened.pop, map(opened.index, (fd,))), "r" if number else "w"))
-            stream: Any = raw[-1]
-            if size:
-                stream = io.BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
-            if self.text_mode:
-                stream = io.TextIOWrapper(
-                    stream,
-                    self.encoding,
-                    self.errors,
-                    line_buffering=bufsize == 1,
-                    write_through=number == 0,
-                )
-            streams[number] = stream
+            streams[number] = self._layered(raw[-1], number, bufsize)
         self.stdin, self.stdout, self.stderr = streams
+
+    def _layered(self, raw: io.FileIO, number: int, bufsize: int) -> Any:
+        """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
+        stream: Any = raw
+        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
+        if size:
+            stream = io.BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
+        if self.text_mode:
+            stream = io.TextIOWrapper(
+                stream,
+                self.encoding,
+                self.errors,
+                line_buffering=bufsize == 1,
+                write_through=number == 0,
+            )
+        return stream
 
     def __repr__(self) -> str:
         pid = getattr(self, "pid", None)
@@ -425,7 +445,8 @@ class Popen:
         by /proc, whatever groups or sessions its processes are in; those whose own parents have ended are found if
         the child was started with `mark_tree=True`, as `run(kill_tree=True)` does it. On other systems the process
         group is ended, if the child leads one. May be called after the child has ended, and again. Raises
-        PermissionError, when all others are gone, for processes of another user.
+        PermissionError, when all others are gone, for processes of another user. On Windows the tree is a job
+        object, which the child is in if it was started with `mark_tree=True`; ValueError if it was not.
 
         The standard class has no such method.
         """
@@ -433,10 +454,15 @@ class Popen:
             return
         if not self._handle.is_own_child:
             raise RuntimeError(f"{self!r} was started by the process that this one was forked from")
-        from ._tree import end_tree
-
         try:
-            end_tree(self._handle, self._mark, grace)
+            if _platform.winapi is not None:
+                from ._windows_handle import end_tree as end_job
+
+                end_job(self._handle, grace)
+            else:
+                from ._tree import end_tree
+
+                end_tree(self._handle, self._mark, grace)
         finally:
             self.poll()
 
@@ -517,11 +543,11 @@ class Popen:
         streams = (self.stdout, self.stderr)
         data = self._input_bytes(given)
         if listening is None:
-            exchange = Exchange(self.stdin, streams, data)
+            exchange = open_exchange(self.stdin, streams, data)
         else:
             from ._lines import LineFeeder
 
-            exchange = Exchange(self.stdin, streams, data, listening.max_output)
+            exchange = open_exchange(self.stdin, streams, data, listening.max_output)
             for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
                 if stream is None:
                     continue
