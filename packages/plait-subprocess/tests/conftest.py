@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+
+# For simulated_winapi, which test_windows imports.
+sys.path.insert(0, os.path.dirname(__file__))
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every program that a test starts and interrupts.

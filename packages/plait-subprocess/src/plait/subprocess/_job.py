@@ -100,13 +100,18 @@ class Job:
 
     __slots__ = ("_handle", "leads_a_group")
 
+    _handle: Handle | None
+
     def __init__(self, leads_a_group: bool) -> None:
         #: Whether the first member was started with CREATE_NEW_PROCESS_GROUP, and so can be sent CTRL_BREAK_EVENT.
         self.leads_a_group = leads_a_group
-        number = _function("CreateJobObjectW")(None, None)
-        if not number:
+        # Made and owned in one call, so that no signal handler that raises comes in between.
+        self._handle, *_ = (
+            *map(Handle, filter(None, map(_function("CreateJobObjectW"), (None,), (None,)))),
+            None,
+        )
+        if self._handle is None:
             raise _failure()
-        self._handle = Handle(number)
         if not self._set_limits(_KILL_ON_JOB_CLOSE):
             raise _failure()
 
@@ -115,13 +120,13 @@ class Job:
         limits.BasicLimitInformation.LimitFlags = flags
         return bool(
             _function("SetInformationJobObject")(
-                int(self._handle), _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)
+                int(self._handle or 0), _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)
             )
         )
 
     def admit(self, process: int, thread: int) -> None:
         """Take in a process that was started suspended, and let its first thread go."""
-        if not _function("AssignProcessToJobObject")(int(self._handle), process):
+        if not _function("AssignProcessToJobObject")(int(self._handle or 0), process):
             raise _failure()
         if _function("ResumeThread")(thread) == _NOT_RESUMED:
             raise _failure()
@@ -130,14 +135,14 @@ class Job:
         """Whether all members have ended."""
         numbers = _Accounting()
         if not _function("QueryInformationJobObject")(
-            int(self._handle), _BASIC_ACCOUNTING, ctypes.byref(numbers), ctypes.sizeof(numbers), None
+            int(self._handle or 0), _BASIC_ACCOUNTING, ctypes.byref(numbers), ctypes.sizeof(numbers), None
         ):
             raise _failure()
         return numbers.ActiveProcesses == 0
 
     def end(self) -> None:
         """End all members."""
-        if not _function("TerminateJobObject")(int(self._handle), _TERMINATED):
+        if not _function("TerminateJobObject")(int(self._handle or 0), _TERMINATED):
             raise _failure()
 
     def __del__(self) -> None:

@@ -171,7 +171,9 @@ class WindowsProcessHandle(ProcessHandle):
         """Raises io.UnsupportedOperation: Windows waits for handles, not for descriptors."""
         import io
 
-        raise io.UnsupportedOperation(f"{self!r} has no descriptor; use wait(timeout), or int() for its handle")
+        raise io.UnsupportedOperation(
+            f"{self!r} has no descriptor; use wait(timeout), or int() for its handle"
+        )
 
     def close(self) -> None:
         """Does nothing: the handle is what this object is made of, and goes with it."""

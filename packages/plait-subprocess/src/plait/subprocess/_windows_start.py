@@ -107,6 +107,7 @@ class WindowsStart:
         self.descriptors: list[int] = []  # of the C runtime: /dev/null, and ours before they are streams
         self.streams: list[PipeEnd | None] = [None, None, None]
         self.child: list[int | None] = [None, None, None]
+        self.started: WindowsProcessHandle | None = None
 
     def __enter__(self) -> WindowsStart:
         return self
@@ -119,6 +120,8 @@ class WindowsStart:
             for stream in self.streams:
                 if stream is not None:
                     stream.close()
+            if self.started is not None:  # a signal handler has raised, and nobody will know of the child
+                self.started.send_signal(9)
 
     # -- the three standard streams -------------------------------------------------------------------------------
 
@@ -244,20 +247,25 @@ class WindowsStart:
             *before, flags, env, folder, info = arguments
             job = Job(bool(flags & CREATE_NEW_PROCESS_GROUP))
             arguments = (*before, flags | CREATE_SUSPENDED, env, folder, info)
-        created: list[int] = []
+        created: list[
+            Any
+        ] = []  # process, thread, and their numbers; the thread's handle only while it is open
         try:
             created.extend(*map(winapi.CreateProcess, *zip(arguments)))
-            process, thread, pid, _ = created
+            created[:1] = map(Handle, created[:1])
             if job is not None:
-                job.admit(process, thread)
-            handle = WindowsProcessHandle(pid, Handle(process), job)
+                job.admit(int(created[0]), created[1])
+            self.started = WindowsProcessHandle(created[2], created[0], job)
+            any(map(winapi.CloseHandle, map(created.pop, (1,))))
         except BaseException:
             if created:
-                winapi.TerminateProcess(created[0], _TERMINATED)
-                _close_all(created[:2])
+                winapi.TerminateProcess(int(created[0]), _TERMINATED)
+                if len(created) == 4:
+                    winapi.CloseHandle(created[1])
+                if not isinstance(created[0], Handle):
+                    winapi.CloseHandle(created[0])
             raise
-        winapi.CloseHandle(thread)
-        return handle
+        return self.started
 
 
 def _command_line(args: Any, shell: bool) -> str:
