@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
 COMSPEC = r"C:\Windows\System32\cmd.exe"
+SPELLINGS = ("COMSPEC", "ComSpec")  # Windows minds no case in names of variables
 INFINITE = 0xFFFFFFFF
 WAIT_OBJECT_0, WAIT_TIMEOUT = 0, 258
 STILL_ACTIVE = 259
@@ -176,6 +177,39 @@ class Child:
     def gone(self):
         pass
 
+    def terminate(self, code):
+        if self.status is not None:
+            raise windows_error(5)
+        self.forced = code
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            raise windows_error(5) from None  # has ended, only nobody knows it yet
+
+
+class Scripted(Child):
+    """A process that does nothing, and needs no process for it."""
+
+    def __init__(self, pid, suspended):
+        self.pid = pid
+        self.status = None
+        self.forced = 0
+        self.ended = _thread.allocate_lock()
+        self.ended.acquire()
+        if not suspended:
+            self.resume()
+
+    def resume(self):
+        if self.status is None:
+            self.status = 0
+            self.ended.release()
+
+    def terminate(self, code):
+        if self.status is not None:
+            raise windows_error(5)
+        self.status = code
+        self.ended.release()
+
 
 class Thread:
     """The first thread of a child."""
@@ -195,8 +229,8 @@ class SimulatedJob:
         self.limits = 0
 
     def active(self):
-        groups = {member.pid for member in self.members}
-        count = 0
+        groups = {member.pid for member in self.members if not isinstance(member, Scripted)}
+        count = sum(isinstance(member, Scripted) and member.status is None for member in self.members)
         for name in os.listdir("/proc"):
             if name.isdigit():
                 try:
@@ -209,6 +243,10 @@ class SimulatedJob:
 
     def end(self, code):
         for member in self.members:
+            if isinstance(member, Scripted):
+                if member.status is None:
+                    member.terminate(code)
+                continue
             if member.forced is None:
                 member.forced = code
             try:
@@ -232,6 +270,7 @@ class Simulation:
         self.created = []
         self.jobs = []
         self.children = []
+        self.scripted = False  # whether children are only said to have run, and ended with 0
         self.events = []  # (pid, event)
         self.wrong = []
         self.interruptions = 0  # so many waits are broken off as Ctrl-C does it
@@ -358,6 +397,10 @@ class Simulation:
                     actions.append((os.POSIX_SPAWN_DUP2, entry[0].fd, target))
                 else:
                     actions.append((os.POSIX_SPAWN_CLOSE, target))
+        if self.scripted:
+            child = Scripted(0x10000 + 4 * len(self.created), bool(flags & CREATE_SUSPENDED))
+            self.children.append(child)
+            return self.new(child), self.new(Thread(child)), child.pid, child.pid
         if flags & CREATE_SUSPENDED or cwd is not None:
             opening = ""
             if flags & CREATE_SUSPENDED:
@@ -403,11 +446,7 @@ class Simulation:
         return STILL_ACTIVE if status is None else status
 
     def TerminateProcess(self, handle, code):
-        child = self.thing(handle, Child)
-        if child.status is not None:
-            raise windows_error(5)
-        child.forced = code
-        os.kill(child.pid, signal.SIGKILL)
+        self.thing(handle, Child).terminate(code)
 
     # -- kernel32, by ctypes --------------------------------------------------------------------------------------
 
@@ -465,6 +504,8 @@ class Simulation:
         """End what still runs."""
         for child in self.children:
             child.resume()
+            if isinstance(child, Scripted):
+                continue
             try:
                 os.killpg(child.pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -508,7 +549,7 @@ def installed(name):
     ctypes.WinDLL = lambda name, use_last_error: KERNEL32
     ctypes.get_last_error = lambda: simulation.last_error
     ctypes.WinError = windows_error
-    os.environ["COMSPEC"] = os.environ["ComSpec"] = COMSPEC  # Windows minds no case in names
+    os.environ.update(dict.fromkeys(SPELLINGS, COMSPEC))
     try:
         yield simulation, importlib.import_module(name)
     finally:
@@ -519,7 +560,7 @@ def installed(name):
             setattr(parent, name.rpartition(".")[2], attribute)
         del sys.modules["_winapi"], sys.modules["msvcrt"]
         del ctypes.WinDLL, ctypes.get_last_error, ctypes.WinError
-        for each in ("COMSPEC", "ComSpec"):
+        for each in SPELLINGS:
             del os.environ[each]
             if each in environment:
                 os.environ[each] = environment[each]

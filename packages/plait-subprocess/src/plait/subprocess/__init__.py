@@ -67,7 +67,7 @@ if _winapi is not None:  # names that exist on Windows only, as in the standard 
         STD_OUTPUT_HANDLE,
         SW_HIDE,
     )
-    from ._windows_handle import WindowsProcessHandle as ProcessHandle  # type: ignore[assignment]
+    from ._windows_handle import WindowsProcessHandle as ProcessHandle
 
     __all__ += [
         "ABOVE_NORMAL_PRIORITY_CLASS",

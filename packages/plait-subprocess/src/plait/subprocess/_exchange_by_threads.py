@@ -87,7 +87,17 @@ class _Inbox:
             bell.ring()
 
 
-def _read(fd: int, key: int, inbox: _Inbox, go_on: _Bell) -> None:
+def _taken(own: list[int]) -> int:
+    """The descriptor that a thread was started for; -1 if who started it has changed its mind."""
+    try:
+        return own.pop()
+    except IndexError:
+        return -1
+
+
+def _read(own: list[int], key: int, inbox: _Inbox, go_on: _Bell) -> None:
+    if (fd := _taken(own)) < 0:
+        return
     try:
         while not inbox.abandoned:
             piece = os.read(fd, _ONE_READ)
@@ -103,7 +113,9 @@ def _read(fd: int, key: int, inbox: _Inbox, go_on: _Bell) -> None:
     inbox.post(key, last)
 
 
-def _write(fd: int, data: list[Any], inbox: _Inbox) -> None:
+def _write(own: list[int], data: list[Any], inbox: _Inbox) -> None:
+    if (fd := _taken(own)) < 0:
+        return
     problem: Any = b""
     try:
         for piece in data:
@@ -123,7 +135,7 @@ _INPUT = 0  # the key of the writer; id() of a stream is never 0
 class ThreadedExchange(Exchange):
     """What is still to be written to a child, and what was read from it."""
 
-    __slots__ = ("_inbox", "_reading", "_writing")
+    __slots__ = ("_inbox", "_prepared", "_reading", "_unstarted", "_writing")
 
     in_threads = True
 
@@ -131,12 +143,14 @@ class ThreadedExchange(Exchange):
         self, stdin: Any, sources: tuple[Any, ...], data: memoryview | None, limit: int | None = None
     ) -> None:
         super().__init__(stdin, sources, data, limit)
-        self._inbox: _Inbox | None = None
+        self._inbox = _Inbox()
+        self._prepared = False
+        self._unstarted: list[tuple[Any, ...]] = []  # threads: function, descriptor, further arguments
         self._reading: dict[int, Any] = {}
         self._writing = False
 
     def __del__(self) -> None:
-        inbox = getattr(self, "_inbox", None)
+        inbox: _Inbox | None = getattr(self, "_inbox", None)
         if inbox is not None:
             inbox.abandoned = True
             inbox.let_readers_on()
@@ -146,9 +160,10 @@ class ThreadedExchange(Exchange):
         for feeder in self._listeners.values():
             feeder.deliver()
         inbox = self._inbox
-        if inbox is None:
-            inbox = self._inbox = _Inbox()
-            self._begin(inbox)
+        if not self._prepared:
+            self._prepare(inbox)
+        while self._unstarted:
+            self._start_thread()
         drained_at: float | None = None
         while True:
             self._empty(inbox)
@@ -170,29 +185,43 @@ class ThreadedExchange(Exchange):
                     pause = min(pause, limit - now)
             inbox.bell.wait(pause)
 
-    def _begin(self, inbox: _Inbox) -> None:
+    def _prepare(self, inbox: _Inbox) -> None:
+        """Decide which threads are needed. Done again if a signal handler has raised in the middle of it."""
+        self._unstarted.clear()
+        inbox.emptied.clear()
         for stream in self._sources:
             if not stream.closed:
                 self._salvage(stream)
                 self._reading[id(stream)] = stream
                 inbox.emptied.append(_Bell())
-                self._start_thread(_read, stream.fileno(), id(stream), inbox, inbox.emptied[-1])
+                self._unstarted.append((_read, stream.fileno(), id(stream), inbox, inbox.emptied[-1]))
         stdin = self._stdin
         if stdin is not None and not stdin.closed:
             data = [piece for piece in (self._buffered_input(), self._input) if piece]
-            if not data:
+            if data:
+                self._writing = True
+                self._unstarted.append((_write, stdin.fileno(), data, inbox))
+            else:
                 stdin.close()
-                return
-            self._writing = True
-            self._start_thread(_write, stdin.fileno(), data, inbox)
+        self._prepared = True
 
-    @staticmethod
-    def _start_thread(function: Any, fd: int, *arguments: Any) -> None:
-        own = os.dup(fd)
+    def _start_thread(self) -> None:
+        entry = self._unstarted[-1]
+        function, fd, *arguments = entry
+        own: list[int] = []
         try:
+            own.extend(map(os.dup, (fd,)))
+            self._unstarted.pop()
             start_new_thread(function, (own, *arguments))
         except BaseException:
-            os.close(own)
+            # Whoever takes the descriptor out of the list owns it: this thread, or the one that runs already.
+            try:
+                os.close(own.pop())
+            except IndexError:
+                pass  # runs, or there was none to be had, and then it still is in _unstarted
+            else:
+                if entry not in self._unstarted:
+                    self._unstarted.append(entry)
             raise
 
     def _empty(self, inbox: _Inbox) -> None:
@@ -224,7 +253,7 @@ class ThreadedExchange(Exchange):
     # -- what the caller has left in the buffers ------------------------------------------------------------------
 
     def _salvage(self, stream: Any) -> None:
-        raw = getattr(stream, "raw", None)
+        raw: Any = getattr(stream, "raw", None)
         if raw is not None and hasattr(stream, "peek") and hasattr(raw, "diverted"):
             raw.diverted = bytearray()
             try:
@@ -236,7 +265,7 @@ class ThreadedExchange(Exchange):
 
     def _buffered_input(self) -> bytes:
         buffer = getattr(self._stdin, "buffer", self._stdin)
-        raw = getattr(buffer, "raw", None)
+        raw: Any = getattr(buffer, "raw", None)
         if not hasattr(raw, "diverted"):
             self._stdin.flush()
             return b""

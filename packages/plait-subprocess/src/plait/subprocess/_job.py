@@ -138,7 +138,7 @@ class Job:
             int(self._handle or 0), _BASIC_ACCOUNTING, ctypes.byref(numbers), ctypes.sizeof(numbers), None
         ):
             raise _failure()
-        return numbers.ActiveProcesses == 0
+        return not numbers.ActiveProcesses
 
     def end(self) -> None:
         """End all members."""

@@ -103,9 +103,8 @@ else:
 winapi: Any = None
 msvcrt: Any = None
 try:
-    import msvcrt as _msvcrt
-
     import _winapi
+    import msvcrt as _msvcrt
 except ImportError:
     pass
 else:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ._job import Job
 
-__all__ = ["Handle", "WindowsProcessHandle", "end_tree"]
+__all__ = ["Handle", "WindowsProcessHandle", "end_tree", "terminate"]
 
 # From Microsoft's documentation of the calls.
 _WAIT_TIMEOUT = 0x102
@@ -48,6 +48,8 @@ _TERMINATED = 1  # the exit code of who was terminated
 # A wait takes milliseconds in 32 bits, whose highest value means "for ever"; a day at a time is far below.
 _LONGEST_WAIT = 86_400.0
 _END_SECONDS = 5.0
+#: How long a process that can no longer be terminated may take to end by itself. A guess.
+_ENDING_SECONDS = 0.25
 
 
 class Handle(int):
@@ -73,6 +75,15 @@ class Handle(int):
 
     def __del__(self) -> None:
         self.Close()
+
+
+def terminate(kernel: int) -> bool:
+    """End a process; False if that was denied, because it is ending or because it is not ours to end."""
+    try:
+        winapi.TerminateProcess(kernel, _TERMINATED)
+    except PermissionError:
+        return False
+    return True
 
 
 class WindowsProcessHandle(ProcessHandle):
@@ -161,11 +172,12 @@ class WindowsProcessHandle(ProcessHandle):
         if sig in _CTRL_EVENTS:
             os.kill(self.pid, sig)
             return
-        try:
-            winapi.TerminateProcess(int(self.kernel), _TERMINATED)
-        except PermissionError:
-            if self.poll() is None:
-                raise
+        if not terminate(int(self.kernel)):
+            if not self._sleep(_ENDING_SECONDS):
+                raise PermissionError(
+                    errno.EACCES, f"not allowed to end process {self.pid}, which still runs"
+                )
+            self.poll()
 
     def fileno(self) -> int:
         """Raises io.UnsupportedOperation: Windows waits for handles, not for descriptors."""
@@ -199,7 +211,8 @@ def end_tree(root: ProcessHandle, grace: float) -> None:
     assert isinstance(root, WindowsProcessHandle)
     if root.job is None:
         raise ValueError(
-            f"{root!r} was not started to be ended with its descendants: pass mark_tree=True to Popen, or kill_tree=True to run()"
+            f"{root!r} was not started to be ended with its descendants: "
+            "pass mark_tree=True to Popen, or kill_tree=True to run()"
         )
     if grace > 0 and root.job.leads_a_group and root.poll() is None:
         root.send_signal(_CTRL_BREAK)

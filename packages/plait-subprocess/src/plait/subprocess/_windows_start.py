@@ -39,12 +39,14 @@ from ._windows import (
     SW_HIDE,
     copied,
 )
-from ._windows_handle import Handle, WindowsProcessHandle
+from ._windows_handle import Handle, WindowsProcessHandle, terminate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from typing_extensions import Self
 
     from ._windows import STARTUPINFO
 
@@ -54,7 +56,8 @@ _PIPE, _STDOUT, _DEVNULL = -1, -2, -3
 _STANDARD = (STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE)
 _DUPLICATE_SAME_ACCESS = 0x2
 _ERROR_DIRECTORY = 267
-_TERMINATED = 1
+#: How long the end of who was terminated may take. A guess.
+_END_SECONDS = 5.0
 
 _one_at_a_time = RLock()
 
@@ -84,7 +87,7 @@ class PipeEnd(io.FileIO):
     #: While it is a bytearray, what the buffer above writes goes there, and the pipe seems to be empty.
     diverted: bytearray | None = None
 
-    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int | None:
         return super().readinto(buffer) if self.diverted is None else None
 
     def write(self, data: Any) -> int | None:  # type: ignore[override]
@@ -109,19 +112,36 @@ class WindowsStart:
         self.child: list[int | None] = [None, None, None]
         self.started: WindowsProcessHandle | None = None
 
-    def __enter__(self) -> WindowsStart:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        failed = kind is not None
+        try:
+            self._close_what_is_nobodys()
+        except BaseException:
+            failed = True
+            raise
+        finally:  # once more, should a signal handler have raised in there
+            self._close_what_is_nobodys()
+            if failed:
+                try:
+                    self._undo()
+                finally:
+                    self._undo()
+
+    def _close_what_is_nobodys(self) -> None:
         _close_all(self.opened)
         while self.descriptors:
             any(map(os.close, map(self.descriptors.pop, (-1,))))
-        if kind is not None:
-            for stream in self.streams:
-                if stream is not None:
-                    stream.close()
-            if self.started is not None:  # a signal handler has raised, and nobody will know of the child
-                self.started.send_signal(9)
+
+    def _undo(self) -> None:
+        for stream in self.streams:
+            if stream is not None:
+                stream.close()
+        if self.started is not None:  # nobody will know of the child
+            self.started.send_signal(9)
+            self.started.wait(_END_SECONDS)
 
     # -- the three standard streams -------------------------------------------------------------------------------
 
@@ -195,7 +215,7 @@ class WindowsStart:
         info = copied(startupinfo)
         line = _command_line(args, shell)
         if shell:
-            executable = executable if executable is not None else _shell(env)
+            executable = executable if executable is not None else _shell()
             line = f'{os.fsdecode(executable)} /c "{line}"'
             if not info.dwFlags & STARTF_USESHOWWINDOW:
                 info.dwFlags |= STARTF_USESHOWWINDOW
@@ -259,7 +279,7 @@ class WindowsStart:
             any(map(winapi.CloseHandle, map(created.pop, (1,))))
         except BaseException:
             if created:
-                winapi.TerminateProcess(int(created[0]), _TERMINATED)
+                terminate(int(created[0]))  # if not, it has ended already
                 if len(created) == 4:
                     winapi.CloseHandle(created[1])
                 if not isinstance(created[0], Handle):
@@ -283,7 +303,7 @@ def _first(args: Any) -> Any:
     return args if isinstance(args, (str, bytes, os.PathLike)) else next(iter(args), None)
 
 
-def _shell(env: Mapping[Any, Any] | None) -> str:
+def _shell() -> str:
     """The command interpreter: never one that merely lies in the current directory or on PATH."""
     import ntpath
 
