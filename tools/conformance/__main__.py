@@ -136,7 +136,7 @@ class Run:
         self.build.mkdir(parents=True, exist_ok=True)
         self._lock = self.lock()
         self.jobs = options.jobs or 2 * (os.cpu_count() or 2)
-        self.strict = options.impl == "plait"
+        self.strict = options.impl in ("plait", "fallback")
         self.result_file = self.build / f"{options.impl}.json"
         self.host = child.Host(self.environment("standard"), self.stop, keep=options.keep)
         self.baseline = trial.Baseline(self.build / "baseline.json", self.python, self.host.resources)

@@ -45,6 +45,49 @@ def descriptors_of_child(**options):
     return json.loads(run([*PYTHON, OPEN_DESCRIPTORS], stdout=PIPE, check=True, **options).stdout)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"user": 2**64},
+        {"group": 2**64},
+        {"extra_groups": [2**64]},
+        {"umask": 2**64},
+        {"umask": 2**32},
+        pytest.param(
+            {"process_group": 2**40},
+            marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="no fork_exec with process_group"),
+        ),
+    ],
+    ids=str,
+)
+def test_numbers_that_are_too_large_are_refused(options):
+    with pytest.raises(ValueError if "extra_groups" in options else OverflowError):
+        Popen(["true"], **options)
+
+
+def test_the_environment_is_that_of_the_process_not_that_of_os_environ():
+    code = "import os; os.putenv('GIVEN', 'yes')"
+    script = (
+        "import importlib, sys, os\n"
+        "importlib.import_module(sys.argv[1] + '._platform').order[:] = sys.argv[2].split('+')\n"
+        f"{code}\n"
+        "print(importlib.import_module(sys.argv[1]).run(['env'], stdout=-1, text=True).stdout)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__.rpartition(".")[0]]
+    said = run([*command, "+".join(_platform.order)], stdout=PIPE, text=True, env=env).stdout
+    assert "GIVEN=yes" in said.splitlines()
+
+
+def test_a_program_that_is_nowhere_costs_no_fork(starter, monkeypatch):
+    if starter != "fork":
+        pytest.skip("is about fork")
+    monkeypatch.setattr(os, "fork", None)
+    with pytest.raises(FileNotFoundError) as missing:
+        Popen(["no-such-program"])
+    assert missing.value.filename == "no-such-program"
+
+
 def test_arguments_arrive_unchanged():
     args = ["", "a b", "ü\udcff", "'\"\\", "\n"]
     out = run(

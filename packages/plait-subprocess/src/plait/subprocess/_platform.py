@@ -458,6 +458,18 @@ def _shape() -> int:
 # -- posix_spawn ---------------------------------------------------------------------------------------------
 
 
+def _spawn(path: bytes, argv: list[Any], env: Any, options: dict[str, Any]) -> int:
+    spawn: Any = os.posix_spawn
+    if env is None:
+        try:
+            return spawn(path, argv, None, **options)  # type: ignore[no-any-return]
+        except (
+            TypeError
+        ):  # before 3.13 there has to be a mapping; what only os.putenv() knows of is missing then
+            env = os.environ
+    return spawn(path, argv, env, **options)  # type: ignore[no-any-return]
+
+
 def _start_by_posix_spawn(request: StartRequest) -> None:
     spawn: Any = getattr(os, "posix_spawn", None)
     close_from: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
@@ -483,13 +495,11 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
 
         names = [name for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
         options["setsigdef"] = [getattr(signal, name) for name in names]
-    env: Any = os.environ
-    if request.env is not None:
-        env = dict(line.split(b"=", 1) for line in request.env)
+    env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
     refused: OSError | None = None
     for path in request.executables:
         try:
-            request.started.append(spawn(path, request.argv, env, **options))
+            request.started.append(_spawn(path, request.argv, env, options))
         except NotImplementedError:
             raise _NotExpressible from None  # no setsid in this C library
         except OSError as problem:
@@ -504,6 +514,41 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
 # -- fork and exec -------------------------------------------------------------------------------------------
 
 
+_LONGEST_ID = 2**32 - 1
+_LONGEST_INT = 2**31 - 1
+
+
+def _refuse_before_fork(request: StartRequest) -> None:
+    """Raise what needs no child, or what a child could only report in few words."""
+    for text in (*request.argv, *request.executables, *(request.env or ()), request.cwd or b""):
+        if b"\0" in os.fsencode(text):  # exec would stop there, and say so only in the child
+            raise ValueError(f"embedded null byte in {text!r}")
+    for name, number, most in (
+        ("user", request.uid, _LONGEST_ID),
+        ("group", request.gid, _LONGEST_ID),
+        ("umask", request.umask, _LONGEST_INT),
+        ("process_group", request.pgid, _LONGEST_INT),
+    ):
+        if number is not None and number > most:
+            raise OverflowError(f"{name} is greater than maximum: {number} is more than {most}")
+    for number in request.groups or ():
+        if number > _LONGEST_ID:
+            raise ValueError(f"invalid group id: {number} is more than {_LONGEST_ID}")
+    # A fork copies page tables; it is not worth it if there is no such program anyway.
+    if request.cwd is None and request.preexec_fn is None and not any(map(_may_exist, request.executables)):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), request.program)
+
+
+def _may_exist(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # exec will say it in its own words
+    return True
+
+
 def _start_by_fork(request: StartRequest) -> None:
     global _kept
     import signal
@@ -512,12 +557,8 @@ def _start_by_fork(request: StartRequest) -> None:
         raise OSError(errno.ENOSYS, "this platform cannot start processes", request.program)
     restored = [getattr(signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
     everything = signal.valid_signals()
-    env: Any = os.environ
-    if request.env is not None:
-        env = dict(line.split(b"=", 1) for line in request.env)
-    for text in (*request.argv, *request.executables, *(request.env or ()), request.cwd or b""):
-        if b"\0" in os.fsencode(text):  # exec would stop there, and say so only in the child
-            raise ValueError(f"embedded null byte in {text!r}")
+    env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
+    _refuse_before_fork(request)
     read_end, write_end = _open_error_pipe(request.opened)
     with _no_fork:
         _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
@@ -593,7 +634,10 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
         refused = errno.ENOENT
         for path in request.executables:
             try:
-                os.execve(path, request.argv, env)
+                if env is None:
+                    os.execv(path, request.argv)
+                else:
+                    os.execve(path, request.argv, env)
             except OSError as problem:
                 if refused in (errno.ENOENT, errno.ENOTDIR) and problem.errno is not None:
                     refused = problem.errno
