@@ -478,6 +478,7 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
     keep = tuple(request.keep)
     if request.close_fds and (keep or close_from is None):
         raise _NotExpressible
+    _refuse_nameless(request)
     actions: list[tuple[Any, ...]] = [
         (os.POSIX_SPAWN_DUP2, source, target)
         for target, source in enumerate((request.stdin, request.stdout, request.stderr))
@@ -496,19 +497,18 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
         names = [name for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
         options["setsigdef"] = [getattr(signal, name) for name in names]
     env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
-    refused: OSError | None = None
+    refused = errno.ENOENT  # a number: an exception that is kept keeps its frames, and with them the Popen
     for path in request.executables:
         try:
             request.started.append(_spawn(path, request.argv, env, options))
         except NotImplementedError:
             raise _NotExpressible from None  # no setsid in this C library
         except OSError as problem:
-            if refused is None or refused.errno in (errno.ENOENT, errno.ENOTDIR):
-                refused = problem
+            if refused in (errno.ENOENT, errno.ENOTDIR) and problem.errno is not None:
+                refused = problem.errno
         else:
             return
-    number = refused.errno if refused is not None and refused.errno is not None else errno.ENOENT
-    raise OSError(number, os.strerror(number), request.program)
+    raise OSError(refused, os.strerror(refused), request.program)
 
 
 # -- fork and exec -------------------------------------------------------------------------------------------
@@ -534,9 +534,17 @@ def _refuse_before_fork(request: StartRequest) -> None:
     for number in request.groups or ():
         if number > _LONGEST_ID:
             raise ValueError(f"invalid group id: {number} is more than {_LONGEST_ID}")
+    _refuse_nameless(request)
     # A fork copies page tables; it is not worth it if there is no such program anyway.
     if request.cwd is None and request.preexec_fn is None and not any(map(_may_exist, request.executables)):
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), request.program)
+
+
+def _refuse_nameless(request: StartRequest) -> None:
+    """Raise what exec says of an empty name: the public calls refuse to pass one on."""
+    if not os.fsencode(request.program) and not os.fsencode(request.argv[0]):
+        number = errno.EACCES if any(map(_may_exist, request.executables)) else errno.ENOENT
+        raise OSError(number, os.strerror(number), request.program)
 
 
 def _may_exist(path: bytes) -> bool:

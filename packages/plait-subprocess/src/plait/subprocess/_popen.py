@@ -233,7 +233,8 @@ class Popen:
             refuse(preexec_fn=preexec_fn is not None, start_new_session=start_new_session, pass_fds=keep)
             refuse(process_group=process_group is not None, umask=umask >= 0)
             refuse(user=user is not None, group=group is not None, extra_groups=extra_groups is not None)
-            with WindowsStart() as windows:
+            windows = WindowsStart()
+            try:
                 windows.plan((stdin, stdout, stderr))
                 layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
                 flags = _integer("creationflags", creationflags)
@@ -242,6 +243,13 @@ class Popen:
                 )
                 self.stdin, self.stdout, self.stderr = layered
                 self.pid = self._handle.pid
+                windows.close()
+            except BaseException:
+                try:
+                    windows.undo()
+                finally:  # once more, should a signal handler have raised in there too
+                    windows.undo()
+                raise
             return
         if keep and not close_fds:
             import warnings
@@ -651,7 +659,8 @@ class Popen:
             return
         # Looked at before the warning, which may be an error in this program, or take its time.
         if handle.returncode is None and handle.poll() is None:
-            _abandoned.append(handle)
+            if _platform.winapi is None:  # on Windows there are no zombies
+                _abandoned.append(handle)
             try:
                 import warnings
             except ImportError:

@@ -123,7 +123,7 @@ class WindowsProcessHandle(ProcessHandle):
 
     def poll(self) -> int | None:
         """Look once, without blocking: the return code, or None while the process runs."""
-        if self.returncode is None and self._sleep(0.0):
+        if self.returncode is None and self.kernel.owned and self._sleep(0.0):
             self.returncode = winapi.GetExitCodeProcess(int(self.kernel))
         return self.returncode
 
@@ -144,6 +144,10 @@ class WindowsProcessHandle(ProcessHandle):
 
     def _sleep(self, seconds: float) -> bool:
         """Sleep until the process has ended, *seconds* have passed, or Ctrl-C; whether it has ended."""
+        if (
+            not self.kernel.owned
+        ):  # the caller has, or the garbage collector, at the end of a cycle that we are part of
+            raise ValueError(f"the handle of {self!r} was closed or detached")
         # Rounded up: who sleeps a little less than what is left would go round in circles for the rest.
         milliseconds = int(seconds * 1000.0) + (seconds > 0)
         try:
@@ -172,6 +176,8 @@ class WindowsProcessHandle(ProcessHandle):
         if sig in _CTRL_EVENTS:
             os.kill(self.pid, sig)
             return
+        if not self.kernel.owned:
+            raise ValueError(f"the handle of {self!r} was closed or detached")
         if not terminate(int(self.kernel)):
             if not self._sleep(_ENDING_SECONDS):
                 raise PermissionError(

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from typing_extensions import Self
-
     from ._windows import STARTUPINFO
 
 __all__ = ["PipeEnd", "WindowsStart", "refuse"]
@@ -103,7 +101,7 @@ def _close_all(handles: list[int]) -> None:
 
 
 class WindowsStart:
-    """One start. `streams` are our ends of the pipes; leaving by an exception closes everything and ends the child."""
+    """One start. `streams` are our ends of the pipes. The caller has to call close(), or undo() after an exception."""
 
     def __init__(self) -> None:
         self.opened: list[int] = []  # kernel handles that are nobody's yet
@@ -112,30 +110,15 @@ class WindowsStart:
         self.child: list[int | None] = [None, None, None]
         self.started: WindowsProcessHandle | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        failed = kind is not None
-        try:
-            self._close_what_is_nobodys()
-        except BaseException:
-            failed = True
-            raise
-        finally:  # once more, should a signal handler have raised in there
-            self._close_what_is_nobodys()
-            if failed:
-                try:
-                    self._undo()
-                finally:
-                    self._undo()
-
-    def _close_what_is_nobodys(self) -> None:
+    def close(self) -> None:
+        """Close what was for the child, or is still nobody's. May be called again."""
         _close_all(self.opened)
         while self.descriptors:
             any(map(os.close, map(self.descriptors.pop, (-1,))))
 
-    def _undo(self) -> None:
+    def undo(self) -> None:
+        """Close everything, and end the child if there is one. May be called again."""
+        self.close()
         for stream in self.streams:
             if stream is not None:
                 stream.close()
