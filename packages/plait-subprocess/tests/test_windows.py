@@ -567,10 +567,9 @@ def test_a_child_that_nobody_refers_to_is_left_alone_and_its_handle_closed(windo
 def test_a_child_in_a_cycle_is_left_alone_too(windows):
     process = windows.piece.Popen(["sleep", "60"], mark_tree=True)
     process.me = process
-    holder = [process]
-    del process
-    with pytest.warns(ResourceWarning):
-        holder[:] = [gc.collect()]
+    with pytest.warns(ResourceWarning):  # noqa: PT031
+        del process
+        gc.collect()
     assert windows.problems() == []
     assert windows.children[0].status is None
 
