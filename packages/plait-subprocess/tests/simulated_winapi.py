@@ -24,6 +24,7 @@ import importlib
 import os
 import shutil
 import signal
+import struct
 import sys
 import time
 from contextlib import contextmanager
@@ -455,13 +456,13 @@ class Simulation:
         return self.new(self.jobs[-1])
 
     def SetInformationJobObject(self, job, kind, information, size):
-        assert (kind, size) == (9, ctypes.sizeof(information._obj))
-        self.thing(job, SimulatedJob).limits = information._obj.BasicLimitInformation.LimitFlags
+        assert (kind, size) == (9, len(information))
+        self.thing(job, SimulatedJob).limits = struct.unpack_from("=I", information, 16)[0]
         return 1
 
     def QueryInformationJobObject(self, job, kind, information, size, returned):
-        assert (kind, size) == (1, ctypes.sizeof(information._obj))
-        information._obj.ActiveProcesses = self.thing(job, SimulatedJob).active()
+        assert (kind, size) == (1, len(information))
+        struct.pack_into("=I", information, 40, self.thing(job, SimulatedJob).active())
         return 1
 
     def AssignProcessToJobObject(self, job, process):

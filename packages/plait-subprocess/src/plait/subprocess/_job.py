@@ -10,13 +10,13 @@
 # this process is ended, by whatever means, the tree goes with it. When the Job object goes in an orderly way, as after a
 # run() that ended well, the limit is taken back first: background processes live on, as they do everywhere.
 #
-# `_winapi` has no job objects, so this is ctypes, loaded on the first start that needs it. All structures are made of
-# types with the same size everywhere, or of the size of a pointer: what Microsoft calls DWORD has 32 bits.
+# `_winapi` has no job objects, so this is ctypes, loaded on the first start that needs it and not sooner: some versions
+# of it import `threading`. Structures are packed by hand, therefore. DWORD is I, LARGE_INTEGER is q, SIZE_T and ULONG_PTR
+# are N, and "@" aligns as the compiler does.
 
 from __future__ import annotations
 
-import ctypes
-from ctypes import c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from struct import calcsize, pack, unpack_from
 
 from ._windows_handle import Handle
 
@@ -32,65 +32,44 @@ _KILL_ON_JOB_CLOSE = 0x2000
 _TERMINATED = 1
 _NOT_RESUMED = 2**32 - 1
 
-
-class _BasicLimits(ctypes.Structure):
-    _fields_ = (
-        ("PerProcessUserTimeLimit", c_int64),
-        ("PerJobUserTimeLimit", c_int64),
-        ("LimitFlags", c_uint32),
-        ("MinimumWorkingSetSize", c_size_t),
-        ("MaximumWorkingSetSize", c_size_t),
-        ("ActiveProcessLimit", c_uint32),
-        ("Affinity", c_size_t),
-        ("PriorityClass", c_uint32),
-        ("SchedulingClass", c_uint32),
-    )
-
-
-class _ExtendedLimits(ctypes.Structure):
-    _fields_ = (
-        ("BasicLimitInformation", _BasicLimits),
-        ("IoInfo", c_uint64 * 6),
-        ("ProcessMemoryLimit", c_size_t),
-        ("JobMemoryLimit", c_size_t),
-        ("PeakProcessMemoryUsed", c_size_t),
-        ("PeakJobMemoryUsed", c_size_t),
-    )
-
-
-class _Accounting(ctypes.Structure):
-    _fields_ = (
-        ("Times", c_int64 * 4),
-        ("TotalPageFaultCount", c_uint32),
-        ("TotalProcesses", c_uint32),
-        ("ActiveProcesses", c_uint32),
-        ("TotalTerminatedProcesses", c_uint32),
-    )
-
-
-_SIGNATURES: dict[str, tuple[Any, ...]] = {  # result, arguments
-    "CreateJobObjectW": (c_void_p, c_void_p, c_void_p),
-    "SetInformationJobObject": (c_int, c_void_p, c_int, c_void_p, c_uint32),
-    "QueryInformationJobObject": (c_int, c_void_p, c_int, c_void_p, c_uint32, c_void_p),
-    "AssignProcessToJobObject": (c_int, c_void_p, c_void_p),
-    "TerminateJobObject": (c_int, c_void_p, c_uint32),
-    "ResumeThread": (c_uint32, c_void_p),
-}
+# JOBOBJECT_EXTENDED_LIMIT_INFORMATION: times, flags, sizes of the working set, number of processes, affinity, priority
+# and scheduling; then six counters and four amounts of memory. All is 0 here except the flags.
+_LIMITS = "@qqINNINII6QNNNN"
+_LIMITS_BEFORE_FLAGS = 2
+# JOBOBJECT_BASIC_ACCOUNTING_INFORMATION: four times, then numbers of page faults, processes, active ones, ended ones.
+_ACCOUNTING = "@4q4I"
+_ACTIVE = 6
 
 _loaded: dict[str, Any] = {}
 
 
+def _load() -> None:
+    import ctypes
+
+    handle, number, size, pointer = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
+    library = getattr(ctypes, "WinDLL")("kernel32", use_last_error=True)  # noqa: B009 - only Windows has it
+    for name, result, *arguments in (
+        ("CreateJobObjectW", handle, pointer, pointer),
+        ("SetInformationJobObject", number, handle, number, pointer, size),
+        ("QueryInformationJobObject", number, handle, number, pointer, size, pointer),
+        ("AssignProcessToJobObject", number, handle, handle),
+        ("TerminateJobObject", number, handle, size),
+        ("ResumeThread", size, handle),
+    ):
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+        _loaded[name] = function
+
+
 def _function(name: str) -> Any:
-    if not _loaded:
-        library = getattr(ctypes, "WinDLL")("kernel32", use_last_error=True)  # noqa: B009 - only Windows has it
-        for each, (result, *arguments) in _SIGNATURES.items():
-            function = getattr(library, each)
-            function.restype, function.argtypes = result, arguments
-            _loaded[each] = function
+    if name not in _loaded:
+        _load()
     return _loaded[name]
 
 
 def _failure() -> OSError:
+    import ctypes
+
     number = getattr(ctypes, "get_last_error")()  # noqa: B009
     return getattr(ctypes, "WinError")(number)  # type: ignore[no-any-return] # noqa: B009
 
@@ -116,11 +95,11 @@ class Job:
             raise _failure()
 
     def _set_limits(self, flags: int) -> bool:
-        limits = _ExtendedLimits()
-        limits.BasicLimitInformation.LimitFlags = flags
+        zeros = len(unpack_from(_LIMITS, bytes(calcsize(_LIMITS)))) - _LIMITS_BEFORE_FLAGS - 1
+        limits = pack(_LIMITS, *[0] * _LIMITS_BEFORE_FLAGS, flags, *[0] * zeros)
         return bool(
             _function("SetInformationJobObject")(
-                int(self._handle or 0), _EXTENDED_LIMITS, ctypes.byref(limits), ctypes.sizeof(limits)
+                int(self._handle or 0), _EXTENDED_LIMITS, limits, len(limits)
             )
         )
 
@@ -133,12 +112,14 @@ class Job:
 
     def is_empty(self) -> bool:
         """Whether all members have ended."""
-        numbers = _Accounting()
+        import ctypes
+
+        numbers = ctypes.create_string_buffer(calcsize(_ACCOUNTING))
         if not _function("QueryInformationJobObject")(
-            int(self._handle or 0), _BASIC_ACCOUNTING, ctypes.byref(numbers), ctypes.sizeof(numbers), None
+            int(self._handle or 0), _BASIC_ACCOUNTING, numbers, len(numbers), None
         ):
             raise _failure()
-        return not numbers.ActiveProcesses
+        return not unpack_from(_ACCOUNTING, numbers)[_ACTIVE]
 
     def end(self) -> None:
         """End all members."""
