@@ -154,6 +154,9 @@ class Popen:
     class. One more: *mark_tree* puts a variable into the child's environment by which `kill_tree` finds also those
     descendants that have become daemons.
 
+    *startupinfo* and *creationflags* are for Windows, where *preexec_fn*, *start_new_session*, *process_group*, *pass_fds*,
+    *umask* and identities of users are not; what a system has no way to do raises ValueError.
+
     Any thread may call any method; only `communicate` is for one thread at a time. Methods may be called from
     signal handlers. A forked copy of this process cannot wait for the child or signal it: there these methods
     raise RuntimeError.
