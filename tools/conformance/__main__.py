@@ -29,6 +29,9 @@ How to work through failures (triage):
 
 --live takes plait from this checkout as it lies instead of from wheels: quick while working; what counts is wheels.
 
+--impl fallback is plait without what it has of the interpreter's private parts and need not have (places.WITHOUT): the same
+entries, and the same rules for failing, hold for it.
+
 Other implementations, to test the instrument itself: --impl passthrough (the standard modules handed through: must
 show 100 %), --impl sabotaged (the same with a Queue.join that returns at once: must fail).
 
@@ -136,7 +139,7 @@ class Run:
         self.build.mkdir(parents=True, exist_ok=True)
         self._lock = self.lock()
         self.jobs = options.jobs or 2 * (os.cpu_count() or 2)
-        self.strict = options.impl == "plait"
+        self.strict = options.impl in ("plait", "fallback")
         self.result_file = self.build / f"{options.impl}.json"
         self.host = child.Host(self.environment("standard"), self.stop, keep=options.keep)
         self.baseline = trial.Baseline(self.build / "baseline.json", self.python, self.host.resources)

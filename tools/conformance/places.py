@@ -37,7 +37,10 @@ TABLE = {
 }
 
 #: The implementations that can be asked for; the first is what everything is measured by.
-IMPLEMENTATIONS = ("standard", "plait", "passthrough", "sabotaged")
+IMPLEMENTATIONS = ("standard", "plait", "fallback", "passthrough", "sabotaged")
+
+#: What the implementation `fallback` does without: module, and the statement that is run at its end.
+WITHOUT = ("subprocess", "_platform.order.remove('fork_exec')")
 
 #: What the file names of the data files are made of: `thread` for `_thread`.
 PORTIONS = tuple(TABLE)
@@ -140,19 +143,21 @@ def place(python: Interpreter, implementation: str, build: Path, siblings: Path 
     redirecting = [HERE / "redirect.py", HERE / "implementations.py", *sorted(HERE.glob("redirecting/*.py"))]
     own = sources(*redirecting)
     ours = ""
-    if implementation == "plait":
+    if implementation in ("plait", "fallback"):
         stamp = siblings.with_name("built-from") if siblings else None
         ours = stamp.read_text() if stamp and stamp.exists() else "live"
-    identity = " ".join([implementation, python.identity, own, ours])
+    identity = " ".join(
+        [implementation, python.identity, own, ours, *(WITHOUT * (implementation == "fallback"))]
+    )
     stamp_file = folder / "made-from"
     inside = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if stamp_file.exists() and stamp_file.read_text() == identity:
         return Place(inside, fresh=False)
     wheelhouse.environment(folder, str(python.executable))
     filled: str | Path
-    if implementation == "plait" and siblings is None:
+    if implementation in ("plait", "fallback") and siblings is None:
         filled = _live(build / "live-modules")
-    elif implementation == "plait":
+    elif implementation in ("plait", "fallback"):
         wheelhouse.install(inside, ["-c", str(siblings), *(package.name for package in workspace.packages())])
         filled = "plait"
     elif implementation == "standard":
@@ -161,6 +166,9 @@ def place(python: Interpreter, implementation: str, build: Path, siblings: Path 
         filled = redirect.pass_through(build / "passthrough-modules", inside)
         if implementation == "sabotaged":
             filled = redirect.sabotaged(build / "sabotaged-modules", filled)
+    if implementation == "fallback":
+        original = redirect.site_packages(folder) if filled == "plait" else Path(filled)
+        filled = redirect.sabotaged(build / "fallback-modules", original, *WITHOUT)
     redirect.install(folder, filled)
     stamp_file.write_text(identity)
     return Place(inside, fresh=True)

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import sys
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,63 @@ def starter(request, monkeypatch):
 
 def descriptors_of_child(**options):
     return json.loads(run([*PYTHON, OPEN_DESCRIPTORS], stdout=PIPE, check=True, **options).stdout)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"user": 2**64},
+        {"group": 2**64},
+        {"extra_groups": [2**64]},
+        {"umask": 2**64},
+        {"umask": 2**32},
+        {"process_group": 2**40},
+    ],
+    ids=str,
+)
+def test_numbers_that_are_too_large_are_refused(options, starter):
+    if starter == "fork_exec" and ("process_group" in options or options == {"umask": 2**32}):
+        pytest.skip("some interpreters take what is left of it in 32 bits")
+    with pytest.raises(ValueError if "extra_groups" in options else OverflowError):
+        Popen(["true"], **options)
+
+
+def test_the_environment_is_that_of_the_process_not_that_of_os_environ():
+    code = "import os; os.putenv('GIVEN', 'yes')"
+    script = (
+        "import importlib, sys, os\n"
+        "importlib.import_module(sys.argv[1] + '._platform').order[:] = sys.argv[2].split('+')\n"
+        f"{code}\n"
+        "print(importlib.import_module(sys.argv[1]).run(['env'], stdout=-1, text=True).stdout)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__.rpartition(".")[0]]
+    said = run([*command, "+".join(_platform.order)], stdout=PIPE, text=True, env=env).stdout
+    assert "GIVEN=yes" in said.splitlines()
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs to count references")
+def test_the_start_leaves_no_cycle_that_keeps_the_popen(monkeypatch):
+    # Not in the first folder of the path: what the first attempt raised must not stay anywhere.
+    monkeypatch.setenv("PATH", "/no/such/folder:" + os.environ["PATH"])
+    gc.disable()
+    try:
+        process = Popen(["true"])
+        process.wait()
+        gone = weakref.ref(process)
+        del process
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_program_that_is_nowhere_costs_no_fork(starter, monkeypatch):
+    if starter != "fork":
+        pytest.skip("is about fork")
+    monkeypatch.setattr(os, "fork", None)
+    with pytest.raises(FileNotFoundError) as missing:
+        Popen(["no-such-program"])
+    assert missing.value.filename == "no-such-program"
 
 
 def test_arguments_arrive_unchanged():

@@ -295,6 +295,22 @@ def test_a_forked_copy_refuses_to_wait_for_the_parents_child():
     process.stdin.close()
 
 
+def test_a_popen_in_a_cycle_closes_its_descriptor_once_and_its_child_is_reaped():
+    process = start(["sleep", "60"])
+    process.me, pid = process, process.pid
+    with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):  # noqa: PT031
+        del process
+        gc.collect()
+    other = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]  # one of them has its number now
+    os.kill(pid, signal.SIGKILL)
+    while popen_module._abandoned:
+        run(["true"])
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    for fd in other:
+        os.close(fd)
+
+
 def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
     process = start(["sleep", "0.2"])
     pid, ref = process.pid, weakref.ref(process)

@@ -9,7 +9,8 @@
 # step, so no reader is left behind in the loop however the step or the task ends, and no descriptor is watched
 # when it is closed. Where the kernel has no pidfd the child's end is looked for, at growing intervals.
 #
-# On loops without add_reader (Windows' proactor) this raises NotImplementedError, as the loop does.
+# On Windows, whose pipes no loop can watch, the exchange has threads of its own, and its inbox and the child are looked
+# at every now and then.
 
 from __future__ import annotations
 
@@ -101,6 +102,9 @@ async def _communicate(process: Popen, given: Any, deadline: float | None) -> bo
         left = None if deadline is None else deadline - monotonic()
         if left is not None and left <= 0:
             return False
+        if exchange.in_threads:
+            await _until_ready((), (), _LONGEST_PAUSE if left is None else min(_LONGEST_PAUSE, left))
+            continue
         streams = [one for one in (process.stdout, process.stderr) if one is not None and not one.closed]
         sinks = [one for one in (process.stdin,) if one is not None and not one.closed]
         await _until_ready([one.fileno() for one in streams], [one.fileno() for one in sinks], left)

@@ -31,7 +31,7 @@ import os
 import select
 from time import monotonic
 
-from ._platform import feeding, start_feeding, stop_feeding
+from ._platform import feeding, start_feeding, stop_feeding, winapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ._handle import ProcessHandle
     from ._lines import LineFeeder
 
-__all__ = ["DRAIN_SECONDS", "Exchange", "LimitReached"]
+__all__ = ["DRAIN_SECONDS", "Exchange", "LimitReached", "open_exchange"]
 
 #: How long after the end of a child that we killed its output may keep us. A guess: long enough for what is
 #: already in the pipes of a busy machine, short enough for whoever set a time limit.
@@ -98,6 +98,9 @@ class Exchange:
         "_stdin",
         "limit",
     )
+
+    #: Whether what moves is moved by threads, so that no descriptor tells when there is something to do.
+    in_threads = False
 
     def __init__(
         self,
@@ -303,3 +306,14 @@ class Exchange:
                     self._take(id(stream), memoryview(stream.read1(len(left))))
             finally:
                 os.set_blocking(fd, True)
+
+
+def open_exchange(
+    stdin: Any, sources: tuple[Any, ...], data: memoryview | None, limit: int | None = None
+) -> Exchange:
+    """An exchange of the kind that this system needs."""
+    if winapi is None:
+        return Exchange(stdin, sources, data, limit)
+    from ._exchange_by_threads import ThreadedExchange
+
+    return ThreadedExchange(stdin, sources, data, limit)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ._exchange import DRAIN_SECONDS, Exchange
+from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
 from ._popen import OWN_PIPE, PIPE, Popen
 from ._results import CalledProcessError, TimeoutExpired
@@ -176,7 +176,7 @@ def _serve(processes: list[Popen], given: Any, deadline: float | None) -> bool:
     """Write the input, read the outputs, wait for everybody; False if *deadline* came first."""
     first, last = processes[0], processes[-1]
     sources = (last.stdout, *(process.stderr for process in processes))
-    exchange = Exchange(first.stdin, sources, first._input_bytes(given))
+    exchange = open_exchange(first.stdin, sources, first._input_bytes(given))
     for process in processes:
         process._exchange = exchange
     if not exchange.pump(deadline, last.handle):

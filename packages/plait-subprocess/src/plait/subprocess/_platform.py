@@ -69,12 +69,14 @@ __all__ = [
     "feeding",
     "finish",
     "in_flight",
+    "msvcrt",
     "open_null",
     "open_pipe",
     "send_through_pidfd",
     "start",
     "start_feeding",
     "stop_feeding",
+    "winapi",
 ]
 
 _SIGNALS_TO_RESTORE = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
@@ -98,6 +100,18 @@ except ImportError:
     pass
 else:
     send_through_pidfd = getattr(_signal, "pidfd_send_signal", None)
+
+#: The interpreter's own access to Windows, and to descriptors of the C runtime there; None on other systems. Whatever
+#: starts, waits or communicates asks here, not for the name of a system: so it can run on a simulated one.
+winapi: Any = None
+msvcrt: Any = None
+try:
+    import _winapi
+    import msvcrt as _msvcrt
+except ImportError:
+    pass
+else:
+    winapi, msvcrt = _winapi, _msvcrt
 
 _pipe2: Any = getattr(os, "pipe2", None)
 _no_fork = RLock()
@@ -438,6 +452,18 @@ def _shape() -> int:
 # -- posix_spawn ---------------------------------------------------------------------------------------------
 
 
+def _spawn(path: bytes, argv: list[Any], env: Any, options: dict[str, Any]) -> int:
+    spawn: Any = os.posix_spawn
+    if env is None:
+        try:
+            return spawn(path, argv, None, **options)  # type: ignore[no-any-return]
+        except (
+            TypeError
+        ):  # before 3.13 there has to be a mapping; what only os.putenv() knows of is missing then
+            env = os.environ
+    return spawn(path, argv, env, **options)  # type: ignore[no-any-return]
+
+
 def _start_by_posix_spawn(request: StartRequest) -> None:
     spawn: Any = getattr(os, "posix_spawn", None)
     close_from: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
@@ -446,6 +472,7 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
     keep = tuple(request.keep)
     if request.close_fds and (keep or close_from is None):
         raise _NotExpressible
+    _refuse_nameless(request)
     actions: list[tuple[Any, ...]] = [
         (os.POSIX_SPAWN_DUP2, source, target)
         for target, source in enumerate((request.stdin, request.stdout, request.stderr))
@@ -463,25 +490,65 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
 
         names = [name for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
         options["setsigdef"] = [getattr(signal, name) for name in names]
-    env: Any = os.environ
-    if request.env is not None:
-        env = dict(line.split(b"=", 1) for line in request.env)
-    refused: OSError | None = None
+    env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
+    refused = errno.ENOENT  # a number: an exception that is kept keeps its frames, and with them the Popen
     for path in request.executables:
         try:
-            request.started.append(spawn(path, request.argv, env, **options))
+            request.started.append(_spawn(path, request.argv, env, options))
         except NotImplementedError:
             raise _NotExpressible from None  # no setsid in this C library
         except OSError as problem:
-            if refused is None or refused.errno in (errno.ENOENT, errno.ENOTDIR):
-                refused = problem
+            if refused in (errno.ENOENT, errno.ENOTDIR) and problem.errno is not None:
+                refused = problem.errno
         else:
             return
-    number = refused.errno if refused is not None and refused.errno is not None else errno.ENOENT
-    raise OSError(number, os.strerror(number), request.program)
+    raise OSError(refused, os.strerror(refused), request.program)
 
 
 # -- fork and exec -------------------------------------------------------------------------------------------
+
+
+_LONGEST_ID = 2**32 - 1
+_LONGEST_INT = 2**31 - 1
+
+
+def _refuse_before_fork(request: StartRequest) -> None:
+    """Raise what needs no child, or what a child could only report in few words."""
+    for text in (*request.argv, *request.executables, *(request.env or ()), request.cwd or b""):
+        if b"\0" in os.fsencode(text):  # exec would stop there, and say so only in the child
+            raise ValueError(f"embedded null byte in {text!r}")
+    for name, number, most in (
+        ("user", request.uid, _LONGEST_ID),
+        ("group", request.gid, _LONGEST_ID),
+        ("umask", request.umask, _LONGEST_INT),
+        ("process_group", request.pgid, _LONGEST_INT),
+    ):
+        if number is not None and number > most:
+            raise OverflowError(f"{name} is greater than maximum: {number} is more than {most}")
+    for number in request.groups or ():
+        if number > _LONGEST_ID:
+            raise ValueError(f"invalid group id: {number} is more than {_LONGEST_ID}")
+    _refuse_nameless(request)
+    # A fork copies page tables; it is not worth it if there is no such program anyway.
+    if request.cwd is None and request.preexec_fn is None and not any(map(_may_exist, request.executables)):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), request.program)
+
+
+def _refuse_nameless(request: StartRequest) -> None:
+    """Raise what exec says of an empty name: the public calls refuse to pass one on."""
+    if not os.fsencode(request.program) and not os.fsencode(request.argv[0]):
+        number = errno.EACCES if any(map(_may_exist, request.executables)) else errno.ENOENT
+        raise OSError(number, os.strerror(number), request.program)
+
+
+def _may_exist(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # exec will say it in its own words
+    return True
 
 
 def _start_by_fork(request: StartRequest) -> None:
@@ -492,12 +559,8 @@ def _start_by_fork(request: StartRequest) -> None:
         raise OSError(errno.ENOSYS, "this platform cannot start processes", request.program)
     restored = [getattr(signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
     everything = signal.valid_signals()
-    env: Any = os.environ
-    if request.env is not None:
-        env = dict(line.split(b"=", 1) for line in request.env)
-    for text in (*request.argv, *request.executables, *(request.env or ()), request.cwd or b""):
-        if b"\0" in os.fsencode(text):  # exec would stop there, and say so only in the child
-            raise ValueError(f"embedded null byte in {text!r}")
+    env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
+    _refuse_before_fork(request)
     read_end, write_end = _open_error_pipe(request.opened)
     with _no_fork:
         _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
@@ -573,7 +636,10 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
         refused = errno.ENOENT
         for path in request.executables:
             try:
-                os.execve(path, request.argv, env)
+                if env is None:
+                    os.execv(path, request.argv)
+                else:
+                    os.execve(path, request.argv, env)
             except OSError as problem:
                 if refused in (errno.ENOENT, errno.ENOTDIR) and problem.errno is not None:
                     refused = problem.errno

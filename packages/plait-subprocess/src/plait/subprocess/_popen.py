@@ -22,7 +22,7 @@ import sys
 from time import monotonic
 
 from . import _platform
-from ._exchange import Exchange, LimitReached
+from ._exchange import Exchange, LimitReached, open_exchange
 from ._handle import ProcessHandle, deadline_after
 from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
 
@@ -167,6 +167,9 @@ class Popen:
     class. One more: *mark_tree* puts a variable into the child's environment by which `kill_tree` finds also those
     descendants that have become daemons.
 
+    *startupinfo* and *creationflags* are for Windows, where *preexec_fn*, *start_new_session*, *process_group*, *pass_fds*,
+    *umask* and identities of users are not; what a system has no way to do raises ValueError.
+
     Any thread may call any method; only `communicate` is for one thread at a time. Methods may be called from
     signal handlers. A forked copy of this process cannot wait for the child or signal it: there these methods
     raise RuntimeError.
@@ -227,7 +230,7 @@ class Popen:
             bufsize = _integer("bufsize", bufsize)
         if type(pipesize) is not int:
             pipesize = _integer("pipesize", pipesize)
-        if startupinfo is not None or creationflags != 0:
+        if _platform.winapi is None and (startupinfo is not None or creationflags != 0):
             raise ValueError(
                 "startupinfo and creationflags mean something on Windows only; leave them out here"
             )
@@ -239,7 +242,38 @@ class Popen:
         self.args = args
         self.encoding, self.errors, self.pipesize = encoding, errors, pipesize
         self.text_mode = bool(encoding or errors or text or universal_newlines)
+        if bufsize == 1 and not self.text_mode:
+            import warnings
 
+            warnings.warn(
+                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
+            )
+            bufsize = -1
+
+        if _platform.winapi is not None:
+            from ._windows_start import WindowsStart, refuse
+
+            refuse(preexec_fn=preexec_fn is not None, start_new_session=start_new_session, pass_fds=tuple(pass_fds))
+            refuse(process_group=process_group is not None, umask=umask >= 0)
+            refuse(user=user is not None, group=group is not None, extra_groups=extra_groups is not None)
+            windows = WindowsStart()
+            try:
+                windows.plan((stdin, stdout, stderr))
+                layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
+                flags = _integer("creationflags", creationflags)
+                self._handle = windows.start(
+                    args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree
+                )
+                self.stdin, self.stdout, self.stderr = layered
+                self.pid = self._handle.pid
+                windows.close()
+            except BaseException:
+                try:
+                    windows.undo()
+                finally:  # once more, should a signal handler have raised in there too
+                    windows.undo()
+                raise
+            return
         # What is left alone in a plain start has its default in StartRequest, and costs nothing here.
         request = _platform.StartRequest()
         if pass_fds:
@@ -280,13 +314,6 @@ class Popen:
 
             request.uid, request.gid, request.groups = resolve(user, group, extra_groups)
 
-        if bufsize == 1 and not self.text_mode:
-            import warnings
-
-            warnings.warn(
-                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
-            )
-            bufsize = -1
         request.started, request.opened = [], []
         ends: _Ends | None = None
         raw: list[io.FileIO] = []
@@ -338,7 +365,6 @@ class Popen:
     def _open_streams(
         self, ends: _Ends, raw: list[io.FileIO], bufsize: int, wanted: tuple[Any, Any, Any]
     ) -> None:
-        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
         streams: list[Any] = [None, None, None]
         opened = ends.opened
         for number, fd in enumerate(ends.mine):
@@ -348,22 +374,28 @@ class Popen:
                 _platform.start_feeding(fd)
             # One call takes the descriptor out of one list and puts its stream into the other.
             raw.extend(map(io.FileIO, map(opened.pop, map(opened.index, (fd,))), "r" if number else "w"))
-            stream: Any = raw[-1]
             # Whoever only communicates needs no buffer.
-            if size and (self.text_mode or wanted[number] is not OWN_PIPE):
-                stream = io.BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
-            if self.text_mode:
-                stream = io.TextIOWrapper(
-                    stream,
-                    self.encoding,
-                    self.errors,
-                    line_buffering=bufsize == 1,
-                    write_through=number == 0,
-                )
-            streams[number] = stream
+            buffered = self.text_mode or wanted[number] is not OWN_PIPE
+            streams[number] = self._layered(raw[-1], number, bufsize if buffered else 0)
         self.stdin, self.stdout, self.stderr = streams
         if len(raw) == 1 and ends.mine[0] < 0 and wanted[1 if self.stdout else 2] is OWN_PIPE:
             self._has_only_one_output = True
+
+    def _layered(self, raw: io.FileIO, number: int, bufsize: int) -> Any:
+        """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
+        stream: Any = raw
+        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
+        if size:
+            stream = io.BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
+        if self.text_mode:
+            stream = io.TextIOWrapper(
+                stream,
+                self.encoding,
+                self.errors,
+                line_buffering=bufsize == 1,
+                write_through=number == 0,
+            )
+        return stream
 
     def __repr__(self) -> str:
         pid = getattr(self, "pid", None)
@@ -468,7 +500,8 @@ class Popen:
         by /proc, whatever groups or sessions its processes are in; those whose own parents have ended are found if
         the child was started with `mark_tree=True`, as `run(kill_tree=True)` does it. On other systems the process
         group is ended, if the child leads one. May be called after the child has ended, and again. Raises
-        PermissionError, when all others are gone, for processes of another user.
+        PermissionError, when all others are gone, for processes of another user. On Windows the tree is a job
+        object, which the child is in if it was started with `mark_tree=True`; ValueError if it was not.
 
         The standard class has no such method.
         """
@@ -476,10 +509,15 @@ class Popen:
             return
         if not self._handle.is_own_child:
             raise RuntimeError(f"{self!r} was started by the process that this one was forked from")
-        from ._tree import end_tree
-
         try:
-            end_tree(self._handle, self._mark, grace)
+            if _platform.winapi is not None:
+                from ._windows_handle import end_tree as end_job
+
+                end_job(self._handle, grace)
+            else:
+                from ._tree import end_tree
+
+                end_tree(self._handle, self._mark, grace)
         finally:
             self.poll()
 
@@ -563,11 +601,11 @@ class Popen:
         streams = (self.stdout, self.stderr)
         data = self._input_bytes(given)
         if listening is None:
-            exchange = Exchange(self.stdin, streams, data)
+            exchange = open_exchange(self.stdin, streams, data)
         else:
             from ._lines import LineFeeder
 
-            exchange = Exchange(self.stdin, streams, data, listening.max_output)
+            exchange = open_exchange(self.stdin, streams, data, listening.max_output)
             for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
                 if stream is None:
                     continue
@@ -677,7 +715,8 @@ class Popen:
             return
         # Looked at before the warning, which may be an error in this program, or take its time.
         if handle.returncode is None and handle.poll() is None:
-            _abandoned.append(handle)
+            if _platform.winapi is None:  # on Windows there are no zombies
+                _abandoned.append(handle)
             try:
                 import warnings
             except ImportError:
