@@ -51,9 +51,11 @@ from __future__ import annotations
 
 import errno
 import os
+from time import monotonic
 
 from .._thread import RLock, get_ident
-from ._results import SubprocessError
+from ._failures import not_started_in_time, with_phase
+from ._failures import raise_report as _raise_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,18 +91,22 @@ feeding: dict[int, int] = {}
 #: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then
 #: pidfds are not used.
 send_through_pidfd: Any = None
+#: signal.getsignal without its names for numbers, which take longer than all else that a child does before exec.
+_getsignal: Any = None
 try:
     import _signal  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
     pass
 else:
     send_through_pidfd = getattr(_signal, "pidfd_send_signal", None)
+    _getsignal = _signal.getsignal
 
 _pipe2: Any = getattr(os, "pipe2", None)
 _no_fork = RLock()
 _forking: list[int] = []  # the threads that hold _no_fork in order to fork
 _kept: tuple[int, ...] = ()  # what the fork that this thread is about to make must not lose after all
 _PATIENCE = 1.0
+_LONGEST_POLL = 86400.0
 
 
 def _before_fork() -> None:
@@ -193,19 +199,26 @@ class StartRequest:
 
     __slots__ = (
         "argv",
+        "by_steps",
         "close_fds",
         "cwd",
+        "deadline",
         "env",
         "executables",
+        "first_steps",
+        "from_lasting_thread",
         "gid",
         "groups",
+        "in_child",
         "keep",
+        "last_steps",
         "new_session",
         "opened",
         "pgid",
         "preexec_fn",
         "program",
         "restore_signals",
+        "spawn_timeout",
         "started",
         "stderr",
         "stdin",
@@ -234,6 +247,19 @@ class StartRequest:
     preexec_fn: Callable[[], object] | None
     opened: list[int]  # what start() may add its descriptors to; its caller closes them
     started: list[int]  # the pid, from the moment it exists; empty again if its status was taken here
+    # What only few starts have (_limits.py): (phase, function, arguments), before the change of user and at the very end.
+    first_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]]
+    last_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]]
+    by_steps: bool  # whether there are such steps, or a deadline: the child forks, and prepares itself in Python
+    in_child: Callable[[], object] | None  # what does that
+    from_lasting_thread: bool
+    deadline: float | None  # when the child has to have become the program
+    spawn_timeout: float | None  # which was that many seconds after the beginning
+
+    def __init__(self) -> None:
+        self.by_steps = self.from_lasting_thread = False
+        self.first_steps = self.last_steps = ()
+        self.in_child = self.deadline = self.spawn_timeout = None
 
     @property
     def is_plain(self) -> bool:
@@ -245,6 +271,7 @@ class StartRequest:
             and self.gid is None
             and self.groups is None
             and self.umask < 0
+            and not self.by_steps
         )
 
 
@@ -255,46 +282,30 @@ class _NotExpressible(Exception):
 # -- what the child reports ----------------------------------------------------------------------------------
 
 
-def _raise_report(report: bytes, request: StartRequest) -> None:
-    """Raise in the parent what failed in the child: b"KIND:errno in hex:phase"."""
-    kind, _, rest = report.partition(b":")
-    number_text, _, phase_bytes = rest.partition(b":")
-    try:
-        number = int(number_text, 16)
-    except ValueError:
-        raise SubprocessError(
-            f"the child that was to become {request.program!r} failed: {report!r}"
-        ) from None
-    phase = phase_bytes.decode(errors="replace")
-    if kind != b"OSError":
-        raise SubprocessError(phase or kind.decode(errors="replace"))
-    if not number:
-        raise SubprocessError(
-            f"the child that was to become {request.program!r} failed before exec ({phase})"
-        )
-    text = os.strerror(number)
-    step = phase.partition(":")[2]
-    if phase == "noexec" and request.cwd is not None and request.uid is None and request.gid is None:
-        step = "chdir"  # older interpreters name no step; of the rest, hardly anything can fail
-    if step == "chdir":
-        raise OSError(number, text, request.cwd)
-    if phase.startswith("noexec"):
-        raise OSError(
-            number, f"{text} (while preparing to start {request.program!r}{step and ', in ' + step})"
-        )
-    raise OSError(number, text, request.program)
-
-
-def _read_to_end(fd: int) -> bytes:
+def _read_to_end(fd: int, request: StartRequest) -> bytes:
     report = b""
-    while len(report) < _LONGEST_REPORT and (piece := os.read(fd, _LONGEST_REPORT)):
+    while len(report) < _LONGEST_REPORT and (piece := _read_in_time(fd, _LONGEST_REPORT, request)):
         report += piece
     return report
 
 
+def _read_in_time(fd: int, size: int, request: StartRequest) -> bytes:
+    if request.deadline is not None:
+        import select
+
+        bell = select.poll()
+        bell.register(fd, select.POLLIN)
+        left = max(request.deadline - monotonic(), 0.0)
+        while not bell.poll(min(left, _LONGEST_POLL) * 1000.0):
+            left = request.deadline - monotonic()
+            if left <= 0:
+                raise not_started_in_time(request)
+    return os.read(fd, size)
+
+
 def _await_exec(read_end: int, request: StartRequest) -> None:
     """Wait until the child has become the program; if it could not, take its status and raise."""
-    report = _read_to_end(read_end)
+    report = _read_to_end(read_end, request)
     if report:
         _take_status(request.started)
         _raise_report(report, request)
@@ -360,9 +371,13 @@ def _arguments(
         request.restore_signals,
         request.new_session,
     )
+    identity: tuple[Any, ...]
+    if request.in_child is not None:
+        identity = (None, None, None, request.umask, request.in_child)
+    else:
+        identity = (request.gid, request.groups, request.uid, request.umask, request.preexec_fn)
     if shape == 17:
-        return (*common, request.preexec_fn)
-    identity = (request.gid, request.groups, request.uid, request.umask, request.preexec_fn)
+        return (*common, identity[-1])
     if shape == 21:
         return common + identity
     if shape == 22:
@@ -409,6 +424,9 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     global _kept
     read_end, write_end = _open_error_pipe(request.opened)
     keep = sorted({write_end, *request.keep})
+    if request.by_steps:
+        _fork_exec_by_steps(request, shape, keep, read_end, write_end)
+        return
     arguments = zip(_arguments(shape, request, keep, read_end, write_end))
     if request.preexec_fn is None:
         request.started.extend(map(_fork_exec, *arguments))
@@ -420,6 +438,26 @@ def _start_by_fork_exec(request: StartRequest) -> None:
                 request.started.extend(map(_fork_exec, *arguments))
             finally:
                 _kept = ()
+    close(request.opened, (write_end,))
+    _await_exec(read_end, request)
+
+
+def _fork_exec_by_steps(
+    request: StartRequest, shape: int, keep: Sequence[int], read_end: int, write_end: int
+) -> None:
+    global _kept
+    import signal
+
+    with _no_fork:
+        _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            request.in_child = _Preparation(request, write_end, before)
+            request.started.extend(map(_fork_exec, *zip(_arguments(shape, request, keep, read_end, write_end))))
+        finally:
+            _kept = ()
+            request.in_child = None
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     close(request.opened, (write_end,))
     _await_exec(read_end, request)
 
@@ -484,7 +522,7 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
         else:
             return
     number = refused.errno if refused is not None and refused.errno is not None else errno.ENOENT
-    raise OSError(number, os.strerror(number), request.program)
+    raise with_phase(OSError(number, os.strerror(number), request.program), "exec")
 
 
 # -- fork and exec -------------------------------------------------------------------------------------------
@@ -517,8 +555,11 @@ def _start_by_fork(request: StartRequest) -> None:
                 pid = -1
             if pid == 0:
                 _become(request, env, write_end, restored, before)
+            if pid > 0:
+                request.started.append(pid)
             close(request.opened, (write_end,))
-            request.started.append(int(os.read(read_end, _PID_WIDTH) or pid))
+            pid = int(_read_in_time(read_end, _PID_WIDTH, request) or pid)
+            request.started[:] = (pid,)
         finally:
             _kept = ()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -543,10 +584,7 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
             phase = b"noexec"
         if request.umask >= 0:
             os.umask(request.umask)
-        # A signal that was held back would run the parent's Python handler here as soon as it is let through.
-        for number in signal.valid_signals():
-            if callable(signal.getsignal(number)):
-                signal.signal(number, signal.SIG_DFL)
+        _forget_handlers(signal)
         if request.restore_signals:
             for number in restored:
                 signal.signal(number, signal.SIG_DFL)
@@ -556,18 +594,11 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
         if request.pgid >= 0:
             phase = b"noexec:setpgid"
             os.setpgid(0, request.pgid)
-        if request.groups is not None:
-            phase = b"noexec:setgroups"
-            os.setgroups(request.groups)
-        if request.gid is not None:
-            phase = b"noexec:setregid"
-            os.setregid(request.gid, request.gid)
-        if request.uid is not None:
-            phase = b"noexec:setreuid"
-            os.setreuid(request.uid, request.uid)
-        if request.preexec_fn is not None:
-            phase = b"preexec_fn"
-            request.preexec_fn()
+        if request.close_fds and request.first_steps:
+            _close_all_but({write_end, *request.keep})
+        for step, act, arguments in _steps(request):
+            phase = step if step == b"preexec_fn" else b"noexec:" + step
+            act(*arguments)
         phase = b"noexec:close"
         for fd in request.keep:
             if fd != write_end:  # a number that was not open until we took it: exec has to close this one
@@ -584,18 +615,70 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
                 if refused in (errno.ENOENT, errno.ENOTDIR) and problem.errno is not None:
                     refused = problem.errno
         os.write(write_end, b"OSError:%x:" % refused)
-    except OSError as problem:
-        if phase == b"preexec_fn":
-            os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
-        else:
-            os.write(write_end, b"OSError:%x:%s" % (problem.errno or 0, phase))
-    except BaseException:  # noqa: BLE001 - nothing may leave this frame: it is a copy of the caller's
-        if phase == b"preexec_fn":
-            os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
-        else:
-            os.write(write_end, b"OSError:0:" + phase)
+    except BaseException as problem:  # noqa: BLE001 - nothing may leave this frame: it is a copy of the caller's
+        _report(write_end, phase, problem)
     finally:
         os._exit(_FAILED_BEFORE_EXEC)
+
+
+def _forget_handlers(signal: Any) -> None:
+    look = _getsignal or signal.getsignal
+    # A signal that was held back would run the parent's Python handler here as soon as it is let through.
+    for number in signal.valid_signals():
+        if callable(look(number)):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _steps(request: StartRequest) -> list[tuple[bytes, Any, tuple[Any, ...]]]:
+    """What the child does when its session and its folder are right: phase, function, arguments."""
+    steps = [*request.first_steps]
+    if request.groups is not None:
+        steps.append((b"setgroups", os.setgroups, (request.groups,)))
+    if request.gid is not None:
+        steps.append((b"setgid", os.setregid, (request.gid, request.gid)))
+    if request.uid is not None:
+        steps.append((b"setuid", os.setreuid, (request.uid, request.uid)))
+    if request.preexec_fn is not None:
+        steps.append((b"preexec_fn", request.preexec_fn, ()))
+    return [*steps, *request.last_steps]
+
+
+def _report(write_end: int, phase: bytes, problem: BaseException) -> None:
+    if phase == b"preexec_fn":
+        os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
+        return
+    number = getattr(problem, "errno", 0) or 0
+    if isinstance(problem, ValueError) and phase.startswith(b"noexec:rlimits"):
+        number = errno.EPERM  # all else that `resource` says in this way was ruled out in the parent
+    os.write(write_end, b"OSError:%x:%b" % (number, phase))
+
+
+class _Preparation:
+    """Called by fork_exec in the forked child, where it would call a preexec_fn."""
+
+    __slots__ = ("_mask", "_request", "_steps", "_write_end")
+
+    def __init__(self, request: StartRequest, write_end: int, mask: Any) -> None:
+        import signal  # noqa: F401 - loaded before the fork
+
+        self._request, self._steps, self._write_end, self._mask = request, _steps(request), write_end, mask
+
+    def __call__(self) -> None:
+        import signal  # this is a look into sys.modules
+
+        phase = b"noexec"
+        try:
+            _forget_handlers(signal)
+            if self._request.close_fds and self._request.first_steps:
+                # fork_exec closes them later, but not those beyond the limit if no descriptor is left to list them.
+                _close_all_but({self._write_end, *self._request.keep})
+            for step, act, arguments in self._steps:
+                phase = step if step == b"preexec_fn" else b"noexec:" + step
+                act(*arguments)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        except BaseException as problem:  # noqa: BLE001 - fork_exec would tell the parent nothing about it
+            _report(self._write_end, phase, problem)
+            os._exit(_FAILED_BEFORE_EXEC)
 
 
 def _close_all_but(kept: set[int]) -> None:
@@ -637,6 +720,14 @@ def start(request: StartRequest) -> int:
     if it was `cwd` that could not be entered; SubprocessError if a preexec_fn raised. If it raises, and always
     for descriptors, the caller has to clean up: `close(request.opened, ...)`, `end_unowned(request.started)`.
     """
+    if request.from_lasting_thread:
+        from ._lasting import call_from_lasting_thread
+
+        return call_from_lasting_thread(_start, request)  # type: ignore[no-any-return]
+    return _start(request)
+
+
+def _start(request: StartRequest) -> int:
     for name, target in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         source = getattr(request, name)
         if 0 <= source < 3 and source != target:

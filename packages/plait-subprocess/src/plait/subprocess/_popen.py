@@ -151,8 +151,17 @@ class Popen:
 
     Returns when the child has become the program; what went wrong before is raised here (FileNotFoundError
     names the program, or the directory *cwd*). Parameters, attributes and methods are those of the standard
-    class. One more: *mark_tree* puts a variable into the child's environment by which `kill_tree` finds also those
-    descendants that have become daemons.
+    class, and these: *mark_tree* puts a variable into the child's environment by which `kill_tree` finds also those
+    descendants that have become daemons. *rlimits* (`{resource.RLIMIT_NOFILE: (64, 64)}`, or one number for both) and
+    *nice*, which is added to our niceness, hold before the program begins, and are applied before the change of user.
+    With *die_with_parent* the child gets SIGKILL when this process has ended, however it ended, but not when the thread
+    that has started it has (Linux; not for set-user-ID programs). After *spawn_timeout* seconds a child that has not
+    become the program yet, because a preexec_fn or a callback of `os.register_at_fork` hangs, is killed, and
+    `TimeoutExpired` raised. These four make the child fork, where it would use vfork.
+
+    What the child could not do before it became the program is raised with a `phase`: "exec", "chdir", "setpgid",
+    "setgroups", "setgid", "setuid", "rlimits", "nice", "die_with_parent", "preexec_fn", or "before exec" where the
+    interpreter does not tell which.
 
     Any thread may call any method; only `communicate` is for one thread at a time. Methods may be called from
     signal handlers. A forked copy of this process cannot wait for the child or signal it: there these methods
@@ -193,6 +202,10 @@ class Popen:
         pipesize: int = -1,
         process_group: int | None = None,
         mark_tree: bool = False,
+        rlimits: Mapping[int, int | tuple[int, int]] | None = None,
+        nice: int = 0,
+        die_with_parent: bool = False,
+        spawn_timeout: float | None = None,
     ) -> None:
         self._handle: ProcessHandle | None = None
         if _abandoned:
@@ -247,6 +260,11 @@ class Popen:
             from ._identity import resolve
 
             request.uid, request.gid, request.groups = resolve(user, group, extra_groups)
+
+        if rlimits or nice or die_with_parent or spawn_timeout is not None:
+            from ._limits import add_limits
+
+            add_limits(request, rlimits, nice, die_with_parent, spawn_timeout)
 
         if bufsize == 1 and not self.text_mode:
             import warnings
@@ -439,6 +457,12 @@ class Popen:
             end_tree(self._handle, self._mark, grace)
         finally:
             self.poll()
+
+    def _ask_tree(self) -> Any:
+        """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled."""
+        from ._tree import ask_tree
+
+        return ask_tree(self.handle, self._mark)
 
     # -- its input and output --------------------------------------------------------------------------------
 
