@@ -166,9 +166,15 @@ class Pipeline:
                 **options,
                 **command.options,
             }
-            # In one call, so that no signal handler can raise when the command runs and nobody knows it yet.
-            processes.extend(Popen(one, **how) for one in (command.args,))
-            process = processes[-1]
+            # In the list before it is started, so that no signal handler can raise when it runs and nobody knows it.
+            process: Any = object.__new__(Popen)
+            processes.append(process)
+            try:
+                process.__init__(command.args, **how)
+            except BaseException:
+                if process._handle is None:
+                    processes.remove(process)
+                raise
             if source is not None and not isinstance(source, int):
                 source.close()
             source = process.stdout

@@ -172,6 +172,8 @@ class Popen:
     wait for processes that the child had started (see there).
     """
 
+    _handle: ProcessHandle | None = None
+
     def __init__(
         self,
         args: Any,
@@ -207,7 +209,6 @@ class Popen:
         die_with_parent: bool = False,
         spawn_timeout: float | None = None,
     ) -> None:
-        self._handle: ProcessHandle | None = None
         if _abandoned:
             _reap_abandoned()
         bufsize = _integer("bufsize", -1 if bufsize is None else bufsize)
