@@ -181,7 +181,7 @@ def test_tied_children_inherit_the_signal_mask_of_who_started_them():
 @on_linux
 def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
     # The lasting thread is held in the middle of the start, the signal strikes the waiting caller, the start goes on.
-    begun, go_on = threading.Event(), threading.Event()
+    begun, go_on, caller = threading.Event(), threading.Event(), threading.get_ident()
     before = sorted(os.listdir("/dev/fd"))
 
     def start(request):
@@ -195,7 +195,8 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
 
     def when_begun():
         begun.wait(20)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        while not go_on.wait(0.05):  # one that strikes just before the caller sleeps does not wake it
+            signal.pthread_kill(caller, signal.SIGUSR1)
 
     _start, _platform._start = _platform._start, start
     handler = signal.signal(signal.SIGUSR1, strike)

@@ -240,7 +240,8 @@ class Exchange:
                     if length >= _ONE_READ and fd not in wide and volume >= _A_LOT:
                         wide.add(fd)
                         _widen(fd)
-                        if len(self._scratch) < _WIDE:
+                        # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.
+                        if len(self._scratch) < _WIDE and not self._listeners:
                             self._scratch = memoryview(bytearray(_WIDE))
             if not ready or (pause is not None and pause <= 0) or (self._listeners and self.is_behind):
                 now = monotonic()
