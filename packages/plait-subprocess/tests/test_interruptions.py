@@ -200,6 +200,28 @@ def test_starting_and_talking_import_nothing_that_a_signal_handler_could_find_ha
     assert loaded == []
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs to know the places")
+def test_a_handler_that_raises_around_a_fork_leaves_other_threads_their_starts():
+    code = (
+        "import importlib, os, sys, threading, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "folder, me = os.path.dirname(piece.__file__), os.getpid()\n"
+        "sys.unraisablehook = lambda _: None\n"
+        "def trace(frame, event, arg):\n"
+        "    if os.getpid() == me and frame.f_code.co_filename.startswith(folder): raise KeyboardInterrupt\n"
+        "sys.settrace(trace)\n"
+        "pid = os.fork()\n"
+        "if not pid: os._exit(0)\n"
+        "sys.settrace(None)\n"
+        "os.waitpid(pid, 0)\n"
+        "thread = threading.Thread(target=lambda: print(piece.run(['true'], stdout=piece.PIPE).returncode), daemon=True)\n"
+        "thread.start(); thread.join(20)\n"
+    )
+    result = script(code)
+    assert result.stdout == "0\n", result.stderr
+
+
 def test_starts_in_a_signal_handler_do_not_disturb_the_interrupted_start():
     code = (
         "import importlib, signal, sys\n"

@@ -186,7 +186,8 @@ def test_lines_not_heard_at_the_time_limit_are_heard_in_the_next_call():
     with Popen(["seq", "500"], stdout=PIPE) as process:
         with pytest.raises(TimeoutExpired):
             process.communicate(timeout=0.2, on_stdout=listen)
-        assert heard == [1]
+        assert heard[0] == 1
+        assert len(heard) < 5
         out, _ = process.communicate()
     assert heard == list(range(1, 501))
     assert out.count(b"\n") == 500

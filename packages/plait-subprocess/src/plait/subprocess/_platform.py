@@ -51,9 +51,10 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import repeat
 from time import monotonic
 
-from .._thread import RLock, get_ident
+from .._thread import RLock, reset_lock
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
 
@@ -103,29 +104,13 @@ else:
 
 _pipe2: Any = getattr(os, "pipe2", None)
 _no_fork = RLock()
-_forking: list[int] = []  # the threads that hold _no_fork in order to fork
 _kept: tuple[int, ...] = ()  # what the fork that this thread is about to make must not lose after all
 _PATIENCE = 1.0
 _LONGEST_POLL = 86400.0
 
 
-def _before_fork() -> None:
-    # It is held for moments only. Should it have died with a daemon thread, one copy too many is the lesser evil.
-    if _no_fork.acquire(timeout=_PATIENCE):
-        _forking.append(get_ident())
-
-
-def _after_fork_in_parent() -> None:
-    me = get_ident()
-    if me in _forking:
-        _forking.remove(me)
-        _no_fork.release()
-
-
 def _after_fork_in_child() -> None:
-    global _no_fork
-    _no_fork = RLock()
-    _forking.clear()
+    reset_lock(_no_fork)
     for opened in [*in_flight.values()]:
         for fd in opened:
             if fd not in _kept:
@@ -149,9 +134,12 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    # What is called around a fork has no frame of Python's, in which a signal handler could raise: the lock would stay
+    # taken. The first is `_no_fork.acquire(True, _PATIENCE)` as a function without parameters. (It is held for moments
+    # only. Should it have died with a daemon thread, one copy too many is the lesser evil, and so is the complaint.)
     os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
+        before=map(_no_fork.acquire, repeat(True), repeat(_PATIENCE)).__next__,
+        after_in_parent=_no_fork.release,
         after_in_child=_after_fork_in_child,
     )
 
