@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import math
 import os
 import signal
@@ -170,7 +171,9 @@ def long_timeouts(impl: Impl) -> None:
                 raise Wrong(f"{what}(timeout={timeout:g}) gave return code {code}")
 
 
-@scenario("S7", "the text of CalledProcessError ends with what the command last wrote to stderr", reproduced=True)
+@scenario(
+    "S7", "the text of CalledProcessError ends with what the command last wrote to stderr", reproduced=True
+)
 def last_words(impl: Impl) -> None:
     command = ["/bin/sh", "-c", "echo the disk is full >&2; exit 3"]
     try:
@@ -216,7 +219,9 @@ def declared_limits(impl: Impl) -> None:
         "ulimit -n; nice", shell=True, rlimits=limits, nice=3, stdout=impl.subprocess.PIPE, text=True
     )
     if done.stdout.split() != ["64", str(os.nice(0) + 3)]:
-        raise Wrong(f"the child has descriptors and niceness {done.stdout.split()}, should be 64 and 3 more than ours")
+        raise Wrong(
+            f"the child has descriptors and niceness {done.stdout.split()}, should be 64 and 3 more than ours"
+        )
 
 
 @scenario("S9", "other threads go on while exec takes long", alone=True)
@@ -240,7 +245,7 @@ def exec_takes_long(impl: Impl) -> None:
         took = time.monotonic() - begun
     ended.append(True)
     within_it = [at for at in ticks if at >= begun]
-    longest = max((after - before for before, after in zip(within_it, within_it[1:], strict=False)), default=took)
+    longest = max((after - before for before, after in itertools.pairwise(within_it)), default=took)
     if longest > took / 2:
         raise Wrong(f"another thread stood still for {longest:.2f} s of the {took:.2f} s that exec took")
 

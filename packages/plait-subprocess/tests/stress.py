@@ -103,7 +103,9 @@ def in_pieces(dice: random.Random) -> None:
 def too_long(dice: random.Random) -> None:
     grace = dice.choice((0.0, 0.05))
     with contextlib.suppress(TimeoutExpired):
-        done = run("echo so far; exec sleep 60", shell=True, stdout=PIPE, timeout=dice.uniform(0, 0.05), grace=grace)
+        done = run(
+            "echo so far; exec sleep 60", shell=True, stdout=PIPE, timeout=dice.uniform(0, 0.05), grace=grace
+        )
         raise AssertionError(f"{done} ended before its time")
 
 
@@ -143,7 +145,14 @@ def tree(dice: random.Random) -> None:
 def tree_by_time_limit(dice: random.Random) -> None:
     heard: list[str] = []
     with contextlib.suppress(TimeoutExpired):
-        run(TREE, shell=True, on_stdout=heard.append, text=True, timeout=dice.uniform(0.0, 0.2), kill_tree=True)
+        run(
+            TREE,
+            shell=True,
+            on_stdout=heard.append,
+            text=True,
+            timeout=dice.uniform(0.0, 0.2),
+            kill_tree=True,
+        )
         raise AssertionError("ended before its time")
     expect([pid for pid in map(int, heard) if is_running(pid)], [])
 
@@ -177,7 +186,9 @@ def pipeline(dice: random.Random) -> None:
             Pipeline([["cat"], ["sleep", "60"]]).run(input=b"x", capture_output=True, timeout=0.02)
             raise AssertionError("ended before its time")
         return
-    done = Pipeline([["cat"], ["sh", "-c", "cat; exit 3"], ["cat"]]).run(input=b"y" * 70_000, capture_output=True)
+    done = Pipeline([["cat"], ["sh", "-c", "cat; exit 3"], ["cat"]]).run(
+        input=b"y" * 70_000, capture_output=True
+    )
     expect((done.returncodes, len(done.stdout)), ((0, 3, 0), 70_000))
 
 
@@ -243,7 +254,7 @@ def work(number: int, options: argparse.Namespace, wrong: list[str], counts: dic
             return
         try:
             step(dice)
-        except BaseException:  # noqa: BLE001 - told below
+        except BaseException:
             wrong.append(f"thread {number}, {step.__name__}:\n{traceback.format_exc()}")
         counts[step.__name__] = counts.get(step.__name__, 0) + 1  # about right is good enough
 
@@ -264,7 +275,8 @@ def main() -> int:
     wrong: list[str] = []
     counts: dict[str, int] = {}
     threads = [
-        threading.Thread(target=work, args=(number, options, wrong, counts)) for number in range(options.threads)
+        threading.Thread(target=work, args=(number, options, wrong, counts))
+        for number in range(options.threads)
     ]
     for thread in threads:
         thread.start()
@@ -278,7 +290,9 @@ def main() -> int:
             break
         time.sleep(0.05)
     else:
-        wrong.append(f"left: processes {left[0]}, descriptors {left[1]}, threads {left[2]}" if not wrong else "")
+        wrong.append(
+            f"left: processes {left[0]}, descriptors {left[1]}, threads {left[2]}" if not wrong else ""
+        )
     for text in filter(None, wrong):
         print(f"seed {options.seed}: {text}", file=sys.stderr)
     for name, count in sorted(counts.items()):

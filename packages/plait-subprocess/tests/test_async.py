@@ -205,7 +205,9 @@ def test_cancelling_twice_cuts_the_grace_short():
     assert not _children()
 
 
-@pytest.mark.parametrize("command", ["exec sleep 60", "exec cat", "trap '' TERM; while :; do sleep 0.01; done"])
+@pytest.mark.parametrize(
+    "command", ["exec sleep 60", "exec cat", "trap '' TERM; while :; do sleep 0.01; done"]
+)
 def test_cancelling_at_any_step_leaves_no_child_and_no_descriptor(command, how_the_end_is_seen):
     async def main():
         before, steps, done = sorted(os.listdir("/dev/fd")), 0, False

@@ -35,9 +35,15 @@ def starter(request, monkeypatch):
 def script(code, *arguments, **options):
     """Start *code* in a fresh interpreter that can import what we can."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    prelude = "import importlib, os, signal, sys, threading, time\npiece = importlib.import_module(sys.argv[1])\n"
+    prelude = (
+        "import importlib, os, signal, sys, threading, time\npiece = importlib.import_module(sys.argv[1])\n"
+    )
     return Popen(
-        [sys.executable, "-c", prelude + code, PACKAGE, *arguments], env=env, stdout=PIPE, text=True, **options
+        [sys.executable, "-c", prelude + code, PACKAGE, *arguments],
+        env=env,
+        stdout=PIPE,
+        text=True,
+        **options,
     )
 
 
@@ -52,7 +58,11 @@ def ends(pid, seconds=10.0):
 
 
 def test_limits_and_niceness_hold_in_the_program():
-    limits = {resource.RLIMIT_NOFILE: (64, 128), resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: (1 << 20, 1 << 20)}
+    limits = {
+        resource.RLIMIT_NOFILE: (64, 128),
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: (1 << 20, 1 << 20),
+    }
     code = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc; ulimit -Hf; nice"
     said = run(code, shell=True, rlimits=limits, nice=3, stdout=PIPE, text=True).stdout.split()
     assert said[:4] == ["64", "128", "0", "0"]
@@ -90,8 +100,8 @@ def test_limits_are_raised_before_the_user_is_changed():
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"rlimits": {resource.RLIMIT_CORE: (2, 1)}}, ValueError, "RLIMIT_CORE.*more than"),
-        ({"rlimits": {resource.RLIMIT_CORE: (1, 2, 3)}}, ValueError, "RLIMIT_CORE.*pair"),
+        ({"rlimits": {resource.RLIMIT_CORE: (2, 1)}}, ValueError, r"RLIMIT_CORE.*more than"),
+        ({"rlimits": {resource.RLIMIT_CORE: (1, 2, 3)}}, ValueError, r"RLIMIT_CORE.*pair"),
         ({"rlimits": {resource.RLIMIT_CORE: "all"}}, ValueError, "RLIMIT_CORE"),
         ({"rlimits": {987654: 1}}, ValueError, "resource"),
         ({"nice": "much"}, TypeError, "nice"),
@@ -302,7 +312,7 @@ def test_where_the_interpreter_tells_only_errno_the_step_is_deduced_or_left_open
     request.uid = request.gid = request.groups = None
     for name, value in asked.items():
         setattr(request, name, value)
-    with pytest.raises(OSError, match="denied|permitted|No such|many") as caught:
+    with pytest.raises(OSError, match=r"permitted|No such|many") as caught:
         _platform._raise_report(b"OSError:%x:noexec" % number, request)
     assert caught.value.phase == phase
     if phase != "chdir":

@@ -106,7 +106,9 @@ def test_grace_is_for_all_at_once(kill_tree):
     stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"]
     begun = time.monotonic()
     with pytest.raises(TimeoutExpired) as caught:
-        Pipeline([tidy, tidy, stubborn]).run(capture_output=True, text=True, timeout=0.5, grace=1, kill_tree=kill_tree)
+        Pipeline([tidy, tidy, stubborn]).run(
+            capture_output=True, text=True, timeout=0.5, grace=1, kill_tree=kill_tree
+        )
     assert 1.5 <= time.monotonic() - begun < 20
     assert [line for line in caught.value.stderr.split() if line != "Terminated"] == ["tidy", "tidy"]
     assert no_child() is True

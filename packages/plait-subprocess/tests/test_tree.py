@@ -174,7 +174,12 @@ def script(code, identity, **options):
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return run(
-        [sys.executable, "-c", prelude + code, package], env=env, capture_output=True, text=True, timeout=60, **options
+        [sys.executable, "-c", prelude + code, package],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
     )
 
 

@@ -30,9 +30,9 @@ def getstatusoutput(
     Blocks until the command has ended. The code is that of `Popen`: -N if signal N ended the shell. *timeout*,
     *kill_tree* and *grace* are those of `run`, and not in the standard function.
     """
-    done = run(
+    done = run(  # noqa: S604 - it is what this function is for
         cmd,
-        shell=True,  # noqa: S604 - it is what this function is for
+        shell=True,
         text=True,
         stdout=PIPE,
         stderr=STDOUT,

@@ -120,7 +120,7 @@ def call_from_lasting_thread(function: Callable[..., Any], *arguments: Any) -> A
             call.over.acquire()
         except BaseException as error:  # noqa: BLE001 - raised below
             struck = error
-    error, call.error = struck or call.error, None
-    if error is not None:
-        raise error
+    failed, call.error = struck or call.error, None
+    if failed is not None:
+        raise failed
     return call.result

@@ -70,7 +70,7 @@ def _rlimit_steps(rlimits: Mapping[int, Any]) -> list[tuple[bytes, Any, tuple[An
         import resource
     except ImportError:
         raise ValueError("rlimits need a platform with the module `resource`; leave them out here") from None
-    steps = []
+    steps: list[tuple[bytes, Any, tuple[Any, ...]]] = []
     for number, wanted in rlimits.items():
         soft, hard = _pair(number, wanted)
         resource.getrlimit(number)  # ValueError for what is no limit

@@ -238,7 +238,9 @@ class StartRequest:
     # What only few starts have (_limits.py): (phase, function, arguments), before the change of user and at the very end.
     first_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]]
     last_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]]
-    by_steps: bool  # whether there are such steps, or a deadline: the child forks, and prepares itself in Python
+    by_steps: (
+        bool  # whether there are such steps, or a deadline: the child forks, and prepares itself in Python
+    )
     in_child: Callable[[], object] | None  # what does that
     from_lasting_thread: bool
     deadline: float | None  # when the child has to have become the program
@@ -441,7 +443,9 @@ def _fork_exec_by_steps(
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             request.in_child = _Preparation(request, write_end, before)
-            request.started.extend(map(_fork_exec, *zip(_arguments(shape, request, keep, read_end, write_end))))
+            request.started.extend(
+                map(_fork_exec, *zip(_arguments(shape, request, keep, read_end, write_end)))
+            )
         finally:
             _kept = ()
             request.in_child = None

@@ -43,7 +43,8 @@ def run(
     it is left (see `Popen.kill_tree`). With *grace*, SIGTERM comes first, and that many seconds. *on_stdout* and
     *on_stderr* are called with each line as it comes; they need no pipe to be asked for, and without
     one the output is not kept. A callback holds up the command, and the time limit, as long as it runs; lines for which
-    no time is left are not told, a quarter of a second after the limit. A captured output of more than *max_output* bytes raises `OutputTooLarge`.
+    no time is left are not told, a quarter of a second after the limit. A captured output of more than *max_output*
+    bytes raises `OutputTooLarge`.
     The standard function has none of these five.
 
     Differs from the standard function: after a time-out it returns within a fraction of a second even if a
