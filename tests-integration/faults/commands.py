@@ -175,7 +175,7 @@ def long_timeouts(impl: Impl) -> None:
     "S7", "the text of CalledProcessError ends with what the command last wrote to stderr", reproduced=True
 )
 def last_words(impl: Impl) -> None:
-    command = ["/bin/sh", "-c", "echo the disk is full >&2; exit 3"]
+    command = ["/bin/sh", "-c", "d=full; echo the disk is $d >&2; exit 3"]
     try:
         impl.subprocess.run(command, capture_output=True, text=True, check=True)
         raise Wrong("run(check=True) returned, it should have raised CalledProcessError")

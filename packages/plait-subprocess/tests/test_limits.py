@@ -27,8 +27,8 @@ def starter(request, monkeypatch):
     """With the private call and with public ones."""
     if request.param == "fork":
         monkeypatch.setattr(_platform, "order", ["fork"])
-    elif _platform._shape() < 22:
-        pytest.skip("fork_exec knows no process groups here")
+    elif not _platform._shape():
+        pytest.skip("this interpreter has no fork_exec that we know")
     return request.param
 
 
@@ -222,6 +222,50 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
     assert sorted(os.listdir("/dev/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@on_linux
+def test_a_handler_that_interrupts_another_start_may_tie_a_child():
+    # It may come when the interrupted code keeps others from forking; the lasting thread is one of them.
+    code = (
+        "import faulthandler; faulthandler.dump_traceback_later(20, exit=True)\n"
+        "platform = importlib.import_module(sys.argv[1] + '._platform')\n"
+        "def handler(*_): print(piece.run(['echo'], stdout=piece.PIPE, die_with_parent=True).returncode)\n"
+        "signal.signal(signal.SIGUSR1, handler)\n"
+        "with platform._no_fork, platform._no_fork: signal.raise_signal(signal.SIGUSR1)\n"
+        "free = []\n"
+        "thread = threading.Thread(target=lambda: free.append(platform._no_fork.acquire(timeout=5)))\n"
+        "thread.start(); thread.join(); print(free)\n"
+    )
+    with script(code) as process:
+        assert process.stdout.read() == "0\n[True]\n"
+
+
+def test_a_handler_that_starts_a_child_leaves_the_interrupted_start_its_descriptors():
+    kept = _platform._kept
+    inner = []
+
+    def start_another(*_):
+        inner.append(run(["cat"], input=b"y", stdout=PIPE, preexec_fn=int).stdout)
+
+    original, _platform._Preparation = _platform._Preparation, lambda *a: [start_another(), original(*a)][1]
+    try:
+        done = run(["cat"], input=b"x", stdout=PIPE, spawn_timeout=20, preexec_fn=int)
+    finally:
+        _platform._Preparation = original
+    assert done.stdout == b"x"
+    assert inner in ([b"y"], [])  # public calls alone need no such preparation
+    assert _platform._kept == kept == ()
+
+
+@on_linux
+def test_the_lasting_thread_may_be_called_from_itself():
+    # A finaliser that happens to run there.
+    def outer():
+        return _lasting.call_from_lasting_thread(threading.get_ident), threading.get_ident()
+
+    inside, outside = _lasting.call_from_lasting_thread(outer)
+    assert inside == outside != threading.get_ident()
 
 
 def test_many_threads_get_their_own_answers_from_the_lasting_one():

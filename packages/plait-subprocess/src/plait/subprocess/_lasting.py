@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .._thread import Parker, allocate_lock, fork_generation, start_new_thread
+from .._thread import Parker, allocate_lock, fork_generation, get_ident, start_new_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +64,10 @@ class _Call:
 class _Worker:
     """The thread, and what it has to do."""
 
-    __slots__ = ("_bell", "_calls", "_wanted")
+    __slots__ = ("_bell", "_calls", "_wanted", "ident")
 
     def __init__(self) -> None:
+        self.ident = 0
         self._bell = Parker()
         self._calls: deque[_Call] = deque()
         self._wanted = True
@@ -75,6 +76,7 @@ class _Worker:
         from signal import SIG_SETMASK, pthread_sigmask, valid_signals
 
         pthread_sigmask(SIG_SETMASK, valid_signals())
+        self.ident = get_ident()
         while self._wanted:
             while self._calls:
                 call = self._calls.popleft()
@@ -109,7 +111,10 @@ def _worker() -> _Worker:
 
 def call_from_lasting_thread(function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(*arguments)` in the lasting thread; blocks until it has returned, and no exception changes that."""
-    worker, call = _worker(), _Call(function, arguments)
+    worker = _worker()
+    if worker.ident == get_ident():
+        return function(*arguments)  # from a finaliser that happens to run there
+    call = _Call(function, arguments)
     struck: BaseException | None = None
     handed_over = False
     while not call.done:

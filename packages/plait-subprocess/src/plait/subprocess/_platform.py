@@ -144,6 +144,21 @@ if hasattr(os, "register_at_fork"):
     )
 
 
+def _let_fork() -> int:
+    """Release `_no_fork`; how many times this thread has held it.
+
+    It holds it only in a signal handler that has interrupted one of the functions here; none of them is in a state,
+    between two of its calls, that a fork could not meet.
+    """
+    depth = 0
+    try:
+        while True:
+            _no_fork.release()
+            depth += 1
+    except RuntimeError:
+        return depth
+
+
 def open_pipe(opened: list[int]) -> tuple[int, int]:
     """Append a new pipe to *opened*, which is in `in_flight`: its end to read from, its end to write to."""
     with _no_fork:
@@ -423,11 +438,11 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     else:
         # A fork whose child runs the after-fork callbacks but is ours, and needs these.
         with _no_fork:
-            _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
+            outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
             try:
                 request.started.extend(map(_fork_exec, *arguments))
             finally:
-                _kept = ()
+                _kept = outer
     close(request.opened, (write_end,))
     _await_exec(read_end, request)
 
@@ -439,7 +454,7 @@ def _fork_exec_by_steps(
     import signal
 
     with _no_fork:
-        _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
+        outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             request.in_child = _Preparation(request, write_end, before)
@@ -447,7 +462,7 @@ def _fork_exec_by_steps(
                 map(_fork_exec, *zip(_arguments(shape, request, keep, read_end, write_end)))
             )
         finally:
-            _kept = ()
+            _kept = outer
             request.in_child = None
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     close(request.opened, (write_end,))
@@ -536,7 +551,7 @@ def _start_by_fork(request: StartRequest) -> None:
             raise ValueError(f"embedded null byte in {text!r}")
     read_end, write_end = _open_error_pipe(request.opened)
     with _no_fork:
-        _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
+        outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
         try:
             try:
@@ -553,7 +568,7 @@ def _start_by_fork(request: StartRequest) -> None:
             pid = int(_read_in_time(read_end, _PID_WIDTH, request) or pid)
             request.started[:] = (pid,)
         finally:
-            _kept = ()
+            _kept = outer
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     _await_exec(read_end, request)
 
@@ -715,7 +730,12 @@ def start(request: StartRequest) -> int:
     if request.from_lasting_thread:
         from ._lasting import call_from_lasting_thread
 
-        return call_from_lasting_thread(_start, request)  # type: ignore[no-any-return]
+        depth = _let_fork()
+        try:
+            return call_from_lasting_thread(_start, request)  # type: ignore[no-any-return]
+        finally:
+            for _ in range(depth):
+                _no_fork.acquire()
     return _start(request)
 
 
