@@ -248,11 +248,11 @@ def test_a_handler_that_starts_a_child_leaves_the_interrupted_start_its_descript
     def start_another(*_):
         inner.append(run(["cat"], input=b"y", stdout=PIPE, preexec_fn=int).stdout)
 
-    original, _platform._Preparation = _platform._Preparation, lambda *a: [start_another(), original(*a)][1]
+    original, _platform.Preparation = _platform.Preparation, lambda *a: [start_another(), original(*a)][1]
     try:
         done = run(["cat"], input=b"x", stdout=PIPE, spawn_timeout=20, preexec_fn=int)
     finally:
-        _platform._Preparation = original
+        _platform.Preparation = original
     assert done.stdout == b"x"
     assert inner in ([b"y"], [])  # public calls alone need no such preparation
     assert _platform._kept == kept == ()

@@ -217,7 +217,7 @@ def test_few_descriptors_never_make_a_part_look_like_the_whole(spare, identity):
         "except OSError: pass\n"
         f"for fd in taken[:{spare}]: os.close(fd)\n"
         "try: tree.kill_tree(); said = 'done'\n"
-        "except OSError as error: said = error.strerror; tree.kill()\n"
+        "except OSError as error: said = error.strerror; tree.wait()\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, before)\n"
         "def sleepers():\n"
         "    for name in os.listdir('/proc'):\n"

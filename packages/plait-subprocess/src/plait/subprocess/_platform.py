@@ -55,6 +55,7 @@ from itertools import repeat
 from time import monotonic
 
 from .._thread import RLock, reset_lock
+from ._child import FAILED_BEFORE_EXEC, Preparation, close_all_but, forget_handlers, steps_of, tell_parent
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
 
@@ -80,7 +81,6 @@ __all__ = [
 _SIGNALS_TO_RESTORE = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
 # The child's message is one short line; pipes hold more, and it is written at once.
 _LONGEST_REPORT = 4096
-_FAILED_BEFORE_EXEC = 255
 # The fork starter's child says first who it is.
 _PID_WIDTH = 20
 
@@ -457,7 +457,7 @@ def _fork_exec_by_steps(
         outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            request.in_child = _Preparation(request, write_end, before)
+            request.in_child = Preparation(request, write_end, before, _getsignal)
             request.started.extend(
                 map(_fork_exec, *zip(_arguments(shape, request, keep, read_end, write_end)))
             )
@@ -591,7 +591,7 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
             phase = b"noexec"
         if request.umask >= 0:
             os.umask(request.umask)
-        _forget_handlers(signal)
+        forget_handlers(signal, _getsignal)
         if request.restore_signals:
             for number in restored:
                 signal.signal(number, signal.SIG_DFL)
@@ -602,8 +602,8 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
             phase = b"noexec:setpgid"
             os.setpgid(0, request.pgid)
         if request.close_fds and request.first_steps:
-            _close_all_but({write_end, *request.keep})
-        for step, act, arguments in _steps(request):
+            close_all_but({write_end, *request.keep})
+        for step, act, arguments in steps_of(request):
             phase = step if step == b"preexec_fn" else b"noexec:" + step
             act(*arguments)
         phase = b"noexec:close"
@@ -611,7 +611,7 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
             if fd != write_end:  # a number that was not open until we took it: exec has to close this one
                 os.set_inheritable(fd, True)
         if request.close_fds:
-            _close_all_but({write_end, *request.keep})
+            close_all_but({write_end, *request.keep})
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         phase = b""
         refused = errno.ENOENT
@@ -623,89 +623,9 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
                     refused = problem.errno
         os.write(write_end, b"OSError:%x:" % refused)
     except BaseException as problem:  # noqa: BLE001 - nothing may leave this frame: it is a copy of the caller's
-        _report(write_end, phase, problem)
+        tell_parent(write_end, phase, problem)
     finally:
-        os._exit(_FAILED_BEFORE_EXEC)
-
-
-def _forget_handlers(signal: Any) -> None:
-    look = _getsignal or signal.getsignal
-    # A signal that was held back would run the parent's Python handler here as soon as it is let through.
-    for number in signal.valid_signals():
-        if callable(look(number)):
-            signal.signal(number, signal.SIG_DFL)
-
-
-def _steps(request: StartRequest) -> list[tuple[bytes, Any, tuple[Any, ...]]]:
-    """What the child does when its session and its folder are right: phase, function, arguments."""
-    steps = [*request.first_steps]
-    if request.groups is not None:
-        steps.append((b"setgroups", os.setgroups, (request.groups,)))
-    if request.gid is not None:
-        steps.append((b"setgid", os.setregid, (request.gid, request.gid)))
-    if request.uid is not None:
-        steps.append((b"setuid", os.setreuid, (request.uid, request.uid)))
-    if request.preexec_fn is not None:
-        steps.append((b"preexec_fn", request.preexec_fn, ()))
-    return [*steps, *request.last_steps]
-
-
-def _report(write_end: int, phase: bytes, problem: BaseException) -> None:
-    if phase == b"preexec_fn":
-        os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
-        return
-    number = getattr(problem, "errno", 0) or 0
-    if isinstance(problem, ValueError) and phase.startswith(b"noexec:rlimits"):
-        number = errno.EPERM  # all else that `resource` says in this way was ruled out in the parent
-    os.write(write_end, b"OSError:%x:%b" % (number, phase))
-
-
-class _Preparation:
-    """Called by fork_exec in the forked child, where it would call a preexec_fn."""
-
-    __slots__ = ("_mask", "_request", "_steps", "_write_end")
-
-    def __init__(self, request: StartRequest, write_end: int, mask: Any) -> None:
-        import signal  # noqa: F401 - loaded before the fork
-
-        self._request, self._steps, self._write_end, self._mask = request, _steps(request), write_end, mask
-
-    def __call__(self) -> None:
-        import signal  # this is a look into sys.modules
-
-        phase = b"noexec"
-        try:
-            _forget_handlers(signal)
-            if self._request.close_fds and self._request.first_steps:
-                # fork_exec closes them later, but not those beyond the limit if no descriptor is left to list them.
-                _close_all_but({self._write_end, *self._request.keep})
-            for step, act, arguments in self._steps:
-                phase = step if step == b"preexec_fn" else b"noexec:" + step
-                act(*arguments)
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        except BaseException as problem:  # noqa: BLE001 - fork_exec would tell the parent nothing about it
-            _report(self._write_end, phase, problem)
-            os._exit(_FAILED_BEFORE_EXEC)
-
-
-def _close_all_but(kept: set[int]) -> None:
-    for listing in ("/proc/self/fd", "/dev/fd"):
-        try:
-            names = os.listdir(listing)
-        except OSError:
-            continue  # not here, or no descriptor is left to read it with
-        for name in names:
-            fd = int(name)
-            if fd > 2 and fd not in kept:
-                try:
-                    os.close(fd)
-                except OSError:
-                    pass  # the listing's own descriptor
-        return
-    low = 3
-    for fd in (*sorted(fd for fd in kept if fd > 2), os.sysconf("SC_OPEN_MAX")):
-        os.closerange(low, fd)
-        low = fd + 1
+        os._exit(FAILED_BEFORE_EXEC)
 
 
 # -- the choice ----------------------------------------------------------------------------------------------

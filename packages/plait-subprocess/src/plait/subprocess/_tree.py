@@ -37,8 +37,8 @@
 #   subreaper, they become its own. The status of those whom we have ended is taken then: nobody else knows of them.
 #   Strangers' orphans are left alone.
 #
-# If this is interrupted by an exception, or this process dies, in the middle of it, some processes are left
-# stopped. kill_tree() may be called again. Nobody sleeps on anything but pidfds and the clock.
+# If this process dies in the middle of it, some processes are left stopped. After an exception those known by then have
+# been killed, and kill_tree() may be called again. Nobody sleeps on anything but pidfds and the clock.
 
 from __future__ import annotations
 
@@ -323,8 +323,10 @@ def end_tree(root: ProcessHandle, mark: bytes | None, grace: float) -> None:
     deadline = monotonic() + _END_SECONDS
     complete = False
     while not complete and monotonic() < deadline:
-        complete = tree.freeze()
-        tree.send(_SIGKILL)
+        try:
+            complete = tree.freeze()
+        finally:  # out of descriptors, or interrupted: those who are known end all the same
+            tree.send(_SIGKILL)
     gone = tree.await_end(deadline - monotonic())
     tree.take_status_of_orphans()
     left = [member for member in tree.members.values() if member.refused]
