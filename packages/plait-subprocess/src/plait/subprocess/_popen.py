@@ -444,7 +444,8 @@ class Popen:
         by /proc, whatever groups or sessions its processes are in; those whose own parents have ended are found if
         the child was started with `mark_tree=True`, as `run(kill_tree=True)` does it. On other systems the process
         group is ended, if the child leads one. May be called after the child has ended, and again. Raises
-        PermissionError, when all others are gone, for processes of another user.
+        PermissionError, when all others are gone, for processes of another user; OSError, with the child killed, if no
+        descriptor is left to look for the others with.
 
         The standard class has no such method.
         """
@@ -452,10 +453,13 @@ class Popen:
             return
         if not self._handle.is_own_child:
             raise RuntimeError(f"{self!r} was started by the process that this one was forked from")
-        from ._tree import end_tree
-
         try:
+            from ._tree import end_tree
+
             end_tree(self._handle, self._mark, grace)
+        except BaseException:
+            self._handle.send_signal(9)  # the child at least, whatever has kept us from finding the others
+            raise
         finally:
             self.poll()
 
