@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import math
 import os
 import signal
@@ -11,7 +12,7 @@ import statistics
 import time
 from typing import Any
 
-from .scenario import Absent, Impl, Wrong, alive, returns, scenario, until, with_word, within
+from .scenario import Absent, Impl, Wrong, alive, program, returns, scenario, until, with_word, within
 
 #: A number of seconds that no other command line has: this process's id makes it so.
 UNIQUE = f"77.{os.getpid()}"
@@ -168,6 +169,141 @@ def long_timeouts(impl: Impl) -> None:
                 raise Wrong(f"{what}(timeout={timeout:g}) raised {type(error).__name__}: {error}") from None
             if code:
                 raise Wrong(f"{what}(timeout={timeout:g}) gave return code {code}")
+
+
+@scenario(
+    "S7", "the text of CalledProcessError ends with what the command last wrote to stderr", reproduced=True
+)
+def last_words(impl: Impl) -> None:
+    command = ["/bin/sh", "-c", "d=full; echo the disk is $d >&2; exit 3"]
+    try:
+        impl.subprocess.run(command, capture_output=True, text=True, check=True)
+        raise Wrong("run(check=True) returned, it should have raised CalledProcessError")
+    except impl.subprocess.CalledProcessError as error:
+        text = str(error)
+    if "the disk is full" not in text.splitlines()[-1]:
+        raise Wrong(f"the error says {text!r}, and not that the disk is full")
+
+
+@scenario(
+    "S8",
+    "a child that hangs before exec is given up after spawn_timeout",
+    reproduced=True,
+    needs=("subprocess.Popen(spawn_timeout)",),
+)
+def hangs_before_exec(impl: Impl) -> None:
+    options: dict[str, Any] = {"spawn_timeout": 0.5} if impl.has("subprocess.Popen(spawn_timeout)") else {}
+    read_end, write_end = os.pipe()
+    try:
+        returns(4, impl.subprocess.Popen, ["true"], preexec_fn=lambda: os.read(read_end, 1), **options)
+        raise Wrong("Popen() returned, it should have raised TimeoutExpired")
+    except impl.subprocess.TimeoutExpired:
+        pass
+    finally:
+        os.write(write_end, b"x")
+        os.close(read_end)
+        os.close(write_end)
+
+
+@scenario(
+    "S8",
+    "resource limits and niceness need no preexec_fn",
+    reproduced=True,
+    needs=("subprocess.Popen(rlimits)", "subprocess.Popen(nice)"),
+)
+def declared_limits(impl: Impl) -> None:
+    import resource
+
+    limits = {resource.RLIMIT_NOFILE: (64, 64)}
+    done = impl.subprocess.run(
+        "ulimit -n; nice", shell=True, rlimits=limits, nice=3, stdout=impl.subprocess.PIPE, text=True
+    )
+    if done.stdout.split() != ["64", str(os.nice(0) + 3)]:
+        raise Wrong(
+            f"the child has descriptors and niceness {done.stdout.split()}, should be 64 and 3 more than ours"
+        )
+
+
+@scenario("S9", "other threads go on while exec takes long", alone=True)
+def exec_takes_long(impl: Impl) -> None:
+    """A search path of 200 000 entries stands for a slow file system: each of them is a failing exec in the child."""
+    path = ":".join(["/absent"] * 200_000)
+    ticks: list[float] = []
+    ended: list[bool] = []
+
+    def tick() -> None:
+        while not ended:
+            ticks.append(time.monotonic())
+            time.sleep(0.001)
+
+    _thread.start_new_thread(tick, ())
+    begun = time.monotonic()
+    try:
+        impl.subprocess.run(["no-such-program"], env={"PATH": path})
+        raise Wrong("run() returned, it should have raised FileNotFoundError")
+    except FileNotFoundError:
+        took = time.monotonic() - begun
+    ended.append(True)
+    within_it = [at for at in ticks if at >= begun]
+    longest = max((after - before for before, after in itertools.pairwise(within_it)), default=took)
+    if longest > took / 2:
+        raise Wrong(f"another thread stood still for {longest:.2f} s of the {took:.2f} s that exec took")
+
+
+TIED = """
+import threading
+def start():
+    global command
+    command = impl.subprocess.Popen(["sleep", "60"], die_with_parent=True)
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+import time
+time.sleep(0.3)
+print("child", command.pid, command.poll(), flush=True)
+time.sleep(60)
+"""
+
+
+@scenario(
+    "S10",
+    "a tied child outlives the thread that started it, and is gone 1 s after its killed parent",
+    reproduced=True,
+    needs=("subprocess.Popen(die_with_parent)",),
+)
+def dies_with_its_parent(impl: Impl) -> None:
+    with program(impl, TIED) as parent:
+        found = parent.until_out(r"child (\d+) (\S+)")
+        pid = int(found[1])
+        try:
+            if found[2] != "None":
+                raise Wrong("the child ended with the thread that had started it")
+            parent.send(signal.SIGKILL)
+            parent.wait(5)
+            until(1, "the child is gone", lambda: not alive(pid))
+        finally:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+@scenario(
+    "S14",
+    "output comes line by line while the command runs, and is captured as well",
+    reproduced=True,
+    needs=("subprocess.run(on_stdout)",),
+)
+def live_output(impl: Impl) -> None:
+    heard: list[tuple[str, float]] = []
+    command = ["/bin/sh", "-c", "echo one; sleep 0.5; echo two; echo three >&2"]
+
+    def hear(line: str) -> None:
+        heard.append((line, time.monotonic()))
+
+    done = impl.subprocess.run(command, on_stdout=hear, capture_output=True, text=True)
+    if [line for line, _ in heard] != ["one\n", "two\n"] or heard[1][1] - heard[0][1] < 0.3:
+        raise Wrong(f"the callback heard {heard}, should be both lines, half a second apart")
+    if (done.stdout, done.stderr) != ("one\ntwo\n", "three\n"):
+        raise Wrong(f"the result has {done.stdout!r} and {done.stderr!r}, should have all")
 
 
 def _start_as(pid: int) -> None:

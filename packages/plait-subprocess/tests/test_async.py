@@ -10,7 +10,17 @@ import time
 
 import pytest
 
-from plait.subprocess import PIPE, CalledProcessError, Popen, TimeoutExpired, _handle, _tree, arun, run
+from plait.subprocess import (
+    PIPE,
+    CalledProcessError,
+    OutputTooLarge,
+    Popen,
+    TimeoutExpired,
+    _handle,
+    _tree,
+    arun,
+    run,
+)
 
 BIG = bytes(range(256)) * 12_000
 
@@ -87,6 +97,134 @@ def test_cancelling_ends_the_child():
 def _children():
     me = os.getpid()
     return [int(n) for n in os.listdir("/proc") if n.isdigit() and (s := _tree._stat(int(n))) and s[1] == me]
+
+
+def test_lines_come_while_the_command_runs_and_the_loop_too():
+    heard, ticks = [], []
+
+    async def tick():
+        while True:
+            ticks.append(time.monotonic())
+            await asyncio.sleep(0.005)
+
+    async def main():
+        ticking = asyncio.ensure_future(tick())
+        done = await arun(
+            "echo one; sleep 0.2; echo two >&2; seq 20000",
+            shell=True,
+            text=True,
+            stdout=PIPE,
+            on_stdout=lambda line: heard.append(("out", line)),
+            on_stderr=lambda line: heard.append(("err", line)),
+        )
+        ticking.cancel()
+        return done
+
+    done = asyncio.run(main())
+    assert heard[0] == ("out", "one\n")
+    assert ("err", "two\n") in heard
+    assert [line for name, line in heard if name == "out"] == done.stdout.splitlines(keepends=True)
+    assert len(heard) == 20_002
+    assert done.stderr is None
+    assert len(ticks) > 10
+
+
+def test_slow_listeners_do_not_stop_the_loop_nor_the_time_limit():
+    heard, ticks = [], []
+
+    async def tick():
+        while True:
+            ticks.append(None)
+            await asyncio.sleep(0)
+
+    async def main():
+        ticking = asyncio.ensure_future(tick())
+        with pytest.raises(TimeoutExpired):
+            await arun(["yes"], on_stdout=lambda line: heard.append(time.sleep(0.01)), timeout=0.3)
+        ticking.cancel()
+
+    begun = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - begun < 10
+    assert len(ticks) >= 10
+
+
+def test_what_a_callback_raises_ends_the_child():
+    def refuse(line):
+        raise TimeoutError(line)  # which is not to be taken for the time limit
+
+    with pytest.raises(TimeoutError, match="first"):
+        asyncio.run(arun("echo first; exec sleep 60", shell=True, on_stdout=refuse))
+    assert not _children()
+
+
+def test_output_beyond_the_limit_ends_the_command():
+    with pytest.raises(OutputTooLarge, match="1000 bytes") as caught:
+        asyncio.run(arun("yes & yes >&2", shell=True, capture_output=True, max_output=1000, kill_tree=True))
+    assert caught.value.stdout == b"y\n" * 500
+    assert len(caught.value.stderr) <= 1000
+
+
+@pytest.mark.parametrize("kill_tree", [False, True])
+def test_with_grace_the_command_may_tidy_up_while_the_loop_runs(kill_tree):
+    ticks = []
+
+    async def tick():
+        while True:
+            ticks.append(None)
+            await asyncio.sleep(0.005)
+
+    async def main():
+        ticking = asyncio.ensure_future(tick())
+        code = "trap 'echo tidy; sleep 0.2; exit 5' TERM; echo on; while :; do sleep 0.01; done"
+        with pytest.raises(TimeoutExpired) as caught:
+            await arun(code, shell=True, stdout=PIPE, text=True, timeout=0.3, grace=20, kill_tree=kill_tree)
+        ticking.cancel()
+        return caught.value.stdout
+
+    assert asyncio.run(main()) == "on\ntidy\n"
+    assert len(ticks) > 20
+
+
+def test_cancelling_twice_cuts_the_grace_short():
+    async def main():
+        code = "trap '' TERM; echo on; while :; do sleep 0.01; done"
+        on = asyncio.Event()
+        task = asyncio.ensure_future(arun(code, shell=True, on_stdout=lambda line: on.set(), grace=60))
+        await on.wait()
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    begun = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - begun < 20
+    assert not _children()
+
+
+@pytest.mark.parametrize(
+    "command", ["exec sleep 60", "exec cat", "trap '' TERM; while :; do sleep 0.01; done"]
+)
+def test_cancelling_at_any_step_leaves_no_child_and_no_descriptor(command, how_the_end_is_seen):
+    async def main():
+        before, steps, done = sorted(os.listdir("/dev/fd")), 0, False
+        while not done and steps < 25:
+            task = asyncio.ensure_future(
+                arun(command, shell=True, input=BIG[:300_000], capture_output=True, grace=0.01)
+            )
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            done = task.cancel() is False
+            await asyncio.wait([task])
+            assert task.cancelled() or done
+            assert sorted(os.listdir("/dev/fd")) == before
+            assert not _children()
+            steps += 1
+
+    asyncio.run(main())
 
 
 def test_several_tasks_may_await_one_end():

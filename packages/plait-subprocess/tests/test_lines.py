@@ -157,3 +157,65 @@ def test_a_failed_command_tells_its_last_words():
     ]
     assert str(CalledProcessError(3, ["x"], None, b"\xff")).endswith("\n  \\xff")
     assert str(CalledProcessError(3, ["x"], None, " \n")) == "Command ['x'] returned non-zero exit status 3."
+
+
+@pytest.mark.parametrize("keep", [None, PIPE])
+def test_a_time_limit_holds_for_listeners_that_are_slow(keep):
+    heard = []
+
+    def listen(line):
+        heard.append(line)
+        time.sleep(0.02)
+
+    begun = time.monotonic()
+    with pytest.raises(TimeoutExpired) as caught:
+        run(["yes"], on_stdout=listen, stdout=keep, timeout=0.3)
+    assert time.monotonic() - begun < 10  # one read has lines for many minutes
+    assert set(heard) == {b"y\n"}
+    assert keep is None or len(caught.value.stdout) > 2 * len(heard)
+
+
+def test_lines_not_heard_at_the_time_limit_are_heard_in_the_next_call():
+    heard = []
+
+    def listen(line):
+        heard.append(int(line))
+        if line == b"1\n":
+            time.sleep(0.3)
+
+    with Popen(["seq", "500"], stdout=PIPE) as process:
+        with pytest.raises(TimeoutExpired):
+            process.communicate(timeout=0.2, on_stdout=listen)
+        assert heard[0] == 1
+        assert len(heard) < 5
+        out, _ = process.communicate()
+    assert heard == list(range(1, 501))
+    assert out.count(b"\n") == 500
+
+
+def test_a_limit_is_told_even_if_a_callback_has_raised_in_that_moment():
+    def raise_once(line):
+        nonlocal raised
+        if not raised:
+            raised = True
+            raise LookupError
+
+    raised = False
+    with Popen(["printf", r"1\n2\n3\n"], stdout=PIPE) as process:
+        process.wait()
+        with pytest.raises(LookupError):
+            process.communicate(on_stdout=raise_once, max_output=3)
+        with pytest.raises(OutputTooLarge) as caught:
+            process.communicate()
+        assert caught.value.stdout == b"1\n2"
+        assert process.communicate() == (b"1\n2", None)
+
+
+def test_after_the_end_a_listener_that_raises_again_does_not_hide_the_time_limit():
+    def refuse_two(line):
+        if line == b"two\n":
+            raise LookupError
+
+    with pytest.raises(TimeoutExpired):
+        run("trap 'echo two; exit' TERM; echo one; while :; do sleep 0.01; done", shell=True, on_stdout=refuse_two,
+            timeout=0.5, grace=20)  # fmt: skip

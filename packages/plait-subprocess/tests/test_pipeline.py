@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from plait.subprocess import CalledProcessError, Command, Pipeline, TimeoutExpired
+from plait.subprocess import CalledProcessError, Command, Pipeline, Popen, TimeoutExpired
 
 BIG = bytes(range(256)) * 12_000
 
@@ -66,6 +66,52 @@ def test_if_one_cannot_be_started_none_is_left():
     with pytest.raises(FileNotFoundError):
         Pipeline([["sleep", "60"], ["/absent/program"]]).run(capture_output=True)
     assert len(os.listdir("/dev/fd")) == before
+
+
+def no_child():
+    try:
+        return os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return True
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_whichever_cannot_be_started_the_others_end_at_once(at):
+    before, begun = sorted(os.listdir("/dev/fd")), time.monotonic()
+    commands = [["sh", "-c", "trap '' TERM PIPE; sleep 60"] for _ in range(3)]
+    commands[at] = ["/absent/program"]
+    with pytest.raises(FileNotFoundError) as caught:
+        Pipeline(commands).run(input=BIG, capture_output=True)
+    assert caught.value.phase == "exec"
+    assert time.monotonic() - begun < 20
+    assert sorted(os.listdir("/dev/fd")) == before
+    assert no_child() is True
+
+
+def test_all_are_killed_though_one_refuses(monkeypatch):
+    def refuse(self, *, grace=0.0):
+        raise PermissionError("for the test")
+
+    monkeypatch.setattr(Popen, "kill_tree", refuse)
+    begun = time.monotonic()
+    with pytest.raises(PermissionError):
+        Pipeline([["sleep", "60"], ["sleep", "60"], ["sleep", "60"]]).run(timeout=0.1, kill_tree=True)
+    assert time.monotonic() - begun < 20
+    assert no_child() is True
+
+
+@pytest.mark.parametrize("kill_tree", [False, True])
+def test_grace_is_for_all_at_once(kill_tree):
+    tidy = ["sh", "-c", "trap 'echo tidy >&2; exit 5' TERM; echo on; while :; do sleep 0.01; done"]
+    stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"]
+    begun = time.monotonic()
+    with pytest.raises(TimeoutExpired) as caught:
+        Pipeline([tidy, tidy, stubborn]).run(
+            capture_output=True, text=True, timeout=0.5, grace=1, kill_tree=kill_tree
+        )
+    assert 1.5 <= time.monotonic() - begun < 20
+    assert [line for line in caught.value.stderr.split() if line != "Terminated"] == ["tidy", "tidy"]
+    assert no_child() is True
 
 
 def test_bad_descriptions_are_refused():

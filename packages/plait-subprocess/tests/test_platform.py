@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from plait.subprocess import PIPE, _platform, run
+from plait.subprocess import PIPE, SubprocessError, _platform, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 EXPECTED = {(3, 10): 21, (3, 11): 23, (3, 12): 23, (3, 13): 23, (3, 14): 22, (3, 15): 22}
@@ -80,14 +80,15 @@ def test_the_start_works_without_the_private_module(forget, monkeypatch):
         (b"OSError:2:noexec:chdir", FileNotFoundError, "/folder"),
         (b"OSError:2:noexec", FileNotFoundError, "/folder"),
         (b"OSError:1:noexec:setsid", PermissionError, None),
-        (b"SubprocessError:0:Exception occurred in preexec_fn.", _platform.SubprocessError, None),
-        (b"OSError:0:noexec:close", _platform.SubprocessError, None),
-        (b"nonsense", _platform.SubprocessError, None),
+        (b"SubprocessError:0:Exception occurred in preexec_fn.", SubprocessError, None),
+        (b"OSError:0:noexec:close", SubprocessError, None),
+        (b"nonsense", SubprocessError, None),
     ],
 )
 def test_what_the_child_reports_is_raised_in_the_parent(report, kind, filename):
     request = _platform.StartRequest()
-    request.program, request.cwd, request.uid, request.gid = "program", "/folder", None, None
+    request.program, request.cwd, request.pgid = "program", "/folder", -1
+    request.uid = request.gid = request.groups = None
     with pytest.raises(kind) as caught:
         _platform._raise_report(report, request)
     assert getattr(caught.value, "filename", None) == filename

@@ -45,7 +45,10 @@ BANNED = {
 }
 # What this package adds, all of it to be given by name.
 EXTRA = {
-    "Popen": {"mark_tree"},
+    "Popen": {"mark_tree", "rlimits", "nice", "die_with_parent", "spawn_timeout"},
+    "call": {"kill_tree", "grace"},
+    "getoutput": {"timeout", "kill_tree", "grace"},
+    "getstatusoutput": {"timeout", "kill_tree", "grace"},
     "communicate": {"on_stdout", "on_stderr", "max_output"},
     "run": {"kill_tree", "grace", "on_stdout", "on_stderr", "max_output"},
 }
@@ -108,6 +111,14 @@ def test_methods_have_the_standard_parameters():
 
 def test_every_standard_public_name_is_there():
     assert set(stdlib_subprocess.__all__) <= set(piece.__all__)
+
+
+def test_arun_takes_what_run_takes():
+    ours = inspect.signature(piece.arun).parameters
+    assert list(ours) == list(inspect.signature(piece.run).parameters)
+    assert [p.default for p in ours.values()] == [
+        p.default for p in inspect.signature(piece.run).parameters.values()
+    ]
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,95 @@ def test_run_leaves_nobody_after_an_interruption():
     assert not runs(int(pids[0]))
 
 
+def script(code, identity, **options):
+    package = Popen.__module__.rpartition(".")[0]
+    prelude = (
+        "import importlib, os, sys, time\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        f"if {identity!r} == 'numbers': importlib.import_module(sys.argv[1] + '._handle')._pidfd_works = False\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return run(
+        [sys.executable, "-c", prelude + code, package],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="child subreapers are Linux's")
+def test_who_inherits_orphans_inherits_no_zombies(identity):
+    pytest.importorskip("ctypes")
+    code = (
+        "import ctypes\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"  # as the init of a container is, too
+        f"tree = piece.Popen([sys.executable, '-c', {DAEMON!r} + 'time.sleep(60)'], stdout=piece.PIPE, mark_tree=True)\n"
+        "daemon = int(tree.stdout.readline())\n"
+        "stranger = os.fork()\n"
+        "if not stranger: os._exit(5)\n"
+        "tree.kill_tree()\n"
+        "print(os.path.exists(f'/proc/{daemon}'), os.waitpid(stranger, 0)[1] >> 8)\n"
+        "try: os.waitpid(-1, 0)\n"
+        "except ChildProcessError: print('no child')\n"
+    )
+    done = script(code, identity)
+    assert done.stdout == "False 5\nno child\n", done.stderr
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2, 3, 5])
+def test_few_descriptors_never_make_a_part_look_like_the_whole(spare, identity):
+    code = (
+        "import resource\n"
+        "tree = piece.Popen('for i in 1 2 3 4; do sleep 7778 & done; echo on; wait', shell=True, stdout=piece.PIPE,\n"
+        "    mark_tree=True)\n"
+        "tree.stdout.readline()\n"
+        "before = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (30, before[1]))\n"
+        "taken = []\n"
+        "try:\n"
+        "    while True: taken.append(os.dup(0))\n"
+        "except OSError: pass\n"
+        f"for fd in taken[:{spare}]: os.close(fd)\n"
+        "try: tree.kill_tree(); said = 'done'\n"
+        "except OSError as error: said = error.strerror; tree.wait()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, before)\n"
+        "def sleepers():\n"
+        "    for name in os.listdir('/proc'):\n"
+        "        try: line = open(f'/proc/{name}/cmdline').read(); env = open(f'/proc/{name}/environ').read()\n"
+        "        except OSError: continue\n"
+        "        if '7778' in line and tree._mark.decode() in env: yield name\n"
+        "print(said, len([*sleepers()]))\n"
+        "tree.kill_tree()\n"
+        "print(len([*sleepers()]), tree.returncode)\n"
+    )
+    done = script(code, identity)
+    first, last = done.stdout.splitlines() or [done.stderr] * 2
+    assert first == ("done 0" if spare else "Too many open files 4"), done.stderr
+    assert last == "0 -9", done.stderr
+
+
+def test_run_and_its_kin_leave_nobody_where_the_kernel_takes_every_status(identity):
+    code = (
+        "import asyncio, signal\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "def late(act):\n"
+        "    try: act(); print('in time')\n"
+        "    except piece.TimeoutExpired as expired: print('late', expired.stdout)\n"
+        "how = {'shell': True, 'timeout': 0.3, 'kill_tree': True}\n"
+        "late(lambda: piece.run('echo a; sleep 7779 & wait', stdout=piece.PIPE, **how))\n"
+        "late(lambda: piece.call('sleep 7779 & wait', **how))\n"
+        "late(lambda: asyncio.run(piece.arun('echo b; sleep 7779 & wait', stdout=piece.PIPE, **how)))\n"
+        "late(lambda: piece.Pipeline([['echo', 'c'], ['sleep', '7779']]).run(timeout=0.3, capture_output=True))\n"
+        "print(piece.Pipeline([['echo', 'd'], ['cat']]).run(capture_output=True).stdout)\n"
+        "print(piece.run(['false']).returncode)\n"
+    )
+    done = script(code, identity)
+    said = ["late b'a\\n'", "late None", "late b'b\\n'", "late b''", "b'd\\n'", "0"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
 def test_the_mark_is_one_variable_more():
     names = run(
         ["env"], env={"PATH": os.environ["PATH"]}, stdout=PIPE, kill_tree=True, text=True

@@ -17,9 +17,11 @@ from __future__ import annotations
 import sys
 from time import monotonic
 
+from ._exchange import LimitReached
 from ._handle import deadline_after
-from ._popen import PIPE, Popen
-from ._results import CalledProcessError, CompletedProcess, TimeoutExpired
+from ._popen import Popen
+from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
+from ._run import add_the_rest, end, streams_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._handle import ProcessHandle
+    from ._lines import Listening
 
 __all__ = ["arun", "await_end"]
 
@@ -34,6 +37,8 @@ _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.02
 # Timers of event loops do not like to be set beyond this.
 _LONGEST_TIMER = 86_400.0
+#: How long callbacks are called in one go; then the loop's other tasks have their turn. A guess.
+_TELLING_SECONDS = 0.01
 
 
 def _running_loop() -> Any:
@@ -95,20 +100,60 @@ async def await_end(handle: ProcessHandle, timeout: float | None = None) -> int:
     return code
 
 
-async def _communicate(process: Popen, given: Any, deadline: float | None) -> bool:
-    """Until both outputs have ended and the input is written; False if *deadline* came first."""
-    exchange, handle = process._start_exchange(given), process.handle
-    while not exchange.pump(monotonic(), handle):
+async def _communicate(
+    process: Popen, given: Any, deadline: float | None, listening: Listening | None
+) -> bool:
+    """Until both outputs have ended, the input is written and the child gone; False if *deadline* came first."""
+    exchange, handle = process._start_exchange(given, listening), process.handle
+    while True:
+        now = monotonic()
+        telling = now + _TELLING_SECONDS
+        try:
+            done = exchange.pump(
+                now, handle, (), telling if deadline is None or telling < deadline else deadline
+            )
+        except LimitReached:
+            limit = exchange.limit or 0
+            raise OutputTooLarge(process.args, limit, *process._output_so_far()) from None
         left = None if deadline is None else deadline - monotonic()
+        if done:
+            return await _has_ended(handle, left)
         if left is not None and left <= 0:
             return False
+        if exchange.is_behind:
+            await _until_ready((), (), 0.0)
+            continue
         if exchange.in_threads:
             await _until_ready((), (), _LONGEST_PAUSE if left is None else min(_LONGEST_PAUSE, left))
             continue
         streams = [one for one in (process.stdout, process.stderr) if one is not None and not one.closed]
         sinks = [one for one in (process.stdin,) if one is not None and not one.closed]
         await _until_ready([one.fileno() for one in streams], [one.fileno() for one in sinks], left)
+
+
+async def _has_ended(handle: ProcessHandle, seconds: float | None) -> bool:
+    try:
+        await await_end(handle, None if seconds is None else max(seconds, 0.0))
+    except TimeoutError:
+        return False
     return True
+
+
+async def _end(process: Popen, kill_tree: bool, grace: float) -> None:
+    """As `end` in _run.py, but the loop runs while the child has its grace."""
+    try:
+        if grace > 0:
+            tree = process._ask_tree() if kill_tree else None
+            if tree is None:
+                process.terminate()
+                await _has_ended(process.handle, grace)
+            else:
+                deadline, pause = deadline_after(grace), _FIRST_PAUSE
+                while (process.poll() is None or tree.living()) and monotonic() < deadline:
+                    await _until_ready((), (), pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+    finally:
+        end(process, kill_tree, 0.0)
 
 
 async def arun(
@@ -118,47 +163,37 @@ async def arun(
     timeout: float | None = None,
     check: bool = False,
     kill_tree: bool = False,
+    grace: float = 0.0,
+    on_stdout: Callable[[Any], object] | None = None,
+    on_stderr: Callable[[Any], object] | None = None,
+    max_output: int | None = None,
     **kwargs: Any,
 ) -> CompletedProcess:
     """`run` for coroutines: the same arguments, result and errors, and the event loop runs meanwhile.
 
     For asyncio, on any loop that can watch descriptors. After *timeout* seconds, and when the task is cancelled,
     the child is killed, with *kill_tree* everything that it has started too; the loop stands still for that
-    moment. Starting the child stops the loop as well, until it has become the program. The standard library has
-    no such function.
+    moment, but not for the *grace* before it. Who cancels the task again cuts the grace short. Callbacks are called in
+    the loop; they are no coroutines, and should not take long. Starting the child stops the loop as well, until it has
+    become the program. The standard library has no such function.
     """
-    if input is not None:
-        if kwargs.get("stdin") is not None:
-            raise ValueError("pass either input or stdin: input needs a pipe of its own")
-        kwargs["stdin"] = PIPE
-    if capture_output:
-        if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
-            raise ValueError(
-                "capture_output sets stdout and stderr: leave them out, or leave capture_output out"
-            )
-        kwargs["stdout"] = kwargs["stderr"] = PIPE
+    listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
+    if kill_tree:
+        kwargs["mark_tree"] = True
     _running_loop()
     deadline = None if timeout is None else deadline_after(timeout)
-    end: Callable[[Popen], None] = Popen.kill_tree if kill_tree else Popen.kill
-    with Popen(*popenargs, mark_tree=kill_tree, **kwargs) as process:
+    with Popen(*popenargs, **kwargs) as process:
         try:
-            done = await _communicate(process, input, deadline)
-            if done:
-                left = None if deadline is None else max(deadline - monotonic(), 0.0)
-                await await_end(process.handle, left)
-        except TimeoutError:
-            done = False
-        except BaseException:
-            end(process)
+            if not await _communicate(process, input, deadline, listening):
+                assert timeout is not None
+                raise TimeoutExpired(process.args, timeout)
+        except (TimeoutExpired, OutputTooLarge) as told:
+            await _end(process, kill_tree, grace)
+            add_the_rest(told, process)
             raise
-        if not done:
-            assert timeout is not None
-            end(process)
-            try:
-                stdout, stderr = process.communicate()
-            except UnicodeError:  # what was said makes no text; that it took too long is the news
-                stdout, stderr = process._output_so_far()
-            raise TimeoutExpired(process.args, timeout, stdout, stderr)
+        except BaseException:
+            await _end(process, kill_tree, grace)
+            raise
         stdout, stderr = process.communicate()  # nothing is left to wait for
     returncode = process.wait()
     if check and returncode:

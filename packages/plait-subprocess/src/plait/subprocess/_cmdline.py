@@ -16,18 +16,48 @@ if TYPE_CHECKING:
 __all__ = ["getoutput", "getstatusoutput", "list2cmdline"]
 
 
-def getstatusoutput(cmd: Any, *, encoding: str | None = None, errors: str | None = None) -> tuple[int, str]:
+def getstatusoutput(
+    cmd: Any,
+    *,
+    encoding: str | None = None,
+    errors: str | None = None,
+    timeout: float | None = None,
+    kill_tree: bool = False,
+    grace: float = 0.0,
+) -> tuple[int, str]:
     """Run *cmd* in the shell; its return code, and stdout and stderr as one text without the last line end.
 
-    Blocks until the command has ended. The code is that of `Popen`: -N if signal N ended the shell.
+    Blocks until the command has ended. The code is that of `Popen`: -N if signal N ended the shell. *timeout*,
+    *kill_tree* and *grace* are those of `run`, and not in the standard function.
     """
-    done = run(cmd, shell=True, text=True, stdout=PIPE, stderr=STDOUT, encoding=encoding, errors=errors)  # noqa: S604 - it is what this function is for
+    done = run(  # noqa: S604 - it is what this function is for
+        cmd,
+        shell=True,
+        text=True,
+        stdout=PIPE,
+        stderr=STDOUT,
+        encoding=encoding,
+        errors=errors,
+        timeout=timeout,
+        kill_tree=kill_tree,
+        grace=grace,
+    )
     return done.returncode, done.stdout.removesuffix("\n")
 
 
-def getoutput(cmd: Any, *, encoding: str | None = None, errors: str | None = None) -> str:
+def getoutput(
+    cmd: Any,
+    *,
+    encoding: str | None = None,
+    errors: str | None = None,
+    timeout: float | None = None,
+    kill_tree: bool = False,
+    grace: float = 0.0,
+) -> str:
     """What `getstatusoutput` returns, without the return code."""
-    return getstatusoutput(cmd, encoding=encoding, errors=errors)[1]
+    return getstatusoutput(
+        cmd, encoding=encoding, errors=errors, timeout=timeout, kill_tree=kill_tree, grace=grace
+    )[1]
 
 
 def _doubled_at_the_end(text: str) -> str:

@@ -96,6 +96,8 @@ class Exchange:
         "_sent",
         "_sources",
         "_stdin",
+        "_tell_until",
+        "_told",
         "limit",
     )
 
@@ -118,8 +120,10 @@ class Exchange:
         self._input = memoryview(b"") if data is None else data
         self._sent = 0
         self.limit = limit  # of what is kept of each stream, in bytes
-        self._over: set[int] = set()
+        self._over: set[int] = set()  # the streams that are longer
+        self._told: set[int] = set()  # and of which that was told
         self._listeners: dict[int, LineFeeder] = {}
+        self._tell_until: float | None = None
         self._flushed = (
             False  # whether what the caller has written to the stream's buffer before is on its way
         )
@@ -136,14 +140,38 @@ class Exchange:
         collected = self._collected.get(id(stream))
         return None if collected is None else collected.getvalue()
 
-    def pump(self, deadline: float | None, handle: ProcessHandle, until: Any = ()) -> bool:
+    @property
+    def is_behind(self) -> bool:
+        """Whether listeners have not heard yet what was read for them."""
+        return any(feeder.is_behind for feeder in self._listeners.values())
+
+    def stop_telling(self, deadline: float) -> None:
+        """Let listeners hear what they have not heard yet, until *deadline*; and nothing more after that."""
+        for feeder in self._listeners.values():
+            if monotonic() < deadline:
+                feeder.deliver(deadline)
+            feeder.drop()
+
+    def pump(
+        self,
+        deadline: float | None,
+        handle: ProcessHandle,
+        until: Any = (),
+        tell_until: float | None = None,
+    ) -> bool:
         """Write and read until both are done; False if *deadline* came first, or if *until* is no longer empty.
 
-        Raises LimitReached, once for each stream, when one has said more than may be kept; the excess is dropped
-        then and later.
+        Listeners are called until *deadline*, or *tell_until*; what they have not heard then they hear at the beginning
+        of the next call. Raises LimitReached, once for each stream, when one has said more than may be kept; the excess
+        is dropped then and later.
         """
+        self._tell_until = deadline if tell_until is None else tell_until
+        if self._over - self._told:
+            self._tell_limit()
         for feeder in self._listeners.values():
-            feeder.deliver()
+            feeder.deliver(self._tell_until)
+            if feeder.is_behind:
+                return False
         poller = select.poll()
         streams: dict[int, Any] = {}
         for stream in self._sources:
@@ -167,7 +195,11 @@ class Exchange:
                     sink = self._write(poller, sink)
             if bell >= 0 and handle.returncode is None:
                 poller.register(bell, select.POLLIN)
-            return self._loop(poller, streams, sink, bell, deadline, handle, until)
+            return (
+                self._loop(poller, streams, sink, bell, deadline, handle, until)
+                and not self._over - self._told
+                and not self.is_behind
+            )
         finally:
             feeding.pop(given, None)
             handle.return_descriptor()
@@ -231,9 +263,10 @@ class Exchange:
                     if length >= _ONE_READ and fd not in wide and volume >= _A_LOT:
                         wide.add(fd)
                         _widen(fd)
-                        if len(self._scratch) < _WIDE:
+                        # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.
+                        if len(self._scratch) < _WIDE and not self._listeners:
                             self._scratch = memoryview(bytearray(_WIDE))
-            if not ready or (pause is not None and pause <= 0):
+            if not ready or (pause is not None and pause <= 0) or (self._listeners and self.is_behind):
                 now = monotonic()
                 if drained_at is not None and now >= drained_at:
                     self._give_up(streams)
@@ -244,26 +277,29 @@ class Exchange:
 
     def _take(self, key: int, piece: memoryview) -> int:
         """Keep *piece* and pass it on, as is wanted; how much has come of that stream, if it is known."""
-        volume, over = _A_LOT, False
+        volume = _A_LOT
         collected = self._collected.get(key)
         if collected is not None:
             room = len(piece) if self.limit is None else self.limit - collected.tell()
             collected.write(piece[:room])
             volume = collected.tell()
-            if room < len(piece) and key not in self._over:
+            if room < len(piece):
                 self._over.add(key)
-                over = True
         if self._listeners and key in self._listeners:
-            self._listeners[key].feed(piece)
-        if over:
-            raise LimitReached
+            self._listeners[key].feed(piece, False, self._tell_until)
+        if self._over and self._over - self._told:
+            self._tell_limit()
         return volume
+
+    def _tell_limit(self) -> None:
+        self._told |= self._over
+        raise LimitReached
 
     def _end(self, stream: Any) -> None:
         stream.close()
         feeder = self._listeners.get(id(stream))
         if feeder is not None:
-            feeder.feed(b"", True)
+            feeder.feed(b"", True, self._tell_until)
 
     def _write(self, poller: Any, sink: int) -> int:
         """Write what fits; the descriptor, or -1 when there is no more to write."""

@@ -155,10 +155,24 @@ class ThreadedExchange(Exchange):
             inbox.abandoned = True
             inbox.let_readers_on()
 
-    def pump(self, deadline: float | None, handle: ProcessHandle, until: Any = ()) -> bool:
-        """Pass on what the threads have read until all is done; False if *deadline* came first, or *until* has something."""
+    def pump(
+        self,
+        deadline: float | None,
+        handle: ProcessHandle,
+        until: Any = (),
+        tell_until: float | None = None,
+    ) -> bool:
+        """Pass on what the threads have read until all is done; False if *deadline* came first, or *until* has something.
+
+        The rest is as in `Exchange`.
+        """
+        self._tell_until = deadline if tell_until is None else tell_until
+        if self._over - self._told:
+            self._tell_limit()
         for feeder in self._listeners.values():
-            feeder.deliver()
+            feeder.deliver(self._tell_until)
+            if feeder.is_behind:
+                return False
         inbox = self._inbox
         if not self._prepared:
             self._prepare(inbox)
@@ -168,7 +182,7 @@ class ThreadedExchange(Exchange):
         while True:
             self._empty(inbox)
             if not self._reading and not self._writing:
-                return True
+                return not self.is_behind and not self._over - self._told
             if until:
                 return False
             now = monotonic()
@@ -176,7 +190,7 @@ class ThreadedExchange(Exchange):
                 drained_at = now + DRAIN_SECONDS
             if drained_at is not None and now >= drained_at:
                 self._give_up_all(inbox)
-                return True
+                return not self.is_behind
             if deadline is not None and now >= deadline:
                 return False
             pause = _LOOK_EVERY_FOR_THE_KILLED if handle.kill_sent and drained_at is None else _LOOK_EVERY

@@ -4,8 +4,14 @@
 # Callbacks run in the thread that communicates, between two reads, so they need no lock, and a slow one slows
 # the child down (its pipe fills up) rather than memory. One that raises ends the call; the lines after the one
 # it was given are not lost: they stand in `_waiting`, and the next call hands them over first.
+#
+# One read may bring thousands of lines, and the time limit has to hold for slow callbacks too: once a deadline has
+# passed, what is left stands in `_waiting` as well. At least one line is handed over in each call, so there is progress.
+# A single callback that blocks cannot be ended by anybody: it is this thread.
 
 from __future__ import annotations
+
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,42 +28,60 @@ _LONGEST_LINE = 1 << 20
 class LineFeeder:
     """Cuts what it is fed into lines for *callback*: `bytes`, or `str` if there is an *encoding*."""
 
-    __slots__ = ("_callback", "_decode", "_line_end", "_rest", "_waiting")
+    __slots__ = ("_callback", "_decode", "_line_end", "_rest", "_rest_size", "_waiting")
 
     def __init__(self, callback: Callable[[Any], object], encoding: str | None, errors: str | None) -> None:
         self._callback = callback
         self._decode: Any = None
         self._line_end: Any = b"\n"
-        self._rest: Any = b""
+        # The beginning of a line, in the pieces in which it came: joined at every piece, a line that comes byte by byte
+        # would cost the square of its length.
+        self._rest: list[Any] = []
+        self._rest_size = 0
         if encoding is not None:
             import codecs
             import io
 
             decoder = codecs.getincrementaldecoder(encoding)(errors or "strict")
             self._decode = io.IncrementalNewlineDecoder(decoder, translate=True).decode
-            self._line_end, self._rest = "\n", ""
+            self._line_end = "\n"
         self._waiting: list[Any] = []  # the next one last
 
-    def feed(self, data: Any, final: bool = False) -> None:
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are lines that the callback has not been given yet."""
+        return bool(self._waiting)
+
+    def feed(self, data: Any, final: bool = False, deadline: float | None = None) -> None:
         """Take *data*, and call back for every line that is complete; with *final* for what is left, too."""
         piece = bytes(data) if self._decode is None else self._decode(bytes(data), final)
         *lines, rest = piece.split(self._line_end)
-        if lines:
-            lines[0] = self._rest + lines[0]
-            self._rest = rest
-        else:
-            self._rest += rest
         complete = [line + self._line_end for line in lines]
-        if self._rest and (final or len(self._rest) >= _LONGEST_LINE):
-            complete.append(self._rest)
-            self._rest = self._rest[:0]
+        if complete and self._rest:
+            complete[0] = self._line_end[:0].join((*self._rest, complete[0]))
+            self._rest.clear()
+            self._rest_size = 0
+        if rest:
+            self._rest.append(rest)
+            self._rest_size += len(rest)
+        if self._rest and (final or self._rest_size >= _LONGEST_LINE):
+            complete.append(self._line_end[:0].join(self._rest))
+            self._rest.clear()
+            self._rest_size = 0
         self._waiting[:0] = reversed(complete)
-        self.deliver()
+        self.deliver(deadline)
 
-    def deliver(self) -> None:
-        """Call back for what an exception of the callback's has kept from it."""
+    def deliver(self, deadline: float | None = None) -> None:
+        """Call back for the lines that are complete: one, and more until *deadline*."""
         while self._waiting:
             self._callback(self._waiting.pop())
+            if deadline is not None and monotonic() >= deadline:
+                return
+
+    def drop(self) -> None:
+        """Call back no more."""
+        self._callback = len
+        self._waiting.clear()
 
 
 class Listening:

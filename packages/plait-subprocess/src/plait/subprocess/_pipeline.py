@@ -16,6 +16,7 @@ from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
 from ._popen import OWN_PIPE, PIPE, Popen
 from ._results import CalledProcessError, TimeoutExpired
+from ._run import end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Pipeline:
         timeout: float | None = None,
         check: bool = False,
         kill_tree: bool = False,
+        grace: float = 0.0,
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
@@ -126,7 +128,8 @@ class Pipeline:
         command that failed raises `CalledProcessError`; which counts those that SIGPIPE has ended (-13), as the
         shell's `pipefail` does. After *timeout* seconds all are killed, with *kill_tree* together with everything
         that they have started, and `TimeoutExpired` is raised with the output so far; stderr is then that of
-        all, one after the other. Any other exception kills them too.
+        all, one after the other. Any other exception kills them too. With *grace*, SIGTERM comes first, to all at once, and
+        that many seconds.
         """
         deadline = None if timeout is None else deadline_after(timeout)
         options = {"text": text, "encoding": encoding, "errors": errors, "mark_tree": kill_tree}
@@ -134,20 +137,17 @@ class Pipeline:
         try:
             self._start(processes, input is not None, capture_output, options)
             if not _serve(processes, input, deadline):
-                for process in processes:
-                    _end(process, kill_tree)
+                _end_all(processes, kill_tree, grace)
                 _drain(processes)
                 stdout, stderr = _outputs(processes, False)
                 said = [one for one in stderr if one is not None]
                 raise TimeoutExpired(self, timeout or 0.0, stdout, said[0][:0].join(said) if said else None)
             stdout, stderr = _outputs(processes, True)
         except BaseException:
-            for process in processes:
-                _end(process, kill_tree)
+            _end_all(processes, kill_tree, grace)
             raise
         finally:
-            for process in processes:
-                process.__exit__(None, None, None)
+            _leave_all(processes)
         result = PipelineResult(self.commands, [process.wait() for process in processes], stdout, stderr)
         if check:
             result.check_returncodes()
@@ -159,14 +159,22 @@ class Pipeline:
         source: Any = OWN_PIPE if has_input else None
         for command in self.commands:
             is_last = len(processes) == len(self.commands) - 1
-            process = Popen(
-                command.args,
-                stdin=source,
-                stdout=PIPE if capture_output or not is_last else None,
-                stderr=PIPE if capture_output else None,
-                **{**options, **command.options},
-            )
+            how = {
+                "stdin": source,
+                "stdout": PIPE if capture_output or not is_last else None,
+                "stderr": PIPE if capture_output else None,
+                **options,
+                **command.options,
+            }
+            # In the list before it is started, so that no signal handler can raise when it runs and nobody knows it.
+            process: Any = object.__new__(Popen)
             processes.append(process)
+            try:
+                process.__init__(command.args, **how)
+            except BaseException:
+                if process._handle is None:
+                    processes.remove(process)
+                raise
             if source is not None and not isinstance(source, int):
                 source.close()
             source = process.stdout
@@ -189,10 +197,38 @@ def _serve(processes: list[Popen], given: Any, deadline: float | None) -> bool:
     return True
 
 
-def _end(process: Popen, kill_tree: bool) -> None:
-    if kill_tree:
-        process.kill_tree()
-    process.kill()
+def _end_all(processes: list[Popen], kill_tree: bool, grace: float) -> None:
+    """End every command, whatever goes wrong with one of them."""
+    try:
+        if grace > 0:
+            for process in processes:
+                if not kill_tree or process._ask_tree() is None:
+                    process.terminate()
+            deadline = deadline_after(grace)
+            for process in processes:
+                try:
+                    process.wait(max(deadline - monotonic(), 0.0))
+                except TimeoutExpired:
+                    pass  # its time is up
+    finally:
+        _kill_all(processes, kill_tree)
+
+
+def _kill_all(processes: list[Popen], kill_tree: bool) -> None:
+    if processes:
+        try:
+            end(processes[0], kill_tree, 0.0)
+        finally:
+            _kill_all(processes[1:], kill_tree)
+
+
+def _leave_all(processes: list[Popen]) -> None:
+    """Close all pipes and wait for everybody, whatever goes wrong with one of them."""
+    if processes:
+        try:
+            processes[0].__exit__(None, None, None)
+        finally:
+            _leave_all(processes[1:])
 
 
 def _drain(processes: list[Popen]) -> None:

@@ -51,10 +51,13 @@ from __future__ import annotations
 
 import errno
 import os
-from itertools import starmap
+from itertools import repeat, starmap
+from time import monotonic
 
-from .._thread import RLock, get_ident
-from ._results import SubprocessError
+from .._thread import RLock, reset_lock
+from ._child import FAILED_BEFORE_EXEC, Preparation, close_all_but, forget_handlers, steps_of, tell_parent
+from ._failures import not_started_in_time, with_phase
+from ._failures import raise_report as _raise_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +85,6 @@ __all__ = [
 _SIGNALS_TO_RESTORE = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
 # The child's message is one short line; pipes hold more, and it is written at once.
 _LONGEST_REPORT = 4096
-_FAILED_BEFORE_EXEC = 255
 # The fork starter's child says first who it is.
 _PID_WIDTH = 20
 
@@ -94,12 +96,15 @@ feeding: dict[int, int] = {}
 #: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then
 #: pidfds are not used.
 send_through_pidfd: Any = None
+#: signal.getsignal without its names for numbers, which take longer than all else that a child does before exec.
+_getsignal: Any = None
 try:
     import _signal  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
     pass
 else:
     send_through_pidfd = getattr(_signal, "pidfd_send_signal", None)
+    _getsignal = _signal.getsignal
 
 #: The interpreter's own access to Windows, and to descriptors of the C runtime there; None on other systems. Whatever
 #: starts, waits or communicates asks here, not for the name of a system: so it can run on a simulated one.
@@ -115,28 +120,13 @@ else:
 
 _pipe2: Any = getattr(os, "pipe2", None)
 _no_fork = RLock()
-_forking: list[int] = []  # the threads that hold _no_fork in order to fork
 _kept: tuple[int, ...] = ()  # what the fork that this thread is about to make must not lose after all
 _PATIENCE = 1.0
-
-
-def _before_fork() -> None:
-    # It is held for moments only. Should it have died with a daemon thread, one copy too many is the lesser evil.
-    if _no_fork.acquire(timeout=_PATIENCE):
-        _forking.append(get_ident())
-
-
-def _after_fork_in_parent() -> None:
-    me = get_ident()
-    if me in _forking:
-        _forking.remove(me)
-        _no_fork.release()
+_LONGEST_POLL = 86400.0
 
 
 def _after_fork_in_child() -> None:
-    global _no_fork
-    _no_fork = RLock()
-    _forking.clear()
+    reset_lock(_no_fork)
     for opened in [*in_flight.values()]:
         for fd in opened:
             if fd not in _kept:
@@ -160,11 +150,29 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    # What is called around a fork has no frame of Python's, in which a signal handler could raise: the lock would stay
+    # taken. The first is `_no_fork.acquire(True, _PATIENCE)` as a function without parameters. (It is held for moments
+    # only. Should it have died with a daemon thread, one copy too many is the lesser evil, and so is the complaint.)
     os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
+        before=map(_no_fork.acquire, repeat(True), repeat(_PATIENCE)).__next__,
+        after_in_parent=_no_fork.release,
         after_in_child=_after_fork_in_child,
     )
+
+
+def _let_fork() -> int:
+    """Release `_no_fork`; how many times this thread has held it.
+
+    It holds it only in a signal handler that has interrupted one of the functions here; none of them is in a state,
+    between two of its calls, that a fork could not meet.
+    """
+    depth = 0
+    try:
+        while True:
+            _no_fork.release()
+            depth += 1
+    except RuntimeError:
+        return depth
 
 
 def open_pipe(opened: list[int]) -> tuple[int, int]:
@@ -234,6 +242,16 @@ class StartRequest:
     preexec_fn: Callable[[], object] | None = None
     opened: list[int]  # what start() may add its descriptors to; its caller closes them
     started: list[int]  # the pid, from the moment it exists; empty again if its status was taken here
+    # What only few starts have (_limits.py): (phase, function, arguments), before the change of user and at the very end.
+    first_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]] = ()
+    last_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]] = ()
+    by_steps = (
+        False  # whether there are such steps, or a deadline: the child forks, and prepares itself in Python
+    )
+    in_child: Callable[[], object] | None = None  # what does that
+    from_lasting_thread = False
+    deadline: float | None = None  # when the child has to have become the program
+    spawn_timeout: float | None = None  # which was that many seconds after the beginning
 
     @property
     def is_plain(self) -> bool:
@@ -245,6 +263,7 @@ class StartRequest:
             and self.gid is None
             and self.groups is None
             and self.umask < 0
+            and not self.by_steps
         )
 
 
@@ -255,45 +274,33 @@ class _NotExpressible(Exception):
 # -- what the child reports ----------------------------------------------------------------------------------
 
 
-def _raise_report(report: bytes, request: StartRequest) -> None:
-    """Raise in the parent what failed in the child: b"KIND:errno in hex:phase"."""
-    kind, _, rest = report.partition(b":")
-    number_text, _, phase_bytes = rest.partition(b":")
-    try:
-        number = int(number_text, 16)
-    except ValueError:
-        raise SubprocessError(
-            f"the child that was to become {request.program!r} failed: {report!r}"
-        ) from None
-    phase = phase_bytes.decode(errors="replace")
-    if kind != b"OSError":
-        raise SubprocessError(phase or kind.decode(errors="replace"))
-    if not number:
-        raise SubprocessError(
-            f"the child that was to become {request.program!r} failed before exec ({phase})"
-        )
-    text = os.strerror(number)
-    step = phase.partition(":")[2]
-    if phase == "noexec" and request.cwd is not None and request.uid is None and request.gid is None:
-        step = "chdir"  # older interpreters name no step; of the rest, hardly anything can fail
-    if step == "chdir":
-        raise OSError(number, text, request.cwd)
-    if phase.startswith("noexec"):
-        raise OSError(
-            number, f"{text} (while preparing to start {request.program!r}{step and ', in ' + step})"
-        )
-    raise OSError(number, text, request.program)
+def _read_to_end(fd: int, request: StartRequest) -> bytes:
+    report = b""
+    while len(report) < _LONGEST_REPORT and (piece := _read_in_time(fd, _LONGEST_REPORT, request)):
+        report += piece
+    return report
+
+
+def _read_in_time(fd: int, size: int, request: StartRequest) -> bytes:
+    if request.deadline is not None:
+        import select
+
+        bell = select.poll()
+        bell.register(fd, select.POLLIN)
+        left = max(request.deadline - monotonic(), 0.0)
+        while not bell.poll(min(left, _LONGEST_POLL) * 1000.0):
+            left = request.deadline - monotonic()
+            if left <= 0:
+                raise not_started_in_time(request)
+    return os.read(fd, size)
 
 
 def _await_exec(read_end: int, request: StartRequest) -> None:
     """Wait until the child has become the program; if it could not, take its status and raise."""
-    report = os.read(read_end, _LONGEST_REPORT)
-    if not report:
-        return
-    while len(report) < _LONGEST_REPORT and (piece := os.read(read_end, _LONGEST_REPORT)):
-        report += piece
-    _take_status(request.started)
-    _raise_report(report, request)
+    report = _read_to_end(read_end, request)
+    if report:
+        _take_status(request.started)
+        _raise_report(report, request)
 
 
 def _take_status(started: list[int]) -> None:
@@ -346,7 +353,12 @@ def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
 def _arguments(
     shape: int, request: StartRequest, keep: Sequence[int], read_end: int, write_end: int
 ) -> tuple[Any, ...]:
-    longest = (
+    in_child: Any = request.in_child  # which changes the user, too
+    identity: tuple[Any, ...] = (None, None, None)
+    if in_child is None:
+        in_child = request.preexec_fn
+        identity = (request.gid, request.groups, request.uid)
+    longest: tuple[Any, ...] = (
         request.argv,
         request.executables,
         request.close_fds,
@@ -364,11 +376,9 @@ def _arguments(
         request.restore_signals,
         request.new_session,
         request.pgid,
-        request.gid,
-        request.groups,
-        request.uid,
+        *identity,
         request.umask,
-        request.preexec_fn,
+        in_child,
         True,  # vfork where possible
     )
     if shape == 22:
@@ -376,7 +386,7 @@ def _arguments(
     if shape == 21:
         return longest[:16] + longest[17:22]
     if shape == 17:
-        return (*longest[:16], request.preexec_fn)
+        return (*longest[:16], in_child)
     return longest
 
 
@@ -417,17 +427,42 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     keep: Sequence[int] = (write_end,)
     if request.keep:
         keep = sorted({write_end, *request.keep})
+    if request.by_steps:
+        _fork_exec_by_steps(request, shape, keep, read_end, write_end)
+        return
     arguments = (_arguments(shape, request, keep, read_end, write_end),)
     if request.preexec_fn is None:
         request.started.extend(starmap(_fork_exec, arguments))
     else:
         # A fork whose child runs the after-fork callbacks but is ours, and needs these.
         with _no_fork:
-            _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
+            outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
             try:
                 request.started.extend(starmap(_fork_exec, arguments))
             finally:
-                _kept = ()
+                _kept = outer
+    close_newest(request.opened)  # the write end
+    _await_exec(read_end, request)
+
+
+def _fork_exec_by_steps(
+    request: StartRequest, shape: int, keep: Sequence[int], read_end: int, write_end: int
+) -> None:
+    global _kept
+    import signal
+
+    with _no_fork:
+        outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            request.in_child = Preparation(request, write_end, before, _getsignal)
+            request.started.extend(
+                starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
+            )
+        finally:
+            _kept = outer
+            request.in_child = None
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     close_newest(request.opened)  # the write end
     _await_exec(read_end, request)
 
@@ -502,7 +537,7 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
                 refused = problem.errno
         else:
             return
-    raise OSError(refused, os.strerror(refused), request.program)
+    raise with_phase(OSError(refused, os.strerror(refused), request.program), "exec")
 
 
 # -- fork and exec -------------------------------------------------------------------------------------------
@@ -530,8 +565,13 @@ def _refuse_before_fork(request: StartRequest) -> None:
             raise ValueError(f"invalid group id: {number} is more than {_LONGEST_ID}")
     _refuse_nameless(request)
     # A fork copies page tables; it is not worth it if there is no such program anyway.
-    if request.cwd is None and request.preexec_fn is None and not any(map(_may_exist, request.executables)):
-        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), request.program)
+    if (
+        request.cwd is None
+        and request.preexec_fn is None
+        and not request.by_steps
+        and not any(map(_may_exist, request.executables))
+    ):
+        raise with_phase(OSError(errno.ENOENT, os.strerror(errno.ENOENT), request.program), "exec")
 
 
 def _refuse_nameless(request: StartRequest) -> None:
@@ -563,7 +603,7 @@ def _start_by_fork(request: StartRequest) -> None:
     _refuse_before_fork(request)
     read_end, write_end = _open_error_pipe(request.opened)
     with _no_fork:
-        _kept = (request.stdin, request.stdout, request.stderr, read_end, write_end)
+        outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
         try:
             try:
@@ -574,10 +614,13 @@ def _start_by_fork(request: StartRequest) -> None:
                 pid = -1
             if pid == 0:
                 _become(request, env, write_end, restored, before)
+            if pid > 0:
+                request.started.append(pid)
             close(request.opened, (write_end,))
-            request.started.append(int(os.read(read_end, _PID_WIDTH) or pid))
+            pid = int(_read_in_time(read_end, _PID_WIDTH, request) or pid)
+            request.started[:] = (pid,)
         finally:
-            _kept = ()
+            _kept = outer
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     _await_exec(read_end, request)
 
@@ -600,10 +643,7 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
             phase = b"noexec"
         if request.umask >= 0:
             os.umask(request.umask)
-        # A signal that was held back would run the parent's Python handler here as soon as it is let through.
-        for number in signal.valid_signals():
-            if callable(signal.getsignal(number)):
-                signal.signal(number, signal.SIG_DFL)
+        forget_handlers(signal, _getsignal)
         if request.restore_signals:
             for number in restored:
                 signal.signal(number, signal.SIG_DFL)
@@ -613,24 +653,17 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
         if request.pgid >= 0:
             phase = b"noexec:setpgid"
             os.setpgid(0, request.pgid)
-        if request.groups is not None:
-            phase = b"noexec:setgroups"
-            os.setgroups(request.groups)
-        if request.gid is not None:
-            phase = b"noexec:setregid"
-            os.setregid(request.gid, request.gid)
-        if request.uid is not None:
-            phase = b"noexec:setreuid"
-            os.setreuid(request.uid, request.uid)
-        if request.preexec_fn is not None:
-            phase = b"preexec_fn"
-            request.preexec_fn()
+        if request.close_fds and request.first_steps:
+            close_all_but({write_end, *request.keep})
+        for step, act, arguments in steps_of(request):
+            phase = step if step == b"preexec_fn" else b"noexec:" + step
+            act(*arguments)
         phase = b"noexec:close"
         for fd in request.keep:
             if fd != write_end:  # a number that was not open until we took it: exec has to close this one
                 os.set_inheritable(fd, True)
         if request.close_fds:
-            _close_all_but({write_end, *request.keep})
+            close_all_but({write_end, *request.keep})
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         phase = b""
         refused = errno.ENOENT
@@ -644,38 +677,10 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
                 if refused in (errno.ENOENT, errno.ENOTDIR) and problem.errno is not None:
                     refused = problem.errno
         os.write(write_end, b"OSError:%x:" % refused)
-    except OSError as problem:
-        if phase == b"preexec_fn":
-            os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
-        else:
-            os.write(write_end, b"OSError:%x:%s" % (problem.errno or 0, phase))
-    except BaseException:  # noqa: BLE001 - nothing may leave this frame: it is a copy of the caller's
-        if phase == b"preexec_fn":
-            os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
-        else:
-            os.write(write_end, b"OSError:0:" + phase)
+    except BaseException as problem:  # noqa: BLE001 - nothing may leave this frame: it is a copy of the caller's
+        tell_parent(write_end, phase, problem)
     finally:
-        os._exit(_FAILED_BEFORE_EXEC)
-
-
-def _close_all_but(kept: set[int]) -> None:
-    for listing in ("/proc/self/fd", "/dev/fd"):
-        try:
-            names = os.listdir(listing)
-        except OSError:
-            continue  # not here, or no descriptor is left to read it with
-        for name in names:
-            fd = int(name)
-            if fd > 2 and fd not in kept:
-                try:
-                    os.close(fd)
-                except OSError:
-                    pass  # the listing's own descriptor
-        return
-    low = 3
-    for fd in (*sorted(fd for fd in kept if fd > 2), os.sysconf("SC_OPEN_MAX")):
-        os.closerange(low, fd)
-        low = fd + 1
+        os._exit(FAILED_BEFORE_EXEC)
 
 
 # -- the choice ----------------------------------------------------------------------------------------------
@@ -697,6 +702,19 @@ def start(request: StartRequest) -> int:
     if it was `cwd` that could not be entered; SubprocessError if a preexec_fn raised. If it raises, and always
     for descriptors, the caller has to clean up: `close(request.opened, ...)`, `end_unowned(request.started)`.
     """
+    if request.from_lasting_thread:
+        from ._lasting import call_from_lasting_thread
+
+        depth = _let_fork()
+        try:
+            return call_from_lasting_thread(_start, request)  # type: ignore[no-any-return]
+        finally:
+            for _ in range(depth):
+                _no_fork.acquire()
+    return _start(request)
+
+
+def _start(request: StartRequest) -> int:
     if request.stdin in (1, 2):
         request.stdin = _lifted(request.stdin, request.opened)
     if request.stdout in (0, 2):

@@ -164,8 +164,17 @@ class Popen:
 
     Returns when the child has become the program; what went wrong before is raised here (FileNotFoundError
     names the program, or the directory *cwd*). Parameters, attributes and methods are those of the standard
-    class. One more: *mark_tree* puts a variable into the child's environment by which `kill_tree` finds also those
-    descendants that have become daemons.
+    class, and these: *mark_tree* puts a variable into the child's environment by which `kill_tree` finds also those
+    descendants that have become daemons. *rlimits* (`{resource.RLIMIT_NOFILE: (64, 64)}`, or one number for both) and
+    *nice*, which is added to our niceness, hold before the program begins, and are applied before the change of user.
+    With *die_with_parent* the child gets SIGKILL when this process has ended, however it ended, but not when the thread
+    that has started it has (Linux; not for set-user-ID programs). After *spawn_timeout* seconds a child that has not
+    become the program yet, because a preexec_fn or a callback of `os.register_at_fork` hangs, is killed, and
+    `TimeoutExpired` raised. These four make the child fork, where it would use vfork.
+
+    What the child could not do before it became the program is raised with a `phase`: "exec", "chdir", "setpgid",
+    "setgroups", "setgid", "setuid", "rlimits", "nice", "die_with_parent", "preexec_fn", or "before exec" where the
+    interpreter does not tell which.
 
     *startupinfo* and *creationflags* are for Windows, where *preexec_fn*, *start_new_session*, *process_group*, *pass_fds*,
     *umask* and identities of users are not; what a system has no way to do raises ValueError.
@@ -221,6 +230,10 @@ class Popen:
         pipesize: int = -1,
         process_group: int | None = None,
         mark_tree: bool = False,
+        rlimits: Mapping[int, int | tuple[int, int]] | None = None,
+        nice: int = 0,
+        die_with_parent: bool = False,
+        spawn_timeout: float | None = None,
     ) -> None:
         if _abandoned:
             _reap_abandoned()
@@ -253,9 +266,15 @@ class Popen:
         if _platform.winapi is not None:
             from ._windows_start import WindowsStart, refuse
 
-            refuse(preexec_fn=preexec_fn is not None, start_new_session=start_new_session, pass_fds=tuple(pass_fds))
+            refuse(
+                preexec_fn=preexec_fn is not None,
+                start_new_session=start_new_session,
+                pass_fds=tuple(pass_fds),
+            )
             refuse(process_group=process_group is not None, umask=umask >= 0)
             refuse(user=user is not None, group=group is not None, extra_groups=extra_groups is not None)
+            refuse(rlimits=bool(rlimits), nice=bool(nice), die_with_parent=die_with_parent)
+            refuse(spawn_timeout=spawn_timeout is not None)
             windows = WindowsStart()
             try:
                 windows.plan((stdin, stdout, stderr))
@@ -313,6 +332,10 @@ class Popen:
             from ._identity import resolve
 
             request.uid, request.gid, request.groups = resolve(user, group, extra_groups)
+        if rlimits or nice or die_with_parent or spawn_timeout is not None:
+            from ._limits import add_limits
+
+            add_limits(request, rlimits, nice, die_with_parent, spawn_timeout)
 
         request.started, request.opened = [], []
         ends: _Ends | None = None
@@ -500,7 +523,8 @@ class Popen:
         by /proc, whatever groups or sessions its processes are in; those whose own parents have ended are found if
         the child was started with `mark_tree=True`, as `run(kill_tree=True)` does it. On other systems the process
         group is ended, if the child leads one. May be called after the child has ended, and again. Raises
-        PermissionError, when all others are gone, for processes of another user. On Windows the tree is a job
+        PermissionError, when all others are gone, for processes of another user; OSError, with the child killed, if no
+        descriptor is left to look for the others with. On Windows the tree is a job
         object, which the child is in if it was started with `mark_tree=True`; ValueError if it was not.
 
         The standard class has no such method.
@@ -518,8 +542,17 @@ class Popen:
                 from ._tree import end_tree
 
                 end_tree(self._handle, self._mark, grace)
+        except BaseException:
+            self._handle.send_signal(9)  # the child at least, whatever has kept us from finding the others
+            raise
         finally:
             self.poll()
+
+    def _ask_tree(self) -> Any:
+        """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled."""
+        from ._tree import ask_tree
+
+        return ask_tree(self.handle, self._mark)
 
     # -- its input and output --------------------------------------------------------------------------------
 

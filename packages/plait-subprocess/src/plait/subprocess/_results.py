@@ -41,7 +41,12 @@ def _last_words(stderr: Any) -> str:
 
 
 class SubprocessError(Exception):
-    """Base of what this package raises about children."""
+    """Base of what this package raises about children.
+
+    `phase` is the step at which a start failed (see `Popen`); None for what is not about a start.
+    """
+
+    phase: str | None = None
 
 
 class _OutputError(SubprocessError):
@@ -100,7 +105,8 @@ class TimeoutExpired(_OutputError):
         return type(self), (self.cmd, self.timeout, self.output, self.stderr)
 
     def __str__(self) -> str:
-        return f"Command '{self.cmd}' timed out after {self.timeout} seconds"
+        when = "" if self.phase is None else f", {self.phase}"
+        return f"Command '{self.cmd}' timed out after {self.timeout} seconds{when}"
 
 
 class OutputTooLarge(_OutputError):

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
+from ._exchange import DRAIN_SECONDS
 from ._popen import OWN_PIPE, PIPE, Popen
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._lines import Listening
 
-__all__ = ["call", "check_call", "check_output", "run"]
+__all__ = ["add_the_rest", "call", "check_call", "check_output", "end", "run", "streams_for"]
 
 
 def run(
@@ -39,13 +42,48 @@ def run(
     *kill_tree* extends that to all that the command has started: after a time-out or any other exception none of
     it is left (see `Popen.kill_tree`). With *grace*, SIGTERM comes first, and that many seconds. *on_stdout* and
     *on_stderr* are called with each line as it comes; they need no pipe to be asked for, and without
-    one the output is not kept. A captured output of more than *max_output* bytes raises `OutputTooLarge`.
+    one the output is not kept. A callback holds up the command, and the time limit, as long as it runs; lines for which
+    no time is left are not told, a quarter of a second after the limit. A captured output of more than *max_output*
+    bytes raises `OutputTooLarge`.
     The standard function has none of these five.
 
     Differs from the standard function: after a time-out it returns within a fraction of a second even if a
     process that the command has started holds on to the pipes, and the exception has the output up to then.
     """
-    if input is not None:
+    listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
+    if kill_tree:
+        kwargs["mark_tree"] = True
+    with Popen(*popenargs, **kwargs) as process:
+        try:
+            if listening is None:
+                stdout, stderr = process.communicate(input, timeout)
+            else:
+                stdout, stderr = process._talk(input, timeout, listening)
+        except (TimeoutExpired, OutputTooLarge) as told:
+            end(process, kill_tree, grace)
+            add_the_rest(told, process)
+            raise
+        except BaseException:
+            end(process, kill_tree, grace)
+            raise
+        returncode = process.returncode
+        if returncode is None:
+            returncode = process.wait()
+    if check and returncode:
+        raise CalledProcessError(returncode, process.args, stdout, stderr)
+    return CompletedProcess(process.args, returncode, stdout, stderr)
+
+
+def streams_for(
+    kwargs: dict[str, Any],
+    given: Any,
+    capture_output: bool,
+    on_stdout: Callable[[Any], object] | None,
+    on_stderr: Callable[[Any], object] | None,
+    max_output: int | None,
+) -> Listening | None:
+    """Write into *kwargs*, for Popen, the pipes that are needed; what is to be done with the outputs, if it matters."""
+    if given is not None:
         if kwargs.get("stdin") is not None:
             raise ValueError("pass either input or stdin: input needs a pipe of its own")
         kwargs["stdin"] = PIPE
@@ -59,35 +97,9 @@ def run(
                 "capture_output sets stdout and stderr: leave them out, or leave capture_output out"
             )
         kwargs["stdout"] = kwargs["stderr"] = OWN_PIPE
-    listening = None
-    if on_stdout is not None or on_stderr is not None or max_output is not None:
-        listening = _listening(on_stdout, on_stderr, max_output, kwargs)
-    if kill_tree:
-        kwargs["mark_tree"] = True
-    with Popen(*popenargs, **kwargs) as process:
-        try:
-            if listening is None:
-                stdout, stderr = process.communicate(input, timeout)
-            else:
-                stdout, stderr = process._talk(input, timeout, listening)
-        except (TimeoutExpired, OutputTooLarge) as told:
-            _end(process, kill_tree, grace)
-            try:
-                told.output, told.stderr = process.communicate()
-            except UnicodeError:  # what was said makes no text; that it was too much is still the news
-                told.output, told.stderr = process._output_so_far()
-            except OutputTooLarge as excess:  # the other stream as well
-                told.output, told.stderr = excess.output, excess.stderr
-            raise
-        except BaseException:
-            _end(process, kill_tree, grace)
-            raise
-        returncode = process.returncode
-        if returncode is None:
-            returncode = process.wait()
-    if check and returncode:
-        raise CalledProcessError(returncode, process.args, stdout, stderr)
-    return CompletedProcess(process.args, returncode, stdout, stderr)
+    if on_stdout is None and on_stderr is None and max_output is None:
+        return None
+    return _listening(on_stdout, on_stderr, max_output, kwargs)
 
 
 def _listening(
@@ -108,37 +120,57 @@ def _listening(
     return Listening(on_stdout, on_stderr, max_output, keep)
 
 
-def _end(process: Popen, kill_tree: bool, grace: float) -> None:
+def end(process: Popen, kill_tree: bool, grace: float) -> None:
+    """End the child, or all of its tree; it has SIGKILL when this returns or raises."""
     if kill_tree:
         try:
             process.kill_tree(grace=grace)
             return
         finally:
             process.kill()  # whatever else happens
-    if grace > 0:
-        process.terminate()
-        try:
+    try:
+        if grace > 0:
+            process.terminate()
             process.wait(grace)
-        except TimeoutExpired:
-            pass
-    process.kill()
+    except TimeoutExpired:
+        pass  # its time is up
+    finally:
+        process.kill()
 
 
-def call(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -> int:
+def add_the_rest(told: TimeoutExpired | OutputTooLarge, process: Popen) -> None:
+    """Write into *told*, which is about to be raised, what the killed child has said; for that it has DRAIN_SECONDS."""
+    exchange = process._exchange
+    if exchange is not None:
+        exchange.stop_telling(monotonic() + DRAIN_SECONDS)
+    try:
+        told.output, told.stderr = process.communicate()
+    except UnicodeError:  # what was said makes no text; that it was too much is still the news
+        told.output, told.stderr = process._output_so_far()
+    except OutputTooLarge as excess:  # the other stream as well
+        told.output, told.stderr = excess.output, excess.stderr
+
+
+def call(
+    *popenargs: Any, timeout: float | None = None, kill_tree: bool = False, grace: float = 0.0, **kwargs: Any
+) -> int:
     """Run a command to its end and return its code. Give it no PIPE: nobody would read it.
 
-    After *timeout* seconds, and on any other exception, the child is killed.
+    After *timeout* seconds, and on any other exception, the child is killed; *kill_tree* and *grace* are those of
+    `run`, and not in the standard function.
     """
+    if kill_tree:
+        kwargs["mark_tree"] = True
     with Popen(*popenargs, **kwargs) as process:
         try:
             return process.wait(timeout)
         except BaseException:
-            process.kill()
+            end(process, kill_tree, grace)
             raise
 
 
 def check_call(*popenargs: Any, **kwargs: Any) -> int:
-    """Like `call`, but a status other than 0 raises `CalledProcessError`."""
+    """Like `call`, with the same arguments, but a status other than 0 raises `CalledProcessError`."""
     returncode = call(*popenargs, **kwargs)
     if returncode:
         raise CalledProcessError(returncode, kwargs.get("args", popenargs[0] if popenargs else None))
@@ -147,7 +179,7 @@ def check_call(*popenargs: Any, **kwargs: Any) -> int:
 
 def check_output(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -> Any:
     """Run a command and return what it wrote to its standard output; `CalledProcessError` unless its status
-    is 0.
+    is 0. Further arguments are those of `run`.
 
     `input=None` means empty input here, as in the standard function; leave *input* out to inherit ours.
     """

@@ -17,7 +17,8 @@
 #   a pidfd is opened; its time of start is read again and has to be the same. Every signal then goes through
 #   the pidfd, which means one process for ever. A child is no older than its parent, so an entry that
 #   contradicts this comes from a number that changed hands during the look, and is left for the next one.
-#   Without pidfds (other kernels, PyPy, out of descriptors) the time of start is compared before each signal.
+#   Without pidfds (other kernels, PyPy, out of descriptors) the time of start is compared before each signal. A look
+#   needs one descriptor; if there is none, OSError says so. Nobody is taken for gone because he could not be looked at.
 #
 # No process of the tree escapes
 #
@@ -30,8 +31,14 @@
 #   not count as one that found nobody. What this cannot catch is a program made to run away: one that forks and
 #   ends within less time than a look takes, again and again. It is chased for _END_SECONDS, and reported.
 #
-# If this is interrupted by an exception, or this process dies, in the middle of it, some processes are left
-# stopped. kill_tree() may be called again. Nobody sleeps on anything but pidfds and the clock.
+# No zombie is left to us
+#
+#   Orphans become children of init, who takes their status; but if this process is the init of a container, or a child
+#   subreaper, they become its own. The status of those whom we have ended is taken then: nobody else knows of them.
+#   Strangers' orphans are left alone.
+#
+# If this process dies in the middle of it, some processes are left stopped. After an exception those known by then have
+# been killed, and kill_tree() may be called again. Nobody sleeps on anything but pidfds and the clock.
 
 from __future__ import annotations
 
@@ -47,7 +54,7 @@ if TYPE_CHECKING:
 
     from ._handle import ProcessHandle
 
-__all__ = ["can_search", "end_tree", "marked"]
+__all__ = ["ask_tree", "can_search", "end_tree", "marked"]
 
 _SIGKILL, _SIGTERM = 9, 15
 
@@ -84,7 +91,7 @@ def _stat(pid: int) -> tuple[bytes, int, int] | None:
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             text = file.read(4096)
-    except OSError:  # also what it says of a process that ends while it is read
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # the second: it ended while it was read
         return None
     # The name of the program, in parentheses, may contain anything.
     fields = text[text.rindex(b")") + 2 :].split()
@@ -95,7 +102,7 @@ def _carries(pid: int, mark: bytes) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             environment = file.read()
-    except OSError:  # another user's, or gone
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # another user's, or gone
         return False
     return any(line.startswith(_VARIABLE + b"=") and mark in line for line in environment.split(b"\0"))
 
@@ -110,6 +117,13 @@ class _Member:
         self.started_at = started_at
         self.refused = False  # it belongs to somebody whom we may not signal
         self.fd = open_pidfd(pid)
+        if self.fd >= 0:
+            # The last descriptor is not for us: without one, nobody could be looked at any more.
+            try:
+                os.close(os.dup(self.fd))
+            except OSError:
+                os.close(self.fd)
+                self.fd = -1
 
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:
@@ -186,6 +200,14 @@ class _Tree:
         for member in self.members.values():
             member.send(sig)
 
+    def ask(self) -> None:
+        """Let everybody know that it is time to end."""
+        from signal import SIGCONT
+
+        self.adopt_new()
+        self.send(_SIGTERM)
+        self.send(SIGCONT)  # who is stopped hears nothing
+
     def freeze(self) -> bool:
         """Stop everybody; whether the tree stands still and is known completely."""
         from signal import SIGSTOP
@@ -233,6 +255,17 @@ class _Tree:
                 _sleep_until_end(member.fd, remaining)
         return True
 
+    def take_status_of_orphans(self) -> None:
+        """Of those ended whom the kernel has made our own children."""
+        me = os.getpid()
+        for pid, started_at in self.members:
+            seen = _stat(pid)
+            if seen is not None and seen[0] == b"Z" and seen[1:] == (me, started_at):
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass  # somebody who waits for any child was faster
+
 
 def _sleep_until_end(fd: int, seconds: float) -> None:
     if fd < 0:
@@ -265,6 +298,15 @@ def _end_group(root: ProcessHandle, grace: float) -> None:
     root.wait(_END_SECONDS)
 
 
+def ask_tree(root: ProcessHandle, mark: bytes | None) -> _Tree | None:
+    """Send SIGTERM to *root* and all its descendants, and return them; None, and nothing sent, without /proc."""
+    if not can_search():
+        return None
+    tree = _Tree(root, mark)
+    tree.ask()
+    return tree
+
+
 def end_tree(root: ProcessHandle, mark: bytes | None, grace: float) -> None:
     """End *root* and all its descendants; return when they are gone.
 
@@ -276,18 +318,17 @@ def end_tree(root: ProcessHandle, mark: bytes | None, grace: float) -> None:
         return
     tree = _Tree(root, mark)
     if grace > 0:
-        from signal import SIGCONT
-
-        tree.adopt_new()
-        tree.send(_SIGTERM)
-        tree.send(SIGCONT)  # who is stopped hears nothing
+        tree.ask()
         tree.await_end(grace)
     deadline = monotonic() + _END_SECONDS
     complete = False
     while not complete and monotonic() < deadline:
-        complete = tree.freeze()
-        tree.send(_SIGKILL)
+        try:
+            complete = tree.freeze()
+        finally:  # out of descriptors, or interrupted: those who are known end all the same
+            tree.send(_SIGKILL)
     gone = tree.await_end(deadline - monotonic())
+    tree.take_status_of_orphans()
     left = [member for member in tree.members.values() if member.refused]
     if left:
         raise PermissionError(f"not allowed to end {_listed(left)}: run by another user")

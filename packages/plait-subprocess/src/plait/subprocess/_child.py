@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""What a forked child does in Python before it becomes its program."""
+
+# All of it runs between fork and exec, in the one thread that is left, with all signals held back. Whatever is needed
+# was made before the fork; nothing is imported, and nothing is raised beyond this module's functions: what goes wrong
+# goes into the pipe to the parent, in the words that _failures.py reads.
+
+from __future__ import annotations
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._platform import StartRequest
+
+__all__ = ["FAILED_BEFORE_EXEC", "Preparation", "close_all_but", "forget_handlers", "steps_of", "tell_parent"]
+
+FAILED_BEFORE_EXEC = 255
+
+
+def forget_handlers(signal: Any, look: Callable[[int], Any] | None) -> None:
+    """Give every signal that a Python function handles its default; *look* is a fast signal.getsignal, if there is one."""
+    look = look or signal.getsignal
+    # A signal that was held back would run the parent's Python handler here as soon as it is let through.
+    for number in signal.valid_signals():
+        if callable(look(number)):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def steps_of(request: StartRequest) -> list[tuple[bytes, Any, tuple[Any, ...]]]:
+    """What the child does when its session and its folder are right: phase, function, arguments."""
+    steps = [*request.first_steps]
+    if request.groups is not None:
+        steps.append((b"setgroups", os.setgroups, (request.groups,)))
+    if request.gid is not None:
+        steps.append((b"setgid", os.setregid, (request.gid, request.gid)))
+    if request.uid is not None:
+        steps.append((b"setuid", os.setreuid, (request.uid, request.uid)))
+    if request.preexec_fn is not None:
+        steps.append((b"preexec_fn", request.preexec_fn, ()))
+    return [*steps, *request.last_steps]
+
+
+def tell_parent(write_end: int, phase: bytes, problem: BaseException) -> None:
+    """Tell the parent."""
+    if phase == b"preexec_fn":
+        os.write(write_end, b"SubprocessError:0:Exception occurred in preexec_fn.")
+        return
+    number = getattr(problem, "errno", 0) or 0
+    if isinstance(problem, ValueError) and phase.startswith(b"noexec:rlimits"):
+        number = errno.EPERM  # all else that `resource` says in this way was ruled out in the parent
+    os.write(write_end, b"OSError:%x:%b" % (number, phase))
+
+
+class Preparation:
+    """Called by fork_exec in the forked child, where it would call a preexec_fn."""
+
+    __slots__ = ("_look", "_mask", "_request", "_steps", "_write_end")
+
+    def __init__(
+        self, request: StartRequest, write_end: int, mask: Any, look: Callable[[int], Any] | None
+    ) -> None:
+        import signal  # noqa: F401 - loaded before the fork
+
+        self._request, self._steps, self._write_end = request, steps_of(request), write_end
+        self._mask, self._look = mask, look
+
+    def __call__(self) -> None:
+        import signal  # this is a look into sys.modules
+
+        phase = b"noexec"
+        try:
+            forget_handlers(signal, self._look)
+            if self._request.close_fds and self._request.first_steps:
+                # fork_exec closes them later, but not those beyond the limit if no descriptor is left to list them.
+                close_all_but({self._write_end, *self._request.keep})
+            for step, act, arguments in self._steps:
+                phase = step if step == b"preexec_fn" else b"noexec:" + step
+                act(*arguments)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        except BaseException as problem:  # noqa: BLE001 - fork_exec would tell the parent nothing about it
+            tell_parent(self._write_end, phase, problem)
+            os._exit(FAILED_BEFORE_EXEC)
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor from 3 on that is not in *kept*."""
+    for listing in ("/proc/self/fd", "/dev/fd"):
+        try:
+            names = os.listdir(listing)
+        except OSError:
+            continue  # not here, or no descriptor is left to read it with
+        for name in names:
+            fd = int(name)
+            if fd > 2 and fd not in kept:
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass  # the listing's own descriptor
+        return
+    low = 3
+    for fd in (*sorted(fd for fd in kept if fd > 2), os.sysconf("SC_OPEN_MAX")):
+        os.closerange(low, fd)
+        low = fd + 1
