@@ -219,6 +219,39 @@ def test_in_a_forked_child_only_the_thread_that_forked_goes_on():
     assert other.wait(10)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("by", ["finish", "depart"])
+def test_the_thread_that_forked_ends_in_the_child_when_that_is_said_or_its_work_is_done(by):
+    pids = []
+
+    def fork():
+        pid = os.fork()
+        if pid:
+            pids.append(pid)
+            return
+        lifetime = mine[0]
+        lifetime.came_along()
+
+        def watch():
+            os._exit(0 if lifetime.wait(10) and lifetime.is_over() else 1)
+
+        launched(watch)
+        if by == "finish":
+            lifetime.finish()
+            lifetime.finish()
+            held().acquire(True, 10)
+            os._exit(2)
+
+    mine = [Lifetime()]
+    course = Works()
+    course.work = fork
+    mine[0].launch(course)
+    del course
+    assert mine[0].wait(10)
+    assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 0
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 def test_a_fork_after_a_wait_finds_the_thread_gone():
     def threads():

@@ -21,7 +21,8 @@
 #   - `ident` is known when start() returns, and so is `native_id`, but for a thread so slow that start() lost patience.
 #   - The main thread and threads that others started ("adopted") have Thread objects too. Their end is noticed by the
 #     exit hooks and by a thread-local value being destroyed, respectively.
-#   - In a forked child the forking thread is the main thread, and the only one; lifetimes of all others are over.
+#   - In a forked child the forking thread is the main thread, and the only one; lifetimes of all others are over. Like
+#     any main thread it has ended, for those who join it, when it has nothing left to do but wait for them.
 #   - A Thread is subclassed by people who know the documentation. So everything of ours in it is behind one attribute
 #     that nobody has by chance, `_life_`, and there are no private methods. The exceptions are names that such classes
 #     use because they know the standard one: `_target`, `_args` and `_kwargs`, which are what run() looks at, and
@@ -696,8 +697,7 @@ if get_ident() == _main._life_.ident:
 
 
 def _end_main_thread() -> None:
-    if isinstance(_main, _DummyThread):
-        _main._life_.finish()
+    _main._life_.finish()
 
 
 at_end_of_main_thread(_end_main_thread)
