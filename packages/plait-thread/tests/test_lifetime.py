@@ -267,6 +267,35 @@ def test_a_fork_after_a_wait_finds_the_thread_gone():
                 assert in_child(lambda: True)
 
 
+INTERRUPTED = """
+import os, signal, time
+from {package} import get_native_id, _lifetime
+def interrupted(_seconds):
+    raise KeyboardInterrupt  # as the handler does
+signal.signal(signal.SIGINT, signal.default_int_handler)
+time.sleep = interrupted
+_lifetime._departed[0] = get_native_id()
+try:
+    if not os.fork():
+        os._exit(0)
+    for _ in range(1000):
+        pass
+except KeyboardInterrupt:
+    print("told")
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or sys.version_info < (3, 12), reason="forks wait for nobody here"
+)
+def test_a_ctrl_c_that_comes_while_a_fork_waits_for_threads_is_not_lost():
+    script = INTERRUPTED.replace("{package}", ours.__name__)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=40, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "told\n", "")
+
+
 FIRST_TO_IMPORT = """
 import sys
 from {package} import start_joinable_thread

@@ -43,7 +43,8 @@
 #     the interpreter knows nothing of: it is opened by `finish()` or, as the thread's last step, by `depart()`.
 #   - From 3.12 on, the interpreter warns who forks while there are other threads, and it asks the system how many there
 #     are. So that "join, then fork" is not warned of, a fork waits a moment for those that were waited for last, if they
-#     are still leaving.
+#     are still leaving. Nobody would get what a signal handler raises meanwhile. So a Ctrl-C is told again as soon as no
+#     Python code of ours can swallow it: `os.fork()` then ends with it, as it would have.
 #
 # Interruptions
 #   - `launch()` notes in one step of C code what it has started: `note` is empty if and only if there is no such thread.
@@ -325,15 +326,25 @@ def begin_anew() -> None:
     _departed[:] = [0] * DEPARTED_KEPT
 
 
-def _see_off() -> None:
-    from time import monotonic, sleep
+_interrupts: list[_Loss] = []  # whose destruction interrupts the main thread
 
-    end = monotonic() + LAST_STEPS
-    for native_id in {*_departed} - {0}:
-        while os.path.exists(f"/proc/self/task/{native_id}") and monotonic() < end:
-            sleep(0.00005)  # there is no other way to wait for a thread that was not to be joined
-    _departed[:] = [0] * DEPARTED_KEPT
+
+def _see_off() -> None:
+    try:
+        from time import monotonic, sleep
+
+        end = monotonic() + LAST_STEPS
+        for native_id in {*_departed} - {0}:
+            while os.path.exists(f"/proc/self/task/{native_id}") and monotonic() < end:
+                sleep(0.00005)  # there is no other way to wait for a thread that was not to be joined
+        _departed[:] = [0] * DEPARTED_KEPT
+    except KeyboardInterrupt:
+        again = _Loss()
+        again.__del__ = native("interrupt_main") or bool
+        _interrupts.append(again)
 
 
 if _FORKS_ARE_WARNED_OF:
+    # The last one that is registered comes first.
+    os.register_at_fork(before=_interrupts.clear)
     os.register_at_fork(before=_see_off)
