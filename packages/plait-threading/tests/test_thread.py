@@ -561,8 +561,10 @@ def test_what_was_not_initialised_says_so_like_the_standard_one(use):
 
 
 def test_there_are_no_groups():
-    with pytest.raises(AssertionError, match="group must be None, not 1"):
+    with pytest.raises(AssertionError, match="group must be None, not 1: there are no thread groups$"):
         Thread(1)
+    with pytest.raises(AssertionError, match="target="):
+        Thread(print)
 
 
 def test_the_task_is_dropped_after_the_run():

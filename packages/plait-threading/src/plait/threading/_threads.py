@@ -285,7 +285,8 @@ class Thread:
         context: Context | None = None,
     ) -> None:
         if group is not None:
-            raise AssertionError(f"group must be None, not {group!r}: there are no thread groups")
+            hint = "; what to call is given as target=..." if callable(group) else ""
+            raise AssertionError(f"group must be None, not {group!r}: there are no thread groups{hint}")
         if daemon is None:
             try:
                 daemon = here.thread._life_.daemon
