@@ -8,9 +8,10 @@
 
 What Python had until 3.8, on today's Pythons, with all names of this package's `threading`. `Thread.start()` runs the
 thread to its end before it returns. Do not use it where a thread waits for what only a thread started later would do.
-What can be seen to be such a wait raises RuntimeError (or BrokenBarrierError) instead of going on for ever.
+What can be seen to be such a wait raises RuntimeError (or BrokenBarrierError) instead of going on for ever. A `Lock` is the
+exception: who waits for it without a timeout gets it although it is held, and one `release()` frees it then.
 
-`RWLock`, the shared iterators and the exit hooks are those of `threading`, which work with one thread as with many.
+`RWLock`, the shared iterators, the exit hooks and `debug` are those of `threading`, which work with one thread as with many.
 """
 
 from __future__ import annotations
