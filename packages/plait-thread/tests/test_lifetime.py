@@ -15,7 +15,7 @@ import pytest
 from plait import _thread as ours
 from plait._thread import Course, Lifetime, allocate_lock, start_new_thread
 
-module = import_module(Lifetime.__module__)
+module = import_module(f"{ours.__name__}._lifetime")
 
 
 class Works(Course):

@@ -261,7 +261,7 @@ def test_the_error_names_the_timeout_that_broke_it(given):
     early.wait(10)
     while not barrier.n_waiting:
         pass
-    with pytest.raises(BrokenBarrierError, match="broken while .* did not come within 0.05 s"):
+    with pytest.raises(BrokenBarrierError, match=r"broken while .* did not come within 0\.05 s"):
         barrier.wait(*([] if given == "to the barrier" else [0.05]))
     other.join(10)
     assert "did not come within 0.05 s" in told[0]

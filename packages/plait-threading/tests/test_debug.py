@@ -757,7 +757,11 @@ def test_a_reader_and_a_writer_wait_for_each_other(order):
 
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [({"on_inversion": 5}, "on_inversion"), ({"on_long_wait": "x"}, "on_long_wait"), ({"limit": "1"}, "limit")],
+    [
+        ({"on_inversion": 5}, "on_inversion"),
+        ({"on_long_wait": "x"}, "on_long_wait"),
+        ({"limit": "1"}, "limit"),
+    ],
 )
 def test_what_cannot_be_is_refused_at_once(wrong, named):
     with pytest.raises(TypeError, match=named):

@@ -90,7 +90,7 @@ def test_join_refuses_what_would_never_end():
 @pytest.fixture
 def starts_by(monkeypatch):
     """Have threads started by another function than the interpreter's: it is given that, and what is to be called."""
-    module = sys.modules[Lifetime.__module__]
+    module = import_module(f"{Lifetime.__module__}._lifetime")
 
     def replace(start):
         real = module.start_detached
@@ -164,7 +164,7 @@ def test_a_start_that_is_struck_again_and_again_may_be_repeated(starts_by, strik
         strike(implementation, "arm")
         left = strike(type(life), "renewed", times)
     else:
-        real = sys.modules[Lifetime.__module__].start_detached
+        real = import_module(f"{Lifetime.__module__}._lifetime").start_detached
         starts_by(lambda start, _course: start(int, ()))
         left = strike(type(life), "renewed", times)
     with pytest.raises(Struck):
@@ -205,7 +205,7 @@ def test_a_thread_that_fails_to_begin_while_start_is_there_is_told_once(monkeypa
     life = thread._life_
     monkeypatch.setattr(ours, "excepthook", lambda args: reports.append(args.exc_type))
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules[Lifetime.__module__], "get_ident", fail)
+        patch.setattr(import_module(f"{Lifetime.__module__}._lifetime"), "get_ident", fail)
         if struck:
             strike(implementation, "_insist")
         with pytest.raises(Struck if struck else RuntimeError) as raised:
@@ -235,6 +235,7 @@ def test_a_thread_that_cannot_even_say_that_it_fails_is_not_listed(monkeypatch):
         with pytest.raises(RuntimeError, match="died before"):
             thread.start()
     assert id(thread) not in alive
+    assert thread.name not in [other.name for other in standard.enumerate()]
     thread.start()
     assert thread.result(10) == 0
 
@@ -312,7 +313,7 @@ def test_a_thread_that_fails_to_begin_when_start_has_left_is_reported(slow_start
     monkeypatch.setattr(ours, "excepthook", lambda args: reports.append(args.exc_type))
     thread = Thread(target=int)
     thread.start()
-    monkeypatch.setattr(sys.modules[Lifetime.__module__], "get_ident", fail)
+    monkeypatch.setattr(import_module(f"{Lifetime.__module__}._lifetime"), "get_ident", fail)
     slow_starts.set()
     thread._life_.wait(10)
     monkeypatch.undo()
@@ -561,7 +562,7 @@ def test_what_was_not_initialised_says_so_like_the_standard_one(use):
 
 
 def test_there_are_no_groups():
-    with pytest.raises(AssertionError, match="group must be None, not 1: there are no thread groups$"):
+    with pytest.raises(AssertionError, match=r"group must be None, not 1: there are no thread groups$"):
         Thread(1)
     with pytest.raises(AssertionError, match="target="):
         Thread(print)

@@ -42,7 +42,8 @@ class LockType:
     ) -> bool:
         """Take the lock; False if it is held, and there is no waiting for it or only for *timeout* seconds.
 
-        With *waitflag* true or None, and no timeout, it is True always; the lock is held once then. Other locks have the word *blocking* for it.
+        With *waitflag* true or None, and no timeout, it is True always; the lock is held once then. Other locks have the
+        word *blocking* for it.
         """
         if blocking is not None:
             waitflag = blocking

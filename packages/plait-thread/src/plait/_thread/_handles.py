@@ -15,7 +15,6 @@ from ._report import report_unraisable
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 __all__ = ["_ThreadHandle", "_make_thread_handle", "_shutdown", "_start_joinable", "forget_threads_of_parent"]
 

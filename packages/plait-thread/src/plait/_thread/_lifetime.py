@@ -92,7 +92,7 @@ _SENTINELS_ARE_KNOWN = sys.implementation.name == "cpython"
 _ONCE = ((),)
 _OPEN: Any = allocate_lock()  # nobody ever keeps it
 _process = object()  # another one in each forked child
-_survivor: Lifetime | None = None  # in a forked child, of the thread that forked, if it was launched
+_survivor: Any = None  # in a forked child, the Lifetime of the thread that forked, if it was launched
 
 # What the system calls threads that somebody has waited for; of those that would share a place, the latest.
 _departed = [0] * DEPARTED_KEPT
@@ -191,7 +191,9 @@ class Lifetime:
     _end: Any  # the lock; None until `Course.arrive()`, and _OPEN when somebody has seen it open
     gate: Any
     note: list[Any]  # of what was started, at most one: its identifier, or the interpreter's handle
-    _opens_end: Iterator[object]  # does so once; of a thread that was started elsewhere, or came along in a fork
+    _opens_end: Iterator[
+        object
+    ]  # does so once; of a thread that was started elsewhere, or came along in a fork
     _process: object
 
     def launch(self, course: Course, *, joinable: bool = False) -> None:

@@ -94,6 +94,16 @@ __all__ = [
     "unregister_atexit",
 ]
 
+# Classes say where they are to be had, and are pickled by that, not by the private module that they are written in.
+for _name in __all__:
+    _public = globals()[_name]
+    if (
+        isinstance(_public, type)
+        and _public.__module__.startswith(f"{__name__}.")
+        and _public.__name__ == _name
+    ):
+        _public.__module__ = __name__
+
 # Private ones that are asked for all the same. There is no _DummyThread, for no thread was started elsewhere.
 _CRLock = _PyRLock = RLock
 _ALSO = (_CRLock, _MainThread, _PyRLock)

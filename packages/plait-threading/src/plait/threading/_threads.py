@@ -285,8 +285,10 @@ class Thread:
         context: Context | None = None,
     ) -> None:
         if group is not None:
-            hint = "; what to call is given as target=..." if callable(group) else ""
-            raise AssertionError(f"group must be None, not {group!r}: there are no thread groups{hint}")
+            raise AssertionError(
+                f"group must be None, not {group!r}: there are no thread groups"
+                + ("; what to call is given as target=..." if callable(group) else "")
+            )
         if daemon is None:
             try:
                 daemon = here.thread._life_.daemon
@@ -567,8 +569,11 @@ def _leave_alone(thread: Thread, left: list[None]) -> bool:
 
 def _bury(thread: Thread) -> None:
     """In start(), of a thread that has died before it could begin: let another be started in its place."""
+    life = thread._life_
     alive.pop(id(thread), None)
-    thread._life_ = thread._life_.renewed()
+    if life.mirror is not None:  # it could not even say that it fails
+        _standard.leave(life)
+    thread._life_ = life.renewed()
 
 
 def _insist(thread: Thread, known: list[bool], left: list[None]) -> None:

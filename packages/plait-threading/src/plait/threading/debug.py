@@ -352,7 +352,9 @@ class _Edge:
         return (
             self.wanted_alone >= asking.alone
             and self.held_alone >= now[id(first)][1]
-            and all(key in now and alone <= now[key][1] for key, alone in self.holds().items() if key != id(first))
+            and all(
+                key in now and alone <= now[key][1] for key, alone in self.holds().items() if key != id(first)
+            )
         )
 
     def excludes(self, other: _Edge) -> bool:
