@@ -696,11 +696,21 @@ def current_thread() -> Thread:
     `threading` has for it if that is loaded; it is listed by `enumerate()` until that thread ends. Never blocks.
     """
     try:
+        return here.settled  # type: ignore[no-any-return]
+    except AttributeError:
+        return _settle()
+
+
+def _settle() -> Thread:
+    try:
         thread: Thread = here.thread
     except AttributeError:
-        return _adopt()
-    if thread._life_.mirror is None and "threading" in _modules:
-        _standard.enter(thread, thread._life_)
+        thread = _adopt()
+    life = thread._life_
+    if life.mirror is None and "threading" in _modules:
+        _standard.enter(thread, life)
+    if life.mirror is not None:
+        here.settled = thread
     return thread
 
 
