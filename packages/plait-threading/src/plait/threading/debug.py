@@ -57,7 +57,7 @@ from weakref import ref
 from .._thread import TIMEOUT_MAX, _local, get_ident, register_after_fork, report_unraisable
 from . import _named
 from ._registry import here, snapshot
-from ._rwlock import KINDS, READ, WRITE
+from ._rwlock import KINDS, READ, WRITE, RWLock
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ _MOST_INVERSIONS = 1000  # who has that many different ones knows enough
 # many ways lead on from a lock, and none that was looked at leads back, is not searched any further.
 _MOST_GATES = 30
 _MOST_WAYS = 10_000
+
+# For each lock so many sets of others that were held when it was asked for are known by sight. A guess.
+_MOST_KNOWN = 1000
 
 # Where the code of threads and locks lies. At both ends of a stack it says nothing about the program.
 _OURS = tuple(
@@ -270,10 +273,12 @@ def _stack(site: Site) -> StackSummary:
 
 
 class _Hold:
-    __slots__ = ("count", "lock", "since", "site")
+    __slots__ = ("count", "lock", "number", "since", "site", "varies")
 
-    def __init__(self, lock: Any) -> None:
+    def __init__(self, lock: Any, number: int) -> None:
         self.lock = lock
+        self.number = number
+        self.varies = isinstance(lock, RWLock)
         self.count = 1
         self.since = monotonic()
         self.site = _walk(sys._getframe())
@@ -379,12 +384,17 @@ class _Link:
 class _Node:
     """What was asked for while a lock was held: by the id of the lock asked for."""
 
-    __slots__ = ("after", "lock", "written")
+    __slots__ = ("after", "known", "lock", "number", "written")
+    numbers = count()
 
     def __init__(self, lock: Any, forget: Callable[[Any], object]) -> None:
         self.lock = ref(lock, forget)
         self.after: dict[int, _Link] = {}
         self.written = False  # whether somebody asked for it for writing
+        self.number = next(self.numbers)  # which no other lock will ever have
+        self.known: set[tuple[Any, ...]] = (
+            set()
+        )  # what was held when it was asked for, once that has been noted
 
 
 class _Circle:
@@ -487,7 +497,7 @@ class _Watcher:
     def holds_now(self, person: _Person, lock: Any) -> None:
         hold = person.holds.get(id(lock))
         if hold is None:
-            person.holds[id(lock)] = _Hold(lock)
+            person.holds[id(lock)] = _Hold(lock, self.node(lock).number)
         else:
             hold.count += 1
 
@@ -550,7 +560,7 @@ class _Watcher:
             if answers or lock._still_held(0):
                 hold, times = person.set_aside.pop(id(lock), (None, 0))
                 if hold is None:
-                    hold, times = _Hold(lock), 1
+                    hold, times = _Hold(lock, self.node(lock).number), 1
                 hold.count = times
                 hold.since = monotonic()
                 person.holds[id(lock)] = hold
@@ -568,9 +578,19 @@ class _Watcher:
 
     def note_order(self, person: _Person, lock: Any, mode: str) -> None:
         if person.holds:
-            asking = _Asking(person, lock, mode)
-            for first, _ in asking.held.values():
-                self.note_step(first, asking)
+            known = self.node(lock).known
+            held = [
+                (hold.number, hold.lock._mode(person.ident)) if hold.varies else hold.number
+                for hold in [*person.holds.values()]
+            ]
+            key = (mode, *held)
+            if key not in known:
+                asking = _Asking(person, lock, mode)
+                for first, _ in asking.held.values():
+                    self.note_step(first, asking)
+                if len(known) >= _MOST_KNOWN:
+                    known.clear()
+                known.add(key)
         if mode == KINDS[WRITE] and not (node := self.node(lock)).written:
             node.written = True
             for link in [*node.after.values()]:
