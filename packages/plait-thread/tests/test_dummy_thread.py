@@ -28,7 +28,7 @@ def no_sleep(monkeypatch):
 
 
 def test_its_example_is_true_and_its_names_are_documented():
-    module = importlib.import_module(dummy.LockType.__module__.rpartition(".")[0])
+    module = importlib.import_module(dummy.__name__)
     assert doctest.testmod(module).failed == 0
     for name in dummy.__all__:
         value = getattr(dummy, name)

@@ -15,7 +15,7 @@ import pytest
 from plait import _thread as ours
 from plait._thread import Course, Lifetime, allocate_lock, start_new_thread
 
-module = import_module(Lifetime.__module__)
+module = import_module(f"{ours.__name__}._lifetime")
 
 
 class Works(Course):
@@ -219,6 +219,39 @@ def test_in_a_forked_child_only_the_thread_that_forked_goes_on():
     assert other.wait(10)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("by", ["finish", "depart"])
+def test_the_thread_that_forked_ends_in_the_child_when_that_is_said_or_its_work_is_done(by):
+    pids = []
+
+    def fork():
+        pid = os.fork()
+        if pid:
+            pids.append(pid)
+            return
+        lifetime = mine[0]
+        lifetime.came_along()
+
+        def watch():
+            os._exit(0 if lifetime.wait(10) and lifetime.is_over() else 1)
+
+        launched(watch)
+        if by == "finish":
+            lifetime.finish()
+            lifetime.finish()
+            held().acquire(True, 10)
+            os._exit(2)
+
+    mine = [Lifetime()]
+    course = Works()
+    course.work = fork
+    mine[0].launch(course)
+    del course
+    assert mine[0].wait(10)
+    assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 0
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 def test_a_fork_after_a_wait_finds_the_thread_gone():
     def threads():
@@ -232,6 +265,35 @@ def test_a_fork_after_a_wait_finds_the_thread_gone():
             assert launched(int).wait(10)
             if sys.version_info >= (3, 12) and before == 1:
                 assert in_child(lambda: True)
+
+
+INTERRUPTED = """
+import os, signal, time
+from {package} import get_native_id, _lifetime
+def interrupted(_seconds):
+    raise KeyboardInterrupt  # as the handler does
+signal.signal(signal.SIGINT, signal.default_int_handler)
+time.sleep = interrupted
+_lifetime._departed[0] = get_native_id()
+try:
+    if not os.fork():
+        os._exit(0)
+    for _ in range(1000):
+        pass
+except KeyboardInterrupt:
+    print("told")
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or sys.version_info < (3, 12), reason="forks wait for nobody here"
+)
+def test_a_ctrl_c_that_comes_while_a_fork_waits_for_threads_is_not_lost():
+    script = INTERRUPTED.replace("{package}", ours.__name__)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=40, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "told\n", "")
 
 
 FIRST_TO_IMPORT = """

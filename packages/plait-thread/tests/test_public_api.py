@@ -6,6 +6,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,14 @@ def test_every_public_name_exists_and_is_documented(name):
     value = getattr(MODULE, name)
     if callable(value) and getattr(value, "__module__", "").startswith(MODULE.__name__):
         assert value.__doc__
+
+
+@pytest.mark.parametrize("name", [name for name in __all__ if isinstance(getattr(MODULE, name), type)])
+def test_a_class_says_where_it_is_to_be_had(name):
+    found = getattr(MODULE, name)
+    if found.__module__.startswith(MODULE.__name__) and found.__name__ == name:
+        assert found.__module__ == MODULE.__name__
+        assert pickle.loads(pickle.dumps(found)) is found
 
 
 def test_importing_brings_in_none_of_the_modules_it_replaces():

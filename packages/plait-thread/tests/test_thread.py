@@ -133,6 +133,33 @@ def test_callbacks_run_in_order_in_the_child_only_and_survive_errors(monkeypatch
     assert in_child(lambda: log == [ZeroDivisionError, 1])
 
 
+def test_a_registration_goes_with_its_object_and_no_handler_can_strike_there():
+    # Were Python code called when the object goes, a signal handler could raise in it, and nobody would get that.
+    class Equal:
+        def __eq__(self, other):
+            return True
+
+        __hash__ = None
+
+    module = sys.modules[register_after_fork.__module__]
+    gc.collect()
+    before, calls = len(module._registrations), []
+    things = [Equal(), Equal()]
+    for thing in (*things, things[0]):
+        register_after_fork(thing, id)
+    assert len(module._registrations) == before + 3
+    del thing
+    sys.setprofile(lambda frame, event, _arg: calls.append(frame.f_code.co_name) if event == "call" else None)
+    del things[0]
+    sys.setprofile(None)
+    gc.collect()
+    assert len(module._registrations) == before + 1
+    assert calls == []
+    del things[0]
+    gc.collect()
+    assert len(module._registrations) == before
+
+
 def test_a_callback_that_a_signal_handler_strikes_is_called_again(monkeypatch):
     class Thing:
         pass

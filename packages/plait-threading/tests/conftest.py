@@ -26,7 +26,7 @@ def run_script():
     """Run source text in a fresh interpreter; `{threading}` and `{_thread}` in it name the modules under test."""
 
     def run(source: str, timeout: float = 20) -> Ended:
-        threading_name = Thread.__module__.rpartition(".")[0]
+        threading_name = Thread.__module__
         thread_name = threading_name.rpartition(".")[0] + "._thread"
         source = (
             textwrap.dedent(source).replace("{threading}", threading_name).replace("{_thread}", thread_name)

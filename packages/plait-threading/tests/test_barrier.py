@@ -243,3 +243,33 @@ def test_timeouts_that_race_with_the_last_comer_leave_all_agreed():
         answers = crowd(3, lambda k, n=n, barrier=barrier: barrier.wait(0.0004 * (n % 5) if k == 0 else 10))
         assert sorted(answers, key=str) in ([0, 1, 2], [BrokenBarrierError] * 3)
         assert barrier.broken is (BrokenBarrierError in answers)
+
+
+@pytest.mark.parametrize("given", ["to the barrier", "to wait()"])
+def test_the_error_names_the_timeout_that_broke_it(given):
+    barrier = Barrier(3, timeout=0.05 if given == "to the barrier" else None)
+    early, told = Event(), []
+
+    def wait_for_ever():
+        early.set()
+        with pytest.raises(BrokenBarrierError) as raised:
+            barrier.wait(1000)
+        told.append(str(raised.value))
+
+    other = Thread(target=wait_for_ever)
+    other.start()
+    early.wait(10)
+    while not barrier.n_waiting:
+        pass
+    with pytest.raises(BrokenBarrierError, match=r"broken while .* did not come within 0\.05 s"):
+        barrier.wait(*([] if given == "to the barrier" else [0.05]))
+    other.join(10)
+    assert "did not come within 0.05 s" in told[0]
+    with pytest.raises(BrokenBarrierError, match=r"within 0.05 s; call reset\(\)"):
+        barrier.wait()
+    barrier.abort()
+    barrier.reset()
+    barrier.abort()
+    with pytest.raises(BrokenBarrierError) as raised:
+        barrier.wait()
+    assert "within" not in str(raised.value)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
-import sys
 import threading as standard
 import time
 from abc import ABC, abstractmethod
@@ -163,7 +163,7 @@ def test_old_names_warn():
 
 def test_a_waiter_interrupted_when_already_notified_passes_the_wake_up_on(monkeypatch):
     # The bell's acquire() is where a signal handler's exception comes out; this one has been rung by then.
-    module = sys.modules[Condition.__module__]
+    module = importlib.import_module(f"{Condition.__module__}._condition")
     monkeypatch.setattr(module, "_ring", lambda bell: bell.release())  # a stand-in's, too
     cond, log = Condition(Lock()), []
     (second,) = (None,)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import random
@@ -483,7 +484,7 @@ def test_a_planted_inversion_is_found_with_the_stacks_of_both_threads():
             ("left", "right", "one", "left_first"),
             ("right", "left", "two", "right_first"),
         }
-        for words in ("inversion", "'left'", "one took 'right'", "two took 'left'", "right_first"):
+        for words in ("inversion", "'left'", "one asked for 'right'", "two asked for 'left'", "right_first"):
             assert words in str(inversion)
     finally:
         debug.disable()
@@ -658,3 +659,113 @@ def test_importing_the_package_does_not_load_it(run_script):
         )
     )
     assert done.out == "False\n"
+
+
+def steps_found():
+    return [
+        {(step.first, step.second) for step in inversion.steps} for inversion in debug.report().inversions
+    ]
+
+
+def take(*locks):
+    with contextlib.ExitStack() as stack:
+        for lock in locks:
+            stack.enter_context(lock)
+
+
+BOTH_WAYS = {("a", "b"), ("b", "a")}
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("outside", ["first", "second"])
+def test_opposite_orders_behind_one_gate_are_no_inversion_until_one_is_taken_outside(outside):
+    gate, a, b = NamedLock("gate"), NamedLock("a"), NamedRLock("b")
+    for _ in range(2):
+        take(gate, a, b)
+        take(gate, b, a)
+    assert steps_found() == []
+    take(*((a, b) if outside == "first" else (b, a)))
+    assert steps_found() == [BOTH_WAYS]
+    take(a, b), take(b, a)  # known by now
+    assert [found.count for found in debug.report().inversions] == [1]
+
+
+@pytest.mark.usefixtures("watched")
+def test_different_gates_keep_nobody_apart_and_are_forgotten():
+    a, b = NamedLock("a"), NamedLock("b")
+    for _ in range(5):
+        take(NamedLock("gate"), a, b)
+        gc.collect()
+    (link,) = debug._watcher().order[id(a)].after.values()
+    assert len(link.edges) == 1
+    take(NamedLock("gate"), b, a)
+    assert steps_found() == [BOTH_WAYS]
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("sides", [("read", "read"), ("read", "write"), ("write", "write")])
+def test_a_gate_that_both_only_read_keeps_nobody_apart(sides):
+    gate, a, b = RWLock("gate"), NamedLock("a"), NamedLock("b")
+    take(getattr(gate, sides[0]), a, b)
+    take(getattr(gate, sides[1]), b, a)
+    assert steps_found() == ([BOTH_WAYS] if sides == ("read", "read") else [])
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_gate_keeps_two_of_three_apart():
+    gate, a, b, c = (NamedLock(name) for name in ("gate", "a", "b", "c"))
+    take(gate, a, b)
+    take(b, c)
+    take(gate, c, a)
+    assert steps_found() == []
+    take(c, a)
+    assert steps_found() == [{("a", "b"), ("b", "c"), ("c", "a")}]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_longer_circle_is_found_where_a_shorter_one_is_none():
+    gate, a, b, c = (NamedLock(name) for name in ("gate", "a", "b", "c"))
+    take(gate, a, b)
+    take(a, c), take(c, b)
+    assert steps_found() == []
+    take(gate, b, a)
+    assert steps_found() == [{("b", "a"), ("a", "c"), ("c", "b")}]
+
+
+@pytest.mark.usefixtures("watched")
+def test_readers_alone_do_not_wait_for_each_other_but_for_a_writer_between_them():
+    a, b = RWLock("a"), RWLock("b")
+    take(a.read, b.read)
+    take(b.read, a.read)
+    assert a.write.acquire(False)  # who does not wait stands between nobody
+    a.write.release()
+    assert steps_found() == []
+    take(a.write)
+    assert steps_found() == []  # readers of b still get it
+    take(b.write)
+    assert steps_found() == [BOTH_WAYS]
+
+
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_reader_and_a_writer_wait_for_each_other(order):
+    a, b = RWLock("a"), NamedLock("b")
+    for locks in ((a.read, b), (b, a.write))[:: 1 - 2 * order]:
+        take(*locks)
+    assert steps_found() == [BOTH_WAYS]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"on_inversion": 5}, "on_inversion"),
+        ({"on_long_wait": "x"}, "on_long_wait"),
+        ({"limit": "1"}, "limit"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(wrong, named):
+    with pytest.raises(TypeError, match=named):
+        debug.enable(**wrong)
+    assert not debug.is_enabled()
+    with pytest.raises(TypeError, match="fileno"):
+        debug.report_on_signal(signal.SIGINT, fileno="stderr")

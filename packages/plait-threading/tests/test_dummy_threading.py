@@ -67,9 +67,25 @@ def test_a_lock_is_a_type():
     assert isinstance(RLock(), RLock)
 
 
-def test_its_example_is_true():
-    module = importlib.import_module(Thread.__module__.rpartition(".")[0])
-    assert doctest.testmod(module).failed == 0
+@pytest.mark.parametrize("name", ["", ".debug"])
+def test_its_example_is_true(name):
+    assert doctest.testmod(importlib.import_module(dummy.__name__ + name)).failed == 0
+
+
+def test_its_debug_is_that_of_the_real_one():
+    mine = importlib.import_module(f"{dummy.__name__}.debug")
+    assert mine.__all__ == debug.__all__
+    assert all(getattr(mine, name) is getattr(debug, name) for name in mine.__all__)
+
+
+def test_a_held_lock_is_granted_once_more_and_freed_once():
+    lock = Lock()
+    assert lock.acquire()
+    assert lock.acquire()
+    lock.release()
+    assert not lock.locked()
+    with pytest.raises(RuntimeError, match="un-acquired"):
+        lock.release()
 
 
 def test_importing_it_starts_nothing_and_brings_in_no_standard_module():

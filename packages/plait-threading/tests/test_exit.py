@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 
 import pytest
@@ -137,6 +138,31 @@ def test_run_exit_hooks_does_everything_once_also_in_a_forked_child(run_script):
     assert sorted(lines[:3]) == ["hook", "joined", "standard joined"]
     assert lines[3:5] == ["parent", "hook"]
     assert (ended.returncode, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("ends_by", ["run_exit_hooks", "returning"])
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_in_a_forked_child_the_thread_that_forked_can_be_joined_as_the_main_thread(run_script, ends_by):
+    ended = run_script(f"""
+        import os
+        import {{threading}} as t
+        def watch():
+            t.main_thread().join(10)
+            os.write(1, b"hung" if t.main_thread().is_alive() else b"joined")
+            {"" if ends_by == "run_exit_hooks" else "os._exit(0)"}
+        def fork():
+            pid = os.fork()
+            if pid:
+                assert os.waitpid(pid, 0)[1] == 0
+                return
+            t.Thread(target=watch).start()
+            if {ends_by == "run_exit_hooks"}:
+                t.run_exit_hooks()
+                os._exit(0)
+        t.Thread(target=fork).start()
+    """)
+    assert (ended.returncode, ended.out) == (0, "joined"), ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_a_daemon_thread_that_first_imports_the_standard_module_does_not_hold_up_the_exit(run_script):

@@ -7,6 +7,8 @@ import doctest
 import importlib
 import inspect
 import os
+import pickle
+import pydoc
 import subprocess
 import sys
 import threading as standard
@@ -16,7 +18,7 @@ import pytest
 
 from plait.threading import Thread, __all__
 
-MODULE = importlib.import_module(Thread.__module__.rpartition(".")[0])
+MODULE = importlib.import_module(Thread.__module__)
 BANNED = (
     "threading",
     "queue",
@@ -37,6 +39,21 @@ def test_every_public_name_exists_and_is_documented(name):
         assert value.__doc__
 
 
+@pytest.mark.parametrize("name", [name for name in __all__ if isinstance(getattr(MODULE, name), type)])
+def test_a_class_says_where_it_is_to_be_had(name):
+    found = getattr(MODULE, name)
+    if found.__module__.startswith(MODULE.__name__) and found.__name__ == name:
+        assert found.__module__ == MODULE.__name__
+        assert pickle.loads(pickle.dumps(found)) is found
+
+
+def test_documentation_lists_what_is_public_by_its_public_name():
+    text = pydoc.plain(pydoc.render_doc(MODULE))
+    for name in ("Thread", "Condition", "RWLock", "NamedLock"):
+        assert f"    class {name}(" in text
+        assert f"._{name}" not in text
+
+
 def test_importing_brings_in_none_of_the_modules_it_replaces():
     source = f"import sys, {MODULE.__name__}; print([m for m in {BANNED} if m in sys.modules])"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -46,12 +63,28 @@ def test_importing_brings_in_none_of_the_modules_it_replaces():
     assert plain.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", ["", ".debug", "._iterators", "._named", "._rwlock"])
-def test_the_examples_are_true(name):
-    module = importlib.import_module(MODULE.__name__ + name)
-    found = doctest.testmod(module, extraglobs=vars(MODULE) if name else None)
+@pytest.mark.parametrize("name", ["", ".debug"])
+def test_the_examples_of_modules_are_true(name):
+    found = doctest.testmod(importlib.import_module(MODULE.__name__ + name))
     assert found.failed == 0
     assert found.attempted
+
+
+def test_the_examples_are_true():
+    found = [
+        example
+        for name in __all__
+        if getattr(getattr(MODULE, name), "__module__", "").startswith(MODULE.__name__)
+        for example in doctest.DocTestFinder().find(
+            getattr(MODULE, name), name, module=False, globs=dict(vars(MODULE))
+        )
+    ]
+    runner = doctest.DocTestRunner()
+    for example in found:
+        runner.run(example)
+    assert runner.failures == 0
+    told = {example.name for example in found if example.examples}
+    assert {"RWLock", "RWLock.downgrade", "NamedLock", "concurrent_tee"} <= told
 
 
 # What the documentation of 3.15 has, and what that of 3.7 had in addition.

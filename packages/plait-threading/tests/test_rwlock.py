@@ -560,3 +560,10 @@ class RWModel(RuleBasedStateMachine):
 
 TestRWModel = RWModel.TestCase
 TestRWModel.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+
+
+def test_it_is_not_entered_itself():
+    lock = RWLock("l")
+    with pytest.raises(TypeError, match=r"with lock\.read:.* or .*with lock\.write:"), lock:
+        pytest.fail("which way?")
+    assert not lock.locked()

@@ -241,7 +241,7 @@ def test_a_waiter_that_is_interrupted_passes_the_permit_on():
     armed, struck = [], []
 
     def strike(_number, frame):
-        if armed and frame.f_code.co_filename == inspect.getsourcefile(Semaphore):
+        if armed and frame.f_code.co_filename == inspect.getsourcefile(Semaphore.acquire):
             struck.append(armed.pop())
             raise Struck
         if armed:

@@ -8,12 +8,16 @@ import sys
 import threading as standard
 import time
 import weakref
+from importlib import import_module
 
 import pytest
 
 from plait import threading as ours
 from plait._thread import Lifetime
 from plait.threading import Event, Thread, current_thread
+
+implementation = import_module(f"{ours.__name__}._threads")
+alive = import_module(f"{ours.__name__}._registry").alive
 
 
 def test_start_runs_the_target_once_with_its_arguments():
@@ -86,7 +90,7 @@ def test_join_refuses_what_would_never_end():
 @pytest.fixture
 def starts_by(monkeypatch):
     """Have threads started by another function than the interpreter's: it is given that, and what is to be called."""
-    module = sys.modules[Lifetime.__module__]
+    module = import_module(f"{Lifetime.__module__}._lifetime")
 
     def replace(start):
         real = module.start_detached
@@ -129,6 +133,133 @@ def test_start_raises_if_the_thread_dies_at_birth_and_may_be_repeated(starts_by,
     assert not thread.is_alive()
 
 
+class Struck(Exception):
+    pass
+
+
+@pytest.fixture
+def strike(monkeypatch):
+    """Have a function raise, as a signal handler does that strikes when it is called, at its first *times* calls."""
+
+    def prepare(where, name, times=1):
+        real, strikes = getattr(where, name), iter([Struck] * times)
+
+        def struck(*args):
+            for error in strikes:
+                raise error
+            return real(*args)
+
+        monkeypatch.setattr(where, name, struck)
+        return strikes
+
+    return prepare
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+@pytest.mark.parametrize("when", ["before there is a thread", "when it has died at birth"])
+def test_a_start_that_is_struck_again_and_again_may_be_repeated(starts_by, strike, when, times):
+    thread = Thread(target=int)
+    life = thread._life_
+    if when == "before there is a thread":
+        strike(implementation, "arm")
+        left = strike(type(life), "renewed", times)
+    else:
+        real = import_module(f"{Lifetime.__module__}._lifetime").start_detached
+        starts_by(lambda start, _course: start(int, ()))
+        left = strike(type(life), "renewed", times)
+    with pytest.raises(Struck):
+        thread.start()
+    assert [*left] == []
+    assert (thread.ident, thread.is_alive()) == (None, False)
+    assert id(thread) not in alive
+    if when != "before there is a thread":
+        assert not life.gate.locked()
+        starts_by(lambda _start, course: real(course, ()))
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_start_that_is_struck_while_the_thread_runs_has_started_it(slow_starts, strike):
+    # The strikes come when it loses its patience, and when it looks what to do about that.
+    strike(implementation, "_insist")
+    left = strike(implementation, "_leave_alone", 3)
+    thread = Thread(target=int)
+    with pytest.raises(Struck):
+        thread.start()
+    assert [*left] == []
+    assert thread in ours.enumerate()
+    with pytest.raises(RuntimeError, match="once"):
+        thread.start()
+    slow_starts.set()
+    assert thread.result(10) == 0
+    assert id(thread) not in alive
+
+
+@pytest.mark.parametrize("struck", [False, True])
+def test_a_thread_that_fails_to_begin_while_start_is_there_is_told_once(monkeypatch, strike, struck):
+    def fail():
+        raise LookupError
+
+    reports, thread = [], Thread(target=int)
+    life = thread._life_
+    monkeypatch.setattr(ours, "excepthook", lambda args: reports.append(args.exc_type))
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module(f"{Lifetime.__module__}._lifetime"), "get_ident", fail)
+        if struck:
+            strike(implementation, "_insist")
+        with pytest.raises(Struck if struck else RuntimeError) as raised:
+            thread.start()
+    if struck:
+        assert reports == [LookupError]
+    else:
+        assert isinstance(raised.value.__cause__, LookupError)
+        assert reports == []
+    assert life.wait(10)  # others may have got as far as that
+    assert (thread.ident, thread.is_alive()) == (None, False)
+    thread.start()
+    assert thread.result(10) == 0
+
+
+def test_a_thread_that_cannot_even_say_that_it_fails_is_not_listed(monkeypatch):
+    def fail(*_args):
+        raise LookupError
+
+    thread = Thread(target=int)
+    with monkeypatch.context() as patch:
+        patch.setattr(implementation, "hooks_for_threads", {"settrace": None})
+        patch.setattr(implementation, "install_hooks", fail)
+        patch.setattr(implementation._Course, "fail", lambda *_args: None)
+        if sys.implementation.name != "cpython":
+            patch.setattr(implementation, "PATIENCE", 0.1)
+        with pytest.raises(RuntimeError, match="died before"):
+            thread.start()
+    assert id(thread) not in alive
+    assert thread.name not in [other.name for other in standard.enumerate()]
+    thread.start()
+    assert thread.result(10) == 0
+
+
+@pytest.mark.parametrize("where", ["arm", "_Course", "_give_way"])
+def test_a_thread_that_is_just_being_started_cannot_be_joined_yet(slow_starts, monkeypatch, where):
+    refusals, real = [], getattr(implementation, where)
+
+    def at_that_moment():
+        with pytest.raises(RuntimeError, match="before it is started"):
+            thread.join()
+        with pytest.raises(RuntimeError, match="before it is started"):
+            thread.result(0)
+        refusals.append((thread.is_alive(), "initial" in repr(thread)))
+        return real()
+
+    monkeypatch.setattr(implementation, where, at_that_moment)
+    thread = Thread(target=int)
+    thread.start()
+    slow_starts.set()
+    assert thread.result(10) == 0
+    assert refusals == [(False, True)]
+
+
 def test_start_raises_what_the_first_steps_of_the_thread_raise(run_script):
     ended = run_script("""
         import threading
@@ -156,7 +287,7 @@ def test_start_raises_what_the_first_steps_of_the_thread_raise(run_script):
 def slow_starts(starts_by, monkeypatch):
     """Threads do not begin before the event that this is, and start() has little patience."""
     go = Event()
-    monkeypatch.setattr(sys.modules[Thread.__module__], "PATIENCE", 0.01)
+    monkeypatch.setattr(implementation, "PATIENCE", 0.01)
     starts_by(lambda start, course: start(lambda: (go.wait(), course()), ()))
     return go
 
@@ -182,7 +313,7 @@ def test_a_thread_that_fails_to_begin_when_start_has_left_is_reported(slow_start
     monkeypatch.setattr(ours, "excepthook", lambda args: reports.append(args.exc_type))
     thread = Thread(target=int)
     thread.start()
-    monkeypatch.setattr(sys.modules[Lifetime.__module__], "get_ident", fail)
+    monkeypatch.setattr(import_module(f"{Lifetime.__module__}._lifetime"), "get_ident", fail)
     slow_starts.set()
     thread._life_.wait(10)
     monkeypatch.undo()
@@ -431,8 +562,10 @@ def test_what_was_not_initialised_says_so_like_the_standard_one(use):
 
 
 def test_there_are_no_groups():
-    with pytest.raises(AssertionError, match="group must be None, not 1"):
+    with pytest.raises(AssertionError, match=r"group must be None, not 1: there are no thread groups$"):
         Thread(1)
+    with pytest.raises(AssertionError, match="target="):
+        Thread(print)
 
 
 def test_the_task_is_dropped_after_the_run():

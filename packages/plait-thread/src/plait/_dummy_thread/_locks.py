@@ -7,7 +7,7 @@
 #     error that it always was.
 #   - Waiting without end for a held lock is granted at once. Only this thread could release it, and it is here; with
 #     threads that is a deadlock, but code that was written for threads and works without them takes a lock twice where
-#     the second taker would have been another thread.
+#     the second taker would have been another thread. One release() frees it then: a lock does not count.
 #   - Waiting with a timeout takes that time and fails, unless a signal handler released the lock meanwhile.
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class LockType:
     ) -> bool:
         """Take the lock; False if it is held, and there is no waiting for it or only for *timeout* seconds.
 
-        With *waitflag* true or None, and no timeout, it is True always. Other locks have the word *blocking* for it.
+        With *waitflag* true or None, and no timeout, it is True always; the lock is held once then. Other locks have the
+        word *blocking* for it.
         """
         if blocking is not None:
             waitflag = blocking

@@ -12,7 +12,8 @@
 #     included), every step is done: what has been done is struck off, and what was struck is done again. Callbacks
 #     therefore may be called twice. Nobody is there to whom the handler's exception could go, so it is reported.
 #   - Registration is a weak reference and one dictionary store: no lock, so that it may happen at any bytecode (in a
-#     finaliser, in a signal handler, in several threads at once), and cannot itself be caught by a fork half done.
+#     finaliser, in a signal handler, in several threads at once), and cannot itself be caught by a fork half done. It
+#     ends by one dictionary operation, which the interpreter calls itself: no signal handler can strike there.
 #   - Callbacks run in the order of registration: a lower layer, being imported first, is mended first.
 #   - The generation is counted up before the first callback runs, and imports that other threads were in the middle
 #     of are dropped, so that a callback may import what it needs.
@@ -25,7 +26,7 @@ from __future__ import annotations
 import os
 
 from ._handles import forget_threads_of_parent
-from ._platform import forget_imports_of_parent, forget_main_thread_of_parent, weak_reference
+from ._platform import forget_imports_of_parent, forget_main_thread_of_parent, identity_reference
 from ._report import report_unraisable
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -38,17 +39,12 @@ if TYPE_CHECKING:
 _generation = 0
 
 
-class _Registration(weak_reference):  # type: ignore[type-arg]
+class _Registration(identity_reference):
     __slots__ = ("callback",)
     callback: Callable[[Any], object]
 
 
-# Keyed by the registration's own id, which cannot be reused while the registration is in here.
-_registrations: dict[int, _Registration] = {}
-
-
-def _discard(registration: _Registration, _pop: Any = _registrations.pop) -> None:
-    _pop(id(registration), None)
+_registrations: dict[_Registration, None] = {}
 
 
 def register_after_fork(obj: T, callback: Callable[[T], object]) -> None:
@@ -62,9 +58,9 @@ def register_after_fork(obj: T, callback: Callable[[T], object]) -> None:
     Never blocks; callable in any thread, signal handler or finaliser. Has no equivalent in the standard `_thread`;
     `os.register_at_fork` keeps its argument for ever.
     """
-    registration = _Registration(obj, _discard)
+    registration = _Registration(obj, _registrations.pop)
     registration.callback = callback
-    _registrations[id(registration)] = registration
+    _registrations[registration] = None
 
 
 def fork_generation() -> int:
@@ -90,7 +86,7 @@ def _in_child() -> None:
         try:
             pid = os.getpid()
             if _mended != pid:
-                pending = [*_registrations.values()]
+                pending = [*_registrations]
                 pending.reverse()
                 begun = [forget_imports_of_parent, forget_threads_of_parent, forget_main_thread_of_parent]
                 # No call from here on, and so no place for a signal: all of it happens, or nothing.

@@ -9,13 +9,12 @@
 from __future__ import annotations
 
 from ._lifetime import Course, Lifetime, begin_anew
-from ._platform import _local, daemon_threads_allowed, get_ident, native, weak_reference
+from ._platform import _local, daemon_threads_allowed, get_ident, identity_reference, native
 from ._report import report_unraisable
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 __all__ = ["_ThreadHandle", "_make_thread_handle", "_shutdown", "_start_joinable", "forget_threads_of_parent"]
 
@@ -88,18 +87,14 @@ class _Work(Course):
 _unfinished: dict[int, _EmulatedHandle] = {}
 
 # The same for threads that were started elsewhere. Nobody may ever say that they have ended, hence weakly.
-_elsewhere: dict[int, weak_reference[_EmulatedHandle]] = {}
-
-
-def _discard(note: weak_reference[_EmulatedHandle], _pop: Any = _elsewhere.pop) -> None:
-    _pop(id(note), None)
+_elsewhere: dict[identity_reference, None] = {}
 
 
 def forget_threads_of_parent() -> None:
     """In a forked child: the end of every thread that did not come along."""
     begin_anew()
     me = get_ident()
-    for handle in [*_unfinished.values(), *(note() for note in [*_elsewhere.values()])]:
+    for handle in [*_unfinished.values(), *(note() for note in [*_elsewhere])]:
         if handle is None:
             continue
         if handle.ident == me:
@@ -139,8 +134,7 @@ def _make_emulated(ident: int, /) -> _EmulatedHandle:
     handle = _EmulatedHandle()
     handle._used = True
     handle._lifetime.observe(ident)
-    note = weak_reference(handle, _discard)
-    _elsewhere[id(note)] = note
+    _elsewhere[identity_reference(handle, _elsewhere.pop)] = None
     return handle
 
 

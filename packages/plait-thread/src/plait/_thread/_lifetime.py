@@ -38,10 +38,13 @@
 # Forks
 #   - In a child all threads but one do not exist, whatever their locks say. Each lifetime knows the process that it
 #     belongs to, written by the starter and, since a fork may come between (in a signal handler), again by the thread.
-#     The lifetime of the thread that forked is told that it `came_along()`.
+#     The lifetime of the thread that forked is told that it `came_along()`. That thread is the main thread now, which may
+#     be said to have ended (`finish()`) while it still waits for the others at exit. So it gets an end of its own, which
+#     the interpreter knows nothing of: it is opened by `finish()` or, as the thread's last step, by `depart()`.
 #   - From 3.12 on, the interpreter warns who forks while there are other threads, and it asks the system how many there
 #     are. So that "join, then fork" is not warned of, a fork waits a moment for those that were waited for last, if they
-#     are still leaving.
+#     are still leaving. Nobody would get what a signal handler raises meanwhile. So a Ctrl-C is told again as soon as no
+#     Python code of ours can swallow it: `os.fork()` then ends with it, as it would have.
 #
 # Interruptions
 #   - `launch()` notes in one step of C code what it has started: `note` is empty if and only if there is no such thread.
@@ -68,7 +71,7 @@ from ._platform import (
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 __all__ = ["Course", "Lifetime", "begin_anew"]
@@ -89,6 +92,7 @@ _SENTINELS_ARE_KNOWN = sys.implementation.name == "cpython"
 _ONCE = ((),)
 _OPEN: Any = allocate_lock()  # nobody ever keeps it
 _process = object()  # another one in each forked child
+_survivor: Any = None  # in a forked child, the Lifetime of the thread that forked, if it was launched
 
 # What the system calls threads that somebody has waited for; of those that would share a place, the latest.
 _departed = [0] * DEPARTED_KEPT
@@ -153,10 +157,14 @@ class Course(_Loss):
         lifetime.gate.release()
 
     def depart(self) -> None:
-        """In the new thread, as its last step: see to it that its end is noticed though its sentinel was replaced."""
-        end = self.lifetime._end
-        if _set_sentinel is None or end is None or count_weak_references(end):
+        """In the new thread, as its last step: see to it that its end is noticed though it is not the interpreter's."""
+        lifetime = self.lifetime
+        if lifetime is _survivor:
+            lifetime.finish()
             return
+        end = lifetime._end
+        if _set_sentinel is None or end is None or count_weak_references(end):
+            return  # nobody has replaced the thread's sentinel
         if _SENTINELS_ARE_KNOWN:
             self.here.at_end = loss = _Loss()
             loss.__del__ = end.release
@@ -183,7 +191,9 @@ class Lifetime:
     _end: Any  # the lock; None until `Course.arrive()`, and _OPEN when somebody has seen it open
     gate: Any
     note: list[Any]  # of what was started, at most one: its identifier, or the interpreter's handle
-    _opens_end: list[Callable[[], object]]  # of a thread that was started elsewhere
+    _opens_end: Iterator[
+        object
+    ]  # does so once; of a thread that was started elsewhere, or came along in a fork
     _process: object
 
     def launch(self, course: Course, *, joinable: bool = False) -> None:
@@ -232,18 +242,22 @@ class Lifetime:
         self._process = _process
         self.note = []
         self.gate = _OPEN
-        self._end = end = allocate_lock()
+        self._have_an_end_of_its_own()
+
+    def _have_an_end_of_its_own(self) -> None:
+        end = allocate_lock()
         end.acquire()
-        self._opens_end = [end.release]
+        self._opens_end = starmap(end.release, _ONCE)
+        self._end = end
 
     def finish(self) -> None:
-        """The thread that was started elsewhere has ended. To say so again has no effect."""
+        """The thread that was started elsewhere, or came along in a fork, has ended. To say so again has no effect."""
         try:
-            open_end = self._opens_end.pop()
-        except IndexError:
-            return
+            for _ in self._opens_end:  # one step of C code; if it has been struck, it has been done
+                break
+        except RuntimeError:  # without a global lock, somebody else may have taken the same step
+            pass
         self._end = _OPEN
-        open_end()
 
     def is_over(self) -> bool:
         """Whether the thread, which was started, has ended. Never blocks."""
@@ -299,8 +313,12 @@ class Lifetime:
         return lambda: passes(end, -1)
 
     def came_along(self) -> None:
-        """In a forked child: this is the lifetime of the thread that forked."""
+        """In a forked child: this is the lifetime of the thread that forked. `finish()` may say that it has ended."""
+        global _survivor
         self._process = _process
+        if not hasattr(self, "_opens_end"):
+            _survivor = self
+            self._have_an_end_of_its_own()
 
 
 def begin_anew() -> None:
@@ -310,15 +328,25 @@ def begin_anew() -> None:
     _departed[:] = [0] * DEPARTED_KEPT
 
 
-def _see_off() -> None:
-    from time import monotonic, sleep
+_interrupts: list[_Loss] = []  # whose destruction interrupts the main thread
 
-    end = monotonic() + LAST_STEPS
-    for native_id in {*_departed} - {0}:
-        while os.path.exists(f"/proc/self/task/{native_id}") and monotonic() < end:
-            sleep(0.00005)  # there is no other way to wait for a thread that was not to be joined
-    _departed[:] = [0] * DEPARTED_KEPT
+
+def _see_off() -> None:
+    try:
+        from time import monotonic, sleep
+
+        end = monotonic() + LAST_STEPS
+        for native_id in {*_departed} - {0}:
+            while os.path.exists(f"/proc/self/task/{native_id}") and monotonic() < end:
+                sleep(0.00005)  # there is no other way to wait for a thread that was not to be joined
+        _departed[:] = [0] * DEPARTED_KEPT
+    except KeyboardInterrupt:
+        again = _Loss()
+        again.__del__ = native("interrupt_main") or bool
+        _interrupts.append(again)
 
 
 if _FORKS_ARE_WARNED_OF:
+    # The last one that is registered comes first.
+    os.register_at_fork(before=_interrupts.clear)
     os.register_at_fork(before=_see_off)

@@ -70,6 +70,7 @@ __all__ = [
     "forget_main_thread_of_parent",
     "get_ident",
     "get_native_id",
+    "identity_reference",
     "interrupt_main",
     "lock",
     "main_thread_ident",
@@ -87,6 +88,18 @@ try:  # the whole of `weakref` costs a millisecond at import; this is all of it 
 except ImportError:
     from weakref import getweakrefcount as count_weak_references
     from weakref import ref as weak_reference
+
+
+class identity_reference(weak_reference):  # type: ignore[type-arg] # noqa: N801 - as what it descends from
+    """A weak reference that is equal to itself only, so that a dictionary can have it for a key, whatever it refers to.
+
+    The dictionary's own `pop` can be its callback then. It is C code; in Python code a signal handler could strike, and
+    what that raised would be lost.
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
 
 _has_threads = interpreter_thread.__name__ == "_thread"

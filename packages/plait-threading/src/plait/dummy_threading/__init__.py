@@ -8,9 +8,10 @@
 
 What Python had until 3.8, on today's Pythons, with all names of this package's `threading`. `Thread.start()` runs the
 thread to its end before it returns. Do not use it where a thread waits for what only a thread started later would do.
-What can be seen to be such a wait raises RuntimeError (or BrokenBarrierError) instead of going on for ever.
+What can be seen to be such a wait raises RuntimeError (or BrokenBarrierError) instead of going on for ever. A `Lock` is the
+exception: who waits for it without a timeout gets it although it is held, and one `release()` frees it then.
 
-`RWLock`, the shared iterators and the exit hooks are those of `threading`, which work with one thread as with many.
+`RWLock`, the shared iterators, the exit hooks and `debug` are those of `threading`, which work with one thread as with many.
 """
 
 from __future__ import annotations
@@ -92,6 +93,16 @@ __all__ = [
     "synchronized_iterator",
     "unregister_atexit",
 ]
+
+# Classes say where they are to be had, and are pickled by that, not by the private module that they are written in.
+for _name in __all__:
+    _public = globals()[_name]
+    if (
+        isinstance(_public, type)
+        and _public.__module__.startswith(f"{__name__}.")
+        and _public.__name__ == _name
+    ):
+        _public.__module__ = __name__
 
 # Private ones that are asked for all the same. There is no _DummyThread, for no thread was started elsewhere.
 _CRLock = _PyRLock = RLock

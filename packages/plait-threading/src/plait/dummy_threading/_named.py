@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# Locks with a name, which `debug` of the real module can watch: those of there, with a lock of one thread inside.
+# Locks with a name, which `debug` can watch: those of there, with a lock of one thread inside.
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["NamedLock", "NamedRLock"]
 
 
 class NamedLock(_NamedLock):
-    """A `Lock` with a *name*, which the `debug` of `threading` can watch."""
+    """A `Lock` with a *name*, which `debug` can watch."""
 
     __slots__ = ()
     _make = staticmethod(allocate_lock)
 
 
 class NamedRLock(_NamedRLock):
-    """An `RLock` with a *name*, which the `debug` of `threading` can watch."""
+    """An `RLock` with a *name*, which `debug` can watch."""
 
     __slots__ = ()
     _make = RLock

@@ -253,8 +253,9 @@ class Barrier:
                 seconds = self._timeout if timeout is None else timeout
                 if seconds is not None and seconds > 0:
                     time.sleep(seconds)
+                within = "" if seconds is None else f", also not within {seconds} s"
                 raise BrokenBarrierError(
-                    f"{self!r}: there is only one thread; the other {self._parties - 1} never come"
+                    f"{self!r}: there is only one thread; the other {self._parties - 1} never come{within}"
                 )
             if self._action is not None:
                 self._action()

@@ -67,7 +67,10 @@ class Thread:
         context: Context | None = None,
     ) -> None:
         if group is not None:
-            raise AssertionError(f"group must be None, not {group!r}: there are no thread groups")
+            raise AssertionError(
+                f"group must be None, not {group!r}: there are no thread groups"
+                + ("; what to call is given as target=..." if callable(group) else "")
+            )
         self._name = str(name or f"Thread-{_next_number()}")
         self._daemon = current_thread()._daemon if daemon is None else bool(daemon)
         self._task: Any = (target, args, {} if kwargs is None else kwargs)

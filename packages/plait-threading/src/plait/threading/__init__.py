@@ -80,6 +80,16 @@ __all__ = [
     "unregister_atexit",
 ]
 
+# Classes say where they are to be had, and are pickled by that, not by the private module that they are written in.
+for _name in __all__:
+    _public = globals()[_name]
+    if (
+        isinstance(_public, type)
+        and _public.__module__.startswith(f"{__name__}.")
+        and _public.__name__ == _name
+    ):
+        _public.__module__ = __name__
+
 # Not in __all__, but found by those who know them from the standard module: deprecated names, and private ones that
 # debuggers and pools ask for. Which of its two RLocks is meant makes no difference here.
 _CRLock = _PyRLock = RLock

@@ -64,7 +64,7 @@ class BrokenBarrierError(RuntimeError):
 class _Round:
     """One filling of the barrier."""
 
-    __slots__ = ("by_reset", "doomed", "fate", "follows", "passed", "previous", "seats", "unmade")
+    __slots__ = ("by_reset", "doomed", "fate", "follows", "late", "passed", "previous", "seats", "unmade")
 
     def __init__(self, parties: int, by_reset: bool = False) -> None:
         large = parties > BATCH
@@ -74,6 +74,7 @@ class _Round:
         self.doomed: list[bool] = []
         self.passed = False
         self.by_reset = by_reset
+        self.late: float | None = None  # the timeout of who broke it by that
         self.previous: _Round | None = None  # while reset() puts it in the place of another
         self.follows: dict[str, _Round] = {}
 
@@ -82,6 +83,9 @@ class _Round:
 
     def has_ended(self) -> bool:
         return self.passed or bool(self.doomed)
+
+    def why_doomed(self) -> str:
+        return "" if self.late is None else f", because the others did not come within {self.late} s"
 
     def doom(self) -> bool:
         """Break the round if nothing is decided yet; say whether it was this call that did. Rings nobody."""
@@ -253,7 +257,10 @@ class Barrier(Uncopied):
             self._wait_for_the_end(claim, timeout)
             if current.doomed:
                 self._doom_those_after(current)
-                raise BrokenBarrierError(f"{self!r}: it was broken or reset while this thread waited")
+                how = "broken or reset" if current.late is None else "broken"
+                raise BrokenBarrierError(
+                    f"{self!r}: it was {how} while this thread waited{current.why_doomed()}"
+                )
             if claim.counted:
                 break
             # The seat of somebody who was counted, and left at the last moment.
@@ -270,7 +277,7 @@ class Barrier(Uncopied):
             if current.doomed:
                 later = current.follows.get("next")
                 if later is None:
-                    raise BrokenBarrierError(f"{self!r}; call reset() to use it again")
+                    raise BrokenBarrierError(f"{self!r}{current.why_doomed()}; call reset() to use it again")
                 self._doom_those_after(current)
                 self._round = claim.round = later
             elif current.passed:
@@ -295,6 +302,7 @@ class Barrier(Uncopied):
         elif not (bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)):
             claim.breaks = True
             if current.doom():
+                current.late = timeout
                 self._tell(current)
             elif not current.has_ended():
                 bell.acquire()

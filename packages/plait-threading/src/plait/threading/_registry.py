@@ -7,6 +7,7 @@
 #
 #   here.thread   thread-local: the Thread object of the running thread. Set by the thread itself. Being thread-local it
 #                 cannot go stale when the system reuses an identifier, and it vanishes with the thread.
+#   here.settled  the same, once the standard module knows the thread, too, and there is nothing left to look after.
 #   alive         id(thread) -> thread, for enumerate() and for joining at exit. A Thread is entered by start() before
 #                 its thread exists, and leaves when it has ended or could not be started.
 

@@ -319,6 +319,14 @@ class RWLock(Uncopied):
         state = self._latest()
         return bool(state.holders) or state.lost
 
+    if not TYPE_CHECKING:  # so that checkers refuse it, too
+
+        def __enter__(self):
+            raise TypeError(f"{self!r} has two sides: write `with lock.read:` or `with lock.write:`")
+
+        def __exit__(self, *_exception):
+            pass  # never reached, but looked for first
+
     def downgrade(self) -> None:
         """Go on as a reader, once for each time this thread has it for writing; other readers may come in, too.
 

@@ -17,11 +17,14 @@
 #
 # What must always hold
 #   - Whatever happens in start(), either the thread runs and is in `alive`, or it does not and is in no table, and
-#     start() may be called again.
+#     start() may be called again. Signal handlers may strike one upon the other (see _surely.py): `_withdraw` can be begun
+#     again at any point. What it has to know is noted in the same step of C code that does it: whether the gate has been
+#     passed (`known`), and whether the new thread has been told not to rely on start() any more (`left`).
 #   - `ident` is known when start() returns, and so is `native_id`, but for a thread so slow that start() lost patience.
 #   - The main thread and threads that others started ("adopted") have Thread objects too. Their end is noticed by the
 #     exit hooks and by a thread-local value being destroyed, respectively.
-#   - In a forked child the forking thread is the main thread, and the only one; lifetimes of all others are over.
+#   - In a forked child the forking thread is the main thread, and the only one; lifetimes of all others are over. Like
+#     any main thread it has ended, for those who join it, when it has nothing left to do but wait for them.
 #   - A Thread is subclassed by people who know the documentation. So everything of ours in it is behind one attribute
 #     that nobody has by chance, `_life_`, and there are no private methods. The exceptions are names that such classes
 #     use because they know the standard one: `_target`, `_args` and `_kwargs`, which are what run() looks at, and
@@ -32,7 +35,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
-from itertools import count, starmap
+from itertools import compress, count, starmap
 from time import monotonic
 
 from .._thread import (
@@ -49,7 +52,9 @@ from . import _standard
 from ._copies import Uncopied
 from ._excepthook import report
 from ._exit import arm, at_end_of_main_thread, in_sub_interpreter, leaves
+from ._platform import start_new_thread
 from ._registry import alive, here, snapshot
+from ._surely import surely
 from ._trace import hooks_for_threads
 from ._trace import install as install_hooks
 
@@ -65,6 +70,7 @@ _next_number = count(1).__next__
 _modules = sys.modules
 _daemons_allowed = daemon_threads_allowed()
 _inherit_context = bool(getattr(sys.flags, "thread_inherit_context", False))
+_ONCE: Any = ((),)  # for starmap: one call without arguments
 
 
 # Seconds that start() gives a new thread to begin. The usual answer comes within a fraction of a millisecond; this is
@@ -206,6 +212,7 @@ class _Course(Course):
         if life.mirror is not None:
             _standard.leave(life)
         if not life.unattend():
+            alive.pop(id(thread), None)  # where start() may have put it, as it left
             report(thread, error)
         self.give_up()
         self.depart()
@@ -278,7 +285,10 @@ class Thread:
         context: Context | None = None,
     ) -> None:
         if group is not None:
-            raise AssertionError(f"group must be None, not {group!r}: there are no thread groups")
+            raise AssertionError(
+                f"group must be None, not {group!r}: there are no thread groups"
+                + ("; what to call is given as target=..." if callable(group) else "")
+            )
         if daemon is None:
             try:
                 daemon = here.thread._life_.daemon
@@ -325,7 +335,11 @@ class Thread:
         if life.claims:
             raise _started_before(self)
         claim = object()
+        course: Any = None
         known: list[bool] = []
+        left: list[None] = []
+        later = starmap(start_new_thread, ((_withdraw, (self, claim, known, left)),))
+        settled = False
         try:
             claims = life.claims
             claims.append(claim)
@@ -340,7 +354,7 @@ class Thread:
                 current_thread()
             arm()
             claims.append(ATTENDED)
-            course: Any = _Course()
+            course = _Course()
             course.thread = self
             course.context = context
             life.launch(course, joinable=in_sub_interpreter)
@@ -348,12 +362,20 @@ class Thread:
             _give_way()
             # In one step: whether the gate has been taken, which others might want to pass if we leave early, is noted.
             known += starmap(life.gate.acquire, ((True, PATIENCE),))
-        except BaseException:
-            course = None
-            _withdraw(self, claim, known)
-            raise
-        if not life.has_begun:
-            _insist(self, known[0])
+            if not life.has_begun:
+                _insist(self, known, left)
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    course = None
+                    surely(_withdraw, self, claim, known, left)
+            except BaseException:
+                if settled:
+                    raise
+                course = None
+                for _ in later:
+                    break
 
     def run(self) -> Any:
         """What the thread does: call *target*. Override it in a subclass, or call it to do the work here.
@@ -379,7 +401,7 @@ class Thread:
             life = self._life_
         except AttributeError:
             raise _uninitialised(self, RuntimeError) from None
-        if not life.claims or (ATTENDED in life.claims and not life.has_begun):
+        if not getattr(life, "has_begun", False) and _is_unstarted(life):
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
         if life.ident == get_ident() and current_thread() is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
@@ -495,12 +517,18 @@ def _started_before(thread: Thread) -> RuntimeError:
     return RuntimeError(f"{thread!r}: threads can only be started once; make a new Thread")
 
 
-def _withdraw(thread: Thread, claim: object, known: list[bool]) -> None:
-    """In start(), which is left by an exception: in what state is *thread* now?"""
+def _is_unstarted(life: _Life) -> bool:
+    """Of a thread that has not begun: whether start() was not called, or has not come to its end."""
+    return not getattr(life, "note", None) or ATTENDED in life.claims
+
+
+def _withdraw(thread: Thread, claim: object, known: list[bool], left: list[None]) -> None:
+    """In start(), which is left by an exception: see to it that *thread* is started, or may be."""
     life = thread._life_
-    if life.claims[:1] != [claim]:  # somebody else starts it
-        if claim in life.claims:
-            life.claims.remove(claim)
+    if claim not in life.claims:
+        return
+    if life.claims[0] is not claim:  # somebody else starts it
+        life.claims.remove(claim)
         return
     # The exception of a signal handler may strike when the thread is running already.
     ident = life.started_as() if hasattr(life, "note") else None
@@ -508,39 +536,62 @@ def _withdraw(thread: Thread, claim: object, known: list[bool]) -> None:
         thread._life_ = life.renewed()
         return
     life.ident = ident
-    if known == [True]:
-        life.gate.release()
-    _leave_alone(thread)
+    _give_back(life, known)
+    if _leave_alone(thread, left) and (life.has_begun or not life.is_over()):
+        return
+    _bury(thread)
+    if life.failure is not None and not left:  # nobody else tells of it
+        report(thread, life.failure)
 
 
-def _leave_alone(thread: Thread) -> bool:
+def _give_back(life: _Life, known: list[bool]) -> None:
+    """In start(): if the gate has been passed, let others pass it, too."""
+    while known:
+        for _ in starmap(life.gate.release, compress(_ONCE, starmap(known.pop, _ONCE))):
+            break
+
+
+def _leave_alone(thread: Thread, left: list[None]) -> bool:
     """In start(), to leave before it is known whether the thread has begun. False if it fails and relies on us."""
     life = thread._life_
-    if not life.unattend():
-        return False
+    if not left:
+        try:
+            left += starmap(life.claims.remove, ((ATTENDED,),))
+        except ValueError:
+            return False
     if not life.has_begun:
         alive[id(thread)] = thread
-        if (
-            life.outcome is not None or life.is_over()
-        ):  # it did not wait for that, and has left the table, or will
+        # It did not wait for that, and has left the table, or will.
+        if life.failure is not None or life.outcome is not None or life.is_over():
             alive.pop(id(thread), None)
     return True
 
 
-def _insist(thread: Thread, known: bool) -> None:
+def _bury(thread: Thread) -> None:
+    """In start(), of a thread that has died before it could begin: let another be started in its place."""
+    life = thread._life_
+    alive.pop(id(thread), None)
+    if life.mirror is not None:  # it could not even say that it fails
+        _standard.leave(life)
+    thread._life_ = life.renewed()
+
+
+def _insist(thread: Thread, known: list[bool], left: list[None]) -> None:
     """In start(), of a thread that has not begun: if it is dead, raise; if that is not known, wait no longer."""
     life = thread._life_
-    if not known:
+    if not known[0]:
         import gc
 
         gc.collect()  # its course may be lost, but not yet destroyed
         life.ident = life.started_as()
-        if not life.is_over() and _leave_alone(thread):
+        if not life.is_over() and _leave_alone(thread, left):
             return
-        life.gate.acquire(True, 1 - PATIENCE)  # it fails at this moment, and relies on us to say so
-        if life.has_begun:  # and has even ended, while we collected garbage
-            return
-    thread._life_ = life.renewed()
+        # It fails at this moment, and relies on us to say so.
+        known += starmap(life.gate.acquire, ((True, 1 - PATIENCE),))
+    _give_back(life, known)
+    if life.has_begun:  # and has even ended, while we collected garbage
+        return
+    _bury(thread)
     raise RuntimeError(
         f"{thread!r}: the new thread died before it could begin; free some memory, or look at what is installed by "
         "settrace() and setprofile(), and start it again"
@@ -645,11 +696,21 @@ def current_thread() -> Thread:
     `threading` has for it if that is loaded; it is listed by `enumerate()` until that thread ends. Never blocks.
     """
     try:
+        return here.settled  # type: ignore[no-any-return]
+    except AttributeError:
+        return _settle()
+
+
+def _settle() -> Thread:
+    try:
         thread: Thread = here.thread
     except AttributeError:
-        return _adopt()
-    if thread._life_.mirror is None and "threading" in _modules:
-        _standard.enter(thread, thread._life_)
+        thread = _adopt()
+    life = thread._life_
+    if life.mirror is None and "threading" in _modules:
+        _standard.enter(thread, life)
+    if life.mirror is not None:
+        here.settled = thread
     return thread
 
 
@@ -696,8 +757,7 @@ if get_ident() == _main._life_.ident:
 
 
 def _end_main_thread() -> None:
-    if isinstance(_main, _DummyThread):
-        _main._life_.finish()
+    _main._life_.finish()
 
 
 at_end_of_main_thread(_end_main_thread)

@@ -26,6 +26,13 @@ Off unless `enable()` is called, and free until then. It sees the locks that hav
 #   An inversion stays. It is found at most once for the same locks; if others of the same names are taken at the same
 #   places, it is the same mistake, and is counted.
 #
+#   Not every way back is one. A note also says what else was held: threads that both held a third lock, a gate, cannot
+#   have been there at the same time. (So what was held is compared in pairs all round the circle, as in "Detecting
+#   potential deadlocks with static analysis and run-time monitoring", Bensalem, Havelund, 2005.) The same step is
+#   noted again when less was held. And who wants to read waits for no reader, unless a writer stands between them, as
+#   an RWLock is fair: readers alone wait for each other only if somebody ever asked for one of their locks for writing.
+#   When that happens for the first time, the ways through that lock are looked at once more.
+#
 #   A wait cycle is a deadlock that has happened: each of its threads waits for a lock that the next one holds.
 #
 # What must always hold
@@ -50,6 +57,7 @@ from weakref import ref
 from .._thread import TIMEOUT_MAX, _local, get_ident, register_after_fork, report_unraisable
 from . import _named
 from ._registry import here, snapshot
+from ._rwlock import KINDS, READ, WRITE, RWLock
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -77,6 +85,14 @@ __all__ = [
 
 _DEPTH = 30  # frames of a stack that are kept; more than enough to know the place by
 _MOST_INVERSIONS = 1000  # who has that many different ones knows enough
+
+# Guesses. A step that was made behind so many different gates has no gate that would protect it; a program in which so
+# many ways lead on from a lock, and none that was looked at leads back, is not searched any further.
+_MOST_GATES = 30
+_MOST_WAYS = 10_000
+
+# For each lock so many sets of others that were held when it was asked for are known by sight. A guess.
+_MOST_KNOWN = 1000
 
 # Where the code of threads and locks lies. At both ends of a stack it says nothing about the program.
 _OURS = tuple(
@@ -159,7 +175,7 @@ class Step:
 
     def __str__(self) -> str:
         lines = [
-            f"  {self.thread} took {self.second!r} while it held {self.first!r}, at (most recent call last)"
+            f"  {self.thread} asked for {self.second!r} while it held {self.first!r}, at (most recent call last)"
         ]
         lines += ["  " + line for line in "".join(self.stack.format()).splitlines()]
         return "\n".join(lines)
@@ -169,7 +185,8 @@ class Step:
 class Inversion:
     """Locks that have been taken in a circle of orders: two steps for two locks taken in opposite orders.
 
-    *count* is with how many sets of locks of these names that was done at these places.
+    It is one that threads can come to wait in for each other: not if a further lock, which each held, kept them apart, nor
+    if all of them only read. *count* is with how many sets of locks of these names that was done at these places.
     """
 
     steps: tuple[Step, ...]
@@ -256,10 +273,12 @@ def _stack(site: Site) -> StackSummary:
 
 
 class _Hold:
-    __slots__ = ("count", "lock", "since", "site")
+    __slots__ = ("count", "lock", "number", "since", "site", "varies")
 
-    def __init__(self, lock: Any) -> None:
+    def __init__(self, lock: Any, number: int) -> None:
         self.lock = lock
+        self.number = number
+        self.varies = isinstance(lock, RWLock)
         self.count = 1
         self.since = monotonic()
         self.site = _walk(sys._getframe())
@@ -298,26 +317,84 @@ class _Person:
         return str(self.thread.name)
 
 
+class _Asking:
+    """A thread that asks for a lock while it holds others: which of them, and whether each of them to itself alone."""
+
+    __slots__ = ("alone", "held", "lock", "person")
+
+    def __init__(self, person: _Person, lock: Any, mode: str) -> None:
+        self.person = person
+        self.lock = lock
+        self.alone = mode != KINDS[READ]
+        self.held: dict[int, tuple[Any, bool]] = {
+            id(hold.lock): (hold.lock, hold.lock._mode(person.ident) != KINDS[READ])
+            for hold in [*person.holds.values()]
+        }
+
+
 class _Edge:
-    """A lock that was asked for while another was held."""
+    """A lock that was asked for while another was held: how that was, one of the times."""
 
-    __slots__ = ("names", "second", "site", "thread")
+    __slots__ = ("first", "held", "held_alone", "link", "names", "site", "thread", "wanted_alone")
 
-    def __init__(self, first: Any, second: Any, thread: str, forget: Callable[[Any], object]) -> None:
-        self.second = ref(second, forget)
-        self.names = (first.name, second.name)
-        self.thread = thread
+    def __init__(self, first: Any, link: _Link, asking: _Asking) -> None:
+        self.first = ref(first)
+        self.link = link
+        self.names = (first.name, asking.lock.name)
+        self.thread = asking.person.name
         self.site = _walk(sys._getframe())
+        self.wanted_alone = asking.alone
+        self.held_alone = asking.held[id(first)][1]
+        self.held = [(ref(lock), alone) for lock, alone in asking.held.values()]
+
+    def holds(self) -> dict[int, bool]:
+        """The locks that were held, of those that are still there: by id, whether alone."""
+        return {id(lock): alone for held, alone in self.held if (lock := held()) is not None}
+
+    def says_all_of(self, first: Any, asking: _Asking) -> bool:
+        """Whether each circle that is one with that step would be one with this."""
+        now = asking.held
+        return (
+            self.wanted_alone >= asking.alone
+            and self.held_alone >= now[id(first)][1]
+            and all(
+                key in now and alone <= now[key][1] for key, alone in self.holds().items() if key != id(first)
+            )
+        )
+
+    def excludes(self, other: _Edge) -> bool:
+        """Whether no two threads can be there at the same time, for a lock that both would hold."""
+        mine, its = self.holds(), other.holds()
+        return any(alone or its[key] for key, alone in mine.items() if key in its)
+
+
+class _Link:
+    """That a lock was asked for while another was held, and the different ways in which that was."""
+
+    __slots__ = ("edges", "number", "second", "told")
+    numbers = count()
+
+    def __init__(self, second: Any, forget: Callable[[Any], object]) -> None:
+        self.second = ref(second, forget)
+        self.number = next(self.numbers)
+        self.edges: list[_Edge] = []
+        self.told: set[frozenset[int]] = set()  # the numbers of the links of each circle that this one is in
 
 
 class _Node:
     """What was asked for while a lock was held: by the id of the lock asked for."""
 
-    __slots__ = ("after", "lock")
+    __slots__ = ("after", "known", "lock", "number", "written")
+    numbers = count()
 
     def __init__(self, lock: Any, forget: Callable[[Any], object]) -> None:
         self.lock = ref(lock, forget)
-        self.after: dict[int, _Edge] = {}
+        self.after: dict[int, _Link] = {}
+        self.written = False  # whether somebody asked for it for writing
+        self.number = next(self.numbers)  # which no other lock will ever have
+        self.known: set[tuple[Any, ...]] = (
+            set()
+        )  # what was held when it was asked for, once that has been noted
 
 
 class _Circle:
@@ -396,8 +473,8 @@ class _Watcher:
             if not blocking or timeout == 0:
                 answers += starmap(acquire, ((blocking, timeout),))
             else:
-                if person.holds and not before:
-                    self.note_order(person, lock)
+                if not before:
+                    self.note_order(person, lock, mode)
                 answers += starmap(acquire, ((False, -1),))
                 if not answers[-1]:
                     self.wait(person, _Wait(lock, mode), acquire, timeout, answers)
@@ -420,7 +497,7 @@ class _Watcher:
     def holds_now(self, person: _Person, lock: Any) -> None:
         hold = person.holds.get(id(lock))
         if hold is None:
-            person.holds[id(lock)] = _Hold(lock)
+            person.holds[id(lock)] = _Hold(lock, self.node(lock).number)
         else:
             hold.count += 1
 
@@ -473,8 +550,7 @@ class _Watcher:
 
     def restore(self, lock: Any, restore: Callable[..., object], args: tuple[Any, ...], mode: str) -> None:
         person = self.person()
-        if person.holds:
-            self.note_order(person, lock)
+        self.note_order(person, lock, mode)
         answers: list[object] = []
         try:
             person.wait = _Wait(lock, mode)
@@ -484,7 +560,7 @@ class _Watcher:
             if answers or lock._still_held(0):
                 hold, times = person.set_aside.pop(id(lock), (None, 0))
                 if hold is None:
-                    hold, times = _Hold(lock), 1
+                    hold, times = _Hold(lock, self.node(lock).number), 1
                 hold.count = times
                 hold.since = monotonic()
                 person.holds[id(lock)] = hold
@@ -493,20 +569,53 @@ class _Watcher:
         for person in [*self.people.values()]:
             person.holds.pop(id(lock), None)
 
-    def note_order(self, person: _Person, lock: Any) -> None:
-        for hold in [*person.holds.values()]:
-            node = self.order.get(id(hold.lock))
-            if node is None or node.lock() is not hold.lock:
-                key = id(hold.lock)
-                node = self.order[key] = _Node(hold.lock, _unless_renewed(self.order, key, "lock"))
-            edge = node.after.get(id(lock))
-            if edge is not None and edge.second() is lock:
-                continue
-            forget = _unless_renewed(node.after, id(lock), "second")
-            edge = node.after[id(lock)] = _Edge(hold.lock, lock, person.name, forget)
-            way_back = self.way(lock, hold.lock)
-            if way_back is not None:
-                self.note_inversion(_Circle((edge, *way_back)))
+    def node(self, lock: Any) -> _Node:
+        node = self.order.get(id(lock))
+        if node is None or node.lock() is not lock:
+            key = id(lock)
+            node = self.order[key] = _Node(lock, _unless_renewed(self.order, key, "lock"))
+        return node
+
+    def note_order(self, person: _Person, lock: Any, mode: str) -> None:
+        if person.holds:
+            known = self.node(lock).known
+            held = [
+                (hold.number, hold.lock._mode(person.ident)) if hold.varies else hold.number
+                for hold in [*person.holds.values()]
+            ]
+            key = (mode, *held)
+            if key not in known:
+                asking = _Asking(person, lock, mode)
+                for first, _ in asking.held.values():
+                    self.note_step(first, asking)
+                if len(known) >= _MOST_KNOWN:
+                    known.clear()
+                known.add(key)
+        if mode == KINDS[WRITE] and not (node := self.node(lock)).written:
+            node.written = True
+            for link in [*node.after.values()]:
+                for edge in link.edges:
+                    self.look_for_circle(edge)
+
+    def note_step(self, first: Any, asking: _Asking) -> None:
+        lock, node = asking.lock, self.node(first)
+        link = node.after.get(id(lock))
+        if link is None or link.second() is not lock:
+            link = node.after[id(lock)] = _Link(lock, _unless_renewed(node.after, id(lock), "second"))
+        edges = link.edges
+        if len(edges) < _MOST_GATES and not any(edge.says_all_of(first, asking) for edge in edges):
+            edge = _Edge(first, link, asking)
+            edges.append(edge)
+            self.look_for_circle(edge)
+
+    def look_for_circle(self, edge: _Edge) -> None:
+        circle = self.circle(edge)
+        if circle is not None:
+            links = frozenset(step.link.number for step in circle)
+            if links not in edge.link.told:
+                for step in circle:
+                    step.link.told.add(links)
+                self.note_inversion(_Circle(circle))
 
     def note_inversion(self, circle: _Circle) -> None:
         key = circle.key()
@@ -518,23 +627,52 @@ class _Watcher:
         if known is circle and self.on_inversion is not None:
             self.call(self.on_inversion, circle.as_inversion())
 
-    def way(self, start: Any, end: Any) -> tuple[_Edge, ...] | None:
-        """How one gets from a lock to another along the orders that were seen; the shortest."""
-        ways: list[tuple[_Edge, ...]] = [()]
-        seen = {id(start)}
-        for way in ways:
-            at = way[-1].second() if way else start
-            if at is end:
-                return way
-            node = self.order.get(id(at))
-            if node is None or at is None or node.lock() is not at:
-                continue
-            for edge in [*node.after.values()]:
-                then = edge.second()
+    def links_after(self, lock: Any) -> list[_Link]:
+        node = self.order.get(id(lock))
+        return [] if node is None or lock is None or node.lock() is not lock else [*node.after.values()]
+
+    def leads_back(self, edge: _Edge) -> bool:
+        """Whether the orders that were seen lead back at all, whoever may be kept from going there."""
+        first, locks = edge.first(), [edge.link.second()]
+        seen = {id(locks[0])}
+        for lock in locks:
+            for link in self.links_after(lock):
+                then = link.second()
+                if then is first:
+                    return first is not None
                 if then is not None and id(then) not in seen:
                     seen.add(id(then))
-                    ways.append((*way, edge))
+                    locks.append(then)
+        return False
+
+    def circle(self, edge: _Edge) -> tuple[_Edge, ...] | None:
+        """The shortest circle along such orders, beginning with *edge*, in which threads can wait for each other."""
+        if not self.leads_back(edge):
+            return None
+        first = edge.first()
+        ways: list[tuple[_Edge, ...]] = [(edge,)]
+        for way in ways:
+            for link in self.links_after(way[-1].link.second()):
+                then = link.second()
+                if then is None or (then is not first and any(then is step.first() for step in way)):
+                    continue
+                for step in link.edges:
+                    if not self.waits_for(way[-1], step) or any(step.excludes(other) for other in way):
+                        continue
+                    if then is not first:
+                        ways.append((*way, step))
+                    elif self.waits_for(step, edge):
+                        return (*way, step)
+            if len(ways) > _MOST_WAYS:
+                return None
         return None
+
+    def waits_for(self, step: _Edge, holder: _Edge) -> bool:
+        """Whether who takes a step can wait for the lock because of who takes another, holding that lock."""
+        if step.wanted_alone or holder.held_alone:
+            return True
+        lock = holder.first()
+        return lock is not None and self.node(lock).written
 
     def tell_of_long_wait(self, person: _Person) -> None:
         if self.on_long_wait is not None:
@@ -651,13 +789,19 @@ def enable(
     A thread that has waited *limit* seconds for one of them calls ``on_long_wait(report)``, once per wait, and waits on;
     by default the report is written to standard error. ``on_inversion(inversion)`` is called when locks are asked for
     in an order that closes a circle, by the thread that does so, before it waits; by default it is kept for the next
-    report only. Exceptions of the two go to `sys.unraisablehook`.
+    report only. (Not if a further lock, which all who did it held, keeps them apart, nor for readers of an `RWLock` that
+    nobody asked to write.) Exceptions of the two go to `sys.unraisablehook`.
 
     The same inversion of other locks with the same names, asked for at the same places, is counted and not told again.
     The first 1000 different ones are kept; of those that come later only the number is, and they are not told.
 
     Locks that are held already are seen when they are next taken. Watched locks are 10 to 30 times slower.
     """
+    if limit is not None and not isinstance(limit, (int, float)):
+        raise TypeError(f"limit must be a number of seconds, or None, not {limit!r}")
+    for name, hook in (("on_long_wait", on_long_wait), ("on_inversion", on_inversion)):
+        if hook is not None and not callable(hook):
+            raise TypeError(f"{name} must be a function to call, or None, not {hook!r}")
     if limit is not None and not 0 < limit <= TIMEOUT_MAX:
         raise ValueError(
             f"limit must be a number of seconds above 0 that locks can wait, or None, not {limit!r}"
@@ -699,6 +843,8 @@ def report_on_signal(signum: int, *, fileno: int = 2) -> Any:
     Signals are handled by the main thread; it does so while it waits for a lock, too. Returns the handler that was
     there before. To be called in the main thread.
     """
+    if not isinstance(fileno, int):
+        raise TypeError(f"fileno must be the number of an open file, not {fileno!r}")
     import signal
 
     def handle(_signum: int, _frame: FrameType | None) -> None:
