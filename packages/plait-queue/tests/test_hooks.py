@@ -286,3 +286,164 @@ def test_tasks_of_a_closed_loop_are_looked_at_once():
     assert q.get(block=False) == 1
     for task in tasks:
         task._log_destroy_pending = False
+
+
+class Moody:
+    """An item that cannot be compared when it is in the mood."""
+
+    patience = None  # how many comparisons are left before one fails
+
+    def __init__(self, n):
+        self.n = n
+
+    def __lt__(self, other):
+        if Moody.patience is not None:
+            Moody.patience -= 1
+            if Moody.patience < 0:
+                raise LookupError("not now")
+        return self.n < other.n
+
+
+@pytest.fixture
+def moody(monkeypatch):
+    def fails(patience, call, *args):
+        monkeypatch.setattr(Moody, "patience", patience)
+        try:
+            with pytest.raises(LookupError):
+                call(*args)
+        finally:
+            Moody.patience = None
+
+    return fails
+
+
+def disturbed(moody, put=False, make=PriorityQueue):
+    """A queue of 1 to 12 in which a heap operation has failed half way."""
+    q = make()
+    for n in range(1, 13):
+        q.put(Moody(n))
+    moody(1, *((q.put, Moody(0)) if put else (q.get,)))
+    return q
+
+
+@pytest.mark.parametrize("put", [False, True])
+def test_what_needs_no_order_bears_items_that_cannot_be_compared(put, moody, monkeypatch):
+    for act, left in [
+        (lambda q: q.clear(), 0),
+        (lambda q: q.shutdown(immediate=True), 0),
+        (lambda q: q.qsize(), 12),
+        (lambda q: setattr(q, "maxsize", 50), 12),
+        (lambda q: len(q.queue), 12),
+    ]:
+        q = disturbed(moody, put)
+        monkeypatch.setattr(Moody, "patience", 0)
+        act(q)
+        monkeypatch.setattr(Moody, "patience", None)
+        assert q.qsize() == len(q.queue) == left
+        assert q.unfinished_tasks == left
+    q.shutdown()
+    assert [item.n for item in q] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("put", [False, True])
+def test_a_call_that_needs_the_order_fails_only_as_long_as_it_cannot_be_had(put, moody):
+    q = disturbed(moody, put)
+    for call in (q.peek, q.get, q.get_many, lambda: q.put(Moody(5)), lambda: q.get(timeout=1)):
+        moody(0, call)
+        assert (q.qsize(), q.unfinished_tasks) == (12, 12)
+    assert q.peek().n == 1
+    q.put(Moody(0))
+    assert [item.n for item in q.get_many()] == list(range(13))
+
+
+@pytest.mark.parametrize("put", [False, True])
+def test_what_is_done_to_the_list_after_a_comparison_failed_counts(put, moody):
+    q = disturbed(moody, put)
+    with q.mutex:
+        del q.queue[:]
+    assert q.empty()
+    q = disturbed(moody, put)
+    with q.mutex:
+        q.queue.append(Moody(0))
+        q.queue[:] = [item for item in q.queue if item.n % 2 == 0]
+    assert q.qsize() == 7
+    assert [item.n for item in q.get_many()] == [0, 2, 4, 6, 8, 10, 12]
+    q = disturbed(moody, put)
+    with q.mutex:
+        q.queue = [Moody(3), Moody(4)]
+    assert q.qsize() == 2
+    assert [item.n for item in q.get_many()] == [3, 4]
+
+
+@pytest.mark.parametrize("put", [False, True])
+@pytest.mark.parametrize("whose", ["class", "instance"])
+def test_behind_hooks_a_failing_comparison_loses_nothing_either(put, whose, moody):
+    class Hooked(PriorityQueue):
+        def _put(self, item):
+            super()._put(item)
+
+        def _get(self):
+            return super()._get()
+
+    def hooked():
+        q = PriorityQueue()
+        own_put, own_get = q._put, q._get
+        q._put, q._get = own_put, own_get
+        return q
+
+    for patience in range(3):
+        q = disturbed(moody, put, Hooked if whose == "class" else hooked)
+        moody(patience, *((q.put, Moody(0)) if put else (q.get,)))
+        assert (q.qsize(), q.unfinished_tasks) == (12, 12)
+        assert [q.get().n for _ in range(12)] == list(range(1, 13))
+
+
+@KINDS
+def test_a_queue_whose_hooks_are_gone_is_like_others(kind):
+    q = kind()
+    q._put = lambda item: q.queue.append(item)
+    for n in (5, 3, 4):
+        q.put(n)
+    with pytest.raises(TypeError, match="_peek"):
+        q.peek()
+    del q._put
+    order = {Queue: [5, 3, 4], LifoQueue: [4, 3, 5], PriorityQueue: [3, 4, 5]}[kind]
+    assert q.peek() == order[0]
+    assert q.get_many() == order
+    with pytest.raises(AttributeError, match="_put"):
+        del q._put
+
+
+def test_heap_operations_keep_every_item_whatever_a_comparison_does():
+    import random
+
+    from plait.queue._heap import heapify, heappop, heappush, swapping_pop, swapping_push
+
+    rng = random.Random(3)
+    for push, pop in ((heappush, heappop), (swapping_push, swapping_pop)):
+        for _ in range(200):
+            items = [Moody(rng.randrange(9)) for _ in range(rng.randrange(1, 20))]
+            heap = [*items]
+            heapify(heap)
+            first = heap[0]
+            Moody.patience = rng.randrange(6)
+            try:
+                if rng.random() < 0.5:
+                    items.append(Moody(rng.randrange(9)))
+                    push(heap, items[-1])
+                else:
+                    items.remove(first)
+                    assert pop(heap) is first
+            except LookupError:
+                pass
+            else:
+                Moody.patience = None
+                ordered = [pop(heap) for _ in range(len(heap))]
+                assert [item.n for item in ordered] == sorted(item.n for item in items)
+                heap = ordered
+            finally:
+                Moody.patience = None
+            assert set(map(id, heap)) == set(map(id, items))
+            assert len(heap) == len(items)
+    with pytest.raises(IndexError):
+        swapping_pop([])

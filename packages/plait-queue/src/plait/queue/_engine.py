@@ -731,8 +731,12 @@ class Engine:
     # -- Conditions ------------------------------------------------------------------------------------------------
 
     def _hook_in(self) -> None:
-        """From now on items pass through hooks, although the class has none of its own: they are this queue's."""
-        self._hooked = True
+        """From now on items pass through hooks that are this queue's own; or no longer, if it has none any more."""
+        if not self._own_hooks:
+            self._unpark()
+        container = self._stock
+        foreign = not (hasattr(container, self._take) and hasattr(container, "append"))
+        self._hooked = type(self)._hooked or foreign or bool(self._own_hooks) or bool(self._parked)
         self._fit()
         self._tune()
 
@@ -767,6 +771,14 @@ class Engine:
 
     def _get(self) -> Any:
         raise NotImplementedError
+
+    def _lay_open(self) -> None:
+        """Before somebody looks into the container."""
+        if self._free:
+            self._close()
+
+    def _replace_stock(self, container: Any) -> None:
+        self._stock = container
 
     def _after_fork(self) -> None:
         """In the child of a fork, if another thread held the mutex: end what it was in the middle of."""

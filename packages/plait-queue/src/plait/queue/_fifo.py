@@ -666,15 +666,13 @@ class Queue(Engine, Of["T"]):
 
         Items that interrupted getters gave back are not in it; they are taken first.
         """
-        if self._free:
-            self._close()
+        self._lay_open()
         return self._stock
 
     @queue.setter
     def queue(self, container: Any) -> None:
-        if self._free:
-            self._close()
-        self._stock = container
+        self._lay_open()
+        self._replace_stock(container)
         if not (hasattr(container, self._take) and hasattr(container, "append")):
             self._hooked = True
         self._fit()
