@@ -345,9 +345,12 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
         try:
             waiter.abandon()
         except BaseException:  # noqa: BLE001 - the first one is raised
-            OVERDUE[:0] = ((waiter.abandon, ()),)
-            for _ in elsewhere:
-                break
+            OVERDUE[:0] = ((waiter.queue._locked, (waiter.queue._abandon_now, waiter)),)
+            try:
+                for _ in elsewhere:
+                    break
+            except RuntimeError:
+                pass  # no thread can be started
         raise
     waiter.over = True
     if waiter.verdict is not None:

@@ -74,7 +74,7 @@ from types import MappingProxyType
 from .._thread import RLock, get_ident, register_after_fork, report_unraisable, reset_lock
 from ._errors import ShutDown
 from ._platform import WHOLE_STEPS, is_owned, struck_by_handler
-from ._surely import OVERDUE, elsewhere, surely
+from ._surely import OVERDUE, catch_up, elsewhere, surely
 from ._waiting import (
     ENDLESS,
     NO_MORE,
@@ -188,6 +188,8 @@ class Engine:
     def _change(self, call: Callable[..., Any], *args: Any) -> Any:
         """`call(*args)` under the mutex, which may change whom is to be woken. It ends with `_settle`; if an exception
         keeps it from that, this does it in its stead."""
+        if OVERDUE:
+            catch_up(self)
         settled = False
         try:
             result = self._locked(call, *args)
@@ -199,9 +201,12 @@ class Engine:
                     self._resettle([])
             except BaseException:
                 if not settled:
-                    OVERDUE[:0] = ((self._resettle, ([],)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
 
     def _furnish(self) -> None:
@@ -821,5 +826,6 @@ def _drop_the_dead(queue: Engine) -> None:
                 )
         line.clear()
         line.extend(living)
+    catch_up(queue)
     if not ours:
         queue._look_after()

@@ -14,7 +14,7 @@ from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
 from ._hooks import hook
 from ._platform import WHOLE_STEPS, Empty, is_owned
-from ._surely import OVERDUE, elsewhere
+from ._surely import OVERDUE, catch_up, elsewhere
 from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher, enlist_nested
 
 TYPE_CHECKING = False
@@ -131,9 +131,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, ([],)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         self._put_slowly((item,), block, timeout)
 
@@ -179,9 +182,12 @@ class Queue(Engine, Of["T"]):
                     try:
                         self._resettle(box)
                     except BaseException:  # noqa: BLE001 - the first one is raised
-                        OVERDUE[:0] = ((self._resettle, (box,)),)
-                        for _ in elsewhere:
-                            break
+                        OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                        try:
+                            for _ in elsewhere:
+                                break
+                        except RuntimeError:
+                            pass  # no thread can be started
                     raise
                 if not isinstance(problem, IndexError) or not of_this_frame(problem):
                     raise
@@ -207,9 +213,12 @@ class Queue(Engine, Of["T"]):
                         try:
                             self._resettle(box)
                         except BaseException:  # noqa: BLE001 - the first one is raised
-                            OVERDUE[:0] = ((self._resettle, (box,)),)
-                            for _ in elsewhere:
-                                break
+                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                            try:
+                                for _ in elsewhere:
+                                    break
+                            except RuntimeError:
+                                pass  # no thread can be started
                         raise
                     if not isinstance(problem, IndexError) or not of_this_frame(problem):
                         raise
@@ -222,9 +231,12 @@ class Queue(Engine, Of["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
-                OVERDUE[:0] = ((self._resettle, (box,)),)
-                for _ in elsewhere:
-                    break
+                OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
             raise
         raise refusal
 
@@ -260,9 +272,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, ([],)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         if box:
             self._put_slowly(box, block, timeout)
@@ -297,9 +312,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle(box)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, (box,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         if box:
             return box
@@ -311,9 +329,12 @@ class Queue(Engine, Of["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
-                OVERDUE[:0] = ((self._resettle, (box,)),)
-                for _ in elsewhere:
-                    break
+                OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
             raise
         raise refusal
 
@@ -459,9 +480,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, ([],)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
             raise
         finally:
             if held:
@@ -483,6 +507,8 @@ class Queue(Engine, Of["T"]):
         """
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        if OVERDUE:
+            catch_up(self)
         if self.unfinished_tasks <= 0:
             return True
         waiter = ThreadWaiter([])
@@ -500,9 +526,12 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         return waiter.rung
 
@@ -605,9 +634,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle(items)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, (items,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, items)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         return items
 
@@ -717,6 +749,8 @@ class Queue(Engine, Of["T"]):
     # -- the long ways ---------------------------------------------------------------------------------------------
 
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
+        if OVERDUE:
+            catch_up(self)
         waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
         settled = False
         try:
@@ -744,9 +778,12 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         if waiter.box:
             problem = waiter.verdict
@@ -773,6 +810,8 @@ class Queue(Engine, Of["T"]):
     ) -> Exception | None:
         """Fill *box* with one item, or what there is up to *most*; or return what there is to raise. If it raises by
         itself, the box is empty."""
+        if OVERDUE:
+            catch_up(self)
         waiter: Any
         if not block or timeout == 0:
             waiter = Waiter()
@@ -826,9 +865,12 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         if waiter.verdict is not None:
             return waiter.verdict  # type: ignore[no-any-return]

@@ -120,9 +120,12 @@ class PriorityQueue(Queue["T"]):
                 try:
                     self._clear_up_put(debt, heap)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._clear_up_put, (debt, heap)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._clear_up_put_now, debt, heap)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         self._put_slowly((item,), block, timeout)
 
@@ -183,9 +186,12 @@ class PriorityQueue(Queue["T"]):
                 try:
                     self._resettle(box)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, (box,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         box = []
         try:
@@ -196,9 +202,12 @@ class PriorityQueue(Queue["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
-                OVERDUE[:0] = ((self._resettle, (box,)),)
-                for _ in elsewhere:
-                    break
+                OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
             raise
         raise refusal
 

@@ -247,8 +247,11 @@ class Watcher(ThreadWaiter):
                 surely(self._leave_all)
             except BaseException:
                 OVERDUE[:0] = ((self._leave_all, ()),)
-                for _ in elsewhere:
-                    break
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
                 raise
 
     def _sleep_outside_all(self, mutexes: list[RLock], timeout: float | None) -> None:
@@ -259,9 +262,10 @@ class Watcher(ThreadWaiter):
         self._sleep(timeout)
 
     def _leave_all(self) -> None:
+        self.gone = True
         for queue in self.queues:
-            self.line = queue._getters
-            queue._leave(self)
+            if queue._furnished:
+                queue._locked(strike, queue._getters, self)
 
 
 # -- lines; the mutex is held ------------------------------------------------------------------------------------------
