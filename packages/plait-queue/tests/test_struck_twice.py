@@ -367,11 +367,13 @@ for name in ("_engine", "_fifo", "_priority", "_waiting"):
 COME_BY = {
     "get": 'print(q.get(timeout=5), q.unfinished_tasks)',
     "put": """
-        q.put_many([1, 2])
+        q.put(1)
         try:
+            q.put(2, block=False)
             q.put(3, block=False)
         except package.Full:
-            print(q.get(), q.unfinished_tasks - 2)
+            pass
+        print(q.get(timeout=5), q.unfinished_tasks - q.qsize())
     """,
     "join": 'q.join(0); print(q.get(block=False), q.unfinished_tasks)',
     "peek": 'print(q.peek(timeout=5), q.unfinished_tasks)',
@@ -449,9 +451,21 @@ HOLDERS = {
 
 @pytest.mark.parametrize("call", HOLDERS)
 def test_the_mutex_is_free_however_often_its_holder_is_struck(call):
+    # Here it is the interpreter's loop that finds both signals pending, behind a call that does not look for any itself.
+    # It looks again soon: 3.10 does so at the head of a `finally`.
     method, waits = HOLDERS[call]
     play(
         f"""
+        def at_once(numbers):
+            child = os.fork()
+            if not child:
+                time.sleep(0.005)
+                for number in numbers:
+                    os.kill(os.getppid(), number)
+                os._exit(0)
+            sum(range(2_000_000))
+
+        globals()["at_once"] = at_once
         q = kind(1)
         if {call != "mutex"}:
             q.mutex
@@ -460,10 +474,9 @@ def test_the_mutex_is_free_however_often_its_holder_is_struck(call):
         waiters = started(lambda: q.{waits}) if {waits != "qsize()"} else ()
         until(lambda: not waiters or q._getters or q._putters or q._joiners)
         if {call != "mutex"} or q._free:
-            assert struck_at(type(q), {method!r}, numbers, lambda: q.{call})
+            assert struck_at(type(q), {method!r}, BOTH, lambda: q.{call})
         q._entering
         assert not waiting.is_owned(q._lock)
         """,
-        kind=KINDS,
-        numbers="(BOTH[:1], BOTH)",
+        kind="(Queue, PriorityQueue)",
     )

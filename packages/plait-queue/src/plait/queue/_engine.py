@@ -182,8 +182,11 @@ class Engine:
                 break
             return call(*args)
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _change(self, call: Callable[..., Any], *args: Any) -> Any:
         """`call(*args)` under the mutex, which may change whom is to be woken. It ends with `_settle`; if an exception
@@ -230,8 +233,11 @@ class Engine:
                 self._locked_admits = self._locked_takes = NO_MORE
                 self._furnished = True
         finally:
-            if held:
-                _founding.release()
+            try:
+                if held:
+                    _founding.release()
+            finally:
+                pass
 
     def _make_tasks(self) -> Iterator[tuple[int, int, int]]:
         held = None
@@ -244,8 +250,11 @@ class Engine:
                 self._dones, self._tasks, self._counting = dones, tasks, True
             return self._tasks
         finally:
-            if held:
-                _founding.release()
+            try:
+                if held:
+                    _founding.release()
+            finally:
+                pass
 
     # -- the ways in and out ---------------------------------------------------------------------------------------
 
@@ -317,8 +326,11 @@ class Engine:
             if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
                 self._settle()
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _offer(self, waiter: Waiter) -> None:
         if not self._furnished:
@@ -336,8 +348,11 @@ class Engine:
             if self._getters or not self._swift_in or not 0 < self._maxsize <= len(self._stock):
                 self._settle()
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _attend(self, waiter: Waiter) -> None:
         held = None
@@ -348,8 +363,11 @@ class Engine:
             line.append(waiter)
             self._settle()
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _leave(self, waiter: Waiter) -> None:
         held = None
@@ -359,8 +377,11 @@ class Engine:
             waiter.gone = True
             strike(waiter.line, waiter)
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _abandon(self, waiter: Waiter) -> None:
         surely(self._locked, self._abandon_now, waiter)
@@ -398,9 +419,12 @@ class Engine:
             if self._putters or not self._serve_first() or self._getters or self._joiners:
                 self._settle()
         finally:
-            if held:
-                for _ in self._leaves:
-                    break
+            try:
+                if held:
+                    for _ in self._leaves:
+                        break
+            finally:
+                pass
 
     def _look_after_late(self, item: Any) -> None:
         # Only somebody who traces us ever sees this, see _close.

@@ -154,8 +154,11 @@ class Queue(Engine, Of["T"]):
             if not of_this_frame(problem):
                 raise
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
         return False
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -202,11 +205,14 @@ class Queue(Engine, Of["T"]):
                                 return item  # type: ignore[no-any-return]
                             break
                     finally:
-                        if held:
-                            # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                            # 3.10 it can all the same.
-                            for _ in self._leaves:
-                                break
+                        try:
+                            if held:
+                                # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                                # 3.10 it can all the same.
+                                for _ in self._leaves:
+                                    break
+                        finally:
+                            pass
                 except BaseException as problem:
                     if item is not NOTHING:
                         box = [item]
@@ -488,8 +494,11 @@ class Queue(Engine, Of["T"]):
                         pass  # no thread can be started
             raise
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _last_task_done(self, left: int) -> None:
         if left < 0:
@@ -842,9 +851,12 @@ class Queue(Engine, Of["T"]):
                     if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
                         self._settle()
                 finally:
-                    if held:
-                        for _ in self._leaves:
-                            break
+                    try:
+                        if held:
+                            for _ in self._leaves:
+                                break
+                    finally:
+                        pass
                 if not waiter.rung:
                     if timeout is None and not is_owned(self._lock):
                         waiter.bell.acquire()

@@ -113,8 +113,11 @@ class PriorityQueue(Queue["T"]):
                         raise
                     # It is full.
                 finally:
-                    if held:
-                        self._lock.release()
+                    try:
+                        if held:
+                            self._lock.release()
+                    finally:
+                        pass
             except BaseException:
                 debt = [None] if counted and not pushed else []
                 try:
@@ -176,11 +179,14 @@ class PriorityQueue(Queue["T"]):
                         self._undo()
                     raise
                 finally:
-                    if held:
-                        # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                        # 3.10 it can all the same.
-                        for _ in self._leaves:
-                            break
+                    try:
+                        if held:
+                            # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                            # 3.10 it can all the same.
+                            for _ in self._leaves:
+                                break
+                    finally:
+                        pass
             except BaseException:
                 box = [] if item is NOTHING else [item]
                 try:

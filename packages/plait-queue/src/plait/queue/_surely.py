@@ -50,6 +50,15 @@
 #                         pass
 #                 raise
 #
+#     So begins each `finally` that sets a mutex free, too: what was `finally: if held: release` is
+#
+#         finally:
+#             try:
+#                 if held:
+#                     self._lock.release()
+#             finally:
+#                 pass
+#
 # Nothing can be done about a strike at the head of a public method, when nothing has happened yet, or behind its end. On
 # 3.10, more than two at one moment can get past.
 
