@@ -10,10 +10,12 @@ import signal
 import sys
 import threading
 import time
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
-from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue
+from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, select
 
 KINDS = pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 
@@ -101,7 +103,7 @@ def test_what_an_interrupt_left_parked_is_taken_from_there():
 
 
 @KINDS
-def test_a_cleared_item_whose_finaliser_uses_the_queue(kind):
+def test_a_cleared_item_whose_finaliser_uses_the_queue(kind, finalise):
     class Item:
         def __init__(self, n, last=False):
             self.n, self.last = n, last
@@ -127,6 +129,7 @@ def test_a_cleared_item_whose_finaliser_uses_the_queue(kind):
     for n in range(6):
         q.put(Item(n, n == 5))
     assert q.clear() == 6
+    finalise()
     left = q.get_many(block=False) if q.qsize() else []
     taken = [] if got is None else [n for n in got if n is not None]
     assert sorted([item.n for item in left] + taken) == [50, 51]
@@ -447,3 +450,103 @@ def test_heap_operations_keep_every_item_whatever_a_comparison_does():
             assert len(heap) == len(items)
     with pytest.raises(IndexError):
         swapping_pop([])
+
+
+@pytest.mark.parametrize("number", [Fraction, Decimal, float, int])
+def test_a_timeout_may_be_any_number(number):
+    async def in_a_loop():
+        q = Queue(1)
+        with pytest.raises(Empty):
+            await q.aget(number(0.03125))
+        q.put(1)
+        with pytest.raises(Full):
+            await q.aput(2, number(0.03125))
+        assert not await q.ajoin(number(0.03125))
+        return await q.aget(number(5))
+
+    q = Queue(1)
+    soon = number(0.03125)  # for int: 0
+    for wait in (q.get, q.peek, q.get_many):
+        with pytest.raises(Empty):
+            wait(timeout=soon)
+    assert select([q], soon) == []
+    with q.mutex, pytest.raises(Empty):
+        q.get(timeout=soon)
+    q.put(1, timeout=soon)
+    for wait in (q.put, q.put_many):
+        with pytest.raises(Full):
+            wait([1], timeout=soon)
+    assert not q.join(soon)
+    assert q.get(timeout=number(5)) == 1
+    assert asyncio.run(in_a_loop()) == 1
+    with pytest.raises(ValueError, match="non-negative"):
+        q.get(timeout=number(-1))
+
+
+def test_a_timeout_that_no_clock_can_count_is_endless():
+    q = Queue()
+    threading.Timer(0.02, q.put, (1,)).start()
+    assert q.get(timeout=10**400) == 1
+
+
+def test_a_bound_in_a_class_does_not_hide_that_of_its_queues():
+    class Small(Queue):
+        maxsize = 2
+
+        def __init__(self):
+            super().__init__(self.maxsize)
+
+    class Own(Small):
+        maxsize = property(lambda self: 7)
+
+    q = Small()
+    assert Small.maxsize == q.maxsize == 2
+    q.put_many([1, 2])
+    assert q.full()
+    q.maxsize = 3
+    q.put(3, block=False)
+    with pytest.raises(Full):
+        q.put(4, block=False)
+    assert (q.maxsize, Small.maxsize, Small().maxsize) == (3, 2, 2)
+    assert Queue.maxsize is not Small.maxsize
+    with pytest.raises(AttributeError):
+        Own().maxsize = 5
+    # As in the standard module, it is only a value to be found there.
+    assert type("Plain", (Queue,), {"maxsize": 2})().maxsize == 0
+    assert type("Plain", (stdlib_queue.Queue,), {"maxsize": 2})().maxsize == 0
+
+
+@KINDS
+def test_who_is_refused_learns_by_which_queue_and_what_to_do(kind):
+    async def in_a_loop(call):
+        await call()
+
+    q = kind(1)
+    name = rf"<.*\.{kind.__name__} object at .*> "
+    for call in (
+        lambda: q.get(block=False),
+        lambda: q.peek(block=False),
+        lambda: asyncio.run(in_a_loop(lambda: q.aget(0))),
+    ):
+        with pytest.raises(Empty, match=name + "is empty: .*block=True"):
+            call()
+    for call in (
+        lambda: q.get(timeout=0.001),
+        lambda: q.peek(timeout=0.001),
+        lambda: asyncio.run(in_a_loop(lambda: q.aget(0.001))),
+    ):
+        with pytest.raises(Empty, match=name + r"had no item within 0\.001 s: .*wait longer"):
+            call()
+    q.put(1)
+    with pytest.raises(Full, match=name + "is full: it may hold 1 items; .*block=True, or set a larger"):
+        q.put(2, block=False)
+    for call in (
+        lambda: q.put(2, timeout=0.001),
+        lambda: asyncio.run(in_a_loop(lambda: q.aput(2, 0.001))),
+    ):
+        with pytest.raises(Full, match=name + r"had no room within 0\.001 s: .*wait longer, or set a larger"):
+            call()
+    q.shutdown(immediate=True)
+    for call in (lambda: q.put(2), q.get, q.peek, lambda: asyncio.run(in_a_loop(q.aget))):
+        with pytest.raises(ShutDown, match=name + "was shut down: .*use another queue"):
+            call()

@@ -358,11 +358,11 @@ def test_a_task_that_is_struck_when_it_has_its_item_gives_it_back():
 
 NO_THREAD = """
 from itertools import repeat, starmap
-surely = import_module({package!r} + "._surely")
+surely = import_module(package.__name__ + "._surely")
 no_thread = starmap(threading.Lock().release, repeat(()))  # a step raises RuntimeError, as if none could be started
 for name in ("_engine", "_fifo", "_priority", "_waiting"):
-    import_module({package!r} + "." + name).elsewhere = no_thread
-""".format(package=PACKAGE)
+    import_module(f"{package.__name__}.{name}").elsewhere = no_thread
+"""
 
 COME_BY = {
     "get": 'print(q.get(timeout=5), q.unfinished_tasks)',
@@ -459,11 +459,11 @@ def test_the_mutex_is_free_however_often_its_holder_is_struck(call):
         def at_once(numbers):
             child = os.fork()
             if not child:
-                time.sleep(0.005)
+                time.sleep(0.002)
                 for number in numbers:
                     os.kill(os.getppid(), number)
                 os._exit(0)
-            sum(range(2_000_000))
+            sum(range(1_000_000))
 
         globals()["at_once"] = at_once
         q = kind(1)

@@ -562,7 +562,9 @@ class Engine:
         return self._hooked
 
     def _refusal(self) -> ShutDown:
-        return ShutDown(f"{self!r} was shut down: it takes no more items, and gives what it still has")
+        return ShutDown(
+            f"{self!r} was shut down: it takes no more items, and gives only what it still has; use another queue"
+        )
 
     def _carry_in(self, waiter: Waiter) -> None:
         """Count, and carry into the stock, what a putter brings, as far as there is room."""

@@ -15,7 +15,18 @@ from ._errors import Full, ShutDown
 from ._hooks import hook
 from ._platform import WHOLE_STEPS, Empty, is_owned
 from ._surely import OVERDUE, catch_up, elsewhere
-from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher, enlist_nested
+from ._waiting import (
+    ENDLESS,
+    NO_MORE,
+    NOBODY,
+    NOTHING,
+    ONCE,
+    ThreadWaiter,
+    Waiter,
+    Watcher,
+    deadline_of,
+    enlist_nested,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +80,9 @@ class Queue(Engine, Of["T"]):
         native = next(base for base in cls.__mro__ if "_native" in vars(base))
         cls._hooked = any(getattr(cls, hook) is not getattr(native, hook) for hook in _HOOKS)
         cls._peeks = peeks(cls)
+        bound = vars(cls).get("maxsize")
+        if bound is not None and not hasattr(bound, "__get__"):
+            cls.maxsize = BoundOfClass(bound)  # type: ignore[assignment]
         cls._in_place = cls._can_be_free and cls._init is Queue._init and not cls._hooked
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -357,15 +371,14 @@ class Queue(Engine, Of["T"]):
             )
         if block and timeout is not None and not timeout >= 0:
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             item = self._change(self._peek_now)
             if item is not NOTHING:
                 return item  # type: ignore[no-any-return]
             left = 0 if not block else None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
-                why = f"had no item within {timeout} s" if timeout and block else "is empty"
-                raise Empty(f"{self!r} {why}")
+                raise self._no_item(timeout if block else None)
             Watcher((self,)).watch(left)
 
     def _peek_now(self) -> Any:
@@ -760,6 +773,11 @@ class Queue(Engine, Of["T"]):
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         if OVERDUE:
             catch_up(self)
+        # Nobody waits for items, it was not shut down, and it is full: then nothing is to be done under the mutex.
+        if not (block or self._alarm) and self._free and 0 < self._maxsize <= len(self._stock):
+            problem = self._no_room(None)
+            tell_remaining(problem, items)
+            raise problem
         waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
         settled = False
         try:
@@ -795,10 +813,7 @@ class Queue(Engine, Of["T"]):
                         pass  # no thread can be started
                 raise
         if waiter.box:
-            problem = waiter.verdict
-            if problem is None:
-                late = f"had no room within {timeout} s" if timeout and block else "is full"
-                problem = Full(f"{self!r} {late}: it may hold {self._maxsize} items")
+            problem = waiter.verdict or self._no_room(timeout if block else None)
             tell_remaining(problem, waiter.box)
             raise problem
 
@@ -821,6 +836,9 @@ class Queue(Engine, Of["T"]):
         itself, the box is empty."""
         if OVERDUE:
             catch_up(self)
+        # The same here. (No call, so one piece.)
+        if not (block or self._stock or self._returned or self._putters or self.is_shutdown) and self._free:
+            return self._no_item(None)
         waiter: Any
         if not block or timeout == 0:
             waiter = Waiter()
@@ -886,7 +904,19 @@ class Queue(Engine, Of["T"]):
                 raise
         if waiter.verdict is not None:
             return waiter.verdict  # type: ignore[no-any-return]
-        return Empty(f"{self!r} had no item within {timeout} s" if waiter.nests else "the queue is empty")
+        return self._no_item(timeout if block else None)
+
+    def _no_item(self, timeout: float | None) -> Empty:
+        if timeout:
+            return Empty(f"{self!r} had no item within {timeout} s: put one into it, or wait longer")
+        return Empty(f"{self!r} is empty: put an item into it, or wait for one with block=True")
+
+    def _no_room(self, timeout: float | None) -> Full:
+        late = f"had no room within {timeout} s" if timeout else "is full"
+        wait = "wait longer" if timeout else "wait for room with block=True"
+        return Full(
+            f"{self!r} {late}: it may hold {self._maxsize} items; take some out, {wait}, or set a larger maxsize"
+        )
 
     def _take_now(self, waiter: Waiter) -> None:
         self._settle()
@@ -913,6 +943,20 @@ class Queue(Engine, Of["T"]):
             if another.box:
                 self._put_back(another.ticket, another.box)
                 self._tune()
+
+
+class BoundOfClass(property):
+    """`maxsize` of a class that says `maxsize = 5`. As in the standard module, that is what it finds there until
+    `Queue.__init__` is called, which may be with it; then each queue has its own."""
+
+    def __init__(self, bound: Any) -> None:
+        super().__init__(Queue.maxsize.fget, Queue.maxsize.fset)
+        self.bound = bound
+
+    def __get__(self, queue: Any, owner: type | None = None) -> Any:
+        if queue is None or not hasattr(queue, "_maxsize"):
+            return self.bound
+        return super().__get__(queue, owner)
 
 
 def tell_remaining(problem: Any, box: Iterable[Any]) -> None:

@@ -267,7 +267,8 @@ class PriorityQueue(Queue["T"]):
                 before = [*heap]
                 items = [*before]
                 heapify(items)
-                if len(heap) == len(before) and all(map(is_, heap, before)):  # else a comparison has changed it
+                # (A comparison may have changed the list.)
+                if len(heap) == len(before) and all(map(is_, heap, before)):
                     if self._hooked:
                         heap[:] = items
                         self._sifting = NOTHING

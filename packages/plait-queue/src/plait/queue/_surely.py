@@ -134,15 +134,12 @@ def _do(duty: tuple[Callable[..., object], tuple[Any, ...]]) -> None:
             raise
         # Whom it could be told has gone on with another exception long ago.
         report_unraisable(problem, "Exception in what an interrupted call had left to do:", call)
-    while True:
-        for place, other in enumerate(tuple(OVERDUE)):
-            if other is duty:
-                break
-        else:
-            return
-        # Looked at again: one piece with the deletion. (More can have come in at the front.)
-        if place < len(OVERDUE) and OVERDUE[place] is duty:
-            del OVERDUE[place]
+    while any(other is duty for other in tuple(OVERDUE)):
+        for place in range(len(OVERDUE)):
+            # One piece from the look to the deletion: others may come in, or go, at any other time.
+            for found in OVERDUE[place : place + 1]:
+                if found is duty:
+                    del OVERDUE[place]
 
 
 # A step starts a thread that does what is overdue.
