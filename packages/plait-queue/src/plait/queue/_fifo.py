@@ -945,18 +945,18 @@ class Queue(Engine, Of["T"]):
                 self._tune()
 
 
-class BoundOfClass(property):
-    """`maxsize` of a class that says `maxsize = 5`. As in the standard module, that is what it finds there until
+class BoundOfClass:
+    """`maxsize` of a class that says `maxsize = 5`. As in the standard module, that is what is found there until
     `Queue.__init__` is called, which may be with it; then each queue has its own."""
 
     def __init__(self, bound: Any) -> None:
-        super().__init__(Queue.maxsize.fget, Queue.maxsize.fset)
         self.bound = bound
 
-    def __get__(self, queue: Any, owner: type | None = None) -> Any:
-        if queue is None or not hasattr(queue, "_maxsize"):
-            return self.bound
-        return super().__get__(queue, owner)
+    def __get__(self, queue: Queue[Any] | None, owner: type | None = None) -> Any:
+        return self.bound if queue is None or not hasattr(queue, "_maxsize") else queue._maxsize
+
+    def __set__(self, queue: Queue[Any], bound: Any) -> None:
+        queue._change(queue._set_maxsize, bound)
 
 
 def tell_remaining(problem: Any, box: Iterable[Any]) -> None:

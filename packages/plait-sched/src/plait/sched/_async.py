@@ -317,8 +317,7 @@ class _AsyncioTasks(_Tasks):
 
         for task in starmap(self._asyncio.ensure_future, ((job(),),)):
             self._tasks.add(task)  # no other call between making and having it
-            break
-        task.add_done_callback(forget)
+            task.add_done_callback(forget)
 
     def cancel(self) -> None:
         me = self._asyncio.current_task()
