@@ -451,8 +451,8 @@ HOLDERS = {
 
 @pytest.mark.parametrize("call", HOLDERS)
 def test_the_mutex_is_free_however_often_its_holder_is_struck(call):
-    # Here it is the interpreter's loop that finds both signals pending, behind a call that does not look for them (os.kill does).
-    # It looks again soon: 3.10 does so at the head of a `finally`.
+    # Here it is the interpreter's loop that finds both signals pending, behind a call that does not look for them (os.kill
+    # does). It looks again soon: 3.10 does so at the head of a `finally`.
     method, waits = HOLDERS[call]
     play(
         f"""
