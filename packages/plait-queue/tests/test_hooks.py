@@ -10,10 +10,12 @@ import signal
 import sys
 import threading
 import time
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
-from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue
+from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, select
 
 KINDS = pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 
@@ -101,7 +103,7 @@ def test_what_an_interrupt_left_parked_is_taken_from_there():
 
 
 @KINDS
-def test_a_cleared_item_whose_finaliser_uses_the_queue(kind):
+def test_a_cleared_item_whose_finaliser_uses_the_queue(kind, finalise):
     class Item:
         def __init__(self, n, last=False):
             self.n, self.last = n, last
@@ -127,6 +129,7 @@ def test_a_cleared_item_whose_finaliser_uses_the_queue(kind):
     for n in range(6):
         q.put(Item(n, n == 5))
     assert q.clear() == 6
+    finalise()
     left = q.get_many(block=False) if q.qsize() else []
     taken = [] if got is None else [n for n in got if n is not None]
     assert sorted([item.n for item in left] + taken) == [50, 51]
@@ -286,3 +289,264 @@ def test_tasks_of_a_closed_loop_are_looked_at_once():
     assert q.get(block=False) == 1
     for task in tasks:
         task._log_destroy_pending = False
+
+
+class Moody:
+    """An item that cannot be compared when it is in the mood."""
+
+    patience = None  # how many comparisons are left before one fails
+
+    def __init__(self, n):
+        self.n = n
+
+    def __lt__(self, other):
+        if Moody.patience is not None:
+            Moody.patience -= 1
+            if Moody.patience < 0:
+                raise LookupError("not now")
+        return self.n < other.n
+
+
+@pytest.fixture
+def moody(monkeypatch):
+    def fails(patience, call, *args):
+        monkeypatch.setattr(Moody, "patience", patience)
+        try:
+            with pytest.raises(LookupError):
+                call(*args)
+        finally:
+            Moody.patience = None
+
+    return fails
+
+
+def disturbed(moody, put=False, make=PriorityQueue):
+    """A queue of 1 to 12 in which a heap operation has failed half way."""
+    q = make()
+    for n in range(1, 13):
+        q.put(Moody(n))
+    moody(1, *((q.put, Moody(0)) if put else (q.get,)))
+    return q
+
+
+@pytest.mark.parametrize("put", [False, True])
+def test_what_needs_no_order_bears_items_that_cannot_be_compared(put, moody, monkeypatch):
+    for act, left in [
+        (lambda q: q.clear(), 0),
+        (lambda q: q.shutdown(immediate=True), 0),
+        (lambda q: q.qsize(), 12),
+        (lambda q: setattr(q, "maxsize", 50), 12),
+        (lambda q: len(q.queue), 12),
+    ]:
+        q = disturbed(moody, put)
+        monkeypatch.setattr(Moody, "patience", 0)
+        act(q)
+        monkeypatch.setattr(Moody, "patience", None)
+        assert q.qsize() == len(q.queue) == left
+        assert q.unfinished_tasks == left
+    q.shutdown()
+    assert [item.n for item in q] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("put", [False, True])
+def test_a_call_that_needs_the_order_fails_only_as_long_as_it_cannot_be_had(put, moody):
+    q = disturbed(moody, put)
+    for call in (q.peek, q.get, q.get_many, lambda: q.put(Moody(5)), lambda: q.get(timeout=1)):
+        moody(0, call)
+        assert (q.qsize(), q.unfinished_tasks) == (12, 12)
+    assert q.peek().n == 1
+    q.put(Moody(0))
+    assert [item.n for item in q.get_many()] == list(range(13))
+
+
+@pytest.mark.parametrize("put", [False, True])
+def test_what_is_done_to_the_list_after_a_comparison_failed_counts(put, moody):
+    q = disturbed(moody, put)
+    with q.mutex:
+        del q.queue[:]
+    assert q.empty()
+    q = disturbed(moody, put)
+    with q.mutex:
+        q.queue.append(Moody(0))
+        q.queue[:] = [item for item in q.queue if item.n % 2 == 0]
+    assert q.qsize() == 7
+    assert [item.n for item in q.get_many()] == [0, 2, 4, 6, 8, 10, 12]
+    q = disturbed(moody, put)
+    with q.mutex:
+        q.queue = [Moody(3), Moody(4)]
+    assert q.qsize() == 2
+    assert [item.n for item in q.get_many()] == [3, 4]
+
+
+@pytest.mark.parametrize("put", [False, True])
+@pytest.mark.parametrize("whose", ["class", "instance"])
+def test_behind_hooks_a_failing_comparison_loses_nothing_either(put, whose, moody):
+    class Hooked(PriorityQueue):
+        def _put(self, item):
+            super()._put(item)
+
+        def _get(self):
+            return super()._get()
+
+    def hooked():
+        q = PriorityQueue()
+        own_put, own_get = q._put, q._get
+        q._put, q._get = own_put, own_get
+        return q
+
+    for patience in range(3):
+        q = disturbed(moody, put, Hooked if whose == "class" else hooked)
+        moody(patience, *((q.put, Moody(0)) if put else (q.get,)))
+        assert (q.qsize(), q.unfinished_tasks) == (12, 12)
+        assert [q.get().n for _ in range(12)] == list(range(1, 13))
+
+
+@KINDS
+def test_a_queue_whose_hooks_are_gone_is_like_others(kind):
+    q = kind()
+    q._put = lambda item: q.queue.append(item)
+    for n in (5, 3, 4):
+        q.put(n)
+    with pytest.raises(TypeError, match="_peek"):
+        q.peek()
+    del q._put
+    order = {Queue: [5, 3, 4], LifoQueue: [4, 3, 5], PriorityQueue: [3, 4, 5]}[kind]
+    assert q.peek() == order[0]
+    assert q.get_many() == order
+    with pytest.raises(AttributeError, match="_put"):
+        del q._put
+
+
+def test_heap_operations_keep_every_item_whatever_a_comparison_does():
+    import random
+
+    from plait.queue._heap import heapify, heappop, heappush, swapping_pop, swapping_push
+
+    rng = random.Random(3)
+    for push, pop in ((heappush, heappop), (swapping_push, swapping_pop)):
+        for _ in range(200):
+            items = [Moody(rng.randrange(9)) for _ in range(rng.randrange(1, 20))]
+            heap = [*items]
+            heapify(heap)
+            first = heap[0]
+            Moody.patience = rng.randrange(6)
+            try:
+                if rng.random() < 0.5:
+                    items.append(Moody(rng.randrange(9)))
+                    push(heap, items[-1])
+                else:
+                    items.remove(first)
+                    assert pop(heap) is first
+            except LookupError:
+                pass
+            else:
+                Moody.patience = None
+                ordered = [pop(heap) for _ in range(len(heap))]
+                assert [item.n for item in ordered] == sorted(item.n for item in items)
+                heap = ordered
+            finally:
+                Moody.patience = None
+            assert set(map(id, heap)) == set(map(id, items))
+            assert len(heap) == len(items)
+    with pytest.raises(IndexError):
+        swapping_pop([])
+
+
+@pytest.mark.parametrize("number", [Fraction, Decimal, float, int])
+def test_a_timeout_may_be_any_number(number):
+    async def in_a_loop():
+        q = Queue(1)
+        with pytest.raises(Empty):
+            await q.aget(number(0.03125))
+        q.put(1)
+        with pytest.raises(Full):
+            await q.aput(2, number(0.03125))
+        assert not await q.ajoin(number(0.03125))
+        return await q.aget(number(5))
+
+    q = Queue(1)
+    soon = number(0.03125)  # for int: 0
+    for wait in (q.get, q.peek, q.get_many):
+        with pytest.raises(Empty):
+            wait(timeout=soon)
+    assert select([q], soon) == []
+    with q.mutex, pytest.raises(Empty):
+        q.get(timeout=soon)
+    q.put(1, timeout=soon)
+    for wait in (q.put, q.put_many):
+        with pytest.raises(Full):
+            wait([1], timeout=soon)
+    assert not q.join(soon)
+    assert q.get(timeout=number(5)) == 1
+    assert asyncio.run(in_a_loop()) == 1
+    with pytest.raises(ValueError, match="non-negative"):
+        q.get(timeout=number(-1))
+
+
+def test_a_timeout_that_no_clock_can_count_is_endless():
+    q = Queue()
+    threading.Timer(0.02, q.put, (1,)).start()
+    assert q.get(timeout=10**400) == 1
+
+
+def test_a_bound_in_a_class_does_not_hide_that_of_its_queues():
+    class Small(Queue):
+        maxsize = 2
+
+        def __init__(self):
+            super().__init__(self.maxsize)
+
+    class Own(Small):
+        maxsize = property(lambda self: 7)
+
+    q = Small()
+    assert Small.maxsize == q.maxsize == 2
+    q.put_many([1, 2])
+    assert q.full()
+    q.maxsize = 3
+    q.put(3, block=False)
+    with pytest.raises(Full):
+        q.put(4, block=False)
+    assert (q.maxsize, Small.maxsize, Small().maxsize) == (3, 2, 2)
+    assert Queue.maxsize is not Small.maxsize
+    with pytest.raises(AttributeError):
+        Own().maxsize = 5
+    # As in the standard module, it is only a value to be found there.
+    assert type("Plain", (Queue,), {"maxsize": 2})().maxsize == 0
+    assert type("Plain", (stdlib_queue.Queue,), {"maxsize": 2})().maxsize == 0
+
+
+@KINDS
+def test_who_is_refused_learns_by_which_queue_and_what_to_do(kind):
+    async def in_a_loop(call):
+        await call()
+
+    q = kind(1)
+    name = rf"<.*\.{kind.__name__} object at .*> "
+    for call in (
+        lambda: q.get(block=False),
+        lambda: q.peek(block=False),
+        lambda: asyncio.run(in_a_loop(lambda: q.aget(0))),
+    ):
+        with pytest.raises(Empty, match=name + "is empty: .*block=True"):
+            call()
+    for call in (
+        lambda: q.get(timeout=0.001),
+        lambda: q.peek(timeout=0.001),
+        lambda: asyncio.run(in_a_loop(lambda: q.aget(0.001))),
+    ):
+        with pytest.raises(Empty, match=name + r"had no item within 0\.001 s: .*wait longer"):
+            call()
+    q.put(1)
+    with pytest.raises(Full, match=name + "is full: it may hold 1 items; .*block=True, or set a larger"):
+        q.put(2, block=False)
+    for call in (
+        lambda: q.put(2, timeout=0.001),
+        lambda: asyncio.run(in_a_loop(lambda: q.aput(2, 0.001))),
+    ):
+        with pytest.raises(Full, match=name + r"had no room within 0\.001 s: .*wait longer, or set a larger"):
+            call()
+    q.shutdown(immediate=True)
+    for call in (lambda: q.put(2), q.get, q.peek, lambda: asyncio.run(in_a_loop(q.aget))):
+        with pytest.raises(ShutDown, match=name + "was shut down: .*use another queue"):
+            call()

@@ -354,3 +354,127 @@ def test_a_task_that_is_struck_when_it_has_its_item_gives_it_back():
         asyncio.run(main())
         """
     ) == ["1", "item"]
+
+
+NO_THREAD = """
+from itertools import repeat, starmap
+surely = import_module(package.__name__ + "._surely")
+no_thread = starmap(threading.Lock().release, repeat(()))  # a step raises RuntimeError, as if none could be started
+for name in ("_engine", "_fifo", "_priority", "_waiting"):
+    import_module(f"{package.__name__}.{name}").elsewhere = no_thread
+"""
+
+COME_BY = {
+    "get": 'print(q.get(timeout=5), q.unfinished_tasks)',
+    "put": """
+        q.put(1)
+        try:
+            q.put(2, block=False)
+            q.put(3, block=False)
+        except package.Full:
+            pass
+        print(q.get(timeout=5), q.unfinished_tasks - q.qsize())
+    """,
+    "join": 'q.join(0); print(q.get(block=False), q.unfinished_tasks)',
+    "peek": 'print(q.peek(timeout=5), q.unfinished_tasks)',
+    "fork": """
+        pid = os.fork()
+        if not pid:
+            assert not surely.OVERDUE
+            os._exit(q.get(timeout=5) if q.qsize() == 1 else 9)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), q.unfinished_tasks)
+        q.get(timeout=5)
+    """,
+}  # fmt: skip
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+@pytest.mark.parametrize("later", COME_BY)
+def test_what_no_thread_can_be_started_for_is_done_by_the_next_who_comes_by(later):
+    # The getter sleeps, is handed the item by the handler, and is struck when it wakes, at the head of what would take it
+    # out of the line, and of what would give the item back.
+    source = (
+        textwrap.dedent(NO_THREAD)
+        + textwrap.dedent("""
+        q, other = kind(2), kind()
+        def hand_over_and_strike(*_):
+            q.put(0)
+            at_once(ALL)
+        signal.signal(signal.SIGALRM, hand_over_and_strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        assert calmly(q.get)
+        assert len(surely.OVERDUE) == 2
+        assert q.qsize() == 0
+        other.put(1)
+        other.clear()
+        assert len(surely.OVERDUE) == 2
+        """)
+        + textwrap.dedent(COME_BY[later])
+        + "\nassert not surely.OVERDUE\n"
+    )
+    assert play(source, kind=KINDS) == ["0", "1"] * 3
+
+
+def test_a_duty_that_fails_is_reported_and_keeps_nothing_from_the_others():
+    assert play(
+        """
+        from itertools import starmap
+        surely = import_module(package.__name__ + "._surely")
+        sys.unraisablehook = lambda args: print(type(args.exc_value).__name__)
+        q = Queue()
+        surely.OVERDUE[:0] = ((q._locked, (starmap, 1, 2, 3)),)
+        surely.OVERDUE[:0] = ((q._locked, (print, "done")),)
+        surely.OVERDUE[:0] = ((q._locked, (starmap, 1, 2, 3)),)
+        if by_thread:
+            for _ in surely.elsewhere:
+                break
+            until(lambda: not surely.OVERDUE)
+        else:
+            q.clear()
+        assert not surely.OVERDUE
+        """,
+        by_thread="(False, True)",
+    ) == ["TypeError", "done", "TypeError"] * 2  # fmt: skip
+
+
+HOLDERS = {
+    "put(5)": ("_settle", "get()"),
+    "get()": ("_settle", "put(1)"),
+    "task_done()": ("_last_task_done", "join()"),
+    "clear()": ("_settle", "qsize()"),
+    "get(timeout=0.01)": ("_settle", "put(1)"),
+    "qsize()": ("_level", "qsize()"),
+    "join(0.01)": ("_settle", "qsize()"),
+    "mutex": ("_close_now", "qsize()"),
+}
+
+
+@pytest.mark.parametrize("call", HOLDERS)
+def test_the_mutex_is_free_however_often_its_holder_is_struck(call):
+    # Here it is the interpreter's loop that finds both signals pending, behind a call that does not look for them (os.kill
+    # does). It looks again soon: 3.10 does so at the head of a `finally`.
+    method, waits = HOLDERS[call]
+    play(
+        f"""
+        from collections import deque
+        from ctypes import CDLL
+        from itertools import starmap
+
+        def at_once(numbers):
+            deque(starmap(kill, [(os.getpid(), number) for number in numbers]), maxlen=0)
+
+        kill, globals()["at_once"] = CDLL(None).kill, at_once
+        q = kind(1)
+        if {call != "mutex"}:
+            q.mutex
+        if {not call.startswith("put")}:
+            q.put(0)
+        waiters = started(lambda: q.{waits}) if {waits != "qsize()"} else ()
+        until(lambda: not waiters or q._getters or q._putters or q._joiners)
+        if {call != "mutex"} or q._free:
+            assert struck_at(type(q), {method!r}, BOTH, lambda: q.{call})
+        q._entering
+        assert not waiting.is_owned(q._lock)
+        """,
+        kind="(Queue, PriorityQueue)",
+    )

@@ -527,3 +527,49 @@ def test_it_imports_no_event_loop():
         "assert not {'asyncio', 'trio'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-S", "-c", code], check=True)
+
+
+class Struck(Exception):
+    """What a signal handler has raised."""
+
+
+@pytest.mark.parametrize("moment", ["made", "had"])
+def test_a_strike_while_a_task_is_started_leaves_nothing_to_wait_for(moment):
+    class Task(asyncio.Task):
+        def add_done_callback(self, *args, **kwargs):
+            if armed and moment == "had":
+                armed.clear()
+                raise Struck
+            return super().add_done_callback(*args, **kwargs)
+
+    def make(loop, awaited, **kwargs):
+        task = Task(awaited, loop=loop, **kwargs)
+        if armed and moment == "made":
+            armed.clear()
+            raise Struck
+        return task
+
+    async def action():
+        ran.append("struck")
+
+    async def other():
+        ran.append("other")
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(make)
+        with pytest.raises(Struck):
+            await asyncio.wait_for(s.arun(concurrent=True), 10)
+        await asyncio.sleep(0)
+        assert not s._runs
+        s.on_error = lambda event, error: ran.append(type(error))
+        s.enter(0, 1, lambda: armed.append(True))
+        s.enter(0, 2, action)
+        s.enter(0, 3, other)
+        await asyncio.wait_for(s.arun(concurrent=True), 10)
+
+    ran, armed = [], []
+    s = scheduler()
+    s.enter(0, 1, lambda: armed.append(True))
+    s.enter(0, 2, action)
+    asyncio.run(main())
+    assert ran == [Struck, "other"]

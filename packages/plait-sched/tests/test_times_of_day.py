@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from datetime import time as time_of_day
 
 import pytest
@@ -159,6 +160,79 @@ def test_without_a_zone_it_is_local_also_when_the_clocks_change(monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_time_of_day_that_is_left_out_is_as_much_later(fold):
+    class Spring(tzinfo):  # at midnight before the eleventh it is one o'clock at once
+        def utcoffset(self, when):
+            after = when.replace(tzinfo=None) >= datetime(2024, 3, 11, 0 if when.fold else 1)
+            return timedelta(hours=int(after))
+
+        def dst(self, when):
+            return self.utcoffset(when)
+
+        def fromutc(self, when):
+            return when + timedelta(hours=int(when.replace(tzinfo=None) >= datetime(2024, 3, 11)))
+
+    event = scheduler(wallclock=NOON.timestamp).at(time_of_day(0, 30, fold=fold, tzinfo=Spring()), print)
+    assert datetime.fromtimestamp(event.timestamp, timezone.utc) == NOON.replace(day=11, hour=0, minute=30)
+
+
+def test_an_action_that_asks_for_the_next_time_of_day_does_not_get_its_own(sim):
+    sim.set_by = -5e-7
+    event = sim.s.at(time_of_day(12, tzinfo=timezone.utc), print)
+    assert event.timestamp == NOON.timestamp() + 24 * 3600
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="needs a local zone that can be set")
+def test_what_is_beyond_all_years_is_refused(monkeypatch, sim):
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    try:
+        with pytest.raises(ValueError, match=r"at\(\) cannot tell .*datetime\(9999, 12, 31.*enter nothing"):
+            sim.s.at(datetime.max, print)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    for clock in (float("nan"), float("inf"), 1e20):
+        with pytest.raises(ValueError, match=r"at\(\) cannot tell .*wall clock at"):
+            scheduler(wallclock=lambda clock=clock: clock).at(time_of_day(12), print)
+    assert sim.s.empty()
+    assert not sim.s._by_wall_clock
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_wall_clock_that_jumps_at_random_makes_nothing_early_twice_or_endless(sim, seed):
+    def act(what, moment):
+        assert sim.wall() >= moment - 1e-6
+        sim.ran.append(what)
+        if rng.random() < 0.3:
+            sim.set_by += rng.choice([-1, 1]) * rng.choice([0.0005, 0.5, 40, 3600])
+
+    def wall():
+        looks.append(None)
+        assert len(looks) < 20_000
+        if rng.random() < 0.02:
+            sim.set_by += rng.choice([-1, 1]) * rng.choice([1e-7, 0.0005, 0.5, 40])
+        return simple()
+
+    def daily():
+        days.append(sim.now)
+        if len(days) < 4:
+            sim.s.at(time_of_day(12, 30, tzinfo=timezone.utc), daily)
+
+    rng, looks, days = random.Random(seed), [], []
+    simple, sim.s.wallclock = sim.wall, wall
+    for n in range(60):
+        moment = NOON + timedelta(seconds=round(rng.uniform(-50, 5000), rng.randrange(7)))
+        sim.s.at(moment, act, (n, moment.timestamp()))
+    daily()
+    sim.s.run()
+    assert sorted(sim.ran) == list(range(60))
+    assert len(days) == 4
+    assert sim.s.empty()
+    assert not sim.s._by_wall_clock
 
 
 @pytest.mark.parametrize("wrong", [5, 5.0, "12:00", None, timedelta(1), NOON.date()])

@@ -49,10 +49,8 @@ import sys
 from time import monotonic
 
 from .._thread import get_ident
-from ._errors import Full
-from ._platform import Empty
 from ._surely import OVERDUE, elsewhere, surely
-from ._waiting import Waiter
+from ._waiting import Waiter, deadline_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -293,19 +291,19 @@ class Claim:
 
 async def get_later(queue: Queue[T], timeout: float | None) -> T:
     """Wait for an item; `Empty` when *timeout* seconds have passed."""
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_of(timeout)
     while True:
         waiter = TaskWaiter(queue)
         if await _stay(queue._ask, waiter, deadline):
             return waiter.box[0]  # type: ignore[no-any-return]
         if deadline is not None and monotonic() >= deadline:
-            raise Empty(f"{queue!r} had no item within {timeout} s")
+            raise queue._no_item(timeout)
 
 
 async def put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> None:
     """Put what is in *rest* as there is room; what could not be put stays there. `Full` when *timeout* seconds have
     passed."""
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_of(timeout)
     while rest:
         waiter = TaskWaiter(queue, rest)
         try:
@@ -314,12 +312,12 @@ async def put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> No
         finally:
             rest[:] = waiter.box
         if deadline is not None and monotonic() >= deadline:
-            raise Full(f"{queue!r} had no room within {timeout} s")
+            raise queue._no_room(timeout)
 
 
 async def join_later(queue: Queue[T], timeout: float | None) -> bool:
     """Wait until every task is done; false if *timeout* seconds have passed before."""
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_of(timeout)
     while True:
         waiter = TaskWaiter(queue)
         await _stay(queue._attend, waiter, deadline)
@@ -345,9 +343,12 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
         try:
             waiter.abandon()
         except BaseException:  # noqa: BLE001 - the first one is raised
-            OVERDUE[:0] = ((waiter.abandon, ()),)
-            for _ in elsewhere:
-                break
+            OVERDUE[:0] = ((waiter.queue._locked, (waiter.queue._abandon_now, waiter)),)
+            try:
+                for _ in elsewhere:
+                    break
+            except RuntimeError:
+                pass  # no thread can be started
         raise
     waiter.over = True
     if waiter.verdict is not None:

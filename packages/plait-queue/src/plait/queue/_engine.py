@@ -74,7 +74,7 @@ from types import MappingProxyType
 from .._thread import RLock, get_ident, register_after_fork, report_unraisable, reset_lock
 from ._errors import ShutDown
 from ._platform import WHOLE_STEPS, is_owned, struck_by_handler
-from ._surely import OVERDUE, elsewhere, surely
+from ._surely import OVERDUE, catch_up, elsewhere, surely
 from ._waiting import (
     ENDLESS,
     NO_MORE,
@@ -182,12 +182,17 @@ class Engine:
                 break
             return call(*args)
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _change(self, call: Callable[..., Any], *args: Any) -> Any:
         """`call(*args)` under the mutex, which may change whom is to be woken. It ends with `_settle`; if an exception
         keeps it from that, this does it in its stead."""
+        if OVERDUE:
+            catch_up(self)
         settled = False
         try:
             result = self._locked(call, *args)
@@ -199,9 +204,12 @@ class Engine:
                     self._resettle([])
             except BaseException:
                 if not settled:
-                    OVERDUE[:0] = ((self._resettle, ([],)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
 
     def _furnish(self) -> None:
@@ -225,8 +233,11 @@ class Engine:
                 self._locked_admits = self._locked_takes = NO_MORE
                 self._furnished = True
         finally:
-            if held:
-                _founding.release()
+            try:
+                if held:
+                    _founding.release()
+            finally:
+                pass
 
     def _make_tasks(self) -> Iterator[tuple[int, int, int]]:
         held = None
@@ -239,8 +250,11 @@ class Engine:
                 self._dones, self._tasks, self._counting = dones, tasks, True
             return self._tasks
         finally:
-            if held:
-                _founding.release()
+            try:
+                if held:
+                    _founding.release()
+            finally:
+                pass
 
     # -- the ways in and out ---------------------------------------------------------------------------------------
 
@@ -312,8 +326,11 @@ class Engine:
             if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
                 self._settle()
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _offer(self, waiter: Waiter) -> None:
         if not self._furnished:
@@ -331,8 +348,11 @@ class Engine:
             if self._getters or not self._swift_in or not 0 < self._maxsize <= len(self._stock):
                 self._settle()
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _attend(self, waiter: Waiter) -> None:
         held = None
@@ -343,8 +363,11 @@ class Engine:
             line.append(waiter)
             self._settle()
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _leave(self, waiter: Waiter) -> None:
         held = None
@@ -354,8 +377,11 @@ class Engine:
             waiter.gone = True
             strike(waiter.line, waiter)
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _abandon(self, waiter: Waiter) -> None:
         surely(self._locked, self._abandon_now, waiter)
@@ -393,9 +419,12 @@ class Engine:
             if self._putters or not self._serve_first() or self._getters or self._joiners:
                 self._settle()
         finally:
-            if held:
-                for _ in self._leaves:
-                    break
+            try:
+                if held:
+                    for _ in self._leaves:
+                        break
+            finally:
+                pass
 
     def _look_after_late(self, item: Any) -> None:
         # Only somebody who traces us ever sees this, see _close.
@@ -533,7 +562,9 @@ class Engine:
         return self._hooked
 
     def _refusal(self) -> ShutDown:
-        return ShutDown(f"{self!r} was shut down: it takes no more items, and gives what it still has")
+        return ShutDown(
+            f"{self!r} was shut down: it takes no more items, and gives only what it still has; use another queue"
+        )
 
     def _carry_in(self, waiter: Waiter) -> None:
         """Count, and carry into the stock, what a putter brings, as far as there is room."""
@@ -731,8 +762,12 @@ class Engine:
     # -- Conditions ------------------------------------------------------------------------------------------------
 
     def _hook_in(self) -> None:
-        """From now on items pass through hooks, although the class has none of its own: they are this queue's."""
-        self._hooked = True
+        """From now on items pass through hooks that are this queue's own; or no longer, if it has none any more."""
+        if not self._own_hooks:
+            self._unpark()
+        container = self._stock
+        foreign = not (hasattr(container, self._take) and hasattr(container, "append"))
+        self._hooked = type(self)._hooked or foreign or bool(self._own_hooks) or bool(self._parked)
         self._fit()
         self._tune()
 
@@ -767,6 +802,14 @@ class Engine:
 
     def _get(self) -> Any:
         raise NotImplementedError
+
+    def _lay_open(self) -> None:
+        """Before somebody looks into the container."""
+        if self._free:
+            self._close()
+
+    def _replace_stock(self, container: Any) -> None:
+        self._stock = container
 
     def _after_fork(self) -> None:
         """In the child of a fork, if another thread held the mutex: end what it was in the middle of."""
@@ -809,5 +852,6 @@ def _drop_the_dead(queue: Engine) -> None:
                 )
         line.clear()
         line.extend(living)
+    catch_up(queue)
     if not ours:
         queue._look_after()

@@ -14,8 +14,19 @@ from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
 from ._hooks import hook
 from ._platform import WHOLE_STEPS, Empty, is_owned
-from ._surely import OVERDUE, elsewhere
-from ._waiting import ENDLESS, NO_MORE, NOBODY, NOTHING, ONCE, ThreadWaiter, Waiter, Watcher, enlist_nested
+from ._surely import OVERDUE, catch_up, elsewhere
+from ._waiting import (
+    ENDLESS,
+    NO_MORE,
+    NOBODY,
+    NOTHING,
+    ONCE,
+    ThreadWaiter,
+    Waiter,
+    Watcher,
+    deadline_of,
+    enlist_nested,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +80,9 @@ class Queue(Engine, Of["T"]):
         native = next(base for base in cls.__mro__ if "_native" in vars(base))
         cls._hooked = any(getattr(cls, hook) is not getattr(native, hook) for hook in _HOOKS)
         cls._peeks = peeks(cls)
+        bound = vars(cls).get("maxsize")
+        if bound is not None and not hasattr(bound, "__get__"):
+            cls.maxsize = BoundOfClass(bound)  # type: ignore[assignment]
         cls._in_place = cls._can_be_free and cls._init is Queue._init and not cls._hooked
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -131,9 +145,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, ([],)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         self._put_slowly((item,), block, timeout)
 
@@ -151,8 +168,11 @@ class Queue(Engine, Of["T"]):
             if not of_this_frame(problem):
                 raise
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
         return False
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -179,9 +199,12 @@ class Queue(Engine, Of["T"]):
                     try:
                         self._resettle(box)
                     except BaseException:  # noqa: BLE001 - the first one is raised
-                        OVERDUE[:0] = ((self._resettle, (box,)),)
-                        for _ in elsewhere:
-                            break
+                        OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                        try:
+                            for _ in elsewhere:
+                                break
+                        except RuntimeError:
+                            pass  # no thread can be started
                     raise
                 if not isinstance(problem, IndexError) or not of_this_frame(problem):
                     raise
@@ -196,20 +219,26 @@ class Queue(Engine, Of["T"]):
                                 return item  # type: ignore[no-any-return]
                             break
                     finally:
-                        if held:
-                            # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                            # 3.10 it can all the same.
-                            for _ in self._leaves:
-                                break
+                        try:
+                            if held:
+                                # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                                # 3.10 it can all the same.
+                                for _ in self._leaves:
+                                    break
+                        finally:
+                            pass
                 except BaseException as problem:
                     if item is not NOTHING:
                         box = [item]
                         try:
                             self._resettle(box)
                         except BaseException:  # noqa: BLE001 - the first one is raised
-                            OVERDUE[:0] = ((self._resettle, (box,)),)
-                            for _ in elsewhere:
-                                break
+                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                            try:
+                                for _ in elsewhere:
+                                    break
+                            except RuntimeError:
+                                pass  # no thread can be started
                         raise
                     if not isinstance(problem, IndexError) or not of_this_frame(problem):
                         raise
@@ -222,9 +251,12 @@ class Queue(Engine, Of["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
-                OVERDUE[:0] = ((self._resettle, (box,)),)
-                for _ in elsewhere:
-                    break
+                OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
             raise
         raise refusal
 
@@ -260,9 +292,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, ([],)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         if box:
             self._put_slowly(box, block, timeout)
@@ -297,9 +332,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle(box)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, (box,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         if box:
             return box
@@ -311,9 +349,12 @@ class Queue(Engine, Of["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
-                OVERDUE[:0] = ((self._resettle, (box,)),)
-                for _ in elsewhere:
-                    break
+                OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
             raise
         raise refusal
 
@@ -330,15 +371,14 @@ class Queue(Engine, Of["T"]):
             )
         if block and timeout is not None and not timeout >= 0:
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             item = self._change(self._peek_now)
             if item is not NOTHING:
                 return item  # type: ignore[no-any-return]
             left = 0 if not block else None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
-                why = f"had no item within {timeout} s" if timeout and block else "is empty"
-                raise Empty(f"{self!r} {why}")
+                raise self._no_item(timeout if block else None)
             Watcher((self,)).watch(left)
 
     def _peek_now(self) -> Any:
@@ -459,13 +499,19 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, ([],)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
             raise
         finally:
-            if held:
-                self._lock.release()
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
 
     def _last_task_done(self, left: int) -> None:
         if left < 0:
@@ -483,6 +529,8 @@ class Queue(Engine, Of["T"]):
         """
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        if OVERDUE:
+            catch_up(self)
         if self.unfinished_tasks <= 0:
             return True
         waiter = ThreadWaiter([])
@@ -500,9 +548,12 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         return waiter.rung
 
@@ -605,9 +656,12 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle(items)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, (items,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, items)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         return items
 
@@ -666,15 +720,13 @@ class Queue(Engine, Of["T"]):
 
         Items that interrupted getters gave back are not in it; they are taken first.
         """
-        if self._free:
-            self._close()
+        self._lay_open()
         return self._stock
 
     @queue.setter
     def queue(self, container: Any) -> None:
-        if self._free:
-            self._close()
-        self._stock = container
+        self._lay_open()
+        self._replace_stock(container)
         if not (hasattr(container, self._take) and hasattr(container, "append")):
             self._hooked = True
         self._fit()
@@ -719,6 +771,13 @@ class Queue(Engine, Of["T"]):
     # -- the long ways ---------------------------------------------------------------------------------------------
 
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
+        if OVERDUE:
+            catch_up(self)
+        # Nobody waits for items, it was not shut down, and it is full: then nothing is to be done under the mutex.
+        if not (block or self._alarm) and self._free and 0 < self._maxsize <= len(self._stock):
+            problem = self._no_room(None)
+            tell_remaining(problem, items)
+            raise problem
         waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
         settled = False
         try:
@@ -746,15 +805,15 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         if waiter.box:
-            problem = waiter.verdict
-            if problem is None:
-                late = f"had no room within {timeout} s" if timeout and block else "is full"
-                problem = Full(f"{self!r} {late}: it may hold {self._maxsize} items")
+            problem = waiter.verdict or self._no_room(timeout if block else None)
             tell_remaining(problem, waiter.box)
             raise problem
 
@@ -775,6 +834,11 @@ class Queue(Engine, Of["T"]):
     ) -> Exception | None:
         """Fill *box* with one item, or what there is up to *most*; or return what there is to raise. If it raises by
         itself, the box is empty."""
+        if OVERDUE:
+            catch_up(self)
+        # The same here. (No call, so one piece.)
+        if not (block or self._stock or self._returned or self._putters or self.is_shutdown) and self._free:
+            return self._no_item(None)
         waiter: Any
         if not block or timeout == 0:
             waiter = Waiter()
@@ -805,9 +869,12 @@ class Queue(Engine, Of["T"]):
                     if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
                         self._settle()
                 finally:
-                    if held:
-                        for _ in self._leaves:
-                            break
+                    try:
+                        if held:
+                            for _ in self._leaves:
+                                break
+                    finally:
+                        pass
                 if not waiter.rung:
                     if timeout is None and not is_owned(self._lock):
                         waiter.bell.acquire()
@@ -828,13 +895,28 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._abandon, (waiter,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         if waiter.verdict is not None:
             return waiter.verdict  # type: ignore[no-any-return]
-        return Empty(f"{self!r} had no item within {timeout} s" if waiter.nests else "the queue is empty")
+        return self._no_item(timeout if block else None)
+
+    def _no_item(self, timeout: float | None) -> Empty:
+        if timeout:
+            return Empty(f"{self!r} had no item within {timeout} s: put one into it, or wait longer")
+        return Empty(f"{self!r} is empty: put an item into it, or wait for one with block=True")
+
+    def _no_room(self, timeout: float | None) -> Full:
+        late = f"had no room within {timeout} s" if timeout else "is full"
+        wait = "wait longer" if timeout else "wait for room with block=True"
+        return Full(
+            f"{self!r} {late}: it may hold {self._maxsize} items; take some out, {wait}, or set a larger maxsize"
+        )
 
     def _take_now(self, waiter: Waiter) -> None:
         self._settle()
@@ -861,6 +943,20 @@ class Queue(Engine, Of["T"]):
             if another.box:
                 self._put_back(another.ticket, another.box)
                 self._tune()
+
+
+class BoundOfClass:
+    """`maxsize` of a class that says `maxsize = 5`. As in the standard module, that is what is found there until
+    `Queue.__init__` is called, which may be with it; then each queue has its own."""
+
+    def __init__(self, bound: Any) -> None:
+        self.bound = bound
+
+    def __get__(self, queue: Queue[Any] | None, owner: type | None = None) -> Any:
+        return self.bound if queue is None or not hasattr(queue, "_maxsize") else queue._maxsize
+
+    def __set__(self, queue: Queue[Any], bound: Any) -> None:
+        queue._change(queue._set_maxsize, bound)
 
 
 def tell_remaining(problem: Any, box: Iterable[Any]) -> None:

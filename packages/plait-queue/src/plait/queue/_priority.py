@@ -10,25 +10,34 @@
 # What must always hold
 #   - `_sifting` says what is under way: NOTHING, or the item that is being pushed or popped. It is set before the heap
 #     operation starts and reset in the same piece (_waiting.py) that makes its result known. In between, the heap list
-#     belongs to the operation, and nobody else changes it.
+#     belongs to the operation, and nobody else changes it. It may also be UNSORTED: nothing is under way, but the list is
+#     no heap.
 #   - Nothing is missing meanwhile: the items of the queue are those in the list, less the one being pushed, plus the
 #     one being popped. `_size`, noted at the start, is the length of the list then, and negative for popping: so it tells
-#     whether the list has the item by now.
-#   - Who finds an operation under way was called from inside of it, or comes after an exception that cut it short. It takes
-#     over: it makes a new heap of the items as they were before that operation, and works with it. Interrupted operations
-#     find out from `_stock` being another list, and start again. So nested calls happen wholly before what they interrupt.
-#     That costs a copy, but only then.
+#     whether the list has the item by now. (_heap.py sees to it that a comparison never finds an item out of the list.)
+#   - Who finds an operation under way was called from inside of it, or comes after an exception that cut it short. It
+#     stops it: it makes a new list of the items as they were before that operation, UNSORTED, and works with it. Interrupted
+#     operations find out from `_stock` being another list, and start again. So nested calls happen wholly before what they
+#     interrupt. That costs a copy, but only then.
+#   - Stopping compares nothing, so it succeeds. Who needs the order, to push, pop or peek, then has to make a heap of the
+#     list first, which can fail as any comparison can: then so does that call, the list is as it was, and the next who needs
+#     the order tries anew. Who only counts or drops items, or looks into the list, needs none.
 #   - If comparing fails, the operation has not happened: an item that cannot be pushed is not in the queue, one that
 #     could not be popped stays in it. (The standard module leaves the one in and loses the other.)
+#
+# With hooks (_hooks.py)
+#   Nothing nests in a hook, so what `_put` and `_get` of this class do when they are called by way of one is simpler:
+#   they change the list in place, and an operation that fails is undone before they return. Of the above, only UNSORTED is
+#   used. What a hook of its own does to the list is its own business.
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
 from itertools import compress, repeat, starmap
-from operator import neg
+from operator import is_, neg
 
 from ._engine import of_this_frame
 from ._fifo import Queue
+from ._heap import heapify, heappop, heappush
 from ._hooks import hook
 from ._surely import OVERDUE, elsewhere, surely
 from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, steps_of
@@ -44,13 +53,16 @@ if TYPE_CHECKING:
 
 __all__ = ["PriorityQueue"]
 
+UNSORTED: Any = object()  # for `_sifting`: nothing is under way, but the list is no heap
+
 
 class PriorityQueue(Queue["T"]):
     """A `Queue` that gives the smallest item first; `queue` is a list in the order of a heap.
 
     Items are compared with `<`, often as tuples `(priority, data)`; equal ones come in no particular order. An item that an
     interrupted getter gives back is in the queue like any other. If comparing raises, so does the call that needed it,
-    and the queue is as it was before. A comparison may itself use the queue.
+    and the queue is as it was before, but that `queue` is in no order until a call needs one. `clear` and `shutdown` compare
+    nothing. A comparison may itself use the queue.
     """
 
     _native = True
@@ -101,16 +113,22 @@ class PriorityQueue(Queue["T"]):
                         raise
                     # It is full.
                 finally:
-                    if held:
-                        self._lock.release()
+                    try:
+                        if held:
+                            self._lock.release()
+                    finally:
+                        pass
             except BaseException:
                 debt = [None] if counted and not pushed else []
                 try:
                     self._clear_up_put(debt, heap)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._clear_up_put, (debt, heap)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._clear_up_put_now, debt, heap)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         self._put_slowly((item,), block, timeout)
 
@@ -161,19 +179,25 @@ class PriorityQueue(Queue["T"]):
                         self._undo()
                     raise
                 finally:
-                    if held:
-                        # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                        # 3.10 it can all the same.
-                        for _ in self._leaves:
-                            break
+                    try:
+                        if held:
+                            # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                            # 3.10 it can all the same.
+                            for _ in self._leaves:
+                                break
+                    finally:
+                        pass
             except BaseException:
                 box = [] if item is NOTHING else [item]
                 try:
                     self._resettle(box)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._resettle, (box,)),)
-                    for _ in elsewhere:
-                        break
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
         box = []
         try:
@@ -184,9 +208,12 @@ class PriorityQueue(Queue["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
-                OVERDUE[:0] = ((self._resettle, (box,)),)
-                for _ in elsewhere:
-                    break
+                OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
             raise
         raise refusal
 
@@ -196,7 +223,7 @@ class PriorityQueue(Queue["T"]):
         """Push *item* and step *commit* in one piece; or do neither, if a nested call took over, or if *waiter* (who
         brings it) has gone or been served meanwhile."""
         if self._sifting is not NOTHING:
-            self._take_over()
+            self._order()
         started = False
         heap = self._stock
         try:
@@ -215,11 +242,11 @@ class PriorityQueue(Queue["T"]):
             if started and self._sifting is item and self._stock is heap:
                 self._undo()
 
-    def _take_over(self) -> None:
-        """End an operation that is under way as if it had not begun."""
+    def _stop(self) -> None:
+        """End an operation that is under way as if it had not begun. The list is UNSORTED then."""
         while True:
             sifting = self._sifting
-            if sifting is NOTHING:
+            if sifting is NOTHING or sifting is UNSORTED:
                 return
             heap = self._stock
             items = [*heap]
@@ -228,33 +255,52 @@ class PriorityQueue(Queue["T"]):
                 if len(items) < -size:
                     items.append(sifting)
             elif len(items) > size:
-                for place in range(len(items) - 1, -1, -1):
-                    if items[place] is sifting:
-                        del items[place]
-                        break
-            heapify(items)
-            way_in, way_out = self._ways(items)
-            sizes, below = self._measures(items)
-            if self._sifting is sifting and self._stock is heap:  # and no other nested call has done it
-                if self._locked_takes is not NO_MORE:
-                    self._locked_takes = way_out
-                self._stock, self._entry, self._exit, self._sizes, self._below = (
-                    items, way_in, way_out, sizes, below,
-                )  # fmt: skip
-                self._sifting = NOTHING
-                self._tune()
+                discard(items, sifting)
+            self._go_on_with(items, UNSORTED, heap, sifting)
+
+    def _order(self) -> None:
+        """See to it that nothing is under way, and the list is a heap."""
+        while self._sifting is not NOTHING:
+            self._stop()
+            heap = self._stock
+            if self._sifting is UNSORTED:
+                before = [*heap]
+                items = [*before]
+                heapify(items)
+                # (A comparison may have changed the list.)
+                if len(heap) == len(before) and all(map(is_, heap, before)):
+                    if self._hooked:
+                        heap[:] = items
+                        self._sifting = NOTHING
+                    else:
+                        self._go_on_with(items, NOTHING, heap, UNSORTED)
+
+    def _go_on_with(self, items: list[T], sifting: Any, before: list[T], sifting_before: Any) -> None:
+        """Have *items* as the list, unless a nested call has been quicker."""
+        way_in, way_out = self._ways(items)
+        sizes, below = self._measures(items)
+        if self._sifting is sifting_before and self._stock is before:
+            if self._locked_takes is not NO_MORE:
+                self._locked_takes = way_out
+            if self._locked_admits is not NO_MORE:
+                self._locked_admits = way_in
+            self._stock, self._entry, self._exit, self._sizes, self._below = (
+                items, way_in, way_out, sizes, below,
+            )  # fmt: skip
+            self._sifting = sifting
+            self._tune()
 
     def _undo(self) -> None:
         """End an operation that an exception has cut short, as if it had not begun."""
         heap = self._stock
         if len(heap) > self._size >= 0 and heap[-1] is self._sifting:
-            del heap[-1]  # not compared with anything yet
+            del heap[-1]  # not compared with anything yet, or found in its place
             self._sifting = NOTHING
             return
         try:
-            self._take_over()
+            self._stop()
         except BaseException:  # noqa: BLE001, S110 - the exception that is on its way out does for both
-            pass  # it is still said to be under way: the next who comes takes over
+            pass  # it is still said to be under way: the next who comes stops it
 
     # -- what the engine asks for ----------------------------------------------------------------------------------
 
@@ -271,7 +317,7 @@ class PriorityQueue(Queue["T"]):
         super()._fit()
 
     def _level(self) -> int:
-        if self._sifting is NOTHING or self._hooked:
+        if self._sifting is NOTHING or self._sifting is UNSORTED or self._hooked:
             return super()._level()
         return abs(self._size) + len(self._returned)
 
@@ -297,7 +343,7 @@ class PriorityQueue(Queue["T"]):
         box = waiter.box
         while not box and not waiter.gone and self._level():
             if self._sifting is not NOTHING:
-                self._take_over()
+                self._order()
             started = False
             heap = self._stock
             try:
@@ -329,14 +375,15 @@ class PriorityQueue(Queue["T"]):
             return super()._drop_all()
         dropped: list[Any] = []
         while True:
-            self._take_over()
+            self._stop()
+            state = self._sifting
             heap = self._stock
             stock: list[T] = []
             way_in, way_out = self._ways(stock)
             sizes, below = self._measures(stock)
             # A step drops an item and counts it.
             dropping = zip(steps_of(heap.pop), self._dones)  # noqa: B905
-            if self._sifting is NOTHING and self._stock is heap:
+            if (state is NOTHING or state is UNSORTED) and self._sifting is state and self._stock is heap:
                 # One piece from here to the end of extend(), for whatever compares items works with another list then.
                 if self._locked_takes is not NO_MORE:
                     self._locked_takes = way_out
@@ -345,6 +392,7 @@ class PriorityQueue(Queue["T"]):
                 self._stock, self._entry, self._exit, self._sizes, self._below = (
                     stock, way_in, way_out, sizes, below,
                 )  # fmt: skip
+                self._sifting = NOTHING
                 try:
                     dropped.extend(dropping)
                 except IndexError as problem:  # that was all
@@ -352,15 +400,28 @@ class PriorityQueue(Queue["T"]):
                         raise
                 return len(dropped) + super()._drop_all()
 
+    def _lay_open(self) -> None:
+        if self._sifting is not NOTHING and self._sifting is not UNSORTED:
+            self._locked(self._stop)
+
+    def _replace_stock(self, container: Any) -> None:
+        self._sifting = NOTHING  # as in the standard module, it is for the caller that it is a heap
+        self._stock = container
+
     def _hook_in(self) -> None:
         if not self._hooked:
-            self._take_over()
+            self._stop()
+        elif not type(self)._hooked:
+            self._sifting = UNSORTED  # who knows how the hooks have left it
         super()._hook_in()
 
     def _after_fork(self) -> None:
-        super()._after_fork()
-        if not self._hooked and self._sifting is not NOTHING:
+        if self._hooked:
+            if self._in_hook:
+                self._sifting = UNSORTED
+        elif self._sifting is not NOTHING:
             self._undo()
+        super()._after_fork()
 
     # -- what subclasses override; called with the mutex held ------------------------------------------------------
 
@@ -369,13 +430,42 @@ class PriorityQueue(Queue["T"]):
 
     @hook
     def _put(self, item: T) -> None:
-        heappush(self._stock, item)
+        if self._sifting is not NOTHING:
+            self._order()
+        heap = self._stock
+        size = len(heap)
+        try:
+            heappush(heap, item)
+        except BaseException:
+            if len(heap) > size and not discard(heap, item):
+                self._sifting = UNSORTED
+            raise
 
     @hook
     def _get(self) -> T:
-        return heappop(self._stock)  # type: ignore[no-any-return]
+        if self._sifting is not NOTHING:
+            self._order()
+        heap = self._stock
+        size = len(heap)
+        item = heap[0]
+        try:
+            return heappop(heap)  # type: ignore[no-any-return]
+        except BaseException:
+            if len(heap) < size:
+                heap.append(item)
+                self._sifting = UNSORTED
+            raise
 
     def _peek(self) -> T:
-        if not self._hooked and self._sifting is not NOTHING:
-            self._take_over()
+        if self._sifting is not NOTHING:
+            self._order()
         return self._stock[0]  # type: ignore[no-any-return]
+
+
+def discard(items: list[Any], item: Any) -> bool:
+    """Delete *item*, which was added last. Whether it still was the last."""
+    for place in range(len(items) - 1, -1, -1):
+        if items[place] is item:
+            del items[place]
+            return place == len(items)
+    return False

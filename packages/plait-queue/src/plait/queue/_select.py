@@ -6,7 +6,7 @@ from __future__ import annotations
 from time import monotonic
 
 from ._fifo import Queue
-from ._waiting import Watcher
+from ._waiting import Watcher, deadline_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def select(queues: Iterable[Queue[Any]], timeout: float | None = None) -> list[Q
             )
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_of(timeout)
     while True:
         ready = [queue for queue in watched if queue._would_not_wait()]
         if ready:

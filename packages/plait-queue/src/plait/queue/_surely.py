@@ -17,14 +17,21 @@
 #             try:
 #                 self._abandon(waiter)
 #             except BaseException:
-#                 OVERDUE[:0] = ((self._abandon, (waiter,)),)
-#                 for _ in elsewhere:
-#                     break
+#                 OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+#                 try:
+#                     for _ in elsewhere:
+#                         break
+#                 except RuntimeError:
+#                     pass  # no thread can be started
 #             raise
 #
 #     Behind that inner `except` is neither a Python function called nor a jump back made: the assignment is no call, and a
 #     step of `elsewhere` is C code that starts a thread. What is in OVERDUE is done by whichever of these threads comes
-#     first; if none can be started, by the next that can.
+#     first, and struck off when it is done.
+#   - If no thread can be started, or the process was forked before it came to it, it is done by the next call that takes
+#     one of the long ways into the same queue (`catch_up`), or in the child before `os.fork` returns. Not by calls of other
+#     queues: who holds the mutex of one must not wait for that of another. (Only the place of a `Watcher` in its lines is
+#     nobody's in particular; left there it harms nobody.)
 #   - 3.10 looks for signals at the head of an `except`, too, but not of a `finally` that begins with `try`. So calls
 #     that wait, which is where two signals find us together, say it like that:
 #
@@ -35,10 +42,22 @@
 #             except BaseException:
 #                 if not settled:
 #                     waiter.gone = True  # until then it is handed nothing
-#                     OVERDUE[:0] = ((self._abandon, (waiter,)),)
-#                     for _ in elsewhere:
-#                         break
+#                     OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+#                     try:
+#                         for _ in elsewhere:
+#                             break
+#                     except RuntimeError:
+#                         pass
 #                 raise
+#
+#     So begins each `finally` that sets a mutex free, too: what was `finally: if held: release` is
+#
+#         finally:
+#             try:
+#                 if held:
+#                     self._lock.release()
+#             finally:
+#                 pass
 #
 # Nothing can be done about a strike at the head of a public method, when nothing has happened yet, or behind its end. On
 # 3.10, more than two at one moment can get past.
@@ -47,14 +66,15 @@ from __future__ import annotations
 
 from itertools import repeat, starmap
 
-from ._platform import start_new_thread
+from .._thread import report_unraisable
+from ._platform import start_new_thread, struck_by_handler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["OVERDUE", "elsewhere", "surely"]
+__all__ = ["OVERDUE", "catch_up", "elsewhere", "surely"]
 
 OVERDUE: list[tuple[Callable[..., object], tuple[Any, ...]]] = []  # duties for another thread
 
@@ -85,14 +105,42 @@ def surely(duty: Callable[..., object], *args: Any) -> None:
     duty(*args)
 
 
-def _catch_up() -> None:
-    while OVERDUE:
+def catch_up(owner: object) -> None:
+    """Do what is overdue at *owner*, as far as no thread has come to it.
+
+    If the exception of a signal handler ends this, what it struck remains overdue.
+    """
+    for duty in tuple(reversed(OVERDUE)):
+        if getattr(duty[0], "__self__", None) is owner:
+            _do(duty)
+
+
+def _do_all() -> None:
+    """For a thread that `elsewhere` has started."""
+    while True:
         try:
-            duty, args = OVERDUE.pop()
-        except IndexError:  # another of these threads was quicker
+            duty = OVERDUE[-1]
+        except IndexError:
             return
-        duty(*args)
+        _do(duty)
+
+
+def _do(duty: tuple[Callable[..., object], tuple[Any, ...]]) -> None:
+    call, args = duty
+    try:
+        call(*args)
+    except Exception as problem:
+        if struck_by_handler(problem):
+            raise
+        # Whom it could be told has gone on with another exception long ago.
+        report_unraisable(problem, "Exception in what an interrupted call had left to do:", call)
+    while any(other is duty for other in tuple(OVERDUE)):
+        for place in range(len(OVERDUE)):
+            # One piece from the look to the deletion: others may come in, or go, at any other time.
+            for found in OVERDUE[place : place + 1]:
+                if found is duty:
+                    del OVERDUE[place]
 
 
 # A step starts a thread that does what is overdue.
-elsewhere: Iterator[Any] = starmap(start_new_thread, repeat((_catch_up, ())))
+elsewhere: Iterator[Any] = starmap(start_new_thread, repeat((_do_all, ())))

@@ -53,6 +53,7 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 from itertools import count, repeat, starmap
+from math import inf
 from time import monotonic
 
 from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident, main_thread_ident
@@ -62,7 +63,7 @@ from ._surely import OVERDUE, elsewhere, surely
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
+    from typing import Any, SupportsFloat
 
     from ._engine import Engine
 
@@ -75,6 +76,7 @@ __all__ = [
     "ThreadWaiter",
     "Waiter",
     "Watcher",
+    "deadline_of",
     "dismiss",
     "enlist_nested",
     "first_present",
@@ -97,6 +99,19 @@ def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
     """An endless iterator, wholly in C, each step of which is one `call()`; an exception passes through and ends
     nothing."""
     return starmap(call, ENDLESS)
+
+
+def in_seconds(timeout: SupportsFloat) -> float:
+    """Of any kind of number a float, which is what clocks and locks can take."""
+    try:
+        return float(timeout)
+    except OverflowError:
+        return inf
+
+
+def deadline_of(timeout: SupportsFloat | None) -> float | None:
+    """When a call ends, on the monotonic clock, that may wait so many seconds from now."""
+    return None if timeout is None else monotonic() + in_seconds(timeout)
 
 
 class Waiter:
@@ -166,7 +181,7 @@ class ThreadWaiter(Waiter):
         except RuntimeError:
             pass  # it rang before
 
-    def sleep(self, mutex: RLock, timeout: float | None = None) -> None:
+    def sleep(self, mutex: RLock, timeout: SupportsFloat | None = None) -> None:
         """Wait for the bell, or until *timeout* seconds have passed.
 
         Whoever calls this from within *mutex* (a signal handler that interrupted an operation of the same queue, or
@@ -178,7 +193,7 @@ class ThreadWaiter(Waiter):
         elif timeout is None:
             self.bell.acquire()
         else:
-            self._sleep(timeout)
+            self._sleep(in_seconds(timeout))
 
     def _sleep(self, timeout: float | None) -> None:
         if timeout is None:
@@ -247,8 +262,11 @@ class Watcher(ThreadWaiter):
                 surely(self._leave_all)
             except BaseException:
                 OVERDUE[:0] = ((self._leave_all, ()),)
-                for _ in elsewhere:
-                    break
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
                 raise
 
     def _sleep_outside_all(self, mutexes: list[RLock], timeout: float | None) -> None:
@@ -259,9 +277,10 @@ class Watcher(ThreadWaiter):
         self._sleep(timeout)
 
     def _leave_all(self) -> None:
+        self.gone = True
         for queue in self.queues:
-            self.line = queue._getters
-            queue._leave(self)
+            if queue._furnished:
+                queue._locked(strike, queue._getters, self)
 
 
 # -- lines; the mutex is held ------------------------------------------------------------------------------------------

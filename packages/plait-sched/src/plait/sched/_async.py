@@ -13,6 +13,8 @@
 # cancelled, and as long as there are some it does not take an empty agenda for the end, for they may enter events.
 #   - That a task has ended is for the loop to tell (`ended`), and not for the task: asyncio can cancel one before its
 #     first step, and then nothing of it is ever executed. What such a task was to await is let go.
+#   - A signal handler's exception may strike while a task is being started, when nobody knows whether there is one. Then
+#     it has ended at once, what it was to await is let go, and if it takes its first step all the same, that is its last.
 #   - A task that fails takes its exception to the hook. If there is none, it leaves it in `failures`, stops the run, and,
 #     if it is the first one, cancels the others at once: arun() may have left its loop long ago, after a stop(), and
 #     only be waiting for them. Then arun() raises it. trio's nursery therefore never sees it and puts it into no group,
@@ -21,6 +23,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import starmap
 
 from .._thread import report_unraisable
 from . import _clocks
@@ -142,14 +145,19 @@ class _Concurrent:
         self._failures = failures
 
     def start(self, event: Event, outcome: Awaitable[object]) -> None:
-        begun = False
+        begun = over = False
 
         async def job() -> None:
             nonlocal begun
-            begun = True
-            await self._supervise(event, outcome)
+            if not over:
+                begun = True
+                await self._supervise(event, outcome)
 
         def ended() -> None:
+            nonlocal over
+            if over:
+                return
+            over = True
             self._run.tasks -= 1
             if not begun:
                 _let_go(outcome)
@@ -307,9 +315,9 @@ class _AsyncioTasks(_Tasks):
             self._tasks.discard(task)
             ended()
 
-        task = self._asyncio.ensure_future(job())
-        self._tasks.add(task)
-        task.add_done_callback(forget)
+        for task in starmap(self._asyncio.ensure_future, ((job(),),)):
+            self._tasks.add(task)  # no other call between making and having it
+            task.add_done_callback(forget)
 
     def cancel(self) -> None:
         me = self._asyncio.current_task()
@@ -323,7 +331,8 @@ class _AsyncioTasks(_Tasks):
             self.cancel()
         while self._tasks:
             try:
-                await self._asyncio.wait([*self._tasks])
+                done, _ = await self._asyncio.wait([*self._tasks])
+                self._tasks -= done  # the callback of one may be missing, see start()
             except self._asyncio.CancelledError as error:
                 interruption = error
                 self.cancel()

@@ -17,9 +17,9 @@ __all__ = ["SchedulerThread"]
 class SchedulerThread(Thread):
     """What `scheduler.run_in_thread` returns: a thread that runs events until it is told to end.
 
-    `stop()` ends it after the action that it is in, `join()` when nothing is pending any more; both may be called by any
-    thread. If it is no daemon, the process waits at its end for what is pending, but not for what might be entered. In
-    the child of a fork it is over, and the scheduler can be run anew.
+    `stop()` ends it after the action that it is in; `join()`, and `result()`, which waits like it, when nothing is pending
+    any more. Any thread may call them. If it is no daemon, the process waits at its end for what is pending, but not
+    for what might be entered. In the child of a fork it is over, and the scheduler can be run anew.
     """
 
     def __init__(self, scheduler: scheduler, forever: bool, daemon: bool | None, name: str | None) -> None:

@@ -358,7 +358,8 @@ class scheduler:  # noqa: N801 - the standard module's name
 
         Actions may enter and cancel events. An exception out of an action (unless there is `on_error`), or of
         *delayfunc*, goes to the caller; the event is not pending any more, respectively still is, and a new `run` goes
-        on where this one ended. Events that are late are called, never dropped.
+        on where this one ended. Events that are late are called, never dropped. What an action returns is dropped: a
+        coroutine function that is one never begins; that is what `arun` is for.
         """
         if forever and not blocking:
             raise ValueError(f"{self!r}: run() either waits forever or does not block; pass one of the two")
@@ -402,7 +403,8 @@ class scheduler:  # noqa: N801 - the standard module's name
         An action that returns an awaitable, such as a coroutine function does, is awaited, and the next event is called
         after that; with *concurrent* it becomes a task, the next event does not wait for it, and this ends when all
         of them have. An exception out of such a task goes where that of an action goes, after the other tasks have
-        been cancelled if that is the caller. After each action other tasks get a turn.
+        been cancelled if that is the caller. After each action other tasks get a turn. After `stop` this still waits for
+        the action, or the tasks, that have begun.
 
         Events are entered, cancelled, stopped from anywhere, as always. *timefunc* must count seconds; *delayfunc* is
         not used. Cancelling the task leaves what is pending as it is, and cancels the tasks. RuntimeError in any other

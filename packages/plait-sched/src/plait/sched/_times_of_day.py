@@ -8,8 +8,8 @@
 #     (see _naps.py), whether it is still the same; if not, all these events move on the agenda.
 #
 # A time of day without a zone is one of the local zone. In the hour that is repeated in autumn it is the first one,
-# unless its `fold` is 1; one that is left out in spring is as much later as was left out. This is what the `datetime`
-# module does (PEP 495).
+# unless its `fold` is 1; one that is left out in spring is as much later as was left out, whatever its `fold`. But for that
+# this is what the `datetime` module does (PEP 495), and it is what becomes of a `datetime` in any case.
 
 from __future__ import annotations
 
@@ -93,16 +93,36 @@ def moment(when: datetime.datetime | datetime.time, now: float) -> float:
     """The seconds since the epoch at *when*; for a time of day, at the first such time after *now*."""
     import datetime
 
-    if isinstance(when, datetime.datetime):
-        return when.timestamp()
-    if not isinstance(when, datetime.time):
+    if not isinstance(when, (datetime.datetime, datetime.time)):
         raise TypeError(
             f"at() takes a datetime.datetime or a datetime.time, not {when!r}; for a delay or a time of the "
             "scheduler's own clock use enter() or enterabs()"
         )
-    day = datetime.datetime.fromtimestamp(now, when.tzinfo).date()
-    while True:
-        found = datetime.datetime.combine(day, when).timestamp()
-        if found > now:
-            return found
-        day += datetime.timedelta(days=1)
+    try:
+        if isinstance(when, datetime.datetime):
+            return when.timestamp()
+        day = datetime.datetime.fromtimestamp(now, when.tzinfo).date()
+        while True:
+            found = _on(day, when)
+            # What is now has come up already, perhaps: its action may ask for the next.
+            if found - now > MICROSECOND:
+                return found
+            day += datetime.timedelta(days=1)
+    except (ValueError, OverflowError, OSError) as problem:
+        raise ValueError(
+            f"at() cannot tell how many seconds since the epoch {when!r} is, with the wall clock at {now!r}: {problem}; "
+            "for what is never to come, enter nothing"
+        ) from problem
+
+
+def _on(day: datetime.date, when: datetime.time) -> float:
+    import datetime
+
+    there = datetime.datetime.combine(day, when)
+    found = there.timestamp()
+    if there.fold:
+        shown = datetime.datetime.fromtimestamp(found, when.tzinfo)
+        if shown.replace(tzinfo=None) != there.replace(tzinfo=None):
+            # Left out on that day, where the `datetime` module takes a fold for "as much earlier".
+            return there.replace(fold=0).timestamp()
+    return found
