@@ -65,7 +65,10 @@ def input_nobody_reads(impl: Impl) -> None:
 
 
 @scenario(
-    "S11", "Windows (simulated): run(timeout=..., kill_tree=True) ends all of the tree, by a job object"
+    "S11",
+    "Windows (simulated): run(timeout=..., kill_tree=True) ends all of the tree, by a job object",
+    reproduced=True,
+    warm=_warm,
 )
 def timeout_ends_the_job(impl: Impl) -> None:
     options: dict[str, Any] = {"kill_tree": True} if impl.has("subprocess.run(kill_tree)") else {}

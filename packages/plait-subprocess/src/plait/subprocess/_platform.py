@@ -51,6 +51,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from itertools import repeat, starmap
 from time import monotonic
 
@@ -110,13 +111,16 @@ else:
 #: starts, waits or communicates asks here, not for the name of a system: so it can run on a simulated one.
 winapi: Any = None
 msvcrt: Any = None
-try:
-    import _winapi
-    import msvcrt as _msvcrt
-except ImportError:
-    pass
-else:
-    winapi, msvcrt = _winapi, _msvcrt
+# An import that fails looks through the whole path, which takes longer than the rest of this module. Who can fork is spared
+# it, unless the module is there already.
+if not hasattr(os, "fork") or "_winapi" in sys.modules:
+    try:
+        import _winapi
+        import msvcrt as _msvcrt
+    except ImportError:
+        pass
+    else:
+        winapi, msvcrt = _winapi, _msvcrt
 
 _pipe2: Any = getattr(os, "pipe2", None)
 _no_fork = RLock()
