@@ -103,7 +103,7 @@ def test_limits_are_raised_before_the_user_is_changed():
         ({"rlimits": {resource.RLIMIT_CORE: (2, 1)}}, ValueError, r"RLIMIT_CORE.*more than"),
         ({"rlimits": {resource.RLIMIT_CORE: (1, 2, 3)}}, ValueError, r"RLIMIT_CORE.*pair"),
         ({"rlimits": {resource.RLIMIT_CORE: "all"}}, ValueError, "RLIMIT_CORE"),
-        ({"rlimits": {987654: 1}}, ValueError, "resource"),
+        ({"rlimits": {987654: 1}}, ValueError, "987654 is no resource"),
         ({"nice": "much"}, TypeError, "nice"),
         ({"spawn_timeout": float("nan")}, ValueError, "nan"),
     ],

@@ -29,5 +29,6 @@ def test_many_threads_with_many_children_leave_nothing():
     assert " steps in " in program("stress.py", "--threads", 5, "--children", children, "--patience", 50)
 
 
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="another's collector lets garbage gather")
 def test_much_passes_through_in_little_memory():
     assert "the same came back" in program("streaming.py", "--mebibytes", 32)

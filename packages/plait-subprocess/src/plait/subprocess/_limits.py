@@ -73,7 +73,8 @@ def _rlimit_steps(rlimits: Mapping[int, Any]) -> list[tuple[bytes, Any, tuple[An
     steps: list[tuple[bytes, Any, tuple[Any, ...]]] = []
     for number, wanted in rlimits.items():
         soft, hard = _pair(number, wanted)
-        resource.getrlimit(number)  # ValueError for what is no limit
+        if _name(number) == str(number):
+            raise ValueError(f"{number!r} is no resource limit; the module `resource` has their names")
         bound = float("inf") if hard == resource.RLIM_INFINITY else hard
         if soft == resource.RLIM_INFINITY != hard or soft > bound:
             raise ValueError(f"the limit {_name(number)} is given as {soft}, more than its hard bound {hard}")
