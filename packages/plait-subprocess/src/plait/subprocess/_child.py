@@ -24,10 +24,10 @@ FAILED_BEFORE_EXEC = 255
 
 def forget_handlers(signal: Any, look: Callable[[int], Any] | None) -> None:
     """Give every signal that a Python function handles its default; *look* is a fast signal.getsignal, if there is one."""
-    look = look or signal.getsignal
+    handler_of: Any = look or signal.getsignal
     # A signal that was held back would run the parent's Python handler here as soon as it is let through.
     for number in signal.valid_signals():
-        if callable(look(number)):
+        if callable(handler_of(number)):
             signal.signal(number, signal.SIG_DFL)
 
 
