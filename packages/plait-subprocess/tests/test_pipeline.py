@@ -107,9 +107,9 @@ def test_grace_is_for_all_at_once(kill_tree):
     begun = time.monotonic()
     with pytest.raises(TimeoutExpired) as caught:
         Pipeline([tidy, tidy, stubborn]).run(
-            capture_output=True, text=True, timeout=0.5, grace=1, kill_tree=kill_tree
+            capture_output=True, text=True, timeout=0.5, grace=0.4, kill_tree=kill_tree
         )
-    assert 1.5 <= time.monotonic() - begun < 20
+    assert 0.9 <= time.monotonic() - begun < 20
     assert [line for line in caught.value.stderr.split() if line != "Terminated"] == ["tidy", "tidy"]
     assert no_child() is True
 
