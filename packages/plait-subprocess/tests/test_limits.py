@@ -161,6 +161,18 @@ def test_the_child_outlives_the_thread_that_started_it(user):
 
 
 @on_linux
+def test_a_lock_of_the_standard_threading_that_another_thread_holds_does_not_stop_a_tied_child():
+    code = (
+        "lock = getattr(threading, '_shutdown_locks_lock', None) or threading.Lock()\n"  # gone in 3.13
+        "with lock:\n"
+        "    print(piece.run(['true'], die_with_parent=True, spawn_timeout=20).returncode)\n"
+    )
+    with script(code) as process:
+        assert process.communicate(timeout=30) == ("0\n", None)
+
+
+
+@on_linux
 def test_a_forked_copy_ties_its_children_to_itself():
     read_end, write_end = os.pipe()
     run(["true"], die_with_parent=True)

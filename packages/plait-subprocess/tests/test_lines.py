@@ -157,6 +157,7 @@ def test_a_failed_command_tells_its_last_words():
     ]
     assert str(CalledProcessError(3, ["x"], None, b"\xff")).endswith("\n  \\xff")
     assert str(CalledProcessError(3, ["x"], None, " \n")) == "Command ['x'] returned non-zero exit status 3."
+    assert str(CalledProcessError(None, ["x"])) == "Command ['x'] returned non-zero exit status None."
 
 
 @pytest.mark.parametrize("keep", [None, PIPE])

@@ -9,8 +9,10 @@
 #   - A caller does not leave before its call has been made, whatever a signal handler raises meanwhile: the call uses
 #     descriptors that the caller is going to close. The exception is raised then. A start takes about a millisecond;
 #     what may take longer, a child that hangs before exec, ends with its `spawn_timeout`, or with the death of the child.
-#   - The thread is a bare one, outside of every list of threads. It sleeps on a Parker, so the end of the interpreter
-#     does not wait for it and does not disturb it.
+#   - The thread is a bare one. It sleeps on a Parker, so the end of the interpreter does not wait for it and does not
+#     disturb it. Before it forks, the standard `threading`, if somebody has loaded that, is told of it: up to 3.12, its
+#     callback in the child would otherwise take a lock (to make an object for a thread that it does not know) which
+#     another thread may have held at the fork, and the child would hang.
 #   - A call has the signal mask of its caller, since the child inherits it; between calls all signals are held back.
 #     (What else a child inherits from a thread, its processors and its niceness, is that of the first caller.)
 #
@@ -18,6 +20,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 
 from .._thread import Parker, allocate_lock, fork_generation, get_ident, start_new_thread
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["call_from_lasting_thread"]
+
+
+def _introduce_this_thread() -> None:
+    standard: Any = sys.modules.get("threading")
+    if hasattr(standard, "_shutdown_locks_lock") and hasattr(standard, "_DummyThread"):
+        standard.current_thread()
 
 
 class _Call:
@@ -52,6 +61,7 @@ class _Call:
 
         before = pthread_sigmask(SIG_SETMASK, self.mask)
         try:
+            _introduce_this_thread()
             self.result = self.function(*self.arguments)
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who raises it
             self.error = error
