@@ -73,15 +73,18 @@ def communicate_after_kill(impl: Impl) -> None:
 
 @scenario("S2", "run(timeout=0.3) ends in 0.5 s more though a grandchild holds the pipes, and has the output")
 def run_with_a_grandchild(impl: Impl) -> None:
-    begun = time.monotonic()
-    try:
-        command = f"echo so far; sleep {UNIQUE} & wait"
-        returns(5, impl.subprocess.run, command, shell=True, capture_output=True, text=True, timeout=0.3)
-        raise Wrong("run() returned, it should have raised TimeoutExpired")
-    except impl.subprocess.TimeoutExpired as expired:
-        took, out = time.monotonic() - begun, expired.stdout
-    finally:
-        _end(UNIQUE)
+    for _ in range(3):  # the best of three: a busy machine may be late, a wrong implementation always is
+        begun = time.monotonic()
+        try:
+            command = f"echo so far; sleep {UNIQUE} & wait"
+            returns(5, impl.subprocess.run, command, shell=True, capture_output=True, text=True, timeout=0.3)
+            raise Wrong("run() returned, it should have raised TimeoutExpired")
+        except impl.subprocess.TimeoutExpired as expired:
+            took, out = time.monotonic() - begun, expired.stdout
+        finally:
+            _end(UNIQUE)
+        if took <= 0.8 and out in ("so far\n", b"so far\n"):
+            return
     if took > 0.8:
         raise Wrong(f"run(timeout=0.3) took {took:.2f} s, allowed 0.8 s")
     if out not in ("so far\n", b"so far\n"):

@@ -17,6 +17,7 @@ from plait.subprocess import (
     Popen,
     TimeoutExpired,
     _handle,
+    _platform,
     _tree,
     arun,
     run,
@@ -140,7 +141,7 @@ def test_slow_listeners_do_not_stop_the_loop_nor_the_time_limit():
     async def main():
         ticking = asyncio.ensure_future(tick())
         with pytest.raises(TimeoutExpired):
-            await arun(["yes"], on_stdout=lambda line: heard.append(time.sleep(0.01)), timeout=1)
+            await arun(["yes"], on_stdout=lambda line: heard.append(time.sleep(0.01)), timeout=0.4)
         ticking.cancel()
 
     begun = time.monotonic()
@@ -225,6 +226,40 @@ def test_cancelling_at_any_step_leaves_no_child_and_no_descriptor(command, how_t
             steps += 1
 
     asyncio.run(main())
+
+
+def test_a_copy_forked_while_the_loop_sleeps_does_not_hold_the_input():
+    wait_read, wait_write = os.pipe()
+    copies = []
+
+    def fork(_line):
+        pid = os.fork()
+        if not pid:
+            os.close(wait_write)
+            os.read(wait_read, 1)
+            os._exit(0)
+        copies.append(pid)
+
+    async def main():
+        # Forked by another task, as multiprocessing would: between two steps of the exchange, when most is still unsent.
+        command = arun(
+            "read word; echo on >&2; sleep 0.1; cat", shell=True, input=b"x\n" + BIG, stdout=PIPE, stderr=PIPE
+        )
+        task = asyncio.ensure_future(command)
+        before = set(_children())
+        while not set(_children()) - before:
+            await asyncio.sleep(0.01)
+        fork(None)
+        return await asyncio.wait_for(task, 20)
+
+    try:
+        assert asyncio.run(main()).stdout == BIG
+        assert _platform.feeding == {}
+    finally:
+        os.close(wait_write)
+        os.close(wait_read)
+        for pid in copies:
+            os.waitpid(pid, 0)
 
 
 def test_several_tasks_may_await_one_end():

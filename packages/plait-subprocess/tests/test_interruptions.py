@@ -103,6 +103,8 @@ act = {
     "tie": lambda: piece.run(["true"], die_with_parent=True),
 }[sys.argv[2]]
 act()
+gc.collect()
+gc.freeze()  # what is there now need not be looked through again after each run
 print("places:", sweep(act) > 50)
 """
 

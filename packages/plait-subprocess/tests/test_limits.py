@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import pickle
 import signal
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -82,6 +84,21 @@ def test_few_descriptors_do_not_keep_the_others_open():
         assert run(["/bin/sh", "-c", code], rlimits=limits, stdout=PIPE).stdout == b""
     finally:
         for fd in spare:
+            os.close(fd)
+
+
+def test_preexec_fn_has_its_descriptors_whatever_the_limits():
+    read_end, write_end = os.pipe()
+    inherited = os.dup(write_end)
+    os.set_inheritable(inherited, True)
+    try:
+        limits = {resource.RLIMIT_NOFILE: (inherited, inherited)}
+        for options in ({"nice": 1}, {"rlimits": limits}, {"spawn_timeout": 20}):
+            code = ["/bin/sh", "-c", f"[ ! -e /proc/self/fd/{inherited} ]"]
+            assert run(code, preexec_fn=lambda: os.write(write_end, b"x"), **options).returncode == 0
+            assert os.read(read_end, 9) == b"x"
+    finally:
+        for fd in (read_end, write_end, inherited):
             os.close(fd)
 
 
@@ -340,6 +357,36 @@ def test_what_fails_before_the_program_has_a_phase(options, kind, phase, filenam
     assert sorted(os.listdir("/dev/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_what_no_program_is_to_blame_for_has_a_phase_too(public, monkeypatch):
+    if public:
+        monkeypatch.setattr(_platform, "order", ["posix_spawn", "fork"])
+    with pytest.raises(OSError, match=r"denied|No such") as caught:
+        Popen([""])
+    assert caught.value.phase == "exec"
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
+        Popen(["true"], stdin=9999)
+    assert caught.value.phase == "before exec"
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="counts references")
+@pytest.mark.parametrize("options", [{"nice": 1}, pytest.param({"die_with_parent": True}, marks=on_linux)])
+def test_what_could_not_be_started_is_no_garbage(options):
+    gc.collect()
+    gc.disable()
+    try:
+        process = object.__new__(Popen)
+        seen = weakref.ref(process)
+        try:
+            process.__init__(["/absent/program"], **options)
+        except FileNotFoundError:
+            pass
+        del process
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_a_limit_that_may_not_be_set_is_named():

@@ -104,13 +104,17 @@ def test_all_are_killed_though_one_refuses(monkeypatch):
 def test_grace_is_for_all_at_once(kill_tree):
     tidy = ["sh", "-c", "trap 'echo tidy >&2; exit 5' TERM; echo on; while :; do sleep 0.01; done"]
     stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"]
-    begun = time.monotonic()
-    with pytest.raises(TimeoutExpired) as caught:
-        Pipeline([tidy, tidy, stubborn]).run(
-            capture_output=True, text=True, timeout=0.5, grace=0.4, kill_tree=kill_tree
-        )
-    assert 0.9 <= time.monotonic() - begun < 20
-    assert [line for line in caught.value.stderr.split() if line != "Terminated"] == ["tidy", "tidy"]
+    for limit in (0.2, 1, 8):  # more than one only if the machine is busy
+        begun = time.monotonic()
+        with pytest.raises(TimeoutExpired) as caught:
+            Pipeline([tidy, tidy, stubborn]).run(
+                capture_output=True, text=True, timeout=limit, grace=2 * limit, kill_tree=kill_tree
+            )
+        assert 3 * limit <= time.monotonic() - begun < 3 * limit + 18
+        told = [line for line in caught.value.stderr.split() if line != "Terminated"]
+        if told == ["tidy", "tidy"]:
+            break
+    assert told == ["tidy", "tidy"]
     assert no_child() is True
 
 

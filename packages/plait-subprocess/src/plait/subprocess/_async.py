@@ -19,6 +19,7 @@ from time import monotonic
 
 from ._exchange import LimitReached
 from ._handle import deadline_after
+from ._platform import feeding
 from ._popen import Popen
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
 from ._run import add_the_rest, end, streams_for
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from ._exchange import Exchange
     from ._handle import ProcessHandle
     from ._lines import Listening
 
@@ -104,7 +106,17 @@ async def _communicate(
     process: Popen, given: Any, deadline: float | None, listening: Listening | None
 ) -> bool:
     """Until both outputs have ended, the input is written and the child gone; False if *deadline* came first."""
-    exchange, handle = process._start_exchange(given, listening), process.handle
+    exchange = process._start_exchange(given, listening)
+    exchange.feeds_alone = True
+    try:
+        return await _pump_to_end(process, exchange, deadline)
+    finally:
+        if process.stdin is not None and not process.stdin.closed:
+            feeding.pop(process.stdin.fileno(), None)
+
+
+async def _pump_to_end(process: Popen, exchange: Exchange, deadline: float | None) -> bool:
+    handle = process.handle
     while True:
         now = monotonic()
         telling = now + _TELLING_SECONDS

@@ -12,12 +12,20 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ._platform import StartRequest
 
-__all__ = ["FAILED_BEFORE_EXEC", "Preparation", "close_all_but", "forget_handlers", "steps_of", "tell_parent"]
+__all__ = [
+    "FAILED_BEFORE_EXEC",
+    "Preparation",
+    "close_all_but",
+    "forget_handlers",
+    "open_descriptors",
+    "steps_of",
+    "tell_parent",
+]
 
 FAILED_BEFORE_EXEC = 255
 
@@ -75,34 +83,41 @@ class Preparation:
         phase = b"noexec"
         try:
             forget_handlers(signal, self._look)
-            if self._request.close_fds and self._request.first_steps:
-                # fork_exec closes them later, but not those beyond the limit if no descriptor is left to list them.
-                close_all_but({self._write_end, *self._request.keep})
+            # fork_exec closes them later, but not those beyond the limit if no descriptor is left to list them: so they
+            # are listed now, and closed when preexec_fn has had the use of them.
+            present = open_descriptors() if self._request.close_fds and self._request.first_steps else ()
             for step, act, arguments in self._steps:
                 phase = step if step == b"preexec_fn" else b"noexec:" + step
                 act(*arguments)
+            phase = b"noexec:close"
+            close_all_but({self._write_end, *self._request.keep}, present)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         except BaseException as problem:  # noqa: BLE001 - fork_exec would tell the parent nothing about it
             tell_parent(self._write_end, phase, problem)
             os._exit(FAILED_BEFORE_EXEC)
 
 
-def close_all_but(kept: set[int]) -> None:
-    """Close every descriptor from 3 on that is not in *kept*."""
+def open_descriptors() -> Sequence[int]:
+    """The descriptors that are open, one or two that are not among them; a range if they cannot be listed."""
     for listing in ("/proc/self/fd", "/dev/fd"):
         try:
-            names = os.listdir(listing)
+            return [*map(int, os.listdir(listing))]
         except OSError:
             continue  # not here, or no descriptor is left to read it with
-        for name in names:
-            fd = int(name)
-            if fd > 2 and fd not in kept:
-                try:
-                    os.close(fd)
-                except OSError:
-                    pass  # the listing's own descriptor
+    return range(os.sysconf("SC_OPEN_MAX"))
+
+
+def close_all_but(kept: set[int], present: Sequence[int]) -> None:
+    """Close every descriptor from 3 on that is in *present*, as `open_descriptors` gave it, and not in *kept*."""
+    if isinstance(present, range):
+        low = 3
+        for fd in (*sorted(fd for fd in kept if fd > 2), len(present)):
+            os.closerange(low, fd)
+            low = fd + 1
         return
-    low = 3
-    for fd in (*sorted(fd for fd in kept if fd > 2), os.sysconf("SC_OPEN_MAX")):
-        os.closerange(low, fd)
-        low = fd + 1
+    for fd in present:
+        if fd > 2 and fd not in kept:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # the listing's own descriptor, or closed since

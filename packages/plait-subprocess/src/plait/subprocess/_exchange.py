@@ -98,6 +98,7 @@ class Exchange:
         "_stdin",
         "_tell_until",
         "_told",
+        "feeds_alone",
         "limit",
     )
 
@@ -119,6 +120,9 @@ class Exchange:
         self._scratch = memoryview(b"")
         self._input = memoryview(b"") if data is None else data
         self._sent = 0
+        #: Whether nobody else uses the input between two calls of pump() either; then it stays in `feeding`, and whoever
+        #: has set this takes it out of there.
+        self.feeds_alone = False
         self.limit = limit  # of what is kept of each stream, in bytes
         self._over: set[int] = set()  # the streams that are longer
         self._told: set[int] = set()  # and of which that was told
@@ -201,7 +205,8 @@ class Exchange:
                 and not self.is_behind
             )
         finally:
-            feeding.pop(given, None)
+            if not self.feeds_alone:
+                feeding.pop(given, None)
             handle.return_descriptor()
             if sink >= 0 and self._stdin is not None and not self._stdin.closed:
                 os.set_blocking(sink, True)

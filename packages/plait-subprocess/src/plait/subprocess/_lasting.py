@@ -136,6 +136,9 @@ def call_from_lasting_thread(function: Callable[..., Any], *arguments: Any) -> A
         except BaseException as error:  # noqa: BLE001 - raised below
             struck = error
     failed, call.error = struck or call.error, None
-    if failed is not None:
+    if failed is None:
+        return call.result
+    try:
         raise failed
-    return call.result
+    finally:
+        del failed, struck  # or the exception and this frame would keep each other, and the Popen

@@ -56,7 +56,15 @@ from itertools import repeat, starmap
 from time import monotonic
 
 from .._thread import RLock, reset_lock
-from ._child import FAILED_BEFORE_EXEC, Preparation, close_all_but, forget_handlers, steps_of, tell_parent
+from ._child import (
+    FAILED_BEFORE_EXEC,
+    Preparation,
+    close_all_but,
+    forget_handlers,
+    open_descriptors,
+    steps_of,
+    tell_parent,
+)
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
 
@@ -541,7 +549,9 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
                 refused = problem.errno
         else:
             return
-    raise with_phase(OSError(refused, os.strerror(refused), request.program), "exec")
+    # A descriptor that is not open is no fault of the program: it was to be moved before.
+    phase = "before exec" if refused == errno.EBADF else "exec"
+    raise with_phase(OSError(refused, os.strerror(refused), request.program), phase)
 
 
 # -- fork and exec -------------------------------------------------------------------------------------------
@@ -582,7 +592,7 @@ def _refuse_nameless(request: StartRequest) -> None:
     """Raise what exec says of an empty name: the public calls refuse to pass one on."""
     if not os.fsencode(request.program) and not os.fsencode(request.argv[0]):
         number = errno.EACCES if any(map(_may_exist, request.executables)) else errno.ENOENT
-        raise OSError(number, os.strerror(number), request.program)
+        raise with_phase(OSError(number, os.strerror(number), request.program), "exec")
 
 
 def _may_exist(path: bytes) -> bool:
@@ -657,8 +667,9 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
         if request.pgid >= 0:
             phase = b"noexec:setpgid"
             os.setpgid(0, request.pgid)
-        if request.close_fds and request.first_steps:
-            close_all_but({write_end, *request.keep})
+        # Listed before the limits, under which there may be no descriptor left to list the others with.
+        limited = request.close_fds and request.first_steps
+        present = open_descriptors() if limited else ()
         for step, act, arguments in steps_of(request):
             phase = step if step == b"preexec_fn" else b"noexec:" + step
             act(*arguments)
@@ -667,7 +678,8 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
             if fd != write_end:  # a number that was not open until we took it: exec has to close this one
                 os.set_inheritable(fd, True)
         if request.close_fds:
-            close_all_but({write_end, *request.keep})
+            close_all_but({write_end, *request.keep}, present)
+            close_all_but({write_end, *request.keep}, open_descriptors())  # and what preexec_fn has opened
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         phase = b""
         refused = errno.ENOENT
