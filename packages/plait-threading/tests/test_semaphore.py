@@ -451,3 +451,19 @@ def test_what_is_no_number_is_no_timeout(make):
         if isinstance(waits, Condition):
             with pytest.raises((ValueError, OverflowError), match=r"nan|NaN|large"):
                 waits.wait_for(lambda: False, float("nan"))
+
+
+@pytest.mark.parametrize("n", [1.5, float("nan")])
+def test_a_release_of_a_number_that_is_not_whole_is_refused_and_changes_nothing(kind, n, capfd):
+    semaphore, log = kind(3), []
+    for _ in range(3):
+        semaphore.acquire()
+    threads = [queue_up(semaphore, log, name) for name in "ab"]
+    with pytest.raises(TypeError):
+        semaphore.release(n)
+    assert (semaphore._value, in_line(semaphore), log) == (0, 2, [])
+    semaphore.release(2)
+    for thread in threads:
+        thread.join(10)
+    assert log in ([("a", True), ("b", True)], [("b", True), ("a", True)])
+    assert capfd.readouterr().err == ""  # of no thread that was to ring, and could not

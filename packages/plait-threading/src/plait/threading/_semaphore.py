@@ -212,12 +212,14 @@ class Semaphore(Uncopied):
         if n < 1:
             raise ValueError(f"n must be one or more, not {n!r}")
         stock = (_Stock(n),) if n > BATCH else ()
+        tokens = () if stock else _TOKEN * n  # here, so that nothing has been done if it cannot
+        n = int(min(n, sys.maxsize))
         later = starmap(start_new_thread, ((self._announce, (n,)),))
         try:
             if stock:
                 self._stock += stock
             else:
-                self._tokens += _TOKEN * n
+                self._tokens += tokens
             self._announce(n)
         except BaseException:
             try:

@@ -21,7 +21,9 @@
 #     table we thought it was, and the public way is taken from then on.
 #   - The standard module never does more with a stand-in than hand it out. The one moment at which it would reach into
 #     its threads is a fork, so stand-ins are taken out before and put back after; the forking thread gets a genuine
-#     dummy, because the child's standard module will take it for its main thread.
+#     dummy, because the child's standard module will take it for its main thread. Several threads may fork at a time, so
+#     each knows what it has taken out. A stand-in that is put in between that and the fork itself lets the child's
+#     standard module do to it what it does to threads that are gone, and needs none of it.
 #   - A thread takes its own stand-in out when it ends. Nothing is left behind.
 #
 # The standard module takes the thread that first imports it for the main thread. Before 3.13, if that is a daemon thread
@@ -70,7 +72,7 @@ class _Neighbour:
         table = getattr(module, "_active", None)
         self.table: dict[int, Any] | None = table if isinstance(table, dict) else None
         self.tried = False
-        self.parked: dict[int, Any] = {}
+        self.parked: dict[int, dict[int, Any]] = {}  # by the forking thread, and by the threads taken out
         self.stand_in: Any = _stand_in_type(module.Thread)
         self.wait_for_the_right_thread()
 
@@ -107,23 +109,29 @@ class _Neighbour:
 
     def before_fork(self) -> None:
         table, mine = self.table, get_ident()
-        self.parked = {}
+        self.parked[mine] = parked = {}
         if table is None:
             return
         for ident, entry in [*table.items()]:
             if isinstance(entry, self.stand_in):
-                self.parked[ident] = entry
+                parked[ident] = entry
                 table.pop(ident, None)
-        if mine in self.parked:
-            self.module.current_thread().name = self.parked[mine].name
+        if mine in parked:
+            self.module.current_thread().name = parked[mine].name
 
     def after_fork_in_parent(self) -> None:
-        parked, self.parked = self.parked, {}
-        if self.table is not None:
-            for ident, entry in parked.items():
-                self.table[ident] = entry
-                if entry.of_ours._life_.mirror is None:  # it ended meanwhile, and found nothing to take out
-                    self.table.pop(ident, None)
+        table, parked = self.table, self.parked.pop(get_ident(), {})
+        if table is None:
+            return
+        for ident, entry in parked.items():
+            life = entry.of_ours._life_
+            if life.mirror is None:  # it ended meanwhile; another thread may have its identifier by now
+                continue
+            table[ident] = entry
+            if (
+                life.mirror is None and table.get(ident) is entry
+            ):  # at this moment, and found nothing to take out
+                table.pop(ident, None)
 
 
 _neighbour: _Neighbour | None = None
@@ -155,6 +163,11 @@ def _stand_in_type(base: Any) -> Any:
 
         def start(self) -> None:
             raise RuntimeError(f"{self!r} runs already; it was started elsewhere")
+
+        def _after_fork(self, *_how: Any, **_whom: Any) -> None:
+            """Have nothing to be mended in a forked child; before 3.13 that is asked for by the other names."""
+
+        _reset_internal_locks = _stop = _after_fork
 
     return StandIn
 

@@ -326,7 +326,8 @@ class Thread:
         Returns when the thread has begun; a thread that has not within a second counts as begun unless it is dead.
         RuntimeError if it was started before; if no thread can be started (chained to the OSError behind it), or the
         new one died before it had begun (chained to what it died of, if that is known). Nothing is left registered
-        then, and start() may be tried again.
+        then, and start() may be tried again. An exception of a signal handler leaves a thread that runs, or one that can
+        be started; if several strike one upon the other, it may be left to another thread to see to that, a moment later.
         """
         try:
             life = self._life_
@@ -405,7 +406,8 @@ class Thread:
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
         if life.ident == get_ident() and current_thread() is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
-        ended = life.wait(-1 if timeout is None else max(0, timeout))
+        # In this order, max() keeps what is not a number, to be refused.
+        ended = life.wait(-1 if timeout is None else max(timeout, 0))
         if life.outcome is None and _is_cut_off(life):
             raise _EndOfInterpreter(f"{self!r}: cannot join it, the interpreter has ended and it never will")
         if reraise and ended and life.outcome is not None:
