@@ -66,7 +66,7 @@ def test_a_daemon_belongs_to_a_marked_tree():
 
 
 def test_a_marked_tree_within_a_marked_tree_belongs_to_both():
-    inner = f"import os, sys; os.spawnv(os.P_WAIT, sys.executable, ['python', '-I', '-S', '-c', {DAEMON!r}])"
+    inner = f"import os, sys; os.spawnv(os.P_WAIT, sys.executable, [sys.executable, '-I', '-S', '-c', {DAEMON!r}])"
     outer = {**os.environ, "X": "1"}
     with Popen([*PYTHON, inner], stdout=PIPE, text=True, mark_tree=True, env=outer) as first:
         (pid,) = numbers(first.stdout, 1)
