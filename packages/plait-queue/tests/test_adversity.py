@@ -699,11 +699,11 @@ def test_a_change_that_a_fork_cuts_short_is_whole_in_the_child(change):
             other.join(10)
             assert q.qsize() == 2
         else:
-            for attempt in (lambda: q.put(2, block=False), lambda: q.put_many([3, 4], block=False)):
+            for attempt in (lambda: q.put_many([3, 4], block=False), lambda: q.put(2, block=False)):
                 try: attempt()
                 except (ShutDown if change == "shutdown" else Full): pass
                 else: raise AssertionError(change)
-            assert q.qsize() == 1
+                assert q.qsize() == 1
         os._exit(7)
     go_on.set()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
