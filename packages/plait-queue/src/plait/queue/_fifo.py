@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import chain, compress, count, islice, repeat, starmap
 from operator import index
-from sys import maxsize as LARGEST
+from sys import maxsize as most_there_can_be
 from time import monotonic
 from types import GenericAlias
 
@@ -319,7 +319,7 @@ class Queue(Engine, Of["T"]):
             ) from None
         if max_items is not None and max_items < 1:
             raise ValueError(f"max_items must be 1 or more, or None for any number, not {max_items!r}")
-        if max_items is not None and max_items > LARGEST:
+        if max_items is not None and max_items > most_there_can_be:
             max_items = None
         box: list[T] = []
         if timeout is None or timeout >= 0:
