@@ -665,6 +665,8 @@ def test_a_comparison_that_fails_at_last_owes_nothing():
 @signals
 @pytest.mark.parametrize("change", ["mutex", "shutdown", "maxsize"])
 def test_a_change_that_a_fork_cuts_short_is_whole_in_the_child(change):
+    if change == "mutex" and not Queue()._free:
+        pytest.skip("a first look at it changes nothing there")
     in_child(f"""
     import warnings; warnings.simplefilter("ignore")
     change = {change!r}
