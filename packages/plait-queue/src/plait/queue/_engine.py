@@ -136,7 +136,7 @@ class Engine:
     _swift = _swift_in = True  # whether that is so, and may be done, now; the same for `_entry` and putting
     _in_hook = False
     _level_before: int | None = None  # while the _put of a subclass runs
-    _owed = 0  # how many items are counted and, by who is about to, not yet stored
+    _owed = 0  # in the child of a fork: whether the dead have counted an item that they have not stored
     _returned: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
     _parked: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
     _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
@@ -862,7 +862,7 @@ def _drop_the_dead(queue: Engine) -> None:
         line.extend(living)
     catch_up(queue)
     if not ours:
-        for _ in range(queue._owed):
-            next(queue._dones)  # counted by the dead, and will never be put
-        queue._owed = 0
+        if queue._owed:
+            next(queue._dones)  # counted, and will never be put
+            queue._owed = 0
         queue._look_after()
