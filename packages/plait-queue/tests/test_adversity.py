@@ -77,9 +77,8 @@ def test_a_signal_handler_may_use_the_queue_that_it_interrupts(make):
         q.qsize()
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
-    stop = time.monotonic() + 1.5
     n = 0
-    while time.monotonic() < stop or len(from_handler) < 200:
+    while len(from_handler) < 1500:
         q.put(("main", n))
         n += 1
         try:
@@ -563,7 +562,7 @@ def test_join_in_a_child_does_not_wait_for_puts_that_died_at_the_fork(kind, boun
             except (Full, Empty): pass
     def hidden(): return q.qsize()
     thread = threading.Thread(target=churn); thread.start()
-    for _ in range(60):
+    for _ in range(40):
         pid = os.fork()
         if not pid:
             signal.alarm(10)
@@ -600,6 +599,117 @@ def test_a_put_that_dies_in_its_hook_at_the_fork_is_not_counted():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     thread.join(10)
     assert q.unfinished_tasks == 1
+    """)
+
+
+@signals
+def test_a_put_that_dies_in_a_comparison_at_the_fork_is_not_counted():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    inside, go_on = threading.Event(), threading.Event()
+    class Item:
+        def __init__(self, number): self.number = number
+        def __lt__(self, other):
+            if threading.current_thread() is not threading.main_thread():
+                inside.set(); go_on.wait()
+            return self.number < other.number
+    q = package.PriorityQueue()
+    q.put(Item(2))
+    thread = threading.Thread(target=q.put, args=(Item(1),)); thread.start()
+    inside.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        assert q.qsize() == q.unfinished_tasks == 1
+        q.put(Item(0))
+        assert [q.get().number, q.get().number] == [0, 2]
+        q.task_done(); q.task_done(); q.join()
+        os._exit(7)
+    go_on.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    thread.join(10)
+    assert q.qsize() == q.unfinished_tasks == 2
+    """)
+
+
+@signals
+def test_a_comparison_that_fails_at_last_owes_nothing():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    q = package.PriorityQueue()
+    class Item:
+        def __lt__(self, other):
+            q.put(3, block=False)  # so this put() has to begin anew
+            if q.qsize() > 4: raise LookupError
+            return True
+    q.put(1); q.put(2)
+    try: q.put(Item())
+    except LookupError: pass
+    else: raise AssertionError("it was compared")
+    there = q.qsize()
+    assert q.unfinished_tasks == there
+    held, release = threading.Event(), threading.Event()
+    def hold():
+        with q.mutex: held.set(); release.wait()
+    threading.Thread(target=hold).start()
+    held.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        os._exit(7 if q.unfinished_tasks == there else 8)
+    release.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    """)
+
+
+@signals
+@pytest.mark.parametrize("change", ["mutex", "shutdown", "maxsize"])
+def test_a_change_that_a_fork_cuts_short_is_whole_in_the_child(change):
+    if change == "mutex" and not Queue()._free:
+        pytest.skip("a first look at it changes nothing there")
+    in_child(f"""
+    import warnings; warnings.simplefilter("ignore")
+    change = {change!r}
+    inside, go_on = threading.Event(), threading.Event()
+    class Slow(Queue):
+        def wait(self):
+            if threading.current_thread() is not threading.main_thread() and not inside.is_set():
+                inside.set(); go_on.wait()
+        def _fit(self):
+            if change == "maxsize": self.wait()
+            super()._fit()
+        def _tune(self):
+            if change != "maxsize": self.wait()
+            super()._tune()
+    q = Slow(2)
+    q.put(1)
+    def begin():
+        if change == "mutex": q.mutex
+        elif change == "shutdown": q.shutdown()
+        else: q.maxsize = 1
+    thread = threading.Thread(target=begin); thread.start()
+    inside.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        assert q.qsize() == 1
+        if change == "mutex":
+            with q.mutex:
+                other = threading.Thread(target=q.put, args=(2,)); other.start()
+                other.join(0.05)
+                assert q.qsize() == 1
+            other.join(10)
+            assert q.qsize() == 2
+        else:
+            for attempt in (lambda: q.put_many([3, 4], block=False), lambda: q.put(2, block=False)):
+                try: attempt()
+                except (ShutDown if change == "shutdown" else Full): pass
+                else: raise AssertionError(change)
+                assert q.qsize() == 1
+        os._exit(7)
+    go_on.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    thread.join(10)
     """)
 
 
@@ -643,7 +753,8 @@ def test_a_comparison_may_use_the_priority_queue_and_fail(seed):
 
     def act():
         try:
-            if rng.random() < 0.55:
+            # (A long queue takes long to compare, and shows no more.)
+            if rng.random() < (0.55 if len(put) - len(taken) < 60 else 0.4):
                 item = Item()
                 q.put(item)
                 put.append(item)

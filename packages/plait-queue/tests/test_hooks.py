@@ -489,6 +489,37 @@ def test_a_timeout_that_no_clock_can_count_is_endless():
     assert q.get(timeout=10**400) == 1
 
 
+def test_a_subclass_may_set_the_bound_before_the_queue_is_made():
+    class Small(Queue):
+        def __init__(self):
+            self.maxsize = 2
+            super().__init__(self.maxsize + 1)
+
+    q = Small()
+    assert q.maxsize == 3
+    q.put_many(range(3), block=False)
+    assert q.full()
+
+
+@pytest.mark.parametrize("bound", [2.5, Fraction(5, 2), Decimal("2.5")])
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_a_broken_bound_is_rounded_up(kind, bound):
+    q = kind(bound)
+    with pytest.raises(Full) as caught:
+        q.put_many(range(5), block=False)
+    assert caught.value.remaining == [3, 4]
+    assert q.full()
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_one_may_ask_for_more_than_there_can_be(kind):
+    q = kind()
+    q.put_many([1, 2])
+    assert sorted(q.get_many(10**30)) == [1, 2]
+    q.put_many([1, 2])
+    assert sorted(asyncio.run(q.aget_many(10**30))) == [1, 2]
+
+
 def test_a_bound_in_a_class_does_not_hide_that_of_its_queues():
     class Small(Queue):
         maxsize = 2

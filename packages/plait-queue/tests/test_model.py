@@ -128,7 +128,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestModel.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("bound", [0, 1, 3])

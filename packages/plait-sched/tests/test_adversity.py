@@ -51,9 +51,8 @@ def test_a_signal_handler_may_enter_and_cancel_whatever_it_interrupts():
         s.queue
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-    stop = time.monotonic() + 0.8
     n = 0
-    while time.monotonic() < stop:
+    while len(expected) - n < 1000:
         for _ in range(50):
             s.enter(random.random() * 0.001, 1, ran.append, (("main", n),))
             expected.append(("main", n))
@@ -74,12 +73,11 @@ def test_a_signal_handler_may_run_the_scheduler_that_it_interrupts():
         # Compares in Python, so that a handler can strike in the middle of the agenda's work.
         def __lt__(self, other): return float(self) < float(other)
     s = scheduler()
-    ran = []
-    signal.signal(signal.SIGALRM, lambda *_: s.run(blocking=False))
+    ran, turns = [], []
+    signal.signal(signal.SIGALRM, lambda *_: turns.append(s.run(blocking=False)))
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     n = 0
-    stop = time.monotonic() + 1
-    while time.monotonic() < stop:
+    while len(turns) < 800:
         for _ in range(60):
             s.enterabs(Slow(time.monotonic() + random.random() * 0.001), 1, ran.append, (n,))
             n += 1
@@ -295,14 +293,13 @@ def test_a_handler_may_do_all_that_is_not_waiting():
         busy.clear()
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-    stop = time.monotonic() + 0.8
-    while time.monotonic() < stop:
+    while turns[0] < 600:
         for _ in range(30):
             s.enter(random.random() * 0.001, 1, ran.append, (1,))
         s.enter(0.002, 1, s.stop)
         s.run()
     signal.setitimer(signal.ITIMER_REAL, 0)
-    assert turns[0] > 20 and ran
+    assert ran
     s.cancel_all()
     assert s.empty() and not s._repeating and s.run() is None
     """)
@@ -318,8 +315,7 @@ def test_a_signal_strikes_cancel_without_leaving_the_index_locked():
     s = scheduler()
     keep = s.enter(1000, 1, print)
     struck = 0
-    stop = time.monotonic() + 1
-    while time.monotonic() < stop:
+    while struck < 1000:
         try:
             armed = True
             signal.setitimer(signal.ITIMER_REAL, random.random() * 0.0005 + 0.00002)
@@ -336,7 +332,7 @@ def test_a_signal_strikes_cancel_without_leaving_the_index_locked():
     lock = s._agenda._lock
     thread = threading.Thread(target=lambda: free.append(lock.acquire(timeout=5)))
     thread.start(); thread.join()
-    assert free == [True] and struck > 50, (free, struck)
+    assert free == [True]
     """)
 
 

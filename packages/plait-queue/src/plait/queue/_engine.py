@@ -50,7 +50,8 @@
 # What if it is forked here
 #   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread
 #   itself holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment. Counting an
-#   item and storing it cannot be parted by a fork; a hook of a subclass can, and is then not counted.
+#   item and storing it cannot be parted by a fork; only the hook of a subclass, or a comparison, can, and the item is then
+#   not counted. The ways are made anew: they may not have been what they should be, as only the mutex kept others out.
 #
 # Subclasses and meddlers
 #   `_init/_put/_get/_qsize` are honoured where a class overrides them, or somebody sets one in an instance (_hooks.py);
@@ -68,6 +69,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from itertools import compress, count, islice, repeat, starmap
+from math import ceil
 from operator import getitem
 from types import MappingProxyType
 
@@ -134,6 +136,7 @@ class Engine:
     _swift = _swift_in = True  # whether that is so, and may be done, now; the same for `_entry` and putting
     _in_hook = False
     _level_before: int | None = None  # while the _put of a subclass runs
+    _owed = 0  # in the child of a fork: whether the dead have counted an item that they have not stored
     _returned: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
     _parked: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
     _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
@@ -267,7 +270,7 @@ class Engine:
         bound: Any = self._maxsize
         if not bound > 0 or bound == float("inf"):  # (a bound that is no number bounds nothing)
             return self._puts
-        bound = -int(-bound // 1)  # a bound of 2.5 lets three in
+        bound = ceil(bound)  # one of 2.5 lets three in
         places: Any = b"\1" * bound if bound <= _TABLE else range(1, bound + 1)
         return compress(map(getitem, repeat(places), map(len, repeat(stock))), self._puts)
 
@@ -818,6 +821,11 @@ class Engine:
             if self._qsize() <= self._level_before:
                 next(self._dones)  # counted, and will never be put
             self._level_before = None
+        # It may have come between a change of what the ways depend on and the change of the ways.
+        if hasattr(self._stock, self._take):
+            self._fit()
+        else:
+            self._tune()
 
 
 def of_this_frame(problem: BaseException, below: int = 0) -> bool:
@@ -854,4 +862,7 @@ def _drop_the_dead(queue: Engine) -> None:
         line.extend(living)
     catch_up(queue)
     if not ours:
+        if queue._owed:
+            next(queue._dones)  # counted, and will never be put
+            queue._owed = 0
         queue._look_after()

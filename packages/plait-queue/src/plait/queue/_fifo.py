@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import compress, count, islice, repeat, starmap
+from itertools import chain, compress, count, islice, repeat, starmap
 from operator import index
+from sys import maxsize as most_there_can_be
 from time import monotonic
 from types import GenericAlias
 
@@ -318,6 +319,8 @@ class Queue(Engine, Of["T"]):
             ) from None
         if max_items is not None and max_items < 1:
             raise ValueError(f"max_items must be 1 or more, or None for any number, not {max_items!r}")
+        if max_items is not None and max_items > most_there_can_be:
+            max_items = None
         box: list[T] = []
         if timeout is None or timeout >= 0:
             try:
@@ -446,7 +449,10 @@ class Queue(Engine, Of["T"]):
 
     @maxsize.setter
     def maxsize(self, bound: int) -> None:
-        self._change(self._set_maxsize, bound)
+        if "_puts" in self.__dict__:
+            self._change(self._set_maxsize, bound)
+        else:
+            self._maxsize = bound  # by a subclass, before `Queue.__init__`, which has the last word
 
     def _set_maxsize(self, bound: int) -> None:
         try:
@@ -649,7 +655,9 @@ class Queue(Engine, Of["T"]):
         items = [await get_later(self, timeout)]
         if max_items != 1:
             try:
-                items += self.get_many(None if max_items is None else max_items - 1, False)
+                # One call of C behind the last place in get_many() where an exception could strike.
+                more = None if max_items is None else max_items - 1
+                items += chain.from_iterable(starmap(self.get_many, ((more, False),)))
             except (Empty, ShutDown):
                 pass  # there is no more than the one
             except BaseException:
@@ -956,7 +964,7 @@ class BoundOfClass:
         return self.bound if queue is None or not hasattr(queue, "_maxsize") else queue._maxsize
 
     def __set__(self, queue: Queue[Any], bound: Any) -> None:
-        queue._change(queue._set_maxsize, bound)
+        Queue.maxsize.__set__(queue, bound)  # type: ignore[attr-defined]
 
 
 def tell_remaining(problem: Any, box: Iterable[Any]) -> None:

@@ -22,6 +22,7 @@ class Hook:
 
     (A `__setattr__` would notice, too, and make every assignment a call, where another thread or a signal handler
     could come in between.) A replacement does not hide what a class says: `Queue._put` is its own, whatever the queue.
+    But `super()._put` is asked for the queue, and is the replacement.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

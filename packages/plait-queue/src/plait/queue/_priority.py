@@ -22,6 +22,8 @@
 #   - Stopping compares nothing, so it succeeds. Who needs the order, to push, pop or peek, then has to make a heap of the
 #     list first, which can fail as any comparison can: then so does that call, the list is as it was, and the next who needs
 #     the order tries anew. Who only counts or drops items, or looks into the list, needs none.
+#   - `_uncounted` is the item being pushed if it is counted together with its being in the list. The child of a fork takes
+#     back the count of any other that was being pushed.
 #   - If comparing fails, the operation has not happened: an item that cannot be pushed is not in the queue, one that
 #     could not be popped stays in it. (The standard module leaves the one in and loses the other.)
 #
@@ -69,6 +71,7 @@ class PriorityQueue(Queue["T"]):
     _can_be_free = False
     _simple = _swift = _swift_in = False
     _take = "pop"
+    _uncounted: Any = NOTHING
     _locked_takes: Iterator[T]
     # The length of the heap as it is, for pushing and for popping.
     _sizes: Iterator[int]
@@ -135,7 +138,7 @@ class PriorityQueue(Queue["T"]):
     def _push_counted(self, item: T) -> None:
         done: list[bool] = []
         while not done:
-            self._push_once(item, starmap(done.append, ((True,),)))
+            self._push_once(item, starmap(done.append, ((True,),)), counted=True)
 
     def _clear_up_put(self, debt: list[None], heap: list[T] | None) -> None:
         """After an interruption of put(). It is in *debt* if it has counted an item that it did not put."""
@@ -146,6 +149,7 @@ class PriorityQueue(Queue["T"]):
             self._undo()
         if debt:
             for _ in zip(steps_of(debt.pop), self._dones):  # noqa: B905 - in one piece
+                self._owed = 0
                 break
         self._resettle_now([])
 
@@ -219,9 +223,12 @@ class PriorityQueue(Queue["T"]):
 
     # -- heap operations that others may find under way ------------------------------------------------------------
 
-    def _push_once(self, item: T, commit: Iterator[object], waiter: Waiter | None = None) -> None:
+    def _push_once(
+        self, item: T, commit: Iterator[object], waiter: Waiter | None = None, counted: bool = False
+    ) -> None:
         """Push *item* and step *commit* in one piece; or do neither, if a nested call took over, or if *waiter* (who
-        brings it) has gone or been served meanwhile."""
+        brings it) has gone or been served meanwhile. *counted* if the item is counted already,
+        and not with *commit*."""
         if self._sifting is not NOTHING:
             self._order()
         started = False
@@ -229,6 +236,7 @@ class PriorityQueue(Queue["T"]):
         try:
             for self._size in self._sizes:
                 self._sifting = item
+                self._uncounted = NOTHING if counted else item
                 started = True
                 break
             heappush(heap, item)
@@ -239,6 +247,7 @@ class PriorityQueue(Queue["T"]):
                 for _ in commit:
                     break
         finally:
+            self._uncounted = NOTHING
             if started and self._sifting is item and self._stock is heap:
                 self._undo()
 
@@ -420,7 +429,10 @@ class PriorityQueue(Queue["T"]):
             if self._in_hook:
                 self._sifting = UNSORTED
         elif self._sifting is not NOTHING:
+            if self._size >= 0 and self._sifting is not UNSORTED and self._sifting is not self._uncounted:
+                self._owed = 1
             self._undo()
+        self._uncounted = NOTHING
         super()._after_fork()
 
     # -- what subclasses override; called with the mutex held ------------------------------------------------------
