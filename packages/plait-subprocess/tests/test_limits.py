@@ -188,7 +188,6 @@ def test_a_lock_of_the_standard_threading_that_another_thread_holds_does_not_sto
         assert process.communicate(timeout=30) == ("0\n", None)
 
 
-
 @on_linux
 def test_a_forked_copy_ties_its_children_to_itself():
     read_end, write_end = os.pipe()

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import sys
 from time import monotonic
 
 from ._exchange import LimitReached
@@ -23,6 +22,7 @@ from ._platform import feeding
 from ._popen import Popen
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
 from ._run import add_the_rest, end, streams_for
+from ._standard import running_loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,13 +43,6 @@ _LONGEST_TIMER = 86_400.0
 _TELLING_SECONDS = 0.01
 
 
-def _running_loop() -> Any:
-    asyncio: Any = sys.modules.get("asyncio")
-    if asyncio is None:
-        raise RuntimeError("no event loop of asyncio is running in this thread")
-    return asyncio.get_running_loop()
-
-
 def _wake(future: Any) -> None:
     if not future.done():
         future.set_result(None)
@@ -57,7 +50,7 @@ def _wake(future: Any) -> None:
 
 async def _until_ready(readers: Iterable[int], writers: Iterable[int], seconds: float | None) -> None:
     """Sleep until one of the descriptors is ready or *seconds* have passed."""
-    loop = _running_loop()
+    loop = running_loop()
     future = loop.create_future()
     timer = (
         None if seconds is None else loop.call_later(min(max(seconds, 0.0), _LONGEST_TIMER), _wake, future)
@@ -192,7 +185,7 @@ async def arun(
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if kill_tree:
         kwargs["mark_tree"] = True
-    _running_loop()
+    running_loop()
     deadline = None if timeout is None else deadline_after(timeout)
     with Popen(*popenargs, **kwargs) as process:
         try:

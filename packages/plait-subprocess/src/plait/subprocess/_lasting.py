@@ -10,9 +10,7 @@
 #     descriptors that the caller is going to close. The exception is raised then. A start takes about a millisecond;
 #     what may take longer, a child that hangs before exec, ends with its `spawn_timeout`, or with the death of the child.
 #   - The thread is a bare one. It sleeps on a Parker, so the end of the interpreter does not wait for it and does not
-#     disturb it. Before it forks, the standard `threading`, if somebody has loaded that, is told of it: up to 3.12, its
-#     callback in the child would otherwise take a lock (to make an object for a thread that it does not know) which
-#     another thread may have held at the fork, and the child would hang.
+#     disturb it. Before it forks it makes itself known to the standard `threading`, if somebody has loaded that.
 #   - A call has the signal mask of its caller, since the child inherits it; between calls all signals are held back.
 #     (What else a child inherits from a thread, its processors and its niceness, is that of the first caller.)
 #
@@ -20,10 +18,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 
 from .._thread import Parker, allocate_lock, fork_generation, get_ident, start_new_thread
+from ._standard import introduce_this_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["call_from_lasting_thread"]
-
-
-def _introduce_this_thread() -> None:
-    standard: Any = sys.modules.get("threading")
-    if hasattr(standard, "_shutdown_locks_lock") and hasattr(standard, "_DummyThread"):
-        standard.current_thread()
 
 
 class _Call:
@@ -61,7 +53,7 @@ class _Call:
 
         before = pthread_sigmask(SIG_SETMASK, self.mask)
         try:
-            _introduce_this_thread()
+            introduce_this_thread()
             self.result = self.function(*self.arguments)
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who raises it
             self.error = error

@@ -19,7 +19,7 @@ subscript: Any = classmethod(_GenericAlias)
 
 
 def _how_it_ended(returncode: Any) -> str:
-    if not isinstance(returncode, int) or returncode >= 0:  # who makes one by hand may have none
+    if not isinstance(returncode, int) or returncode >= 0:
         return f"returned non-zero exit status {returncode}"
     import signal  # an error message can afford the import; `import` of this package cannot
 
@@ -81,7 +81,8 @@ class CalledProcessError(_OutputError):
         return type(self), (self.returncode, self.cmd, self.output, self.stderr)
 
     def __str__(self) -> str:
-        by_signal = isinstance(self.returncode, int) and self.returncode < 0
+        code: Any = self.returncode  # who makes one by hand may have given none
+        by_signal = isinstance(code, int) and code < 0
         shown = f"'{self.cmd}'" if by_signal else repr(self.cmd)  # as the newest standard module has it
         return f"Command {shown} {_how_it_ended(self.returncode)}.{_last_words(self.stderr)}"
 
