@@ -52,9 +52,8 @@ from . import _standard
 from ._copies import Uncopied
 from ._excepthook import report
 from ._exit import arm, at_end_of_main_thread, in_sub_interpreter, leaves
-from ._platform import start_new_thread
 from ._registry import alive, here, snapshot
-from ._surely import surely
+from ._surely import elsewhere, surely
 from ._trace import hooks_for_threads
 from ._trace import install as install_hooks
 
@@ -339,7 +338,6 @@ class Thread:
         course: Any = None
         known: list[bool] = []
         left: list[None] = []
-        later = starmap(start_new_thread, ((_withdraw, (self, claim, known, left)),))
         settled = False
         try:
             claims = life.claims
@@ -375,8 +373,7 @@ class Thread:
                 if settled:
                     raise
                 course = None
-                for _ in later:
-                    break
+                elsewhere[_withdraw] = (self, claim, known, left)
 
     def run(self) -> Any:
         """What the thread does: call *target*. Override it in a subclass, or call it to do the work here.
