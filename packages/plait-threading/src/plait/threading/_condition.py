@@ -386,14 +386,20 @@ class Condition(metaclass=SlotMethods):
         self.notify_all()
 
     def _ring(self, n: int) -> None:
+        strikes = islice(self._strike, max(0, min(n, len(self._bells))))
         try:
-            if n == 1:
-                for _ in self._strike:
-                    break
-            elif n > 0:
-                deque(islice(self._strike, min(n, len(self._bells))), maxlen=0)
+            # Not all in one call of C code: whoever is woken wants the global lock, and those in it already may ask for it.
+            for _ in strikes:
+                pass
         except IndexError:
             pass  # fewer than there seemed to be: a re-entrant call was quicker
+        except BaseException:
+            # A signal handler's. What has been begun is finished, in one call, after which another one may strike.
+            try:
+                deque(strikes, maxlen=0)
+            except IndexError:
+                pass
+            raise
 
 
 _set_acquire, _set_release, _set_enter, _set_exit = (
