@@ -563,7 +563,9 @@ class Struck(Exception):
     pass
 
 
-@pytest.mark.skipif(sys.implementation.name != "cpython", reason="a strike between two steps cannot be arranged")
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="a strike between two steps cannot be arranged"
+)
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_notify_all_that_is_struck_wakes_all_the_same(times):
     def strike(*_):
@@ -574,7 +576,7 @@ def test_a_notify_all_that_is_struck_wakes_all_the_same(times):
     threads = waiters(cond, 5, log)
     # The signal arrives when a bell has been rung, and is seen when the next step begins.
     arrives = map(importlib.import_module("_thread").interrupt_main, repeat(signal.SIGTERM))
-    cond._strike = map(itemgetter(0), zip(cond._strike, arrives))
+    cond._strike = map(itemgetter(0), zip(cond._strike, arrives, strict=False))
     old = signal.signal(signal.SIGTERM, strike)
     try:
         with pytest.raises(Struck), cond:

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import threading as standard
-import time
 import weakref
 from importlib import import_module
 
@@ -125,7 +124,8 @@ def test_start_raises_if_the_thread_dies_at_birth_and_may_be_repeated(starts_by,
 
     def stillborn(start, course):
         del course
-        return start(int if sys.implementation.name == "cpython" else collect, ())  # it never runs what was ours
+        # It never runs what was ours.
+        return start(int if sys.implementation.name == "cpython" else collect, ())
 
     thread = Thread(target=int)
     starts_by(stillborn)
