@@ -43,7 +43,6 @@
 
 from __future__ import annotations
 
-
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
 from . import _named
 from ._copies import Uncopied
