@@ -42,9 +42,8 @@ from itertools import islice, starmap
 
 from .._thread import allocate_lock, get_ident, register_after_fork
 from ._copies import Uncopied
-from ._platform import start_new_thread
 from ._reprs import called
-from ._surely import surely
+from ._surely import elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -214,7 +213,6 @@ class Barrier(Uncopied):
         if timeout is None:
             timeout = self._timeout
         claim = _Claim(self._round)
-        later = starmap(start_new_thread, ((self._leave, (claim,)),))
         settled = False
         try:
             number = self._stay(claim, timeout)
@@ -227,8 +225,7 @@ class Barrier(Uncopied):
             except BaseException:
                 if settled:
                     raise
-                for _ in later:
-                    break
+                elsewhere[self._leave] = (claim,)
 
     def _stay(self, claim: _Claim, timeout: float | None) -> int:
         self._claims[claim] = None
@@ -345,7 +342,6 @@ class Barrier(Uncopied):
         fresh.previous = None
 
     def _whatever_strikes(self, change: Callable[..., None], *args: _Round) -> None:
-        later = starmap(start_new_thread, ((change, args),))
         settled = False
         try:
             change(*args)
@@ -357,8 +353,7 @@ class Barrier(Uncopied):
             except BaseException:
                 if settled:
                     raise
-                for _ in later:
-                    break
+                elsewhere[change] = args
 
     def _begin_anew(self, fresh: _Round) -> None:
         while (previous := fresh.previous) is None or previous.follows.get("next") is not fresh:

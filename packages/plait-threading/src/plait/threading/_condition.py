@@ -44,7 +44,10 @@
 # What remains: exceptions that strike between the user's own `with condition:` and its body leave the lock held on 3.14
 # and PyPy, as they do for every lock; and nothing can be done for an exception that strikes after wait() has returned.
 #
-# `with condition:` costs no more than `with lock:`; how is said in _slots.py.
+# `with condition:` costs no more than `with lock:`; how is said in _slots.py. notify() asks one question where nobody
+# waits, `_idle`: that is the lock's "does this thread own you?" while the line is known to be empty, and otherwise
+# `bool`, which when called says no. A waiter stores `bool` after it has entered the line. A notifier that finds the line
+# empty stores the lock's question, and looks at the line once more. So whoever is in line when both are done is seen.
 
 from __future__ import annotations
 
@@ -105,6 +108,7 @@ class Condition(metaclass=SlotMethods):
         "_acquire_restore",
         "_bells",
         "_generation",
+        "_idle",
         "_is_ours",
         "_is_owned",
         "_knows_owner",
@@ -177,6 +181,7 @@ class Condition(metaclass=SlotMethods):
                 # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
                 owned, self._acquire_restore = lock.locked, acquire
             self._is_owned = self._is_held if owned is None else owned
+        self._idle: Callable[[], bool] = bool
         # A lock of somebody else's may be broken, and raise for ever.
         self._is_ours = isinstance(lock, (LockType, RLockType, Named))
         self._letting_go: Iterator[Any] = starmap(self._release_save, ALWAYS)
@@ -218,6 +223,7 @@ class Condition(metaclass=SlotMethods):
         back: Any = self
         try:
             self._bells.append(bell)
+            self._idle = bool
             for saved in self._letting_go:  # noqa: B007
                 break
             if timeout is None:
@@ -266,6 +272,7 @@ class Condition(metaclass=SlotMethods):
         try:
             try:
                 self._bells.append(bell)
+                self._idle = bool
                 let_go += starmap(self._release_save, ONCE)
                 if timeout is None:
                     rung = bell.acquire()
@@ -359,7 +366,10 @@ class Condition(metaclass=SlotMethods):
 
         They go on when they get the lock back. RuntimeError without the lock.
         """
-        owned = self._is_owned  # called in one go with this, a slot is slow to find on 3.11
+        idle = self._idle  # called in one go with this, a slot is slow to find on 3.11
+        if idle():
+            return
+        owned = self._is_owned
         if not owned():
             raise self._not_held("notify")
         if self._bells:
@@ -373,6 +383,10 @@ class Condition(metaclass=SlotMethods):
                     pass
             else:
                 self._ring(n)
+        else:
+            self._idle = owned
+            if self._bells:
+                self._idle = bool
 
     def notify_all(self) -> None:
         """Wake every waiting thread. Never blocks. RuntimeError without the lock."""
@@ -386,14 +400,20 @@ class Condition(metaclass=SlotMethods):
         self.notify_all()
 
     def _ring(self, n: int) -> None:
+        strikes = islice(self._strike, max(0, min(n, len(self._bells))))
         try:
-            if n == 1:
-                for _ in self._strike:
-                    break
-            elif n > 0:
-                deque(islice(self._strike, min(n, len(self._bells))), maxlen=0)
+            # Not all in one call of C code: whoever is woken wants the global lock, and those in it already may ask for it.
+            for _ in strikes:
+                pass
         except IndexError:
             pass  # fewer than there seemed to be: a re-entrant call was quicker
+        except BaseException:
+            # A signal handler's. What has been begun is finished, in one call, after which another one may strike.
+            try:
+                deque(strikes, maxlen=0)
+            except IndexError:
+                pass
+            raise
 
 
 _set_acquire, _set_release, _set_enter, _set_exit = (

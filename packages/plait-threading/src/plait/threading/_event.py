@@ -12,8 +12,9 @@
 #     does, the waiter sees the flag. No lock is needed, and none can be held by a thread that a fork left behind, or by
 #     the very frame that a signal handler interrupted. (On free-threaded builds the dictionary's own lock orders both;
 #     that is why set() lists the bells even if there seem to be none.)
-#   - A bell is rung first and taken down second, and every waiter takes down its own whatever happens. A set() that is
-#     interrupted by an exception rings what is left before it lets the exception go.
+#   - A bell is rung first and taken down second. A waiter that leaves without having been rung takes down its own. A set()
+#     that is interrupted by an exception rings what is left before it lets the exception go. (Should it be struck again
+#     so that a bell stays which has been rung, the next set() takes it down.)
 #   - Ringing twice is harmless: bells are used once.
 #   - Bells of threads that a fork left behind are rung into the void by the next set(), and gone.
 
@@ -81,21 +82,23 @@ class Event(Uncopied):
         A waiter that `set()` has woken returns True even if `clear()` came right after. Timeouts of zero or less look
         and do not wait.
         """
-        if self._flag:
+        raised = self._flag
+        if raised:
             return True
         bell = allocate_lock()
         bell.acquire()
         bells = self._bells
         try:
             bells[bell] = None
-            if self.is_set():  # raised meanwhile, perhaps
-                answer = True
+            if self._flag:  # raised meanwhile
+                raised = True
             elif timeout is None:
-                answer = bell.acquire()
+                # Whoever rings it takes it down.
+                return bell.acquire()
             else:
-                answer = bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)
+                raised = bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)
             bells.pop(bell, None)
-            return answer
+            return raised
         except BaseException:
             bells.pop(bell, None)
             raise

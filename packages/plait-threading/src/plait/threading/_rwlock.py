@@ -43,13 +43,10 @@
 
 from __future__ import annotations
 
-from itertools import starmap
-
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
 from . import _named
 from ._copies import Uncopied
-from ._platform import start_new_thread
-from ._surely import surely
+from ._surely import elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -398,7 +395,6 @@ class RWLock(Uncopied):
     def _whatever_strikes(self, change: Callable[[_State], _State | Exception]) -> None:
         """The step of a public method, which must not be left undone. Raises what it has been refused with."""
         step = _Step()
-        later = starmap(start_new_thread, ((self._take, (step, change)),))
         settled = False
         try:
             self._take(step, change)
@@ -410,14 +406,12 @@ class RWLock(Uncopied):
             except BaseException:
                 if settled:
                     raise
-                for _ in later:
-                    break
+                elsewhere[self._take] = (step, change)
         if step.refusal is not None:
             raise step.refusal
 
     def _acquire(self, kind: int, blocking: bool, timeout: float) -> bool:
         wish = _Wish()
-        later = starmap(start_new_thread, ((self._go_without, (wish, kind)),))
         settled = False
         try:
             got = self._get(wish, kind, blocking, timeout)
@@ -433,8 +427,7 @@ class RWLock(Uncopied):
                 if settled:
                     surely(self._go_without, wish, kind)
                     raise
-                for _ in later:
-                    break
+                elsewhere[self._go_without] = (wish, kind)
 
     def _get(self, wish: _Wish, kind: int, blocking: bool, timeout: float) -> bool:
         me = wish.ident

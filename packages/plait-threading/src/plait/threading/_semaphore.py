@@ -30,8 +30,15 @@
 #     counts for nothing. (They are rung because the thread that forked may have done so in a signal handler, while
 #     waiting. It looks, and stands in front.) What was kept for them is free again.
 #
-# What must be done although exceptions of signal handlers strike (`_go_without`, `_announce`) can be begun again at any
-# point; see _surely.py.
+# What must be done although exceptions of signal handlers strike (`_go_without`, `_pass_on`, `_announce`) can be begun
+# again at any point; see _surely.py.
+#
+# Two ways to wait
+#   Mostly a waiter is rung once, finds its token, and goes. That is all that `_wait` does itself, without a slip: to take
+#   the token is the last thing it does, by an instruction after which no signal is looked for, so there is nothing to
+#   remember. For everything else (a token seen at the second look, a time-out, having been overtaken) it makes a slip and
+#   goes on as `_wait_carefully` does from the beginning. That is how all wait on 3.10 and PyPy, which look for signals at
+#   more places, and without the GIL.
 
 from __future__ import annotations
 
@@ -41,9 +48,9 @@ from time import monotonic
 
 from .._thread import LockType, allocate_lock, fork_generation, register_after_fork
 from ._copies import Uncopied
-from ._platform import deque, start_new_thread
+from ._platform import deque
 from ._reprs import called
-from ._surely import surely
+from ._surely import elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -53,6 +60,8 @@ if TYPE_CHECKING:
 
 # Without the GIL, finding a deque or list empty takes no lock and so orders nothing; see `_nobody_waits`.
 _UNORDERED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+# Whether `del tokens[-1]` and `return True` have nothing between them where a signal handler's exception could strike.
+_WHOLE = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
 _TOKEN = (None,)
 ONCE: Any = ((),)  # for starmap: one call, without arguments
 ALWAYS: Any = repeat(())
@@ -92,9 +101,8 @@ class _Slip:
 
     __slots__ = ("bell", "generation", "ringing", "took")
 
-    def __init__(self) -> None:
-        self.bell: Any = allocate_lock()
-        self.bell.acquire()
+    def __init__(self, bell: Any) -> None:
+        self.bell = bell
         self.ringing: Iterable[None] = ()
         self.generation = _epoch
         self.took: list[None] = []
@@ -182,7 +190,14 @@ class Semaphore(Uncopied):
             tokens = self._tokens
             tokens += _TOKEN
             if self._line or self._front or (_UNORDERED and not self._nobody_waits()):
-                self._announce()
+                if self._front or self._kept or self._generation != _epoch:
+                    self._announce()
+                else:
+                    try:
+                        for _ in self._strike:
+                            break
+                    except IndexError:  # who waited has left
+                        pass
         except BaseException:
             try:
                 surely(self._announce)
@@ -214,7 +229,6 @@ class Semaphore(Uncopied):
         stock = (_Stock(n),) if n > BATCH else ()
         tokens = () if stock else _TOKEN * n  # here, so that nothing has been done if it cannot
         n = int(min(n, sys.maxsize))
-        later = starmap(start_new_thread, ((self._announce, (n,)),))
         try:
             if stock:
                 self._stock += stock
@@ -225,8 +239,7 @@ class Semaphore(Uncopied):
             try:
                 surely(self._announce, n)
             except BaseException:  # noqa: BLE001 - see _surely.py
-                for _ in later:
-                    break
+                elsewhere[self._announce] = (n,)
             raise
 
     def _nobody_waits(self) -> bool:
@@ -251,19 +264,59 @@ class Semaphore(Uncopied):
         return bool(tokens)
 
     def _wait(self, timeout: float | None) -> bool:
-        if timeout is None:
-            deadline = None
-        elif timeout != timeout:  # NaN; first, because PyPy's compiled code takes "not <=" for ">"
-            raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
-        elif timeout <= 0:
-            return False
-        else:
+        deadline = None
+        if timeout is not None:
+            if timeout != timeout:
+                raise _not_a_number(timeout)
+            if timeout <= 0:
+                return False
             deadline = monotonic() + timeout
-        slip = _Slip()
-        later = starmap(start_new_thread, ((self._go_without, (slip,)),))
+        bell = allocate_lock()
+        bell.acquire()
+        try:
+            self._line.append(bell)
+            if self._tokens or self._stock:
+                return self._stay(_Slip(bell), deadline, self._look_and_wait)
+            if timeout is None:
+                bell.acquire()
+            elif not bell.acquire(True, timeout):
+                return self._stay(_Slip(bell), deadline, self._run_out)
+            try:
+                del self._tokens[-1]
+            except IndexError:
+                return self._stay(_Slip(bell), deadline, self._come_forward)
+            return True
+        except BaseException:
+            try:
+                surely(self._pass_on, bell)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                elsewhere[self._pass_on] = (bell,)
+            raise
+
+    def _pass_on(self, bell: Any) -> None:
+        """Leave the line; and whatever one was rung for, others may look for it."""
+        try:
+            self._line.remove(bell)
+        except ValueError:
+            pass  # rung
+        self._announce()
+
+    def _wait_carefully(self, timeout: float | None) -> bool:
+        deadline = None
+        if timeout is not None:
+            if timeout != timeout:  # first, because PyPy's compiled code takes "not <=" for ">"
+                raise _not_a_number(timeout)
+            if timeout <= 0:
+                return False
+            deadline = monotonic() + timeout
+        bell = allocate_lock()
+        bell.acquire()
+        return self._stay(_Slip(bell), deadline, self._stand_in_line)
+
+    def _stay(self, slip: _Slip, deadline: float | None, wait: Callable[[_Slip, float | None], bool]) -> bool:
         settled = False
         try:
-            got = self._stand_in_line(slip, deadline)
+            got = wait(slip, deadline)
             settled = True
             return got
         finally:
@@ -274,30 +327,40 @@ class Semaphore(Uncopied):
                 if settled:
                     surely(self._go_without, slip)
                     raise
-                for _ in later:
-                    break
+                elsewhere[self._go_without] = (slip,)
 
     def _stand_in_line(self, slip: _Slip, deadline: float | None) -> bool:
-        bell, line, front = slip.bell, self._line, self._front
-        line.append(bell)
+        self._line.append(slip.bell)
+        return self._look_and_wait(slip, deadline)
+
+    def _look_and_wait(self, slip: _Slip, deadline: float | None) -> bool:
+        bell = slip.bell
         if (self._tokens or self._stock or _UNORDERED) and self._take(slip, self._tokens):
             try:
-                line.remove(bell)
+                self._line.remove(bell)
             except ValueError:  # rung, but it was not necessary
                 self._announce()
             return True
-        if not (bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic()))):
-            try:
-                line.remove(bell)
-            except ValueError:  # rung after all
-                if not self._take(slip, self._tokens):
-                    self._announce()
-                    return False
+        if bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic())):
+            return self._come_forward(slip, deadline)
+        return self._run_out(slip, deadline)
+
+    def _run_out(self, slip: _Slip, _deadline: float | None) -> bool:
+        """Give up; it is time."""
+        try:
+            self._line.remove(slip.bell)
+        except ValueError:  # rung after all
+            if self._take(slip, self._tokens):
                 return True
-            return False
+            self._announce()
+        return False
+
+    def _come_forward(self, slip: _Slip, deadline: float | None) -> bool:
+        """Having been rung: take a token, or wait in front for the next."""
         if self._take(slip, self._tokens):
             return True
         # Overtaken; not a second time.
+        bell, front = slip.bell, self._front
         rung = True
         while rung and not slip.took:
             if slip not in front:
@@ -394,6 +457,12 @@ class Semaphore(Uncopied):
         self._generation = _epoch
 
 
+def _not_a_number(timeout: float) -> ValueError:
+    return ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
+
+
+if _UNORDERED or not _WHOLE:
+    Semaphore._wait = Semaphore._wait_carefully  # type: ignore[method-assign]
 register_after_fork(Semaphore, _in_child)
 
 
@@ -436,7 +505,14 @@ class BoundedSemaphore(Semaphore):
                 else:
                     raise self._too_many()
             if self._line or self._front or (_UNORDERED and not self._nobody_waits()):
-                self._announce()
+                if self._front or self._kept or self._generation != _epoch:
+                    self._announce()
+                else:
+                    try:
+                        for _ in self._strike:
+                            break
+                    except IndexError:  # who waited has left
+                        pass
         except BaseException:
             try:
                 surely(self._announce)

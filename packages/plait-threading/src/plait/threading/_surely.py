@@ -13,10 +13,8 @@
 #     code that moves something from one place to another, or finds that it has been moved already.
 #   - `surely` begins it again whenever an exception has ended it.
 #   - An exception can strike outside of its `try`: when it is entered, and where its loops jump back (which they do when
-#     one has just been caught). So who has a duty prepares, while nothing has been done yet, that another thread does it:
-#     handlers run in the main thread only.
+#     one has just been caught). Then another thread has to do it: handlers run in the main thread only.
 #
-#         later = starmap(start_new_thread, ((self._leave, (claim,)),))
 #         settled = False
 #         try:
 #             ...
@@ -28,24 +26,41 @@
 #             except BaseException:
 #                 if settled:
 #                     raise
-#                 for _ in later:
-#                     break
+#                 elsewhere[self._leave] = (claim,)
 #
-#     `later` is an iterator of C code, which starts the thread. Neither there nor on the way there is a call or a jump
-#     back, so that no signal is looked for. (On 3.10 one is, at the first instruction of an `except`, but not of a
-#     `finally` that begins with `try`. So two exceptions at the same moment can do nothing there; of more, one may get
-#     past. And on 3.10 one can strike in this `try` although all is settled: at the jump of its `if`. It is raised, and
-#     what has been had is given back before.)
+#     To store that item is to start the thread: its `__setitem__` is the C function that does. Neither there nor on the
+#     way there is a call or a jump back, so that no signal is looked for. (On 3.10 one is, at the first instruction of an
+#     `except`, but not of a `finally` that begins with `try`. So two exceptions at the same moment can do nothing there;
+#     of more, one may get past. And on 3.10 one can strike in this `try` although all is settled: at the jump of its `if`.
+#     It is raised, and what has been had is given back before.)
 #
 # What nothing can be done about: exceptions at the first instruction of a public method, when nothing has happened yet, and
 # after it has returned.
 
 from __future__ import annotations
 
+from ._platform import start_new_thread
+
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+__all__ = ["elsewhere", "surely"]
+
+
+class _Elsewhere:
+    """``elsewhere[function] = args`` starts a thread that calls it."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+
+        def __setitem__(self, function: Callable[..., object], args: tuple[Any, ...]) -> None: ...
+    else:
+        __setitem__ = staticmethod(start_new_thread)
+
+
+elsewhere = _Elsewhere()
 
 # Where the stack or the memory is used up, to begin again for ever would be a hang.
 SEVERAL = range(30)
