@@ -75,6 +75,8 @@ class Queue(Engine, Of["T"]):
     _native = True
     _peeks = True  # whether _peek and _get are about the same container
     _in_place = WHOLE_STEPS  # it is free, and no subclass says how a stock is made
+    _empty_message: str | None = None  # of the Empty and the Full that polling raises, once there was one
+    _full_message: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -130,6 +132,8 @@ class Queue(Engine, Of["T"]):
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
         if timeout is None or timeout >= 0:
+            if not block and self._is_simply_full():
+                raise self._no_room(None)
             try:
                 try:
                     for _ in self._admits:
@@ -159,11 +163,12 @@ class Queue(Engine, Of["T"]):
         held = None
         try:
             for held in self._enters:
-                for _ in self._locked_admits:
-                    self._stock.append(item)
-                    if self._getters:
-                        self._settle()
-                    return True
+                if self._hooked or not 0 < self._maxsize <= len(self._stock):  # else a step would raise
+                    for _ in self._locked_admits:
+                        self._stock.append(item)
+                        if self._getters:
+                            self._settle()
+                        return True
                 break
         except IndexError as problem:  # it is full
             if not of_this_frame(problem):
@@ -188,36 +193,39 @@ class Queue(Engine, Of["T"]):
         box: list[T]
         if timeout is None or timeout >= 0:
             item: Any = NOTHING
-            try:
-                if self._stock:  # else a step would raise, which takes longer than this look
+            if self._stock:  # else a step would raise, which takes longer than this look
+                try:
                     for item in self._takes:
                         if self._putters:
                             self._look_after()
                         return item  # type: ignore[no-any-return]
-            except BaseException as problem:
-                if item is not NOTHING:
-                    box = [item]
-                    try:
-                        self._resettle(box)
-                    except BaseException:  # noqa: BLE001 - the first one is raised
-                        OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                except BaseException as problem:
+                    if item is not NOTHING:
+                        box = [item]
                         try:
-                            for _ in elsewhere:
-                                break
-                        except RuntimeError:
-                            pass  # no thread can be started
-                    raise
-                if not isinstance(problem, IndexError) or not of_this_frame(problem):
-                    raise
+                            self._resettle(box)
+                        except BaseException:  # noqa: BLE001 - the first one is raised
+                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                            try:
+                                for _ in elsewhere:
+                                    break
+                            except RuntimeError:
+                                pass  # no thread can be started
+                        raise
+                    if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                        raise
+            elif not block and self._is_simply_empty():
+                raise self._no_item(None)
             if not self._free:
                 held = None
                 try:
                     try:
                         for held in self._enters:
-                            for item in self._locked_takes:
-                                if self._putters:
-                                    self._settle()
-                                return item  # type: ignore[no-any-return]
+                            if self._stock:  # the same here
+                                for item in self._locked_takes:
+                                    if self._putters:
+                                        self._settle()
+                                    return item  # type: ignore[no-any-return]
                             break
                     finally:
                         try:
@@ -458,6 +466,7 @@ class Queue(Engine, Of["T"]):
         try:
             check_bound(bound)  # before anything is changed
             self._maxsize = bound
+            self._full_message = None
             self._fit()
         finally:
             self._settle()
@@ -781,8 +790,7 @@ class Queue(Engine, Of["T"]):
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         if OVERDUE:
             catch_up(self)
-        # Nobody waits for items, it was not shut down, and it is full: then nothing is to be done under the mutex.
-        if not (block or self._alarm) and self._free and 0 < self._maxsize <= len(self._stock):
+        if not block and self._is_simply_full():
             problem = self._no_room(None)
             tell_remaining(problem, items)
             raise problem
@@ -844,8 +852,7 @@ class Queue(Engine, Of["T"]):
         itself, the box is empty."""
         if OVERDUE:
             catch_up(self)
-        # The same here. (No call, so one piece.)
-        if not (block or self._stock or self._returned or self._putters or self.is_shutdown) and self._free:
+        if not block and self._is_simply_empty():
             return self._no_item(None)
         waiter: Any
         if not block or timeout == 0:
@@ -914,17 +921,78 @@ class Queue(Engine, Of["T"]):
             return waiter.verdict  # type: ignore[no-any-return]
         return self._no_item(timeout if block else None)
 
+    # Whether a call that does not wait has nothing to do but to say why, since nobody is to be served either. If everything
+    # happens under the mutex, then so does this look: who holds it may be changing things by hand.
+
+    def _is_simply_full(self) -> bool:
+        if self._free:
+            return 0 < self._maxsize <= len(self._stock) and not (self._alarm or OVERDUE)
+        held = None
+        try:
+            for held in self._enters:
+                break
+            return (
+                0 < self._maxsize
+                and not (self._getters or self.is_shutdown or self._hooked or OVERDUE)
+                and self._maxsize <= len(self._stock)
+                and not self._is_torn()
+            )
+        finally:
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
+
+    def _is_simply_empty(self) -> bool:
+        if self._free:
+            return not (self._stock or self._returned or self._putters or self.is_shutdown or OVERDUE)
+        held = None
+        try:
+            for held in self._enters:
+                break
+            return not (
+                self._stock
+                or self._returned
+                or self._putters
+                or self.is_shutdown
+                or self._hooked
+                or OVERDUE
+                or self._is_torn()
+            )
+        finally:
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
+
+    def _is_torn(self) -> bool:
+        """Whether this may have interrupted something of the same thread that is half-way in the stock."""
+        return False
+
     def _no_item(self, timeout: float | None) -> Empty:
         if timeout:
             return Empty(f"{self!r} had no item within {timeout} s: put one into it, or wait longer")
-        return Empty(f"{self!r} is empty: put an item into it, or wait for one with block=True")
+        message = self._empty_message
+        if message is None:
+            message = f"{self!r} is empty: put an item into it, or wait for one with block=True"
+            if type(self).__repr__ is object.__repr__:  # it will say the same the next time, which polling makes often
+                self._empty_message = message
+        return Empty(message)
 
     def _no_room(self, timeout: float | None) -> Full:
-        late = f"had no room within {timeout} s" if timeout else "is full"
-        wait = "wait longer" if timeout else "wait for room with block=True"
-        return Full(
-            f"{self!r} {late}: it may hold {self._maxsize} items; take some out, {wait}, or set a larger maxsize"
-        )
+        message = None if timeout else self._full_message
+        if message is None:
+            late = f"had no room within {timeout} s" if timeout else "is full"
+            wait = "wait longer" if timeout else "wait for room with block=True"
+            message = (
+                f"{self!r} {late}: it may hold {self._maxsize} items; "
+                f"take some out, {wait}, or set a larger maxsize"
+            )
+            if not timeout and type(self).__repr__ is object.__repr__:  # likewise, until there is another bound
+                self._full_message = message
+        return Full(message)
 
     def _take_now(self, waiter: Waiter) -> None:
         self._settle()

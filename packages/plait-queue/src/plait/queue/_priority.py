@@ -90,6 +90,8 @@ class PriorityQueue(Queue["T"]):
         so too, for it was compared by whoever made room.
         """
         if timeout is None or timeout >= 0:
+            if not block and self._is_simply_full():
+                raise self._no_room(None)
             held = heap = None
             counted = pushed = False
             try:
@@ -157,6 +159,8 @@ class PriorityQueue(Queue["T"]):
         """Take the smallest item, as `Queue.get` does. If comparing raises, no item is lost."""
         box: list[T]
         if timeout is None or timeout >= 0:
+            if not (block or self._stock) and self._is_simply_empty():
+                raise self._no_item(None)
             held = heap = None
             item: Any = NOTHING
             try:
@@ -329,6 +333,9 @@ class PriorityQueue(Queue["T"]):
         if self._sifting is NOTHING or self._sifting is UNSORTED or self._hooked:
             return super()._level()
         return abs(self._size) + len(self._returned)
+
+    def _is_torn(self) -> bool:
+        return self._sifting is not NOTHING
 
     def _runs_foreign_code(self) -> bool:
         return True
