@@ -358,7 +358,12 @@ WORKLOADS = [
         "needs": "LifoQueue",
         **POLL,
     },
-    {"name": "LifoQueue full, polled", "run": partial(poll_full, kind="LifoQueue"), "needs": "LifoQueue", **POLL},
+    {
+        "name": "LifoQueue full, polled",
+        "run": partial(poll_full, kind="LifoQueue"),
+        "needs": "LifoQueue",
+        **POLL,
+    },
     {
         "name": "PriorityQueue empty, polled",
         "run": partial(poll_empty, kind="PriorityQueue"),

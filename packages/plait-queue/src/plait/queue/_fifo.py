@@ -131,15 +131,13 @@ class Queue(Engine, Of["T"]):
                 raise self._no_room(None)
             try:
                 try:
-                    # If it can be seen to be full, a step would raise, which takes longer than this look.
-                    if not self._maxsize or not (self._free and 0 < self._maxsize <= len(self._stock)):
-                        for _ in self._admits:
-                            self._stock.append(item)
-                            if self._alarm:
-                                self._look_after(item)
-                            return
-                        if not self._free and self._put_locked(item):
-                            return
+                    for _ in self._admits:
+                        self._stock.append(item)
+                        if self._alarm:
+                            self._look_after(item)
+                        return
+                    if not self._free and self._put_locked(item):
+                        return
                 except IndexError as problem:  # it is full
                     if not of_this_frame(problem):
                         raise
@@ -936,7 +934,7 @@ class Queue(Engine, Of["T"]):
             for held in self._enters:
                 break
             return (
-                0 < self._maxsize
+                self._maxsize > 0
                 and not (self._getters or self.is_shutdown or self._hooked or OVERDUE)
                 and self._maxsize <= len(self._stock)
                 and not self._is_torn()
@@ -981,7 +979,8 @@ class Queue(Engine, Of["T"]):
         message = self._empty_message
         if message is None:
             message = f"{self!r} is empty: put an item into it, or wait for one with block=True"
-            if type(self).__repr__ is object.__repr__:  # it will say the same the next time, which polling makes often
+            # It will say the same the next time, and who polls asks often.
+            if type(self).__repr__ is object.__repr__:
                 self._empty_message = message
         return Empty(message)
 
@@ -994,7 +993,8 @@ class Queue(Engine, Of["T"]):
                 f"{self!r} {late}: it may hold {self._maxsize} items; "
                 f"take some out, {wait}, or set a larger maxsize"
             )
-            if not timeout and type(self).__repr__ is object.__repr__:  # likewise, until there is another bound
+            # Likewise, until there is another bound.
+            if not timeout and type(self).__repr__ is object.__repr__:
                 self._full_message = message
         return Full(message)
 
@@ -1033,7 +1033,9 @@ class BoundOfClass:
         self.bound = bound
 
     def __get__(self, queue: Queue[Any] | None, owner: type | None = None) -> Any:
-        return self.bound if queue is None or not hasattr(queue, "_maxsize") else Queue.maxsize.__get__(queue)  # type: ignore[attr-defined]
+        if queue is None or not hasattr(queue, "_maxsize"):
+            return self.bound
+        return Queue.maxsize.__get__(queue)
 
     def __set__(self, queue: Queue[Any], bound: Any) -> None:
         Queue.maxsize.__set__(queue, bound)  # type: ignore[attr-defined]
@@ -1048,8 +1050,8 @@ def tell_remaining(problem: Any, box: Iterable[Any]) -> None:
 
 
 def whole_bound(bound: Any) -> int:
-    """The integer that bounds a queue as *bound* does: 2.5 lets three in, infinity any number, and what is no number, but can
-    be compared with one, too. TypeError if it cannot."""
+    """The integer that bounds a queue as *bound* does: 2.5 lets three in; infinity lets in any number, as does what is no
+    number but can be compared with one. TypeError if it cannot."""
     try:
         if not bound > 0:
             return 0

@@ -156,7 +156,8 @@ class PriorityQueue(Queue["T"]):
                 if self._owed:
                     self._owed -= 1
                 else:
-                    self._uncounted = self._sifting  # that it is under way could not be ended; it is not counted any more
+                    # That it is under way could not be ended. It is not counted any more.
+                    self._uncounted = self._sifting
                 break
         self._resettle_now([])
 
