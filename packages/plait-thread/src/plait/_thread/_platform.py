@@ -239,8 +239,17 @@ def main_thread_ident() -> int:
         return get_ident()
     if _main_at_import:
         return _main_at_import
-    # CPython lists the newest thread first, PyPy the oldest.
-    known = list(sys._current_frames())
+    # CPython lists the newest thread first, PyPy the oldest. 3.11 holds a lock meanwhile that the destruction of a
+    # thread-local takes, too: no garbage must be collected then.
+    import gc
+    from operator import methodcaller
+
+    collects = gc.isenabled()
+    try:
+        known = [*[*map(methodcaller("__call__"), (gc.disable, sys._current_frames))][1]]
+    finally:
+        if collects:
+            gc.enable()
     return known[0 if "__pypy__" in sys.builtin_module_names else -1] if known else get_ident()
 
 
