@@ -19,7 +19,10 @@
 # and no time limit, the loop is not needed before a lot has come: `read_little` sleeps in read().
 #
 # Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit
-# per user.
+# per user. Nothing is imported for anything else while data flows: there may be no descriptor left to do it with.
+#
+# What was written is let go of: a bytearray that was the input may be changed as soon as the child has it, or does not
+# want it any more.
 #
 # While we feed the child, nobody else may hold its input open, not even a copy of this process that is forked
 # meanwhile: see `feeding` in _platform.
@@ -58,7 +61,10 @@ _LOOK_EVERY_MS = 50.0
 
 
 def _widen(fd: int) -> None:
-    import fcntl
+    try:
+        import fcntl
+    except (ImportError, OSError):
+        return  # no descriptor is left to load it with: narrow pipes work as well
 
     command = getattr(fcntl, "F_SETPIPE_SZ", 1031 if os.uname().sysname == "Linux" else None)
     if command is not None:
@@ -205,7 +211,8 @@ class Exchange:
                 and not self.is_behind
             )
         finally:
-            if not self.feeds_alone:
+            # If it was closed here, it was struck off at the same time, and the number may be somebody else's by now.
+            if given >= 0 and not self.feeds_alone and not self._stdin.closed:
                 feeding.pop(given, None)
             handle.return_descriptor()
             if sink >= 0 and self._stdin is not None and not self._stdin.closed:
@@ -325,6 +332,7 @@ class Exchange:
         return -1
 
     def _close_stdin(self) -> None:
+        self._input, self._sent = memoryview(b""), 0
         try:
             stop_feeding(self._stdin.fileno(), self._stdin)
         except (BrokenPipeError, BlockingIOError):

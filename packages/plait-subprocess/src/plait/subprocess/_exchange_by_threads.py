@@ -126,6 +126,8 @@ def _write(own: list[int], data: list[Any], inbox: _Inbox) -> None:
         if refused.errno not in _NOT_WANTED:
             problem = refused
     os.close(fd)
+    data.clear()
+    piece = view = memoryview(b"")  # the caller may change what was theirs as soon as they are told
     inbox.post(_INPUT, problem)
 
 
@@ -243,7 +245,7 @@ class ThreadedExchange(Exchange):
             key, letter = inbox.letters.pop(0)
             inbox.let_readers_on()
             if key == _INPUT:
-                self._writing = False
+                self._writing, self._input = False, memoryview(b"")
                 self._stdin.close()
             elif key not in self._reading:
                 continue  # given up before

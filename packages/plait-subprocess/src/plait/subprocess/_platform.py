@@ -22,6 +22,16 @@
 #   the interpreter that makes it: `a_list.extend(map(maker, ...))`, never `name = maker(...)`. And whoever
 #   leaves by an exception closes, and ends, what is in these lists.
 #
+#   Whoever else may fork meanwhile. A child that runs functions of Python before exec runs the after-fork callbacks too,
+#   and must not lose there what it was forked for: `_kept`. A signal handler may fork while that is set; its copy is
+#   told from the child by who has called for the fork.
+#
+#   Numbers that change hands. A child that forks can take its time before exec, and end, and be reaped by strangers
+#   (os.wait(), SIGCHLD ignored) while something that it has forked keeps the error pipe open; then its number may mean
+#   another process when the start fails. So it has a ProcessHandle, which means nobody else, from the moment when the
+#   fork is done, and is ended and waited for through that. A child of vfork has become its program, or ended, when
+#   the call returns: there is no such time.
+#
 #   Errors before exec. Nothing can be raised in a process that is about to become another program. The child
 #   writes down what failed, at which step, into a pipe that exec closes: an empty pipe means success. The
 #   parent takes the failed child's status itself and raises what the child could not.
@@ -73,6 +83,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
+    from ._handle import ProcessHandle
+    from ._lasting import Call
+
 __all__ = [
     "StartRequest",
     "close",
@@ -99,7 +112,9 @@ _PID_WIDTH = 20
 
 #: Lists of descriptors that a forked copy of this process must not keep, by their id; see above.
 in_flight: dict[int, list[int]] = {}
-#: Descriptors that lead to a child's input, and the i-nodes of their pipes, which show whether an entry still holds.
+#: Descriptors that lead to a child's input, and the i-nodes of their pipes, which show whether an entry still holds. One
+#: is struck off while its descriptor is open, or in one step with closing it, and never later: the number may come back
+#: at once, in another thread.
 feeding: dict[int, int] = {}
 
 #: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then
@@ -139,9 +154,12 @@ _LONGEST_POLL = 86400.0
 
 def _after_fork_in_child() -> None:
     reset_lock(_no_fork)
+    # Set for a fork that is made right in this module; one that is not is a signal handler's, or another thread's.
+    caller = sys._getframe().f_back
+    kept = _kept if caller is not None and caller.f_globals is globals() else ()
     for opened in [*in_flight.values()]:
         for fd in opened:
-            if fd not in _kept:
+            if fd not in kept:
                 try:
                     os.close(fd)
                 except OSError:
@@ -254,6 +272,8 @@ class StartRequest:
     preexec_fn: Callable[[], object] | None = None
     opened: list[int]  # what start() may add its descriptors to; its caller closes them
     started: list[int]  # the pid, from the moment it exists; empty again if its status was taken here
+    handle: ProcessHandle | None = None  # of a child that forks, from the same moment
+    call: Call | None = None  # by which the lasting thread makes the start
     # What only few starts have (_limits.py): (phase, function, arguments), before the change of user and at the very end.
     first_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]] = ()
     last_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]] = ()
@@ -311,17 +331,27 @@ def _await_exec(read_end: int, request: StartRequest) -> None:
     """Wait until the child has become the program; if it could not, take its status and raise."""
     report = _read_to_end(read_end, request)
     if report:
-        _take_status(request.started)
+        _take_status(request)
         _raise_report(report, request)
 
 
-def _take_status(started: list[int]) -> None:
-    for pid in tuple(started):
+def _take_status(request: StartRequest) -> None:
+    if request.handle is not None:
+        request.handle.wait()
+    elif request.started:
         try:
-            os.waitpid(pid, 0)
+            os.waitpid(request.started[0], 0)
         except ChildProcessError:
             pass  # taken: by the kernel, if SIGCHLD is ignored in this program, or by a stranger
-    started.clear()
+    request.started.clear()
+
+
+def _identify(request: StartRequest) -> ProcessHandle:
+    """Make the handle of the child, which was forked just now."""
+    from ._handle import ProcessHandle  # which imports this module, and so is there
+
+    request.handle = handle = ProcessHandle(request.started[0])
+    return handle
 
 
 def finish(request: StartRequest) -> None:
@@ -332,14 +362,12 @@ def finish(request: StartRequest) -> None:
     in_flight.pop(id(request), None)
 
 
-def end_unowned(started: list[int]) -> None:
-    """Kill, and take the status of, a child whose Popen will not come to be."""
-    for pid in started:
-        try:
-            os.kill(pid, 9)
-        except ProcessLookupError:
-            pass
-    _take_status(started)
+def end_unowned(request: StartRequest) -> None:
+    """Kill, and take the status of, a child whose Popen will not come to be. May be called again."""
+    if request.started:
+        handle = request.handle or _identify(request)
+        handle.send_signal(9)
+        _take_status(request)
 
 
 def _lifted(fd: int, opened: list[int]) -> int:
@@ -423,7 +451,8 @@ def _find_shape(fork_exec: Callable[..., int]) -> int:
             return shape
         except Exception:  # noqa: BLE001, S112 - whatever it says, it is not this shape
             continue
-        _take_status([pid])
+        probe.started = [pid]
+        _take_status(probe)
         return 0
     return 0
 
@@ -451,6 +480,7 @@ def _start_by_fork_exec(request: StartRequest) -> None:
             outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
             try:
                 request.started.extend(starmap(_fork_exec, arguments))
+                _identify(request)
             finally:
                 _kept = outer
     close_newest(request.opened)  # the write end
@@ -471,6 +501,7 @@ def _fork_exec_by_steps(
             request.started.extend(
                 starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
             )
+            _identify(request)
         finally:
             _kept = outer
             request.in_child = None
@@ -630,9 +661,12 @@ def _start_by_fork(request: StartRequest) -> None:
                 _become(request, env, write_end, restored, before)
             if pid > 0:
                 request.started.append(pid)
+                _identify(request)
             close(request.opened, (write_end,))
-            pid = int(_read_in_time(read_end, _PID_WIDTH, request) or pid)
-            request.started[:] = (pid,)
+            said = int(_read_in_time(read_end, _PID_WIDTH, request) or pid)
+            if pid < 0:
+                request.started.append(said)
+                _identify(request)
         finally:
             _kept = outer
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -716,18 +750,25 @@ def start(request: StartRequest) -> int:
 
     Blocks until exec has happened or failed. Raises OSError with the name of the program, or of the directory
     if it was `cwd` that could not be entered; SubprocessError if a preexec_fn raised. If it raises, and always
-    for descriptors, the caller has to clean up: `close(request.opened, ...)`, `end_unowned(request.started)`.
+    for descriptors, the caller has to clean up: `finish(request)`, `end_unowned(request)`; but if there is a
+    `request.call`, that must not be in the middle of it, and `leave()` says so.
     """
     if request.from_lasting_thread:
-        from ._lasting import call_from_lasting_thread
+        from ._lasting import Call
 
         depth = _let_fork()
         try:
-            return call_from_lasting_thread(_start, request)  # type: ignore[no-any-return]
+            request.call = Call(_start, (request,), _clean_up)
+            return request.call.outcome()  # type: ignore[no-any-return]
         finally:
             for _ in range(depth):
                 _no_fork.acquire()
     return _start(request)
+
+
+def _clean_up(request: StartRequest) -> None:
+    finish(request)
+    end_unowned(request)
 
 
 def _start(request: StartRequest) -> int:

@@ -24,6 +24,7 @@ from time import monotonic
 from . import _platform
 from ._exchange import Exchange, LimitReached, open_exchange
 from ._handle import ProcessHandle, deadline_after
+from ._lines import LineFeeder, Listening
 from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
 
 TYPE_CHECKING = False
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from typing_extensions import Self
-
-    from ._lines import Listening
 
 __all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen"]
 
@@ -354,7 +353,7 @@ class Popen:
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
             self.pid = _platform.start(request)
-            self._handle = ProcessHandle(self.pid)
+            self._handle = request.handle or ProcessHandle(self.pid)
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
@@ -367,12 +366,14 @@ class Popen:
 
     def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None
-        _platform.finish(request)
-        if ends is not None:
-            _platform.feeding.pop(ends.mine[0], None)
         for stream in raw:
-            stream.close()
-        _platform.end_unowned(request.started)
+            if not stream.closed:  # else the number may be somebody else's by now
+                _platform.stop_feeding(stream.fileno(), stream)
+        if request.call is None or not request.call.leave():  # else the lasting thread does it
+            if ends is not None and ends.mine[0] in request.opened:
+                _platform.feeding.pop(ends.mine[0], None)
+            _platform.finish(request)
+            _platform.end_unowned(request)
 
     __class_getitem__ = subscript
 
@@ -587,8 +588,6 @@ class Popen:
             )
         listening = None
         if on_stdout is not None or on_stderr is not None or max_output is not None:
-            from ._lines import Listening
-
             listening = Listening(on_stdout, on_stderr, max_output)
         if self.stdin is self.stdout is self.stderr is None:
             self.wait(timeout)
@@ -610,8 +609,6 @@ class Popen:
         have. Raises `TimeoutExpired`, *timeout* seconds after the first step. It is a way to communicate(), so
         it comes instead of that. The child is not waited for. The standard class has no such method.
         """
-        from ._lines import Listening
-
         if self._exchange is not None:
             raise ValueError("communication has started already; lines() comes instead of communicate()")
         deadline = None if timeout is None else deadline_after(timeout)
@@ -636,8 +633,6 @@ class Popen:
         if listening is None:
             exchange = open_exchange(self.stdin, streams, data)
         else:
-            from ._lines import LineFeeder
-
             exchange = open_exchange(self.stdin, streams, data, listening.max_output)
             for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
                 if stream is None:
