@@ -25,6 +25,34 @@ def test_full_pipes_in_both_directions_do_not_block(bufsize):
         assert process.communicate(BIG) == (BIG, None)
 
 
+def test_an_input_that_was_written_may_be_changed():
+    for command in (["cat"], ["true"]):  # which does not want it
+        data = bytearray(b"x" * 1_000_000)
+        with Popen(command, stdin=PIPE, stdout=PIPE) as process:
+            process.communicate(data)
+            data.clear()
+
+
+def test_a_lot_is_exchanged_though_no_descriptor_is_left():
+    code = (
+        "import importlib, os, resource, sys\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "processes = [piece.Popen(['cat'], stdin=piece.PIPE, stdout=piece.PIPE) for _ in range(3)]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "try:\n"
+        "    while True: os.dup(0)\n"
+        "except OSError: pass\n"
+        "data = b'x' * 1_000_000\n"
+        "a, b, c = processes\n"
+        "print(len(a.communicate(data)[0]), len(b.communicate(data, on_stdout=lambda _: None)[0]), *map(len, c.lines(data)))\n"
+        "for process in processes: print(process.wait())\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    package = Popen.__module__.rpartition(".")[0]
+    done = run([sys.executable, "-c", code, package], timeout=30, env=env, text=True, capture_output=True)
+    assert done.stdout == "1000000 1000000 2\n0\n0\n0\n", done.stderr
+
+
 def test_three_full_pipes_do_not_block():
     code = (
         "import os, sys, threading\n"

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from plait.subprocess import PIPE, Popen, run
+from plait.subprocess import PIPE, Pipeline, Popen, run
 
 PACKAGE = Popen.__module__.rpartition(".")[0]
 popen_module = importlib.import_module(Popen.__module__)
@@ -119,11 +119,12 @@ def test_a_handler_that_raises_anywhere_leaves_no_descriptor_and_no_child(act):
     assert (result.stdout, result.returncode) == ("places: True\n", 0), result.stderr
 
 
-@pytest.mark.parametrize(
-    "moment", ["start of the program", "making of the handle", "communicate()", "exchange of data"]
-)
-def test_a_copy_forked_meanwhile_by_another_thread_holds_up_nothing(moment, monkeypatch):
-    # As multiprocessing's fork does. The copy lives on until the end of this test.
+@pytest.fixture
+def with_a_fork():
+    """Makes of a function one before which another thread forks a copy of this process, as multiprocessing does.
+
+    The copies live until the end of the test.
+    """
     copies = []
     wait_read, wait_write = os.pipe()
 
@@ -135,15 +136,27 @@ def test_a_copy_forked_meanwhile_by_another_thread_holds_up_nothing(moment, monk
             os._exit(0)
         copies.append(pid)
 
-    def with_a_fork(function):
-        def forking(*args, **kwargs):
+    def forking(function):
+        def call(*args, **kwargs):
             thread = threading.Thread(target=fork)
             thread.start()
             thread.join()
             return function(*args, **kwargs)
 
-        return forking
+        return call
 
+    forking.copies = copies
+    yield forking
+    os.close(wait_write)
+    os.close(wait_read)
+    for pid in copies:
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize(
+    "moment", ["start of the program", "making of the handle", "communicate()", "exchange of data"]
+)
+def test_a_copy_forked_meanwhile_by_another_thread_holds_up_nothing(moment, monkeypatch, with_a_fork):
     target, name = {
         "start of the program": (platform_module, "start"),
         "making of the handle": (popen_module, "ProcessHandle"),
@@ -151,15 +164,52 @@ def test_a_copy_forked_meanwhile_by_another_thread_holds_up_nothing(moment, monk
         "exchange of data": (popen_module.Exchange, "_loop"),
     }[moment]
     monkeypatch.setattr(target, name, with_a_fork(getattr(target, name)))
-    try:
-        result = run(["cat"], input=b"x" * 100_000, capture_output=True, timeout=20)
-        assert len(result.stdout) == 100_000
-        assert len(copies) == 1
-    finally:
-        os.close(wait_write)
-        os.close(wait_read)
-        for pid in copies:
-            os.waitpid(pid, 0)
+    result = run(["cat"], input=b"x" * 100_000, capture_output=True, timeout=20)
+    assert len(result.stdout) == 100_000
+    assert len(with_a_fork.copies) == 1
+
+
+def test_a_copy_forked_between_two_commands_keeps_sigpipe_from_nobody(monkeypatch, with_a_fork):
+    monkeypatch.setattr(platform_module, "start", with_a_fork(platform_module.start))
+    result = Pipeline([["yes"], ["cat"], ["head", "-n1"]]).run(capture_output=True, timeout=10)
+    assert (result.stdout, result.returncodes) == (b"y\n", (-13, -13, 0))
+    assert len(with_a_fork.copies) == 3
+
+
+def feeds(process):
+    return process.stdin.fileno() in platform_module.feeding
+
+
+def test_whose_input_has_ended_strikes_off_nobody_elses():
+    # The number of an input that was closed is given to the next one at once.
+    others = []
+
+    def start_another(_line):
+        others.append(Popen(["cat"], stdin=popen_module.OWN_PIPE))
+        assert feeds(others[0])
+
+    run(["sh", "-c", "cat >&2; echo x"], input=b"x", stderr=popen_module.DEVNULL, on_stdout=start_another)
+    (other,) = others
+    assert feeds(other)
+    other.communicate()
+    assert not platform_module.feeding
+
+
+def test_a_clean_up_that_is_begun_again_strikes_off_nobody_elses_input(monkeypatch):
+    others = []
+
+    def strike(*_):
+        if not others:
+            others.append(Popen(["cat"], stdin=popen_module.OWN_PIPE))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(platform_module, "end_unowned", strike)
+    with pytest.raises(KeyboardInterrupt):
+        run(["/no/such/program"], input=b"x")
+    (other,) = others
+    assert feeds(other)
+    other.communicate()
+    assert not platform_module.feeding
 
 
 def test_forks_in_another_thread_never_catch_a_start_half_done():

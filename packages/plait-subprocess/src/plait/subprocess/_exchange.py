@@ -19,7 +19,8 @@
 # and no time limit, the loop is not needed before a lot has come: `read_little` sleeps in read().
 #
 # Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit
-# per user. Nothing is imported for anything else while data flows: there may be no descriptor left to do it with.
+# per user. That is all that anything is loaded for while data flows, and if no descriptor is left to load it with, they
+# stay as they are.
 #
 # What was written is let go of: a bytearray that was the input may be changed as soon as the child has it, or does not
 # want it any more.

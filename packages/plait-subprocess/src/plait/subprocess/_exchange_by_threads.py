@@ -263,7 +263,7 @@ class ThreadedExchange(Exchange):
         while self._reading:
             self._end(self._reading.popitem()[1])
         if self._writing:
-            self._writing = False
+            self._writing, self._input = False, memoryview(b"")
             self._stdin.close()
 
     # -- what the caller has left in the buffers ------------------------------------------------------------------

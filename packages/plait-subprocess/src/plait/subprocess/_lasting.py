@@ -13,9 +13,11 @@
 #     descriptors that the caller is going to close. The exception is raised then. A start takes about a millisecond;
 #     what may take longer, a child that hangs before exec, ends with its `spawn_timeout`, or with the death of the child.
 #   - Handlers that raise one upon the other, where the exception of the one before is being caught, can drive a caller out
-#     all the same. What then has to be cleaned up is done by who is the last to look at it: `_right` is a list with one
-#     thing in it, which the thread takes when the call has been made, and the caller when it leaves. Who finds nothing
-#     is the later one. No handler runs in this thread, so it gets to the end of that.
+#     all the same. Then who is the later to be through with the call cleans up after it: `_right` is a list with one thing
+#     in it, which the thread takes when it has made the call, and the caller when it leaves; who finds it gone is the
+#     later one. No handler runs in this thread, so it gets to the end of that. A caller who does not even get that far
+#     has left a note by then, which needs no call, so that no handler can come before it, except on 3.10. (Should both
+#     clean up, no harm is done.)
 #   - The thread is a bare one. It sleeps on a Parker, so the end of the interpreter does not wait for it and does not
 #     disturb it. Before it forks it makes itself known to the standard `threading`, if somebody has loaded that.
 #   - What a child inherits from the thread that forks it is what its caller has: the signal mask and the processors, which
@@ -56,6 +58,7 @@ class Call:
     __slots__ = (
         "_arguments",
         "_done",
+        "_driven_out",
         "_error",
         "_function",
         "_if_left",
@@ -88,6 +91,7 @@ class Call:
         self._unsent = [self]
         self._right = [None]
         self._left: list[None] = []
+        self._driven_out = False
         self._over = allocate_lock()  # opened when done
         self._over.acquire()
 
@@ -96,6 +100,7 @@ class Call:
         worker = _worker()
         if worker.ident == get_ident():
             self._unsent.clear()
+            self._right.clear()
             return self._function(*self._arguments)  # from a finaliser that happens to run there
         try:
             self._stay(worker)
@@ -104,8 +109,11 @@ class Call:
                 if not self._done:
                     self._stay_though_struck(worker)
             finally:  # a second exception may have struck on the way in there
-                if not self._done:
-                    self._stay_though_struck(worker)
+                try:
+                    if not self._done:
+                        self._stay_though_struck(worker)
+                finally:
+                    self._driven_out = not self._done
         failed, self._error = self._error, None
         if failed is None:
             return self._result
@@ -158,17 +166,18 @@ class Call:
         finally:
             _use_processors(processors, self._processors)
             pthread_sigmask(SIG_SETMASK, before)
-        self._done = True
-        self._over.release()
+        was_left = self._driven_out
         try:
             self._right.pop()
         except IndexError:
-            self._error = self._result = None
-            if if_left is not None:
-                try:
-                    if_left(*arguments)
-                except BaseException as error:  # noqa: BLE001 - there is nobody left to raise it
-                    report_unraisable(error, "Exception ignored while cleaning up after a start", function)
+            was_left = True
+        if was_left and if_left is not None:
+            try:
+                if_left(*arguments)
+            except BaseException as error:  # noqa: BLE001 - there is nobody left to raise it
+                report_unraisable(error, "Exception ignored while cleaning up after a start", function)
+        self._done = True
+        self._over.release()
 
 
 def _nothing(*_: Any) -> None:
