@@ -213,7 +213,7 @@ class Exchange:
             )
         finally:
             # If it was closed here, it was struck off at the same time, and the number may be somebody else's by now.
-            if given >= 0 and not self.feeds_alone and not self._stdin.closed:
+            if self._stdin is not None and not self.feeds_alone and not self._stdin.closed:
                 feeding.pop(given, None)
             handle.return_descriptor()
             if sink >= 0 and self._stdin is not None and not self._stdin.closed:

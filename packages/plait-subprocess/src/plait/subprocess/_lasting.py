@@ -88,7 +88,7 @@ class Call:
         self._done = False
         self._result: Any = None
         self._error: BaseException | None = None
-        self._unsent = [self]
+        self._unsent: list[Call] = [self]
         self._right = [None]
         self._left: list[None] = []
         self._driven_out = False

@@ -3,9 +3,9 @@
 
 # The commands are started from left to right. Each end of a pipe between two of them is closed as soon as its command
 # has it, so that a command whose reader has ended gets SIGPIPE, and one whose writer has ended sees the end of its
-# input. Until then both ends are in `in_flight` (see _platform): a forked copy of this process that kept one would keep
-# SIGPIPE, or the end, from coming. All that is left with us, the first input, the last output and every captured stderr, is served
-# by one Exchange: no command can be kept waiting by another's output, however many there are.
+# input. Until then both ends are in `in_flight` (see _platform): a forked copy of this process that kept one would
+# keep SIGPIPE, or the end, from coming. All that is left with us, the first input, the last output and every captured
+# stderr, is served by one Exchange: no command can be kept waiting by another's output, however many there are.
 #
 # However run() is left, every command started has ended and its status has been taken.
 
