@@ -258,6 +258,7 @@ STRUCK = r"""
 import gc
 platform, lasting = (importlib.import_module(sys.argv[1] + name) for name in ("._platform", "._lasting"))
 class Struck(BaseException): pass
+piece.run(["true"], die_with_parent=True)  # loads what is needed
 begun, go_on, caller = threading.Event(), threading.Event(), threading.get_ident()
 numbers, seen, armed = range(signal.SIGRTMIN, signal.SIGRTMIN + int(sys.argv[2])), set(), False
 def start(request):
@@ -276,7 +277,6 @@ def when_begun():
     while not go_on.wait(0.05):
         for number in numbers: signal.pthread_kill(caller, number)
 for number in numbers: signal.signal(number, strike)
-lasting.call_from_lasting_thread(int)
 before = sorted(os.listdir("/dev/fd"))
 thread = threading.Thread(target=when_begun)
 thread.start()
@@ -284,6 +284,7 @@ try:
     armed = True
     piece.Popen(["sleep", "60"], stdin=piece.PIPE, stdout=piece.PIPE, die_with_parent=True)
 except Struck: armed = False
+go_on.set()
 if len(numbers) > 2: lasting.call_from_lasting_thread(int)  # which comes after
 thread.join()
 gc.collect()
