@@ -15,8 +15,9 @@
 # megabyte, rather than the PIPE_BUF bytes that are safe to write to a blocking pipe after poll(). It is taken
 # back at the end of each call, since after a time-out the stream may be the caller's again.
 #
-# What run() starts is known to nobody else, so nobody can kill it while run() reads. If there is one output, no input
-# and no time limit, the loop is not needed before a lot has come: `read_little` sleeps in read().
+# What run() starts is known to nobody else, so nobody can kill it while run() reads: without a time limit the pidfd is not
+# watched then. If there is one output and no input, the loop is not needed before a lot has come: `read_little` sleeps in
+# read().
 #
 # Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit
 # per user.
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from ._handle import ProcessHandle
     from ._lines import LineFeeder
 
-__all__ = ["DRAIN_SECONDS", "Exchange", "LimitReached", "open_exchange"]
+__all__ = ["DRAIN_SECONDS", "Exchange", "LimitReached", "open_exchange", "read_little"]
 
 #: How long after the end of a child that we killed its output may keep us. A guess: long enough for what is
 #: already in the pipes of a busy machine, short enough for whoever set a time limit.
@@ -159,7 +160,7 @@ class Exchange:
     def pump(
         self,
         deadline: float | None,
-        handle: ProcessHandle,
+        handle: ProcessHandle | None,
         until: Any = (),
         tell_until: float | None = None,
     ) -> bool:
@@ -167,7 +168,7 @@ class Exchange:
 
         Listeners are called until *deadline*, or *tell_until*; what they have not heard then they hear at the beginning
         of the next call. Raises LimitReached, once for each stream, when one has said more than may be kept; the excess
-        is dropped then and later.
+        is dropped then and later. Without a *handle* only ends of file count; then nobody else may kill the child.
         """
         self._tell_until = deadline if tell_until is None else tell_until
         if self._over - self._told:
@@ -186,7 +187,7 @@ class Exchange:
         sink = given = -1
         if not self._scratch:
             self._scratch = memoryview(bytearray(_ONE_READ))
-        bell = handle.borrow_descriptor()
+        bell = -1 if handle is None else handle.borrow_descriptor()
         try:
             if self._stdin is not None and not self._stdin.closed:
                 sink = given = self._stdin.fileno()
@@ -197,7 +198,7 @@ class Exchange:
                     _widen(sink)
                 elif not self._input:  # then there is nothing to wait for, as a rule
                     sink = self._write(poller, sink)
-            if bell >= 0 and handle.returncode is None:
+            if bell >= 0 and handle is not None and handle.returncode is None:
                 poller.register(bell, select.POLLIN)
             return (
                 self._loop(poller, streams, sink, bell, deadline, handle, until)
@@ -207,24 +208,16 @@ class Exchange:
         finally:
             if not self.feeds_alone:
                 feeding.pop(given, None)
-            handle.return_descriptor()
+            if handle is not None:
+                handle.return_descriptor()
             if sink >= 0 and self._stdin is not None and not self._stdin.closed:
                 os.set_blocking(sink, True)
 
-    def read_little(self) -> bool:
-        """Read the only output to its end, without a look at anything else; False if that is far off.
-
-        What an interruption keeps from being collected here is lost. For who wants nothing more in that case.
-        """
+    def begin_with(self, pieces: list[bytes]) -> None:
+        """Take what was read of the only output before."""
         (stream,) = self._sources
-        fd, come = stream.fileno(), 0
-        while come < _A_LOT:
-            piece = os.read(fd, _ONE_READ)
-            if not piece:
-                self._end(stream)
-                return True
-            come = self._take(id(stream), memoryview(piece))
-        return False
+        for piece in pieces:
+            self._take(id(stream), memoryview(piece))
 
     def _loop(
         self,
@@ -233,14 +226,14 @@ class Exchange:
         sink: int,
         bell: int,
         deadline: float | None,
-        handle: ProcessHandle,
+        handle: ProcessHandle | None,
         until: Any,
     ) -> bool:
         wide: set[int] = set()
         drained_at: float | None = None
         while (streams or sink >= 0) and not until:
             pause: float | None = None
-            if drained_at is None and (bell < 0 or handle.returncode is not None):
+            if drained_at is None and handle is not None and (bell < 0 or handle.returncode is not None):
                 if handle.kill_sent and handle.poll() is not None:
                     drained_at = monotonic() + DRAIN_SECONDS
                 else:
@@ -255,7 +248,7 @@ class Exchange:
             for fd, _event in ready:
                 if fd == sink:
                     sink = self._write(poller, sink)
-                elif fd == bell:
+                elif fd == bell and handle is not None:
                     poller.unregister(bell)
                     handle.poll()
                 else:
@@ -347,6 +340,22 @@ class Exchange:
                     self._take(id(stream), memoryview(stream.read1(len(left))))
             finally:
                 os.set_blocking(fd, True)
+
+
+def read_little(stream: Any, pieces: list[bytes]) -> bytes | None:
+    """Read *stream* to its end, close it, and return what it has said; None if there is a lot, which *pieces* begin with.
+
+    What an interruption keeps from being returned is lost: for who wants nothing more in that case.
+    """
+    fd, come = stream.fileno(), 0
+    while come < _A_LOT:
+        piece = os.read(fd, _ONE_READ)
+        if not piece:
+            stream.close()
+            return b"".join(pieces)
+        pieces.append(piece)
+        come += len(piece)
+    return None
 
 
 def open_exchange(

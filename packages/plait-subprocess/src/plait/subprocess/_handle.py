@@ -25,6 +25,12 @@
 # C call that also stores it (list.extend over map), so that no signal handler can run in between, and a lock
 # keeps other threads out.
 #
+# A child that only one thread knows of, from its start until that thread waits for it without a time limit (run()
+# without pipes), needs none of that: nobody else can ask, and a stranger who takes the status ends the wait. So its
+# handle (`known_to_one`) opens no pidfd and takes the status by waitpid, in one C call that also stores it. Should that
+# be interrupted, the handle becomes one like the others. (Between the start and the wait nothing sleeps: nobody else
+# could have got the number meanwhile, unless all numbers had been given out once in that moment.)
+#
 # The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It
 # is held around calls that do not sleep only. It needs no reset after fork: a handle belongs to the process
 # that made it, and in a child of that process every method refuses before it touches the lock.
@@ -122,6 +128,7 @@ class ProcessHandle:
         "_fd",
         "_generation",
         "_given_out",
+        "_is_known_to_one",
         "_lock",
         "_taken",
         "_users",
@@ -131,7 +138,7 @@ class ProcessHandle:
         "status_lost",
     )
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, known_to_one: bool = False) -> None:
         self.pid = pid
         self.returncode: int | None = None
         #: True if somebody else took the child's status, so that `returncode` is 0 for want of anything
@@ -145,10 +152,15 @@ class ProcessHandle:
         self._given_out = False
         self._taken: list[tuple[int, int]] = []  # (pid, status) as waitpid gave it
         self._fd = -1
+        self._is_known_to_one = known_to_one
+        if not known_to_one:
+            self._open()
+
+    def _open(self) -> None:
         if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
             try:
                 # One call opens and stores, so that no signal handler that raises can come in between.
-                any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (pid,))))
+                any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (self.pid,))))
             except OSError:
                 pass  # out of descriptors, or the child is gone already: the pid has to do
 
@@ -172,6 +184,8 @@ class ProcessHandle:
         if self.returncode is None:
             if self._generation != fork_generation():
                 self._refuse_in_forked_copy()
+            if self._is_known_to_one:
+                self._become_known()
             # A peek needs no lock. Only when it shows an end is it worth going through the whole sequence.
             if _waitid is not None:
                 try:
@@ -192,6 +206,8 @@ class ProcessHandle:
         if self.returncode is not None:
             return self.returncode
         if timeout is None:
+            if self._is_known_to_one and not self._taken:
+                return self._wait_in_one_step()
             while (code := self._sleep_and_look(None)) is None:
                 pass
             return code
@@ -304,7 +320,7 @@ class ProcessHandle:
         """With the lock held: peek, write down, take."""
         if self.returncode is not None:
             return
-        if _waitid is None:
+        if _waitid is None or self._taken:
             self._take_at_once()
             return
         self._users += 1  # a signal handler that looks too must not close the pidfd that we are looking at
@@ -342,7 +358,8 @@ class ProcessHandle:
 
     def _take_at_once(self) -> None:
         try:
-            self._taken.extend(map(os.waitpid, (self.pid,), (_WNOHANG,)))
+            if not self._taken:
+                self._taken.extend(map(os.waitpid, (self.pid,), (_WNOHANG,)))
         except ChildProcessError:
             pass
         for pid, status in self._taken:
@@ -353,6 +370,24 @@ class ProcessHandle:
             self._status_was_taken()
         self._taken.clear()
 
+    def _wait_in_one_step(self) -> int:
+        taken = self._taken
+        try:
+            taken.extend(map(os.waitpid, (self.pid,), (0,)))
+        except ChildProcessError:
+            self._status_was_taken()
+            return 0
+        self.returncode = code = os.waitstatus_to_exitcode(taken[0][1])
+        return code
+
+    def _become_known(self) -> None:
+        """Open the pidfd after all, and look whether it means our child."""
+        self._is_known_to_one = False
+        with self._lock:
+            if self._fd < 0 and not self._taken:
+                self._open()
+            self._look()
+
     def _status_was_taken(self) -> None:
         self.status_lost = True
         self.returncode = 0
@@ -361,6 +396,8 @@ class ProcessHandle:
         """Sleep until the child has ended, or *timeout*, or for no reason; then look."""
         if self._generation != fork_generation():
             self._refuse_in_forked_copy()
+        if self._is_known_to_one:
+            self._become_known()
         with self._lock:  # borrow_descriptor()
             self._users += 1
             fd = self._fd
