@@ -96,7 +96,8 @@ def fail():
 piece.run(["true"], input=b"x", capture_output=True)
 act = {
     "fail": fail,
-    "read one output": lambda: piece.check_output(["echo", "x"]),
+    "run alone": lambda: piece.run(["true"]),
+    "read one output": lambda: piece.check_output(["echo", "x"], text=True),
     "succeed": lambda: piece.run(["true"], input=b"x", capture_output=True, timeout=20),
     "pipeline": lambda: piece.Pipeline([["true"], ["true"]]).run(input=b"x", capture_output=True, timeout=20),
     "limits": lambda: piece.run(["true"], nice=1, spawn_timeout=20),
@@ -105,7 +106,7 @@ act = {
 act()
 gc.collect()
 gc.freeze()  # what is there now need not be looked through again after each run
-print("places:", sweep(act) > 50)
+print("places:", sweep(act) > (50 if sys.argv[2] != "run alone" else 30))
 """
 
 
@@ -113,7 +114,7 @@ print("places:", sweep(act) > 50)
     sys.implementation.name != "cpython" or sys.version_info < (3, 11), reason="needs to know the places"
 )
 # "pipeline", "limits" and "tie" are there too; they take their time.
-@pytest.mark.parametrize("act", os.environ.get("PLAIT_SWEEPS", "succeed,fail,read one output").split(","))
+@pytest.mark.parametrize("act", os.environ.get("PLAIT_SWEEPS", "succeed,fail,run alone,read one output").split(","))
 def test_a_handler_that_raises_anywhere_leaves_no_descriptor_and_no_child(act):
     result = script(SWEEP, act)
     assert (result.stdout, result.returncode) == ("places: True\n", 0), result.stderr

@@ -16,8 +16,7 @@
 # back at the end of each call, since after a time-out the stream may be the caller's again.
 #
 # What run() starts is known to nobody else, so nobody can kill it while run() reads: without a time limit the pidfd is not
-# watched then. If there is one output and no input, the loop is not needed before a lot has come: `read_little` sleeps in
-# read().
+# watched then. If there is no input either, the loop is not needed before a lot has come: `read_little` is enough.
 #
 # Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit
 # per user.
@@ -27,11 +26,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import select
 from time import monotonic
 
+from ._collected import Collected
 from ._platform import feeding, start_feeding, stop_feeding, winapi
 
 TYPE_CHECKING = False
@@ -115,9 +114,9 @@ class Exchange:
     ) -> None:
         self._stdin = stdin
         self._sources = [stream for stream in sources if stream is not None and not stream.closed]
-        # Into one scratch buffer that stays in the processor's cache, and from there into one growing block: the
-        # memory of the result is touched once, and getvalue() hands it out without a copy.
-        self._collected = {id(stream): io.BytesIO() for stream in self._sources}
+        # Into one scratch buffer that stays in the processor's cache, and from there into one growing block; into the
+        # block at once when there is a lot.
+        self._collected = {id(stream): Collected() for stream in self._sources}
         self._scratch = memoryview(b"")
         self._input = memoryview(b"") if data is None else data
         self._sent = 0
@@ -213,9 +212,9 @@ class Exchange:
             if sink >= 0 and self._stdin is not None and not self._stdin.closed:
                 os.set_blocking(sink, True)
 
-    def begin_with(self, pieces: list[bytes]) -> None:
-        """Take what was read of the only output before."""
-        (stream,) = self._sources
+    def begin_with(self, stream: Any, pieces: list[bytes]) -> None:
+        """Take what was read of *stream*, which may have ended, before."""
+        self._collected.setdefault(id(stream), Collected())
         for piece in pieces:
             self._take(id(stream), memoryview(piece))
 
@@ -230,6 +229,8 @@ class Exchange:
         until: Any,
     ) -> bool:
         wide: set[int] = set()
+        # What is read without a look at it, straight to where it stays.
+        straight = {fd: one for fd, s in streams.items() if (one := self._collected.get(id(s))) and one.has_room}
         drained_at: float | None = None
         while (streams or sink >= 0) and not until:
             pause: float | None = None
@@ -252,7 +253,15 @@ class Exchange:
                     poller.unregister(bell)
                     handle.poll()
                 else:
-                    length = _read_into(fd, self._scratch)
+                    if fd in straight:
+                        length = straight[fd].read_from(fd)
+                        if length > 0:
+                            continue
+                        del straight[fd]
+                    else:
+                        length = -1
+                    if length:
+                        length = _read_into(fd, self._scratch)
                     if not length:
                         poller.unregister(fd)
                         self._end(streams.pop(fd))
@@ -261,6 +270,15 @@ class Exchange:
                     if length >= _ONE_READ and fd not in wide and volume >= _A_LOT:
                         wide.add(fd)
                         _widen(fd)
+                        collected = self._collected.get(id(streams[fd]))
+                        if (
+                            collected is not None
+                            and self.limit is None
+                            and id(streams[fd]) not in self._listeners
+                            and collected.reserve()
+                        ):
+                            straight[fd] = collected
+                            continue
                         # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.
                         if len(self._scratch) < _WIDE and not self._listeners:
                             self._scratch = memoryview(bytearray(_WIDE))
@@ -278,9 +296,9 @@ class Exchange:
         volume = _A_LOT
         collected = self._collected.get(key)
         if collected is not None:
-            room = len(piece) if self.limit is None else self.limit - collected.tell()
+            room = len(piece) if self.limit is None else self.limit - collected.length
             collected.write(piece[:room])
-            volume = collected.tell()
+            volume = collected.length
             if room < len(piece):
                 self._over.add(key)
         if self._listeners and key in self._listeners:
@@ -295,6 +313,9 @@ class Exchange:
 
     def _end(self, stream: Any) -> None:
         stream.close()
+        collected = self._collected.get(id(stream))
+        if collected is not None:
+            collected.cut()
         feeder = self._listeners.get(id(stream))
         if feeder is not None:
             feeder.feed(b"", True, self._tell_until)
@@ -342,20 +363,36 @@ class Exchange:
                 os.set_blocking(fd, True)
 
 
-def read_little(stream: Any, pieces: list[bytes]) -> bytes | None:
-    """Read *stream* to its end, close it, and return what it has said; None if there is a lot, which *pieces* begin with.
+def read_little(streams: list[Any], said: list[list[bytes]]) -> bool:
+    """Read *streams* to their ends and close them; False if there is a lot. *said* has what came of each.
 
     What an interruption keeps from being returned is lost: for who wants nothing more in that case.
     """
-    fd, come = stream.fileno(), 0
-    while come < _A_LOT:
-        piece = os.read(fd, _ONE_READ)
-        if not piece:
-            stream.close()
-            return b"".join(pieces)
-        pieces.append(piece)
-        come += len(piece)
-    return None
+    left = _A_LOT
+    if len(streams) == 1:
+        fd, pieces = streams[0].fileno(), said[0]
+        while piece := os.read(fd, _ONE_READ):
+            pieces.append(piece)
+            left -= len(piece)
+            if left <= 0:
+                return False
+        streams[0].close()
+        return True
+    poller = select.poll()
+    places = {stream.fileno(): place for place, stream in enumerate(streams)}
+    for fd in places:
+        poller.register(fd, select.POLLIN)
+    while places:
+        for fd, _event in poller.poll():
+            if piece := os.read(fd, _ONE_READ):
+                said[places[fd]].append(piece)
+                left -= len(piece)
+            else:
+                poller.unregister(fd)
+                streams[places.pop(fd)].close()
+        if left <= 0:
+            return not places
+    return True
 
 
 def open_exchange(

@@ -25,11 +25,11 @@
 # C call that also stores it (list.extend over map), so that no signal handler can run in between, and a lock
 # keeps other threads out.
 #
-# A child that only one thread knows of, from its start until that thread waits for it without a time limit (run()
-# without pipes), needs none of that: nobody else can ask, and a stranger who takes the status ends the wait. So its
-# handle (`known_to_one`) opens no pidfd and takes the status by waitpid, in one C call that also stores it. Should that
-# be interrupted, the handle becomes one like the others. (Between the start and the wait nothing sleeps: nobody else
-# could have got the number meanwhile, unless all numbers had been given out once in that moment.)
+# A child that only one thread knows of, until that thread has waited for it without a time limit (run()), needs less:
+# nobody else can ask, and a stranger who takes the status ends the wait. So its `SoleHandle` takes the status in one C
+# call that also stores it. If there are no pipes to be read before, it opens no pidfd either: between the start and the
+# wait nothing sleeps, so nobody else can have got the number, unless all numbers were given out once in that moment. A
+# wait that is interrupted makes of it a handle like the others.
 #
 # The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It
 # is held around calls that do not sleep only. It needs no reset after fork: a handle belongs to the process
@@ -48,7 +48,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ProcessHandle", "deadline_after", "open_pidfd"]
+__all__ = ["ProcessHandle", "SoleHandle", "deadline_after", "open_pidfd"]
 
 # poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
 # nothing.
@@ -64,6 +64,7 @@ _P_PID: Any = getattr(os, "P_PID", None)
 _TAKE: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOHANG", 1)
 _CLD_EXITED: int = getattr(os, "CLD_EXITED", 1)
 _PEEK: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOWAIT", 0)
+_EXITED: int = getattr(os, "WEXITED", 0)
 _WNOHANG: int = getattr(os, "WNOHANG", 1)
 
 _pidfd_works: bool | None = None
@@ -128,7 +129,6 @@ class ProcessHandle:
         "_fd",
         "_generation",
         "_given_out",
-        "_is_known_to_one",
         "_lock",
         "_taken",
         "_users",
@@ -138,7 +138,7 @@ class ProcessHandle:
         "status_lost",
     )
 
-    def __init__(self, pid: int, known_to_one: bool = False) -> None:
+    def __init__(self, pid: int, _at_once: bool = True) -> None:
         self.pid = pid
         self.returncode: int | None = None
         #: True if somebody else took the child's status, so that `returncode` is 0 for want of anything
@@ -152,8 +152,7 @@ class ProcessHandle:
         self._given_out = False
         self._taken: list[tuple[int, int]] = []  # (pid, status) as waitpid gave it
         self._fd = -1
-        self._is_known_to_one = known_to_one
-        if not known_to_one:
+        if _at_once:
             self._open()
 
     def _open(self) -> None:
@@ -184,8 +183,6 @@ class ProcessHandle:
         if self.returncode is None:
             if self._generation != fork_generation():
                 self._refuse_in_forked_copy()
-            if self._is_known_to_one:
-                self._become_known()
             # A peek needs no lock. Only when it shows an end is it worth going through the whole sequence.
             if _waitid is not None:
                 try:
@@ -206,8 +203,6 @@ class ProcessHandle:
         if self.returncode is not None:
             return self.returncode
         if timeout is None:
-            if self._is_known_to_one and not self._taken:
-                return self._wait_in_one_step()
             while (code := self._sleep_and_look(None)) is None:
                 pass
             return code
@@ -320,7 +315,7 @@ class ProcessHandle:
         """With the lock held: peek, write down, take."""
         if self.returncode is not None:
             return
-        if _waitid is None or self._taken:
+        if _waitid is None:
             self._take_at_once()
             return
         self._users += 1  # a signal handler that looks too must not close the pidfd that we are looking at
@@ -358,8 +353,7 @@ class ProcessHandle:
 
     def _take_at_once(self) -> None:
         try:
-            if not self._taken:
-                self._taken.extend(map(os.waitpid, (self.pid,), (_WNOHANG,)))
+            self._taken.extend(map(os.waitpid, (self.pid,), (_WNOHANG,)))
         except ChildProcessError:
             pass
         for pid, status in self._taken:
@@ -370,24 +364,6 @@ class ProcessHandle:
             self._status_was_taken()
         self._taken.clear()
 
-    def _wait_in_one_step(self) -> int:
-        taken = self._taken
-        try:
-            taken.extend(map(os.waitpid, (self.pid,), (0,)))
-        except ChildProcessError:
-            self._status_was_taken()
-            return 0
-        self.returncode = code = os.waitstatus_to_exitcode(taken[0][1])
-        return code
-
-    def _become_known(self) -> None:
-        """Open the pidfd after all, and look whether it means our child."""
-        self._is_known_to_one = False
-        with self._lock:
-            if self._fd < 0 and not self._taken:
-                self._open()
-            self._look()
-
     def _status_was_taken(self) -> None:
         self.status_lost = True
         self.returncode = 0
@@ -396,8 +372,6 @@ class ProcessHandle:
         """Sleep until the child has ended, or *timeout*, or for no reason; then look."""
         if self._generation != fork_generation():
             self._refuse_in_forked_copy()
-        if self._is_known_to_one:
-            self._become_known()
         with self._lock:  # borrow_descriptor()
             self._users += 1
             fd = self._fd
@@ -438,3 +412,59 @@ class ProcessHandle:
                 pause = min(pause, remaining)
             sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+class SoleHandle(ProcessHandle):
+    """The handle of a child that only the calling thread knows of, and waits for without a time limit: see above."""
+
+    __slots__ = ("_last_words",)
+
+    def __init__(self, pid: int, at_once: bool) -> None:
+        """Without *at_once* the pidfd is opened only if the wait is interrupted."""
+        super().__init__(pid, at_once)
+        self._last_words: list[Any] = []  # the status, as the kernel gave it
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Block until the child has ended and return its return code."""
+        if self.returncode is not None:
+            return self.returncode
+        said = self._last_words
+        if timeout is not None or said or self._generation != fork_generation():
+            self._become_known()
+            return super().wait(timeout)
+        try:
+            if self._fd < 0:
+                said.extend(map(os.waitpid, (self.pid,), (0,)))
+            else:
+                said.extend(map(_waitid, (_P_PIDFD,), (self._fd,), (_EXITED,)))
+        except ChildProcessError:
+            self._status_was_taken()
+        else:
+            self._heed()
+        if self._fd >= 0:
+            self.__del__()
+        return self.returncode  # type: ignore[return-value]
+
+    def poll(self) -> int | None:
+        """Look once, without blocking: the return code, or None while the child runs."""
+        if self.returncode is None:
+            self._become_known()
+        return super().poll()
+
+    def _heed(self) -> None:
+        (found,) = self._last_words
+        if len(found) == 2:
+            self.returncode = os.waitstatus_to_exitcode(found[1])
+        else:
+            self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
+
+    def _become_known(self) -> None:
+        """After an interruption: heed what was taken, or open the pidfd and look whether it means our child."""
+        if not self.is_own_child:
+            self._refuse_in_forked_copy()
+        with self._lock:
+            if self._last_words:
+                self._heed()
+            elif self._fd < 0:
+                self._open()
+                self._look()

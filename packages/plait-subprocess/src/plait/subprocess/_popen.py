@@ -23,7 +23,7 @@ from time import monotonic
 
 from . import _platform
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
-from ._handle import ProcessHandle, deadline_after
+from ._handle import ProcessHandle, SoleHandle, deadline_after
 from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
 
 TYPE_CHECKING = False
@@ -223,7 +223,6 @@ class Popen:
     _exchange: Exchange | None = None
     _grace_given = False
     _mark: bytes | None = None
-    _has_only_one_output = False  # of which, and of this object, nobody knows but run()
     _is_known_to_one = False
 
     def __init__(
@@ -379,7 +378,7 @@ class Popen:
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
             self.pid = _platform.start(request)
-            self._handle = ProcessHandle(self.pid, self._is_known_to_one and not raw)
+            self._handle = SoleHandle(self.pid, bool(raw)) if self._is_known_to_one else ProcessHandle(self.pid)
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
@@ -428,8 +427,6 @@ class Popen:
             buffered = self.text_mode or wanted[number] is not OWN_PIPE
             streams[number] = self._layered(raw[-1], number, bufsize if buffered else 0)
         self.stdin, self.stdout, self.stderr = streams
-        if len(raw) == 1 and ends.mine[0] < 0 and wanted[1 if self.stdout else 2] is OWN_PIPE:
-            self._has_only_one_output = True
 
     def _layered(self, raw: io.FileIO, number: int, bufsize: int) -> Any:
         """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
@@ -694,14 +691,16 @@ class Popen:
             if self.stdin is self.stdout is self.stderr is None:
                 self.wait(timeout)
                 return None, None
-            if undisturbed and self._has_only_one_output:
-                data = read_little(self.stdout or self.stderr, come := [])
-                if data is not None:
+            if undisturbed and self.stdin is None:
+                outputs = [stream for stream in streams if stream is not None]
+                said: list[list[bytes]] = [[] for _ in outputs]
+                if read_little(outputs, said):
                     self.wait()
-                    said = self._decoded(data, self.stdout or self.stderr, True)
-                    return (said, None) if self.stdout is not None else (None, said)
+                    texts = [self._decoded(b"".join(one), s, True) for one, s in zip(said, outputs, strict=True)]
+                    return tuple(None if stream is None else texts.pop(0) for stream in streams)
                 exchange = self._start_exchange(None)
-                exchange.begin_with(come)
+                for stream, pieces in zip(outputs, said, strict=True):
+                    exchange.begin_with(stream, pieces)
             else:
                 exchange = self._start_exchange(given, listening)
         try:
