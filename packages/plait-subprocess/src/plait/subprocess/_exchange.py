@@ -253,35 +253,23 @@ class Exchange:
                     poller.unregister(bell)
                     handle.poll()
                 else:
+                    length, volume = -1, _A_LOT
                     if fd in straight:
                         length = straight[fd].read_from(fd)
-                        if length > 0:
-                            continue
-                        del straight[fd]
-                    else:
-                        length = -1
-                    if length:
+                        if length <= 0:
+                            del straight[fd]
+                    if length < 0:
                         length = _read_into(fd, self._scratch)
+                        if length:
+                            volume = self._take(id(streams[fd]), self._scratch[:length])
+                            if volume >= _A_LOT:
+                                self._go_straight(fd, streams[fd], straight)
                     if not length:
                         poller.unregister(fd)
                         self._end(streams.pop(fd))
-                        continue
-                    volume = self._take(id(streams[fd]), self._scratch[:length])
-                    if length >= _ONE_READ and fd not in wide and volume >= _A_LOT:
+                    elif length >= _ONE_READ and volume >= _A_LOT and fd not in wide:
                         wide.add(fd)
                         _widen(fd)
-                        collected = self._collected.get(id(streams[fd]))
-                        if (
-                            collected is not None
-                            and self.limit is None
-                            and id(streams[fd]) not in self._listeners
-                            and collected.reserve()
-                        ):
-                            straight[fd] = collected
-                            continue
-                        # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.
-                        if len(self._scratch) < _WIDE and not self._listeners:
-                            self._scratch = memoryview(bytearray(_WIDE))
             if not ready or (pause is not None and pause <= 0) or (self._listeners and self.is_behind):
                 now = monotonic()
                 if drained_at is not None and now >= drained_at:
@@ -290,6 +278,16 @@ class Exchange:
                 if deadline is not None and now >= deadline:
                     return not (streams or sink >= 0)
         return not (streams or sink >= 0)
+
+    def _go_straight(self, fd: int, stream: Any, straight: dict[int, Collected]) -> None:
+        """From now on read *stream*, of which a lot has come, to where it stays, if nobody wants to see it before."""
+        collected: Any = self._collected.get(id(stream))
+        unseen = collected is not None and self.limit is None and id(stream) not in self._listeners
+        if unseen and collected.reserve():
+            straight[fd] = collected
+        elif len(self._scratch) < _WIDE and not self._listeners:
+            # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.
+            self._scratch = memoryview(bytearray(_WIDE))
 
     def _take(self, key: int, piece: memoryview) -> int:
         """Keep *piece* and pass it on, as is wanted; how much has come of that stream, if it is known."""

@@ -780,12 +780,13 @@ class Popen:
         if self.returncode is not None:
             return
         handle = self._handle
-        if handle is None or not handle.is_own_child:
+        if handle is None or handle.returncode is not None:
             return
-        # Looked at before the warning, which may be an error in this program, or take its time.
-        if handle.returncode is None and handle.poll() is None:
-            if _platform.winapi is None:  # on Windows there are no zombies
-                _abandoned.append(handle)
+        # First of all, whatever a signal handler raises in here: the next start looks after it. On Windows there are no
+        # zombies. (And before the warning, which may be an error in this program, or take its time.)
+        if _platform.winapi is None:
+            _abandoned.append(handle)
+        if handle.is_own_child and handle.poll() is None:
             try:
                 import warnings
             except ImportError:
