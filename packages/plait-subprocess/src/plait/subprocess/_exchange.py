@@ -230,7 +230,9 @@ class Exchange:
     ) -> bool:
         wide: set[int] = set()
         # What is read without a look at it, straight to where it stays.
-        straight = {fd: one for fd, s in streams.items() if (one := self._collected.get(id(s))) and one.has_room}
+        straight = {
+            fd: one for fd, s in streams.items() if (one := self._collected.get(id(s))) and one.has_room
+        }
         drained_at: float | None = None
         while (streams or sink >= 0) and not until:
             pause: float | None = None

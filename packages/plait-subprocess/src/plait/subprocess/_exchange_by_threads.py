@@ -193,7 +193,11 @@ class ThreadedExchange(Exchange):
                 return not self.is_behind
             if deadline is not None and now >= deadline:
                 return False
-            pause = _LOOK_EVERY_FOR_THE_KILLED if handle is not None and handle.kill_sent and drained_at is None else _LOOK_EVERY
+            pause = (
+                _LOOK_EVERY_FOR_THE_KILLED
+                if handle is not None and handle.kill_sent and drained_at is None
+                else _LOOK_EVERY
+            )
             for limit in (deadline, drained_at):
                 if limit is not None:
                     pause = min(pause, limit - now)

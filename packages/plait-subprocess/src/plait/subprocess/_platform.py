@@ -278,7 +278,9 @@ class StartRequest:
     by_steps = (
         False  # whether there are such steps, or a deadline: the child forks, and prepares itself in Python
     )
-    in_child: Callable[[], object] | None = None  # what does that, or calls preexec_fn; while the child is started
+    in_child: Callable[[], object] | None = (
+        None  # what does that, or calls preexec_fn; while the child is started
+    )
     from_lasting_thread = False
     deadline: float | None = None  # when the child has to have become the program
     spawn_timeout: float | None = None  # which was that many seconds after the beginning
@@ -473,9 +475,7 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     if request.by_steps or request.preexec_fn is not None:
         _fork_exec_with_python(request, shape, keep, read_end, write_end)
     else:
-        request.started.extend(
-            starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
-        )
+        request.started.extend(starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),)))
     with _no_fork:
         any(map(os.close, map(opened.pop, (-1,))))  # the write end
     if request.deadline is not None:

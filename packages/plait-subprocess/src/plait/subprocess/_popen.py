@@ -378,7 +378,9 @@ class Popen:
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
             self.pid = _platform.start(request)
-            self._handle = SoleHandle(self.pid, bool(raw)) if self._is_known_to_one else ProcessHandle(self.pid)
+            self._handle = (
+                SoleHandle(self.pid, bool(raw)) if self._is_known_to_one else ProcessHandle(self.pid)
+            )
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
@@ -696,7 +698,9 @@ class Popen:
                 said: list[list[bytes]] = [[] for _ in outputs]
                 if read_little(outputs, said):
                     self.wait()
-                    texts = [self._decoded(b"".join(one), s, True) for one, s in zip(said, outputs, strict=True)]
+                    texts = [
+                        self._decoded(b"".join(one), s, True) for one, s in zip(said, outputs, strict=True)
+                    ]
                     return tuple(None if stream is None else texts.pop(0) for stream in streams)
                 exchange = self._start_exchange(None)
                 for stream, pieces in zip(outputs, said, strict=True):
