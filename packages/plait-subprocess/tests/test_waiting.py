@@ -553,7 +553,7 @@ def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
         "    p.stdout.close()\n"
         "popen._INTERRUPT_GRACE = moment\n"
         "began = time.monotonic()\n"
-        "when_in('communicate', lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "when_in('wait', lambda: os.kill(os.getpid(), signal.SIGINT))\n"
         "try: piece.run(['sleep', '60'])\n"
         "except KeyboardInterrupt: print('run', time.monotonic() - began < 5)\n"
     )

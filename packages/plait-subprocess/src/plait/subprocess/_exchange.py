@@ -283,9 +283,10 @@ class Exchange:
 
     def _go_straight(self, fd: int, stream: Any, straight: dict[int, Collected]) -> None:
         """From now on read *stream*, of which a lot has come, to where it stays, if nobody wants to see it before."""
-        collected: Any = self._collected.get(id(stream))
-        unseen = collected is not None and self.limit is None and id(stream) not in self._listeners
-        if unseen and collected.reserve():
+        collected = self._collected.get(id(stream))
+        if id(stream) in self._listeners or self.limit is not None:
+            collected = None
+        if collected is not None and collected.reserve():
             straight[fd] = collected
         elif len(self._scratch) < _WIDE and not self._listeners:
             # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.

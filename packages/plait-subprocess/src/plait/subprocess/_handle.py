@@ -138,7 +138,7 @@ class ProcessHandle:
         "status_lost",
     )
 
-    def __init__(self, pid: int, _at_once: bool = True) -> None:
+    def __init__(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
         #: True if somebody else took the child's status, so that `returncode` is 0 for want of anything
@@ -152,8 +152,7 @@ class ProcessHandle:
         self._given_out = False
         self._taken: list[tuple[int, int]] = []  # (pid, status) as waitpid gave it
         self._fd = -1
-        if _at_once:
-            self._open()
+        self._open()
 
     def _open(self) -> None:
         if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
@@ -421,8 +420,17 @@ class SoleHandle(ProcessHandle):
 
     def __init__(self, pid: int, at_once: bool) -> None:
         """Without *at_once* the pidfd is opened only if the wait is interrupted."""
-        super().__init__(pid, at_once)
+        self.pid = pid
+        self.returncode = None
+        self.status_lost = self.kill_sent = self._given_out = False
+        self._lock = RLock()
+        self._generation = fork_generation()
+        self._users = 0
+        self._taken = []
         self._last_words: list[Any] = []  # the status, as the kernel gave it
+        self._fd = -1
+        if at_once:
+            self._open()
 
     def wait(self, timeout: float | None = None) -> int:
         """Block until the child has ended and return its return code."""

@@ -698,10 +698,13 @@ class Popen:
                 said: list[list[bytes]] = [[] for _ in outputs]
                 if read_little(outputs, said):
                     self.wait()
-                    texts = [
-                        self._decoded(b"".join(one), s, True) for one, s in zip(said, outputs, strict=True)
-                    ]
-                    return tuple(None if stream is None else texts.pop(0) for stream in streams)
+                    whole = [b"".join(pieces) for pieces in said]
+                    if not self.text_mode:
+                        told: list[Any] = list(whole)
+                    else:
+                        told = [self._decoded(one, s, True) for one, s in zip(whole, outputs, strict=True)]
+                    first = None if self.stdout is None else told[0]
+                    return first, None if self.stderr is None else told[-1]
                 exchange = self._start_exchange(None)
                 for stream, pieces in zip(outputs, said, strict=True):
                     exchange.begin_with(stream, pieces)

@@ -56,11 +56,16 @@ def run(
     kind = SolePopen if timeout is None and listening is None and not kill_tree else Popen
     process = kind(*popenargs, **kwargs)
     try:
-        if listening is None:
-            stdout, stderr = process.communicate(input, timeout)
-        else:
+        if listening is not None:
             stdout, stderr = process._talk(input, timeout, listening)
-        returncode = process.wait()
+        elif process.stdin is process.stdout is process.stderr is None:
+            stdout = stderr = None
+            process.wait(timeout)
+        else:
+            stdout, stderr = process.communicate(input, timeout)
+        returncode = process.returncode
+        if returncode is None:
+            returncode = process.wait()
     except BaseException as problem:
         with process:
             end(process, kill_tree, grace)
