@@ -66,6 +66,7 @@ def sweep(act):
             if os.getpid() != me: return None  # a forked child, where signals are held back
             if not frame.f_code.co_filename.startswith(folder) or frame.f_code.co_name == "__del__":
                 return None
+            frame.f_trace = trace  # before it is told of opcodes, or 3.13 forgets about them now and then
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
             if event == "opcode" and is_place(frame):
                 count += 1
@@ -106,7 +107,7 @@ act = {
 act()
 gc.collect()
 gc.freeze()  # what is there now need not be looked through again after each run
-print("places:", sweep(act) > (50 if sys.argv[2] != "run alone" else 30))
+print("places:", sweep(act) > 50)
 """
 
 
