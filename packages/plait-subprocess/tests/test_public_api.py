@@ -24,7 +24,7 @@ from plait.subprocess import (
     run,
 )
 
-PACKAGE = Popen.__module__.rpartition(".")[0]
+PACKAGE = Popen.__module__
 piece = importlib.import_module(PACKAGE)
 BANNED = {
     "threading",

@@ -75,7 +75,7 @@ def test_the_environment_is_that_of_the_process_not_that_of_os_environ():
         "print(importlib.import_module(sys.argv[1]).run(['env'], stdout=-1, text=True).stdout)\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__.rpartition(".")[0]]
+    command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__]
     said = run([*command, "+".join(_platform.order)], stdout=PIPE, text=True, env=env).stdout
     assert "GIVEN=yes" in said.splitlines()
 

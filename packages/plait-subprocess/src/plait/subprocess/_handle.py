@@ -148,7 +148,7 @@ class ProcessHandle:
         if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
             try:
                 # One call opens and stores, so that no signal handler that raises can come in between.
-                any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (pid,))))
+                any(map(setattr, (self,), ("_fd",), map(os.pidfd_open, (pid,))))  # type: ignore[attr-defined,unused-ignore]
             except OSError:
                 pass  # out of descriptors, or the child is gone already: the pid has to do
 

@@ -67,6 +67,7 @@ from ._child import (
 )
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
+from ._switches import replaced_fork_exec, uses_posix_spawn, uses_vfork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ __all__ = [
     "end_unowned",
     "feeding",
     "finish",
+    "fork_exec_of_the_interpreter",
     "in_flight",
     "msvcrt",
     "open_null",
@@ -335,6 +337,8 @@ def finish(request: StartRequest) -> None:
 def end_unowned(started: list[int]) -> None:
     """Kill, and take the status of, a child whose Popen will not come to be."""
     for pid in started:
+        if pid <= 0:  # what stands in for fork_exec has started none; the number would mean many others
+            continue
         try:
             os.kill(pid, 9)
         except ProcessLookupError:
@@ -391,7 +395,7 @@ def _arguments(
         *identity,
         request.umask,
         in_child,
-        True,  # vfork where possible
+        uses_vfork(),
     )
     if shape == 22:
         return longest[:22]
@@ -432,6 +436,9 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     shape = _shape() if _known_shape is None else _known_shape
     if not shape or (request.pgid >= 0 and shape < 22):
         raise _NotExpressible
+    if shape != 23 and not uses_vfork():  # only that shape can say so
+        raise _NotExpressible
+    fork_exec = replaced_fork_exec() or _posixsubprocess.fork_exec
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise _NotExpressible
     global _kept
@@ -440,17 +447,17 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     if request.keep:
         keep = sorted({write_end, *request.keep})
     if request.by_steps:
-        _fork_exec_by_steps(request, shape, keep, read_end, write_end)
+        _fork_exec_by_steps(request, fork_exec, shape, keep, read_end, write_end)
         return
     arguments = (_arguments(shape, request, keep, read_end, write_end),)
     if request.preexec_fn is None:
-        request.started.extend(starmap(_fork_exec, arguments))
+        request.started.extend(starmap(fork_exec, arguments))
     else:
         # A fork whose child runs the after-fork callbacks but is ours, and needs these.
         with _no_fork:
             outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
             try:
-                request.started.extend(starmap(_fork_exec, arguments))
+                request.started.extend(starmap(fork_exec, arguments))
             finally:
                 _kept = outer
     close_newest(request.opened)  # the write end
@@ -458,7 +465,7 @@ def _start_by_fork_exec(request: StartRequest) -> None:
 
 
 def _fork_exec_by_steps(
-    request: StartRequest, shape: int, keep: Sequence[int], read_end: int, write_end: int
+    request: StartRequest, fork_exec: Any, shape: int, keep: Sequence[int], read_end: int, write_end: int
 ) -> None:
     global _kept
     import signal
@@ -469,7 +476,7 @@ def _fork_exec_by_steps(
         try:
             request.in_child = Preparation(request, write_end, before, _getsignal)
             request.started.extend(
-                starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
+                starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
             )
         finally:
             _kept = outer
@@ -479,21 +486,28 @@ def _fork_exec_by_steps(
     _await_exec(read_end, request)
 
 
-_fork_exec: Any = None
+_posixsubprocess: Any = None
 _known_shape: int | None = None
 
 
 def _shape() -> int:
-    global _fork_exec, _known_shape
+    global _posixsubprocess, _known_shape
     if _known_shape is None:
         try:
-            from _posixsubprocess import fork_exec  # type: ignore[attr-defined,unused-ignore]
-        except ImportError:
+            import _posixsubprocess as found  # type: ignore[import-not-found,unused-ignore]
+
+            fork_exec = found.fork_exec
+        except (ImportError, AttributeError):
             _known_shape = 0
         else:
-            _fork_exec = fork_exec
+            _posixsubprocess = found
             _known_shape = _find_shape(fork_exec)
     return _known_shape
+
+
+def fork_exec_of_the_interpreter() -> Any:
+    """The private call of the interpreter that the first starter uses; None where it is not known."""
+    return _posixsubprocess.fork_exec if _shape() else None
 
 
 # -- posix_spawn ---------------------------------------------------------------------------------------------
@@ -514,7 +528,7 @@ def _spawn(path: bytes, argv: list[Any], env: Any, options: dict[str, Any]) -> i
 def _start_by_posix_spawn(request: StartRequest) -> None:
     spawn: Any = getattr(os, "posix_spawn", None)
     close_from: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
-    if spawn is None or not request.is_plain:
+    if spawn is None or not request.is_plain or not (uses_posix_spawn() and uses_vfork()):
         raise _NotExpressible
     keep = tuple(request.keep)
     if request.close_fds and (keep or close_from is None):

@@ -6,7 +6,7 @@
 #   A Popen owns its ends of the pipes, as file objects, and one ProcessHandle. The other ends exist only from
 #   pipe() to the moment the child has them; they are closed here whatever happens.
 #
-#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `_abandoned`.
+#   A Popen that nobody refers to any more while its child still runs goes into `abandoned`, without its pipes.
 #   Nobody sleeps on those; each later start looks at them once. So zombies never pile up, and nothing runs in
 #   the background.
 #
@@ -22,9 +22,12 @@ import sys
 from time import monotonic
 
 from . import _platform
+from ._callers import level_of_the_caller
 from ._exchange import Exchange, LimitReached, open_exchange
 from ._handle import ProcessHandle, deadline_after
 from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
+from ._stand_in import feed, is_ours
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
     from ._lines import Listening
 
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen"]
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "abandoned", "reap_abandoned"]
 
 PIPE = -1
 STDOUT = -2
@@ -52,16 +55,20 @@ OWN_PIPE = _OwnPipe(PIPE)
 #: After Ctrl-C the child, which the terminal has interrupted too, gets this long to end before we go on.
 _INTERRUPT_GRACE = 0.25
 
+_LONGEST_REPR = 80
+
 _DEFAULT_PATH = os.fsencode(os.defpath)
 
-_abandoned: list[ProcessHandle] = []
+abandoned: list[Popen] = []
 
 
-def _reap_abandoned() -> None:
-    for handle in tuple(_abandoned):
-        if not handle.is_own_child or handle.poll() is not None:
+def reap_abandoned() -> None:
+    """Look once at each Popen that nobody refers to any more, and forget those whose children have ended."""
+    for process in tuple(abandoned):
+        handle = process._handle
+        if handle is None or not handle.is_own_child or process.poll() is not None:
             try:
-                _abandoned.remove(handle)
+                abandoned.remove(process)
             except ValueError:
                 pass  # another thread was faster
 
@@ -159,6 +166,10 @@ def _in_folders(folders: Iterable[bytes], name: bytes) -> list[bytes]:
 _last_search: tuple[bytes, str, list[bytes]] = b"", "", []
 
 
+def _start(request: _platform.StartRequest) -> ProcessHandle:
+    return ProcessHandle(_platform.start(request))
+
+
 class Popen:
     """Start a child process and talk to it.
 
@@ -235,8 +246,8 @@ class Popen:
         die_with_parent: bool = False,
         spawn_timeout: float | None = None,
     ) -> None:
-        if _abandoned:
-            _reap_abandoned()
+        if abandoned:
+            package._cleanup()
         if bufsize is None:
             bufsize = -1
         elif type(bufsize) is not int:
@@ -259,9 +270,13 @@ class Popen:
             import warnings
 
             warnings.warn(
-                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
+                "line buffering (bufsize=1) needs text mode; using the default size",
+                RuntimeWarning,
+                level_of_the_caller(),
             )
             bufsize = -1
+        if self.text_mode and not encoding and sys.flags.warn_default_encoding:
+            self.encoding = io.text_encoding(None, level_of_the_caller())
 
         if _platform.winapi is not None:
             from ._windows_start import WindowsStart, refuse
@@ -280,11 +295,9 @@ class Popen:
                 windows.plan((stdin, stdout, stderr))
                 layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
                 flags = _integer("creationflags", creationflags)
-                self._handle = windows.start(
-                    args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree
-                )
+                about = (args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree)
+                self._execute_child(windows.start, *about)
                 self.stdin, self.stdout, self.stderr = layered
-                self.pid = self._handle.pid
                 windows.close()
             except BaseException:
                 try:
@@ -300,7 +313,7 @@ class Popen:
             if request.keep and not close_fds:
                 import warnings
 
-                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, stacklevel=2)
+                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, level_of_the_caller())
                 close_fds = True
         request.argv = argv = _argument_list(args, shell, executable)
         request.program = program = executable if executable is not None else argv[0]
@@ -353,8 +366,7 @@ class Popen:
                 # Before the start, so that a wrong encoding is found out before the program has done anything.
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
-            self.pid = _platform.start(request)
-            self._handle = ProcessHandle(self.pid)
+            self._execute_child(_start, request)
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
@@ -364,6 +376,11 @@ class Popen:
             finally:  # once more, should a signal handler have raised in there too
                 self._undo_start(request, ends, raw)
             raise
+
+    def _execute_child(self, start: Callable[..., ProcessHandle], *what: Any) -> None:
+        """Start the child. A subclass may override this, as it may in the standard class; the arguments are our own."""
+        self._handle = handle = start(*what)
+        self.pid = handle.pid
 
     def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None
@@ -421,8 +438,8 @@ class Popen:
         return stream
 
     def __repr__(self) -> str:
-        pid = getattr(self, "pid", None)
-        return f"<{type(self).__name__} pid={pid} returncode={self.returncode} args={self.args!r}>"
+        shown = f"<{type(self).__name__}: returncode: {self.returncode} args: {self.args!r}>"
+        return shown if len(shown) <= _LONGEST_REPR else f"{shown[: _LONGEST_REPR - 4]}...>"
 
     @property
     def handle(self) -> ProcessHandle:
@@ -461,17 +478,22 @@ class Popen:
         """
         if self.returncode is not None:
             return self.returncode
-        handle = self._handle
-        assert handle is not None
         try:
-            self.returncode = handle.wait(timeout)
-        except TimeoutError:
-            assert timeout is not None
-            raise TimeoutExpired(self.args, timeout) from None
+            return self._wait(timeout=timeout)
         except KeyboardInterrupt:
             self._give_grace(timeout)
             raise
-        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        """`wait`, but for what that does on KeyboardInterrupt. A subclass may override this, as in the standard class."""
+        handle = self._handle
+        assert handle is not None
+        try:
+            self.returncode = code = handle.wait(timeout)
+        except TimeoutError:
+            assert timeout is not None
+            raise TimeoutExpired(self.args, timeout) from None
+        return code
 
     async def await_exit(self, timeout: float | None = None) -> int:
         """`wait` for coroutines of asyncio, on any loop that can watch descriptors.
@@ -494,11 +516,13 @@ class Popen:
         if self._handle is None or (self._grace_given and not self._handle.kill_sent):
             return
         self._grace_given = True
+        grace = _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
         try:
-            self.returncode = self._handle.wait(
-                _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
-            )
-        except TimeoutError:
+            if self._handle.kill_sent:
+                self.returncode = self._handle.wait(grace)
+            else:
+                self._wait(timeout=grace)
+        except (TimeoutError, TimeoutExpired):
             pass  # the caller decides what becomes of it
 
     def send_signal(self, sig: int) -> None:
@@ -579,7 +603,8 @@ class Popen:
         Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
         beyond the child's end, should a process that the child had started still hold them; then they are
         closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
-        buffer of a binary stream by an earlier read is part of the result.
+        buffer of a binary stream by an earlier read is part of the result. If the caller has replaced `stdin`, its own
+        methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
         """
         if self._exchange is not None and input:
             raise ValueError(
@@ -632,13 +657,17 @@ class Popen:
 
     def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
         streams = (self.stdout, self.stderr)
-        data = self._input_bytes(given)
+        stdin: Any = self.stdin
+        if stdin is None or is_ours(stdin, self.text_mode):
+            data = self._input_bytes(given)
+        else:
+            stdin, data = feed(stdin, given)
         if listening is None:
-            exchange = open_exchange(self.stdin, streams, data)
+            exchange = open_exchange(stdin, streams, data)
         else:
             from ._lines import LineFeeder
 
-            exchange = open_exchange(self.stdin, streams, data, listening.max_output)
+            exchange = open_exchange(stdin, streams, data, listening.max_output)
             for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
                 if stream is None:
                     continue
@@ -749,7 +778,8 @@ class Popen:
         # Looked at before the warning, which may be an error in this program, or take its time.
         if handle.returncode is None and handle.poll() is None:
             if _platform.winapi is None:  # on Windows there are no zombies
-                _abandoned.append(handle)
+                self.stdin = self.stdout = self.stderr = self._exchange = None
+                abandoned.append(self)
             try:
                 import warnings
             except ImportError:

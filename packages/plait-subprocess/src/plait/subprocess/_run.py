@@ -6,8 +6,9 @@ from __future__ import annotations
 from time import monotonic
 
 from ._exchange import DRAIN_SECONDS
-from ._popen import OWN_PIPE, PIPE, Popen
+from ._popen import OWN_PIPE, PIPE
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._lines import Listening
+    from ._popen import Popen
 
 __all__ = ["add_the_rest", "call", "check_call", "check_output", "end", "run", "streams_for"]
 
@@ -53,7 +55,8 @@ def run(
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if kill_tree:
         kwargs["mark_tree"] = True
-    with Popen(*popenargs, **kwargs) as process:
+    process: Popen
+    with package.Popen(*popenargs, **kwargs) as process:
         try:
             if listening is None:
                 stdout, stderr = process.communicate(input, timeout)
@@ -66,7 +69,7 @@ def run(
         except BaseException:
             end(process, kill_tree, grace)
             raise
-        returncode = process.returncode
+        returncode = process.poll()
         if returncode is None:
             returncode = process.wait()
     if check and returncode:
@@ -140,7 +143,7 @@ def end(process: Popen, kill_tree: bool, grace: float) -> None:
 
 def add_the_rest(told: TimeoutExpired | OutputTooLarge, process: Popen) -> None:
     """Write into *told*, which is about to be raised, what the killed child has said; for that it has DRAIN_SECONDS."""
-    exchange = process._exchange
+    exchange = getattr(process, "_exchange", None)  # tests put processes of other kinds in the place of Popen
     if exchange is not None:
         exchange.stop_telling(monotonic() + DRAIN_SECONDS)
     try:
@@ -161,7 +164,8 @@ def call(
     """
     if kill_tree:
         kwargs["mark_tree"] = True
-    with Popen(*popenargs, **kwargs) as process:
+    process: Popen
+    with package.Popen(*popenargs, **kwargs) as process:
         try:
             return process.wait(timeout)
         except BaseException:
