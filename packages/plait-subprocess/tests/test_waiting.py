@@ -20,7 +20,7 @@ import pytest
 
 from plait.subprocess import PIPE, Popen, ProcessHandle, TimeoutExpired, run
 
-handle_module = importlib.import_module(ProcessHandle.__module__)
+handle_module = importlib.import_module(ProcessHandle.__module__ + "._handle")
 popen_module = importlib.import_module(f"{Popen.__module__}._popen")
 PACKAGE = Popen.__module__
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -447,9 +447,11 @@ class TestProcessHandle:
         with monkeypatch.context() as patch:
             patch.setattr(handle_module, "_pidfd_works", None)
             patch.setattr(os, "pidfd_open", refuse)
+            patch.setattr(handle_module, "_pidfd_open", refuse)
             assert start(["true"]).wait(10) == 0
             assert handle_module._pidfd_works is None
             patch.setattr(os, "pidfd_open", real)
+            patch.setattr(handle_module, "_pidfd_open", real)
             assert start(["true"]).wait(10) == 0
             assert handle_module._pidfd_works is True
 

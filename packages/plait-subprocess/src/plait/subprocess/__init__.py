@@ -107,10 +107,11 @@ _USE_POSIX_SPAWN = True
 _ALSO = (_active, _cleanup)
 
 TYPE_CHECKING = False
-if not TYPE_CHECKING:
+if not TYPE_CHECKING:  # a checker would take every name for one that this function knows
 
     def __getattr__(name):
         if name == "_fork_exec":  # not loaded before the first start
             return _fork_exec_of_the_interpreter()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 del TYPE_CHECKING

@@ -157,7 +157,7 @@ class ProcessHandle:
         return f"<{type(self).__name__} pid={self.pid} {state}>"
 
     def __del__(self) -> None:
-        # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `_abandoned`.
+        # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `abandoned`.
         fd, self._fd = getattr(self, "_fd", -1), -1
         if fd >= 0:
             os.close(fd)

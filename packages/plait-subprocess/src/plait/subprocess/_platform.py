@@ -49,6 +49,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import sys
@@ -112,7 +113,7 @@ _getsignal: Any = None
 try:
     import _signal  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    pass
+    import signal as _signal  # type: ignore[no-redef,unused-ignore]
 else:
     send_through_pidfd = getattr(_signal, "pidfd_send_signal", None)
     _getsignal = _signal.getsignal
@@ -547,10 +548,7 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
     if request.pgid >= 0:
         options["setpgroup"] = request.pgid
     if request.restore_signals:
-        import signal
-
-        names = [name for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
-        options["setsigdef"] = [getattr(signal, name) for name in names]
+        options["setsigdef"] = [getattr(_signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(_signal, name)]
     env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
     refused = errno.ENOENT  # a number: an exception that is kept keeps its frames, and with them the Popen
     for path in request.executables:
@@ -571,6 +569,7 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
 # -- fork and exec -------------------------------------------------------------------------------------------
 
 
+_FinalizationError: type[RuntimeError] = getattr(builtins, "PythonFinalizationError", RuntimeError)
 _LONGEST_ID = 2**32 - 1
 _LONGEST_INT = 2**31 - 1
 
@@ -621,8 +620,11 @@ def _may_exist(path: bytes) -> bool:
 
 def _start_by_fork(request: StartRequest) -> None:
     global _kept
-    import signal
-
+    try:
+        import signal
+    except ImportError as problem:
+        what = "a start by fork()" if request.preexec_fn is None else "preexec_fn"
+        raise _FinalizationError(f"{what} not supported at interpreter shutdown") from problem
     if not hasattr(os, "fork"):
         raise OSError(errno.ENOSYS, "this platform cannot start processes", request.program)
     restored = [getattr(signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]

@@ -6,7 +6,7 @@
 #   A Popen owns its ends of the pipes, as file objects, and one ProcessHandle. The other ends exist only from
 #   pipe() to the moment the child has them; they are closed here whatever happens.
 #
-#   A Popen that nobody refers to any more while its child still runs goes into `abandoned`, without its pipes.
+#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `abandoned`.
 #   Nobody sleeps on those; each later start looks at them once. So zombies never pile up, and nothing runs in
 #   the background.
 #
@@ -59,16 +59,15 @@ _LONGEST_REPR = 80
 
 _DEFAULT_PATH = os.fsencode(os.defpath)
 
-abandoned: list[Popen] = []
+abandoned: list[ProcessHandle] = []
 
 
 def reap_abandoned() -> None:
-    """Look once at each Popen that nobody refers to any more, and forget those whose children have ended."""
-    for process in tuple(abandoned):
-        handle = process._handle
-        if handle is None or not handle.is_own_child or process.poll() is not None:
+    """Look once at each child that no Popen stands for any more, and forget those that have ended."""
+    for handle in tuple(abandoned):
+        if not handle.is_own_child or handle.poll() is not None:
             try:
-                abandoned.remove(process)
+                abandoned.remove(handle)
             except ValueError:
                 pass  # another thread was faster
 
@@ -778,8 +777,7 @@ class Popen:
         # Looked at before the warning, which may be an error in this program, or take its time.
         if handle.returncode is None and handle.poll() is None:
             if _platform.winapi is None:  # on Windows there are no zombies
-                self.stdin = self.stdout = self.stderr = self._exchange = None
-                abandoned.append(self)
+                abandoned.append(handle)
             try:
                 import warnings
             except ImportError:

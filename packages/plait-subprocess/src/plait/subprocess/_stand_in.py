@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["feed", "is_ours"]
 
-_TEXT = (io.TextIOWrapper,)
-_BINARY = (io.BufferedWriter, io.FileIO)
-
 
 class _Sink:
     """The descriptor, flush() and close() of another object, and whether it was closed here."""
@@ -42,7 +39,10 @@ class _Sink:
 
 def is_ours(stream: Any, text_mode: bool) -> bool:
     """Whether *stream* is of the kind that a Popen makes."""
-    return type(stream) in (_TEXT if text_mode else _BINARY)
+    if text_mode:
+        return type(stream) is io.TextIOWrapper
+    # On Windows, ours is of a class that is derived from FileIO.
+    return type(stream) is io.BufferedWriter or isinstance(stream, io.FileIO)
 
 
 def _descriptor(stream: Any) -> int:

@@ -14,8 +14,9 @@
 #   Popen._execute_child, Popen._wait
 #                      The steps of Popen that its subclasses override: start the child; wait for its end. (The arguments of
 #                      the former are our own, as they are different in each version of the standard class.)
-#   _active, _cleanup  The Popens that nobody has waited for, and what looks at them before the next start; some programs
-#                      call it, and some replace it by something that does nothing.
+#   _active, _cleanup  The children that nobody has waited for, each as its ProcessHandle (a Popen is gone when nobody refers
+#                      to it), and what looks at them before the next start. Some programs call it, and some replace it by
+#                      something that does nothing.
 #
 # All of them are looked up when they are needed. That is one look into a dictionary, or none: those who replace nothing
 # pay for nothing.
