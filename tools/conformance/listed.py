@@ -43,7 +43,15 @@ KINDS = {
 EXCLUSIONS = frozenset(KINDS) - {"missing"}
 
 _IMPLEMENTATIONS = ("plait", "fallback")
-_KEYS = {"python": str, "impl": str, "kind": str, "reason": str, "hangs": bool, "unsteady": bool, "tests": list}
+_KEYS = {
+    "python": str,
+    "impl": str,
+    "kind": str,
+    "reason": str,
+    "hangs": bool,
+    "unsteady": bool,
+    "tests": list,
+}
 _VERSION = r"3\.(\d+)"
 
 

@@ -100,8 +100,7 @@ for _name in __all__:
     if getattr(_public, "__module__", "").startswith(f"{__name__}.") and _public.__name__ == _name:
         _public.__module__ = __name__
 
-# Not in __all__, but found by those who know them from the standard module; the first three may be set, and all of them
-# replaced (_switches.py).
+# Not in __all__, but found by those who know them from the standard module (_switches.py).
 _USE_VFORK = True
 _USE_POSIX_SPAWN = True
 _ALSO = (_active, _cleanup)
@@ -112,6 +111,11 @@ if not TYPE_CHECKING:  # a checker would take every name for one that this funct
     def __getattr__(name):
         if name == "_fork_exec":  # not loaded before the first start
             return _fork_exec_of_the_interpreter()
+        if name in ("_args_from_interpreter_flags", "_optim_args_from_interpreter_flags"):
+            from . import _flags
+
+            return _flags.optimisation_arguments if name.startswith("_o") else _flags.interpreter_arguments
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 del TYPE_CHECKING

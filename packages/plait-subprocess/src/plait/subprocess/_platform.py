@@ -548,7 +548,9 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
     if request.pgid >= 0:
         options["setpgroup"] = request.pgid
     if request.restore_signals:
-        options["setsigdef"] = [getattr(_signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(_signal, name)]
+        options["setsigdef"] = [
+            getattr(_signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(_signal, name)
+        ]
     env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
     refused = errno.ENOENT  # a number: an exception that is kept keeps its frames, and with them the Popen
     for path in request.executables:

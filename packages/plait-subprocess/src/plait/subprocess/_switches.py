@@ -17,6 +17,8 @@
 #   _active, _cleanup  The children that nobody has waited for, each as its ProcessHandle (a Popen is gone when nobody refers
 #                      to it), and what looks at them before the next start. Some programs call it, and some replace it by
 #                      something that does nothing.
+#   _args_from_interpreter_flags, _optim_args_from_interpreter_flags
+#                      The options of this interpreter; programs call these to start another one like it (_flags.py).
 #
 # All of them are looked up when they are needed. That is one look into a dictionary, or none: those who replace nothing
 # pay for nothing.
