@@ -320,6 +320,8 @@ def _await_exec(read_end: int, request: StartRequest) -> None:
 
 def _take_status(started: list[int]) -> None:
     for pid in tuple(started):
+        if pid <= 0:  # what stands in for fork_exec has started none; the number would mean many others
+            continue
         try:
             os.waitpid(pid, 0)
         except ChildProcessError:
@@ -338,7 +340,7 @@ def finish(request: StartRequest) -> None:
 def end_unowned(started: list[int]) -> None:
     """Kill, and take the status of, a child whose Popen will not come to be."""
     for pid in started:
-        if pid <= 0:  # what stands in for fork_exec has started none; the number would mean many others
+        if pid <= 0:  # as there
             continue
         try:
             os.kill(pid, 9)

@@ -57,6 +57,8 @@ _INTERRUPT_GRACE = 0.25
 
 _LONGEST_REPR = 80
 
+_text_encoding: Any = getattr(io, "text_encoding", None)
+
 _DEFAULT_PATH = os.fsencode(os.defpath)
 
 abandoned: list[ProcessHandle] = []
@@ -275,7 +277,7 @@ class Popen:
             )
             bufsize = -1
         if self.text_mode and not encoding and sys.flags.warn_default_encoding:
-            self.encoding = io.text_encoding(None, level_of_the_caller())
+            self.encoding = _text_encoding(None, level_of_the_caller())
 
         if _platform.winapi is not None:
             from ._windows_start import WindowsStart, refuse
