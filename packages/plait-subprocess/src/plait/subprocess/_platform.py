@@ -68,7 +68,7 @@ from ._child import (
 )
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
-from ._switches import replaced_fork_exec, uses_posix_spawn, uses_vfork
+from ._switches import names, uses_posix_spawn, uses_vfork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -398,7 +398,7 @@ def _arguments(
         *identity,
         request.umask,
         in_child,
-        uses_vfork(),
+        names.get("_USE_VFORK") is True or uses_vfork(),
     )
     if shape == 22:
         return longest[:22]
@@ -441,7 +441,7 @@ def _start_by_fork_exec(request: StartRequest) -> None:
         raise _NotExpressible
     if shape != 23 and not uses_vfork():  # only that shape can say so
         raise _NotExpressible
-    fork_exec = replaced_fork_exec() or _posixsubprocess.fork_exec
+    fork_exec = names.get("_fork_exec") or _posixsubprocess.fork_exec
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise _NotExpressible
     global _kept

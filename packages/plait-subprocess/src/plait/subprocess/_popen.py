@@ -167,10 +167,6 @@ def _in_folders(folders: Iterable[bytes], name: bytes) -> list[bytes]:
 _last_search: tuple[bytes, str, list[bytes]] = b"", "", []
 
 
-def _start(request: _platform.StartRequest) -> ProcessHandle:
-    return ProcessHandle(_platform.start(request))
-
-
 class Popen:
     """Start a child process and talk to it.
 
@@ -297,7 +293,7 @@ class Popen:
                 layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
                 flags = _integer("creationflags", creationflags)
                 about = (args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree)
-                self._execute_child(windows.start, *about)
+                self._execute_child(windows, *about)
                 self.stdin, self.stdout, self.stderr = layered
                 windows.close()
             except BaseException:
@@ -367,7 +363,7 @@ class Popen:
                 # Before the start, so that a wrong encoding is found out before the program has done anything.
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
-            self._execute_child(_start, request)
+            self._execute_child(request)
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
@@ -378,10 +374,14 @@ class Popen:
                 self._undo_start(request, ends, raw)
             raise
 
-    def _execute_child(self, start: Callable[..., ProcessHandle], *what: Any) -> None:
+    def _execute_child(self, request: Any, *about: Any) -> None:
         """Start the child. A subclass may override this, as it may in the standard class; the arguments are our own."""
-        self._handle = handle = start(*what)
-        self.pid = handle.pid
+        if about:  # on Windows
+            self._handle = handle = request.start(*about)
+            self.pid = handle.pid
+        else:
+            self.pid = _platform.start(request)
+            self._handle = ProcessHandle(self.pid)
 
     def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None

@@ -31,16 +31,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["package", "replaced_fork_exec", "uses_posix_spawn", "uses_vfork"]
+__all__ = ["names", "package", "uses_posix_spawn", "uses_vfork"]
 
 #: The package itself, in which these names are set.
 package: Any = sys.modules[__package__ or ""]
-_names: dict[str, Any] = vars(package)
+names: dict[str, Any] = vars(package)
 
 
 def uses_vfork() -> bool:
     """Whether a child may share the memory of its parent until it becomes the program."""
-    wanted = _names.get("_USE_VFORK", True)
+    wanted = names.get("_USE_VFORK", True)
     if wanted is True:
         return True
     try:
@@ -51,9 +51,4 @@ def uses_vfork() -> bool:
 
 def uses_posix_spawn() -> bool:
     """Whether `os.posix_spawn` may be used."""
-    return bool(_names.get("_USE_POSIX_SPAWN", True))
-
-
-def replaced_fork_exec() -> Any:
-    """What somebody has put in place of the interpreter's `fork_exec`; None if nobody has."""
-    return _names.get("_fork_exec")
+    return bool(names.get("_USE_POSIX_SPAWN", True))
