@@ -12,8 +12,8 @@ import pytest
 
 from plait.subprocess import DEVNULL, PIPE, Pipeline, Popen, run
 
-PACKAGE = Popen.__module__.rpartition(".")[0]
-popen_module = importlib.import_module(Popen.__module__)
+PACKAGE = Popen.__module__
+popen_module = importlib.import_module(f"{Popen.__module__}._popen")
 platform_module = importlib.import_module(PACKAGE + "._platform")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -33,7 +33,7 @@ import dis, gc, importlib, os, sys, warnings
 warnings.simplefilter("ignore")
 piece = importlib.import_module(sys.argv[1])
 platform = importlib.import_module(sys.argv[1] + "._platform")
-abandoned = importlib.import_module(sys.argv[1] + "._popen")._abandoned
+abandoned = importlib.import_module(sys.argv[1] + "._popen").abandoned
 folder = os.path.dirname(piece.__file__)
 class Interruption(BaseException): pass
 

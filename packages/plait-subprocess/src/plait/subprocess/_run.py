@@ -8,6 +8,7 @@ from time import monotonic
 from ._exchange import DRAIN_SECONDS
 from ._popen import OWN_PIPE, PIPE, Popen, SolePopen
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._lines import Listening
+    from ._popen import Popen
 
 __all__ = ["add_the_rest", "call", "check_call", "check_output", "end", "run", "streams_for"]
 
@@ -53,8 +55,15 @@ def run(
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if kill_tree:
         kwargs["mark_tree"] = True
-    kind = SolePopen if timeout is None and listening is None and not kill_tree else Popen
-    process = kind(*popenargs, **kwargs)
+    kind = package.Popen
+    if kind is not Popen:
+        stand_in, stdout, stderr, returncode = _use_stand_in(
+            kind(*popenargs, **kwargs), input, timeout, listening, kill_tree, grace
+        )
+        return _completed(check, returncode, stand_in.args, stdout, stderr)
+    if timeout is None and listening is None and not kill_tree:
+        kind = SolePopen
+    process: Popen = kind(*popenargs, **kwargs)
     try:
         if listening is not None:
             stdout, stderr = process._talk(input, timeout, listening)
@@ -63,7 +72,7 @@ def run(
             process.wait(timeout)
         else:
             stdout, stderr = process.communicate(input, timeout)
-        returncode = process.returncode
+        returncode = process.poll()
         if returncode is None:
             returncode = process.wait()
     except BaseException as problem:
@@ -72,9 +81,34 @@ def run(
             if isinstance(problem, (TimeoutExpired, OutputTooLarge)):
                 add_the_rest(problem, process)
             raise
+    return _completed(check, returncode, process.args, stdout, stderr)
+
+
+def _completed(check: bool, returncode: int, args: Any, stdout: Any, stderr: Any) -> CompletedProcess:
     if check and returncode:
-        raise CalledProcessError(returncode, process.args, stdout, stderr)
-    return CompletedProcess(process.args, returncode, stdout, stderr)
+        raise CalledProcessError(returncode, args, stdout, stderr)
+    return CompletedProcess(args, returncode, stdout, stderr)
+
+
+def _use_stand_in(
+    process: Any, given: Any, timeout: float | None, listening: Listening | None, kill_tree: bool, grace: float
+) -> tuple[Any, Any, Any, int]:
+    """Use what somebody has put in the place of Popen: the object, its outputs, its code."""
+    with process as entered:
+        try:
+            if listening is None:
+                stdout, stderr = entered.communicate(given, timeout)
+            else:
+                stdout, stderr = entered._talk(given, timeout, listening)
+        except BaseException as problem:
+            end(entered, kill_tree, grace)
+            if isinstance(problem, (TimeoutExpired, OutputTooLarge)):
+                add_the_rest(problem, entered)
+            raise
+        returncode = entered.poll()
+        if returncode is None:
+            returncode = entered.wait()
+    return entered, stdout, stderr, returncode
 
 
 def streams_for(
@@ -143,7 +177,7 @@ def end(process: Popen, kill_tree: bool, grace: float) -> None:
 
 def add_the_rest(told: TimeoutExpired | OutputTooLarge, process: Popen) -> None:
     """Write into *told*, which is about to be raised, what the killed child has said; for that it has DRAIN_SECONDS."""
-    exchange = process._exchange
+    exchange = getattr(process, "_exchange", None)  # tests put processes of other kinds in the place of Popen
     if exchange is not None:
         exchange.stop_telling(monotonic() + DRAIN_SECONDS)
     try:
@@ -164,7 +198,11 @@ def call(
     """
     if kill_tree:
         kwargs["mark_tree"] = True
-    with (SolePopen if timeout is None and not kill_tree else Popen)(*popenargs, **kwargs) as process:
+    kind = package.Popen
+    if kind is Popen and timeout is None and not kill_tree:
+        kind = SolePopen
+    process: Popen
+    with kind(*popenargs, **kwargs) as process:
         try:
             return process.wait(timeout)
         except BaseException:
