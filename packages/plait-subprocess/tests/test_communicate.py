@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired, run
 
-collected_module = importlib.import_module(Popen.__module__.rpartition(".")[0] + "._collected")
+collected_module = importlib.import_module(Popen.__module__ + "._collected")
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 BIG = bytes(range(256)) * 12_000  # 3 MB: more than any pipe holds
@@ -52,7 +52,7 @@ def test_a_lot_is_exchanged_though_no_descriptor_is_left():
         "for process in processes: print(process.wait())\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    package = Popen.__module__.rpartition(".")[0]
+    package = Popen.__module__
     done = run([sys.executable, "-c", code, package], timeout=30, env=env, text=True, capture_output=True)
     assert done.stdout == "1000000 1000000\n2\n0\n0\n0\n", done.stderr
 

@@ -408,7 +408,11 @@ class Popen:
             self.pid = _platform.start(request)
             handle = request.handle
             if handle is None:
-                handle = SoleHandle(self.pid, self._has_pipes) if self._is_known_to_one else ProcessHandle(self.pid)
+                handle = (
+                    SoleHandle(self.pid, self._has_pipes)
+                    if self._is_known_to_one
+                    else ProcessHandle(self.pid)
+                )
             self._handle = handle
 
     def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:

@@ -91,7 +91,12 @@ def _completed(check: bool, returncode: int, args: Any, stdout: Any, stderr: Any
 
 
 def _use_stand_in(
-    process: Any, given: Any, timeout: float | None, listening: Listening | None, kill_tree: bool, grace: float
+    process: Any,
+    given: Any,
+    timeout: float | None,
+    listening: Listening | None,
+    kill_tree: bool,
+    grace: float,
 ) -> tuple[Any, Any, Any, int]:
     """Use what somebody has put in the place of Popen: the object, its outputs, its code."""
     with process as entered:
