@@ -353,7 +353,7 @@ def test_a_clean_up_that_was_cut_short_is_finished_by_the_next_start(monkeypatch
     ((pid,),) = [request.started for request in platform_module.failed.values()]
     for _ in range(2000):
         run(["true"])
-        if not popen_module._abandoned:
+        if not popen_module.abandoned:
             break
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, 0)

@@ -116,7 +116,11 @@ def test_what_replaces_fork_exec_may_fail(monkeypatch, shape):
 
 
 def test_the_number_of_no_child_is_not_signalled():
-    _platform.end_unowned([0, -1])  # which would mean the caller's group, and everybody
+    for number in (0, -1):  # which would mean the caller's group, and everybody
+        request = _platform.StartRequest()
+        request.started = [number]
+        _platform.end_unowned(request)
+        assert request.started == []
 
 
 class Fake:

@@ -23,8 +23,8 @@
 #   leaves by an exception closes, and ends, what is in these lists.
 #
 #   Whoever else may fork meanwhile. A child that runs functions of Python before exec runs the after-fork callbacks too,
-#   and must not lose there what it was forked for: `_kept`. A signal handler may fork while that is set; its copy is
-#   told from the child by who has called for the fork.
+#   and must not lose there what it was forked for: `_kept`. So that a signal handler's fork keeps none of it, that is set
+#   last of all, when signals are held back and everything is there, and no call comes between that and the fork.
 #
 #   Numbers that change hands. A child that forks can take its time before exec, and end, and be reaped by strangers
 #   (os.wait(), SIGCHLD ignored) while something that it has forked keeps the error pipe open; then its number may mean
@@ -122,7 +122,7 @@ in_flight: dict[int, list[int]] = {}
 #: at once, in another thread.
 feeding: dict[int, int] = {}
 #: Starts that failed and are being cleaned up, by their id. What is still here when another one begins was left by a
-#: clean-up that signal handlers have cut short: `_reap_abandoned`.
+#: clean-up that signal handlers have cut short: `reap_abandoned`.
 failed: dict[int, StartRequest] = {}
 
 #: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then
@@ -163,12 +163,9 @@ _LONGEST_POLL = 86400.0
 
 def _after_fork_in_child() -> None:
     reset_lock(_no_fork)
-    # Set for a fork that is made right in this module; one that is not is a signal handler's, or another thread's.
-    caller = sys._getframe().f_back
-    kept = _kept if caller is not None and caller.f_globals is globals() else ()
     for opened in [*in_flight.values()]:
         for fd in opened:
-            if fd not in kept:
+            if fd not in _kept:
                 try:
                     os.close(fd)
                 except OSError:
@@ -523,8 +520,7 @@ def _fork_exec_with_python(
     with _no_fork:
         # Asked first: the call that blocks signals may run a handler before it returns, and raise what that raises.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        # The child runs the after-fork callbacks, but is ours and needs these.
-        outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
+        outer = _kept
         try:
             # No handler may raise in a callback of os.register_at_fork: a lock that it has taken would stay taken.
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -532,9 +528,10 @@ def _fork_exec_with_python(
                 request.in_child = Preparation(request, write_end, before, _getsignal)
             else:
                 request.in_child = with_mask(before, request.preexec_fn)
-            request.started.extend(
-                starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
-            )
+            forks = starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
+            # The child runs the after-fork callbacks, but is ours and needs these.
+            _kept = (*outer, request.stdin, request.stdout, request.stderr, read_end, write_end)
+            request.started.extend(forks)
             _identify(request)
         finally:
             _kept = outer
@@ -694,10 +691,11 @@ def _start_by_fork(request: StartRequest) -> None:
     read_end, write_end = _open_error_pipe(request.opened)
     with _no_fork:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
+        outer = _kept
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, everything)
             try:
+                _kept = (*outer, request.stdin, request.stdout, request.stderr, read_end, write_end)
                 pid = os.fork()
             except Warning:
                 # The program turns warnings into errors, and some interpreters warn about fork in the parent
