@@ -57,10 +57,10 @@ def run(
         kwargs["mark_tree"] = True
     kind = package.Popen
     if kind is not Popen:
-        stand_in, stdout, stderr, returncode = _use_stand_in(
+        stand_in, stdout, stderr, code = _use_stand_in(
             kind(*popenargs, **kwargs), input, timeout, listening, kill_tree, grace
         )
-        return _completed(check, returncode, stand_in.args, stdout, stderr)
+        return _completed(check, code, stand_in.args, stdout, stderr)
     if timeout is None and listening is None and not kill_tree:
         kind = SolePopen
     process: Popen = kind(*popenargs, **kwargs)
