@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import importlib
 import os
 import sys
 import threading
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired, run
 
+collected_module = importlib.import_module(Popen.__module__ + "._collected")
+
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 BIG = bytes(range(256)) * 12_000  # 3 MB: more than any pipe holds
 
@@ -23,6 +26,35 @@ BIG = bytes(range(256)) * 12_000  # 3 MB: more than any pipe holds
 def test_full_pipes_in_both_directions_do_not_block(bufsize):
     with Popen(["cat"], stdin=PIPE, stdout=PIPE, bufsize=bufsize) as process:
         assert process.communicate(BIG) == (BIG, None)
+
+
+def test_an_input_that_was_written_may_be_changed():
+    for command in (["cat"], ["true"]):  # which does not want it
+        data = bytearray(b"x" * 1_000_000)
+        with Popen(command, stdin=PIPE, stdout=PIPE) as process:
+            process.communicate(data)
+            data.clear()
+
+
+def test_a_lot_is_exchanged_though_no_descriptor_is_left():
+    code = (
+        "import importlib, os, resource, sys\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "processes = [piece.Popen(['cat'], stdin=piece.PIPE, stdout=piece.PIPE) for _ in range(3)]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "try:\n"
+        "    while True: os.dup(0)\n"
+        "except OSError: pass\n"
+        "data = b'x' * 1_000_000\n"
+        "a, b, c = processes\n"
+        "print(len(a.communicate(data)[0]), len(b.communicate(data, on_stdout=lambda _: None)[0]))\n"
+        "print(*map(len, c.lines(data)))\n"
+        "for process in processes: print(process.wait())\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    package = Popen.__module__
+    done = run([sys.executable, "-c", code, package], timeout=30, env=env, text=True, capture_output=True)
+    assert done.stdout == "1000000 1000000\n2\n0\n0\n0\n", done.stderr
 
 
 def test_three_full_pipes_do_not_block():
@@ -78,6 +110,37 @@ def test_one_output_of_any_length_is_whole(stream, target, length, tmp_path):
     with open(tmp_path / "data", "rb") as source:
         result = run(["sh", "-c", f"exec cat >&{target}"], stdin=source, **{stream: PIPE})
     assert getattr(result, stream) == data
+
+
+@pytest.mark.parametrize("block", [None, 1 << 28, 3 << 20, 1 << 18])
+def test_a_lot_of_output_is_whole_wherever_it_is_kept(block, monkeypatch, tmp_path):
+    # In a block that is asked for when a lot has come, in one that is too small for it, or in none.
+    monkeypatch.setattr(collected_module, "_BLOCK", block or 1)
+    monkeypatch.setattr(collected_module, "_can_reserve", block is not None)
+    data = os.urandom(9_000_001)
+    (tmp_path / "data").write_bytes(data)
+    command = "cat data; cat data >&2; exit 3"
+    for options in ({}, {"timeout": 30}):
+        result = run(command, shell=True, cwd=tmp_path, capture_output=True, **options)
+        assert (result.stdout == data, result.stderr == data, result.returncode) == (True, True, 3)
+    so_far = []
+    with Popen("cat data; sleep 0.1; cat data", shell=True, cwd=tmp_path, stdout=PIPE) as process:
+        while True:
+            try:
+                out, _ = process.communicate(timeout=0.03)
+                break
+            except TimeoutExpired as expired:
+                so_far.append(expired.stdout)
+        assert out == data + data
+        assert all(map(out.startswith, so_far))
+
+
+def test_without_addresses_for_a_block_there_is_another_way(monkeypatch):
+    def refuse(_size):
+        raise MemoryError
+
+    monkeypatch.setattr(collected_module, "bytes", refuse, raising=False)
+    assert len(run(["head", "-c", "5000000", "/dev/zero"], stdout=PIPE).stdout) == 5_000_000
 
 
 def test_a_child_that_does_not_want_its_input_is_no_error():

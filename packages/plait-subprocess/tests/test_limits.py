@@ -20,7 +20,8 @@ from plait.subprocess import PIPE, Popen, SubprocessError, TimeoutExpired, _last
 resource = pytest.importorskip("resource")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-PACKAGE = Popen.__module__.rpartition(".")[0]
+PACKAGE = Popen.__module__
+since_311 = pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for signals at more places")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie is Linux's")
 
 
@@ -252,6 +253,128 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
         os.waitpid(-1, os.WNOHANG)
 
 
+# The lasting thread is held in the middle of the start, all the signals strike the waiting caller, the start goes on.
+STRUCK = r"""
+import gc
+platform, lasting = (importlib.import_module(sys.argv[1] + name) for name in ("._platform", "._lasting"))
+class Struck(BaseException): pass
+piece.run(["true"], die_with_parent=True)  # loads what is needed
+begun, go_on, caller = threading.Event(), threading.Event(), threading.get_ident()
+numbers, seen, armed = range(signal.SIGRTMIN, signal.SIGRTMIN + int(sys.argv[2])), set(), False
+def start(request):
+    begun.set()
+    go_on.wait(20)
+    time.sleep(0.02)
+    return _start(request)
+_start, platform._start = platform._start, start
+def strike(number, _frame):
+    if armed:
+        seen.add(number)
+        if len(seen) == len(numbers): go_on.set()
+        raise Struck
+def when_begun():
+    begun.wait(20)
+    while not go_on.wait(0.05):
+        for number in numbers: signal.pthread_kill(caller, number)
+for number in numbers: signal.signal(number, strike)
+before = sorted(os.listdir("/dev/fd"))
+thread = threading.Thread(target=when_begun)
+thread.start()
+try:
+    armed = True
+    piece.Popen(["sleep", "60"], stdin=piece.PIPE, stdout=piece.PIPE, die_with_parent=True)
+except Struck: armed = False
+go_on.set()
+if len(numbers) > 2: lasting.call_from_lasting_thread(int)  # which comes after
+thread.join()
+gc.collect()
+print(sorted(os.listdir("/dev/fd")) == before, platform.in_flight)
+try: print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError: print("none")
+"""
+
+
+@on_linux
+@pytest.mark.parametrize("signals", [2, 4, pytest.param(6, marks=since_311)])
+def test_handlers_that_raise_one_upon_the_other_leave_nothing_behind_either(signals):
+    # Two are waited for; more of them may drive the caller out before the start is done.
+    with script(STRUCK, str(signals)) as process:
+        assert process.stdout.read() == "True {}\nnone\n"
+
+
+@on_linux
+def test_tied_children_inherit_the_niceness_and_the_processors_of_who_started_them():
+    code = (
+        "def say(**options): print(piece.run(['nice'], stdout=piece.PIPE, text=True, die_with_parent=True, **options)"
+        ".stdout.strip(), end=' ')\n"
+        "def count(): return len(os.sched_getaffinity(0))\n"
+        "say(); os.nice(3); say(); say(nice=2); say()\n"
+        "allowed = os.sched_getaffinity(0)\n"
+        "os.sched_setaffinity(0, [min(allowed)])\n"
+        "line = ['grep', 'Cpus_allowed_list', '/proc/self/status']\n"
+        "print(piece.run(line, stdout=piece.PIPE, text=True, die_with_parent=True).stdout.split()[1] == str(min(allowed)))\n"
+    )
+    first = os.nice(0)
+    expected = [str(min(first + more, 19)) for more in (0, 3, 5, 3)]
+    with script(code) as process:
+        assert process.stdout.read().split() == [*expected, "True"]
+
+
+@pytest.mark.parametrize("options", [{"nice": 1}, {"preexec_fn": int}])
+def test_a_copy_that_a_handler_forks_just_before_the_child_holds_up_nothing(options, monkeypatch):
+    # A handler may strike on the way to the call that holds signals back.
+    read_end, write_end = os.pipe()
+    original, copies = signal.pthread_sigmask, []
+
+    def fork_before(*args):
+        if not copies and args[1]:
+            copies.append(os.fork())
+            if not copies[0]:
+                os.close(write_end)
+                os.read(read_end, 1)
+                os._exit(0)
+        return original(*args)
+
+    monkeypatch.setattr(signal, "pthread_sigmask", fork_before)
+    try:
+        with Popen(["cat"], stdin=PIPE, stdout=PIPE, spawn_timeout=5, **options) as process:
+            process.stdin.close()
+            assert process.stdout.read() == b""
+        assert len(copies) == 1
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+        for pid in copies:
+            os.waitpid(pid, 0)
+
+
+def test_a_start_that_fails_late_ends_nobody_who_has_the_number_by_then(monkeypatch):
+    # The child leaves, a copy of it stays in the middle of the start, and a stranger takes its status; as if the number
+    # had gone to another child then.
+    read_end, write_end = os.pipe()
+
+    def leave_a_copy():
+        if os.fork():
+            os._exit(0)
+        os.read(read_end, 1)
+
+    def in_time(request):
+        os.waitpid(request.started[0], 0)
+        request.started[0] = other.pid
+        return not_started_in_time(request)
+
+    not_started_in_time = _platform.not_started_in_time
+    monkeypatch.setattr(_platform, "not_started_in_time", in_time)
+    with Popen(["cat"], stdin=PIPE) as other:
+        with pytest.raises(TimeoutExpired):
+            Popen(["true"], preexec_fn=leave_a_copy, spawn_timeout=0.1)
+        os.write(write_end, b"x")
+        os.close(read_end)
+        os.close(write_end)
+        assert other.poll() is None
+    assert other.returncode == 0
+
+
 @on_linux
 def test_a_handler_that_interrupts_another_start_may_tie_a_child():
     # It may come when the interrupted code keeps others from forking; the lasting thread is one of them.
@@ -343,6 +466,7 @@ def fail():
         ({"args": ["true"], "cwd": "/dev/null"}, NotADirectoryError, "chdir", "/dev/null"),
         ({"args": ["true"], "process_group": 999_999_999}, OSError, "setpgid", None),
         ({"args": ["true"], "preexec_fn": fail}, SubprocessError, "preexec_fn", None),
+        ({"args": ["true"], "pass_fds": [9999]}, OSError, "pass_fds", None),
     ],
 )
 def test_what_fails_before_the_program_has_a_phase(options, kind, phase, filename, by_steps):
@@ -368,6 +492,9 @@ def test_what_no_program_is_to_blame_for_has_a_phase_too(public, monkeypatch):
     with pytest.raises(OSError, match="Bad file descriptor") as caught:
         Popen(["true"], stdin=9999)
     assert caught.value.phase == "before exec"
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
+        Popen(["true"], pass_fds=[9999])
+    assert caught.value.phase == "pass_fds"
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="counts references")

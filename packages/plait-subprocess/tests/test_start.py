@@ -75,7 +75,7 @@ def test_the_environment_is_that_of_the_process_not_that_of_os_environ():
         "print(importlib.import_module(sys.argv[1]).run(['env'], stdout=-1, text=True).stdout)\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__.rpartition(".")[0]]
+    command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__]
     said = run([*command, "+".join(_platform.order)], stdout=PIPE, text=True, env=env).stdout
     assert "GIVEN=yes" in said.splitlines()
 
@@ -280,7 +280,7 @@ def test_stdout_and_stderr_can_be_exchanged():
         "importlib.import_module(sys.argv[1] + '._platform').order[:] = order\n"
         "piece.run('echo out; echo err >&2', shell=True, stdout=2, stderr=1)\n"
     )
-    package = run.__module__.rpartition(".")[0]
+    package = run.__module__
     result = run(
         [sys.executable, "-c", code, package, "+".join(_platform.order)],
         capture_output=True,
@@ -300,7 +300,7 @@ def test_children_work_when_the_standard_descriptors_are_closed():
         "p = piece.run(['sh', '-c', 'cat; echo err >&2'], input=b'in', capture_output=True)\n"
         "os.write(keep, repr((p.stdout, p.stderr, p.returncode)).encode())\n"
     )
-    package = run.__module__.rpartition(".")[0]
+    package = run.__module__
     result = run(
         [sys.executable, "-c", code, package, "+".join(_platform.order)],
         capture_output=True,
@@ -414,6 +414,24 @@ def test_preexec_fn_runs_in_the_child():
     assert out == b"True\n"
     with pytest.raises(SubprocessError, match="preexec_fn"):
         run(["true"], preexec_fn=lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("others", [None, PIPE])
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_number_that_is_not_open_is_not_taken_for_a_pipe_of_the_start(name, others):
+    streams = {**dict.fromkeys(("stdin", "stdout", "stderr"), others), name: os.dup(0)}
+    os.close(streams[name])  # the first number that the start would get
+    with pytest.raises(OSError, match=f"descriptor {streams[name]}"):
+        Popen(["true"], **streams)
+
+
+def test_a_variable_without_a_name_is_passed_on_or_refused_here():
+    try:
+        out = run(["env"], env={**os.environ, "": "x"}, stdout=PIPE).stdout
+    except ValueError as error:
+        assert "illegal environment variable name" in str(error)  # noqa: PT017 - as the public calls say it
+    else:
+        assert b"=x" in out.splitlines()
 
 
 def test_unknown_users_are_refused_before_anything_starts():

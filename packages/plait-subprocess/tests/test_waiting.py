@@ -20,9 +20,10 @@ import pytest
 
 from plait.subprocess import PIPE, Popen, ProcessHandle, TimeoutExpired, run
 
-handle_module = importlib.import_module(ProcessHandle.__module__)
-popen_module = importlib.import_module(Popen.__module__)
-PACKAGE = Popen.__module__.rpartition(".")[0]
+handle_module = importlib.import_module(ProcessHandle.__module__ + "._handle")
+popen_module = importlib.import_module(f"{Popen.__module__}._popen")
+SoleHandle = handle_module.SoleHandle
+PACKAGE = Popen.__module__
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -319,7 +320,7 @@ def test_a_popen_in_a_cycle_closes_its_descriptor_once_and_its_child_is_reaped()
         gc.collect()
     other = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]  # one of them has its number now
     os.kill(pid, signal.SIGKILL)
-    while popen_module._abandoned:
+    while popen_module.abandoned:
         run(["true"])
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
@@ -334,14 +335,14 @@ def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
         del process
         gc.collect()
     assert ref() is None
-    assert [handle.pid for handle in popen_module._abandoned] == [pid]
+    assert [handle.pid for handle in popen_module.abandoned] == [pid]
     # Wait for its end without taking the status.
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     else:
         time.sleep(0.5)
     run(["true"])
-    assert popen_module._abandoned == []
+    assert popen_module.abandoned == []
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 
@@ -442,12 +443,16 @@ class TestProcessHandle:
         def refuse(_pid):
             raise OSError(errno.EMFILE, "Too many open files")
 
+        real = os.pidfd_open
+
         with monkeypatch.context() as patch:
             patch.setattr(handle_module, "_pidfd_works", None)
+            patch.setattr(os, "pidfd_open", refuse)
             patch.setattr(handle_module, "_pidfd_open", refuse)
             assert start(["true"]).wait(10) == 0
             assert handle_module._pidfd_works is None
-            patch.setattr(handle_module, "_pidfd_open", os.pidfd_open)
+            patch.setattr(os, "pidfd_open", real)
+            patch.setattr(handle_module, "_pidfd_open", real)
             assert start(["true"]).wait(10) == 0
             assert handle_module._pidfd_works is True
 
@@ -470,6 +475,53 @@ class TestProcessHandle:
         assert hits == []
         assert handle.status_lost
         assert process.poll() == 0
+
+
+class TestSoleHandle:
+    """The handle that run() has. Here the child has another one too, which finds its status taken."""
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    @pytest.mark.parametrize("code", [0, 7, -9])
+    def test_it_takes_the_status_in_one_step(self, kernel, at_once, code):
+        with start(f"exit {code}" if code >= 0 else "kill -9 $$") as process:
+            handle = SoleHandle(process.pid, at_once)
+            assert (handle.wait(), handle.returncode, handle.poll(), handle._fd) == (code, code, code, -1)
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    @pytest.mark.parametrize("late", [False, True])
+    def test_a_wait_that_is_interrupted_has_lost_nothing(self, kernel, at_once, late, monkeypatch):
+        # Before the status was taken, or between that and the writing down.
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        with start("exit 5" if late else "cat", stdin=PIPE) as process:
+            handle = SoleHandle(process.pid, at_once)
+            with monkeypatch.context() as patch:
+                if late:
+                    patch.setattr(SoleHandle, "_heed", interrupt)
+                else:
+                    patch.setattr(os, "waitpid", interrupt)
+                    patch.setattr(handle_module, "_waitid", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    handle.wait()
+            if not late:
+                assert handle.poll() is None
+                with pytest.raises(TimeoutError):
+                    handle.wait(0.01)
+                handle.send_signal(9)
+            assert handle.wait() == handle.wait(10) == (5 if late else -9)
+            assert not handle.status_lost
+
+    @pytest.mark.parametrize("act", [lambda handle: handle.send_signal(9), lambda handle: handle.wait()])
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_it_signals_nobody_when_a_stranger_has_the_status(self, kernel, at_once, act, monkeypatch):
+        with start("exit 5") as process:
+            handle = SoleHandle(process.pid, at_once)
+            os.waitpid(process.pid, 0)
+            hits = []
+            monkeypatch.setattr(os, "kill", lambda pid, sig: hits.append(pid))
+            act(handle)
+            assert (hits, handle.returncode, handle.status_lost) == ([], 0, True)
 
 
 def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
@@ -505,7 +557,7 @@ def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
         "    p.stdout.close()\n"
         "popen._INTERRUPT_GRACE = moment\n"
         "began = time.monotonic()\n"
-        "when_in('_sleep_and_look', lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "when_in('wait', lambda: os.kill(os.getpid(), signal.SIGINT))\n"
         "try: piece.run(['sleep', '60'])\n"
         "except KeyboardInterrupt: print('run', time.monotonic() - began < 5)\n"
     )

@@ -126,6 +126,8 @@ def _write(own: list[int], data: list[Any], inbox: _Inbox) -> None:
         if refused.errno not in _NOT_WANTED:
             problem = refused
     os.close(fd)
+    data.clear()
+    piece = view = memoryview(b"")  # the caller may change what was theirs as soon as they are told
     inbox.post(_INPUT, problem)
 
 
@@ -158,7 +160,7 @@ class ThreadedExchange(Exchange):
     def pump(
         self,
         deadline: float | None,
-        handle: ProcessHandle,
+        handle: ProcessHandle | None,
         until: Any = (),
         tell_until: float | None = None,
     ) -> bool:
@@ -186,14 +188,18 @@ class ThreadedExchange(Exchange):
             if until:
                 return False
             now = monotonic()
-            if drained_at is None and handle.kill_sent and handle.poll() is not None:
+            if drained_at is None and handle is not None and handle.kill_sent and handle.poll() is not None:
                 drained_at = now + DRAIN_SECONDS
             if drained_at is not None and now >= drained_at:
                 self._give_up_all(inbox)
                 return not self.is_behind
             if deadline is not None and now >= deadline:
                 return False
-            pause = _LOOK_EVERY_FOR_THE_KILLED if handle.kill_sent and drained_at is None else _LOOK_EVERY
+            pause = (
+                _LOOK_EVERY_FOR_THE_KILLED
+                if handle is not None and handle.kill_sent and drained_at is None
+                else _LOOK_EVERY
+            )
             for limit in (deadline, drained_at):
                 if limit is not None:
                     pause = min(pause, limit - now)
@@ -243,7 +249,7 @@ class ThreadedExchange(Exchange):
             key, letter = inbox.letters.pop(0)
             inbox.let_readers_on()
             if key == _INPUT:
-                self._writing = False
+                self._writing, self._input = False, memoryview(b"")
                 self._stdin.close()
             elif key not in self._reading:
                 continue  # given up before
@@ -261,7 +267,7 @@ class ThreadedExchange(Exchange):
         while self._reading:
             self._end(self._reading.popitem()[1])
         if self._writing:
-            self._writing = False
+            self._writing, self._input = False, memoryview(b"")
             self._stdin.close()
 
     # -- what the caller has left in the buffers ------------------------------------------------------------------

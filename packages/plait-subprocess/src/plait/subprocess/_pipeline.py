@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Several commands, each reading what the one before it writes."""
 
-# The commands are started from left to right. Our copy of a pipe between two of them is closed as soon as the
-# right one has it, so that a command whose reader has ended gets SIGPIPE, and one whose writer has ended sees the
-# end of its input. All that is left with us, the first input, the last output and every captured stderr, is served
-# by one Exchange: no command can be kept waiting by another's output, however many there are.
+# The commands are started from left to right. Each end of a pipe between two of them is closed as soon as its command
+# has it, so that a command whose reader has ended gets SIGPIPE, and one whose writer has ended sees the end of its
+# input. Until then both ends are in `in_flight` (see _platform): a forked copy of this process that kept one would
+# keep SIGPIPE, or the end, from coming. All that is left with us, the first input, the last output and every captured
+# stderr, is served by one Exchange: no command can be kept waiting by another's output, however many there are.
 #
 # However run() is left, every command started has ended and its status has been taken.
 
@@ -14,6 +15,7 @@ from time import monotonic
 
 from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
+from ._platform import close, in_flight, open_pipe, winapi
 from ._popen import OWN_PIPE, PIPE, Popen
 from ._results import CalledProcessError, TimeoutExpired
 from ._run import end
@@ -134,8 +136,16 @@ class Pipeline:
         deadline = None if timeout is None else deadline_after(timeout)
         options = {"text": text, "encoding": encoding, "errors": errors, "mark_tree": kill_tree}
         processes: list[Popen] = []
+        between: list[int] = []  # descriptors of ours that lead from command to command
         try:
-            self._start(processes, input is not None, capture_output, options)
+            try:
+                in_flight[id(between)] = between
+                self._start(processes, between, input is not None, capture_output, options)
+            finally:
+                try:
+                    _forget(between)
+                finally:  # once more, should a signal handler have raised in there
+                    _forget(between)
             if not _serve(processes, input, deadline):
                 _end_all(processes, kill_tree, grace)
                 _drain(processes)
@@ -154,30 +164,45 @@ class Pipeline:
         return result
 
     def _start(
-        self, processes: list[Popen], has_input: bool, capture_output: bool, options: dict[str, Any]
+        self,
+        processes: list[Popen],
+        between: list[int],
+        has_input: bool,
+        capture_output: bool,
+        options: dict[str, Any],
     ) -> None:
         source: Any = OWN_PIPE if has_input else None
         for command in self.commands:
-            is_last = len(processes) == len(self.commands) - 1
+            following: Any = None
+            sink: Any = PIPE if capture_output else None
+            if len(processes) < len(self.commands) - 1:
+                following, sink = open_pipe(between)
+                size = command.options.get("pipesize")
+                if isinstance(size, int) and size > 0 and winapi is None:
+                    Popen._size_pipes([sink], size)
             how = {
                 "stdin": source,
-                "stdout": PIPE if capture_output or not is_last else None,
+                "stdout": sink,
                 "stderr": PIPE if capture_output else None,
                 **options,
                 **command.options,
             }
             # In the list before it is started, so that no signal handler can raise when it runs and nobody knows it.
             process: Any = object.__new__(Popen)
-            processes.append(process)
             try:
+                processes.append(process)
                 process.__init__(command.args, **how)
             except BaseException:
-                if process._handle is None:
+                if process._handle is None and process in processes:
                     processes.remove(process)
                 raise
-            if source is not None and not isinstance(source, int):
-                source.close()
-            source = process.stdout
+            close(between, (source, sink))
+            source = following
+
+
+def _forget(between: list[int]) -> None:
+    close(between, tuple(between))
+    in_flight.pop(id(between), None)
 
 
 def _serve(processes: list[Popen], given: Any, deadline: float | None) -> bool:

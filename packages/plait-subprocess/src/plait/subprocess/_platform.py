@@ -22,6 +22,16 @@
 #   the interpreter that makes it: `a_list.extend(map(maker, ...))`, never `name = maker(...)`. And whoever
 #   leaves by an exception closes, and ends, what is in these lists.
 #
+#   Whoever else may fork meanwhile. A child that runs functions of Python before exec runs the after-fork callbacks too,
+#   and must not lose there what it was forked for: `_kept`. So that a signal handler's fork keeps none of it, that is set
+#   last of all, when signals are held back and everything is there, and no call comes between that and the fork.
+#
+#   Numbers that change hands. A child that forks can take its time before exec, and end, and be reaped by strangers
+#   (os.wait(), SIGCHLD ignored) while something that it has forked keeps the error pipe open; then its number may mean
+#   another process when the start fails. So it has a ProcessHandle, which means nobody else, from the moment when the
+#   fork is done, and is ended and waited for through that. A child of vfork has become its program, or ended, when
+#   the call returns: there is no such time.
+#
 #   Errors before exec. Nothing can be raised in a process that is about to become another program. The child
 #   writes down what failed, at which step, into a pipe that exec closes: an empty pipe means success. The
 #   parent takes the failed child's status itself and raises what the child could not.
@@ -49,6 +59,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import sys
@@ -64,24 +75,31 @@ from ._child import (
     open_descriptors,
     steps_of,
     tell_parent,
+    with_mask,
 )
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
+from ._switches import names, uses_posix_spawn, uses_vfork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
+    from ._handle import ProcessHandle
+    from ._lasting import Call
+
 __all__ = [
     "StartRequest",
     "close",
-    "close_newest",
     "end_unowned",
+    "failed",
     "feeding",
     "finish",
+    "fork_exec_of_the_interpreter",
     "in_flight",
     "msvcrt",
+    "not_open",
     "open_null",
     "open_pipe",
     "send_through_pidfd",
@@ -99,8 +117,13 @@ _PID_WIDTH = 20
 
 #: Lists of descriptors that a forked copy of this process must not keep, by their id; see above.
 in_flight: dict[int, list[int]] = {}
-#: Descriptors that lead to a child's input, and the i-nodes of their pipes, which show whether an entry still holds.
+#: Descriptors that lead to a child's input, and the i-nodes of their pipes, which show whether an entry still holds. One
+#: is struck off while its descriptor is open, or in one step with closing it, and never later: the number may come back
+#: at once, in another thread.
 feeding: dict[int, int] = {}
+#: Starts that failed and are being cleaned up, by their id. What is still here when another one begins was left by a
+#: clean-up that signal handlers have cut short: `reap_abandoned`.
+failed: dict[int, StartRequest] = {}
 
 #: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then
 #: pidfds are not used.
@@ -110,7 +133,7 @@ _getsignal: Any = None
 try:
     import _signal  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    pass
+    import signal as _signal  # type: ignore[no-redef,unused-ignore]
 else:
     send_through_pidfd = getattr(_signal, "pidfd_send_signal", None)
     _getsignal = _signal.getsignal
@@ -131,6 +154,7 @@ if not hasattr(os, "fork") or "_winapi" in sys.modules:
         winapi, msvcrt = _winapi, _msvcrt
 
 _pipe2: Any = getattr(os, "pipe2", None)
+_CLOSE_ON_EXEC = (getattr(os, "O_CLOEXEC", 0),)
 _no_fork = RLock()
 _kept: tuple[int, ...] = ()  # what the fork that this thread is about to make must not lose after all
 _PATIENCE = 1.0
@@ -147,6 +171,7 @@ def _after_fork_in_child() -> None:
                 except OSError:
                     pass  # closed already, which is what we wanted
     in_flight.clear()
+    failed.clear()  # those children are not ours
     for fd, inode in feeding.items():
         try:
             if os.fstat(fd).st_ino != inode:
@@ -187,13 +212,23 @@ def _let_fork() -> int:
         return depth
 
 
+def _forbid_fork(depth: int) -> None:
+    """Undo `_let_fork`, whatever a signal handler raises meanwhile."""
+    taken: list[bool] = []
+    try:
+        taken.extend(map(_no_fork.acquire, repeat(True, depth)))
+    finally:
+        if len(taken) < depth:
+            _forbid_fork(depth - len(taken))
+
+
 def open_pipe(opened: list[int]) -> tuple[int, int]:
     """Append a new pipe to *opened*, which is in `in_flight`: its end to read from, its end to write to."""
     with _no_fork:
         if _pipe2 is None:
             opened.extend(os.pipe())
         else:
-            opened.extend(*map(_pipe2, (os.O_CLOEXEC,)))
+            opened.extend(*map(_pipe2, _CLOSE_ON_EXEC))
     return opened[-2], opened[-1]
 
 
@@ -209,12 +244,6 @@ def close(opened: list[int], which: Iterable[int]) -> None:
         if fd in opened:
             with _no_fork:
                 any(map(os.close, map(opened.pop, map(opened.index, (fd,)))))
-
-
-def close_newest(opened: list[int]) -> None:
-    """Close the last of *opened*, and take it out of there."""
-    with _no_fork:
-        any(map(os.close, map(opened.pop, (-1,))))
 
 
 def start_feeding(fd: int) -> None:
@@ -254,13 +283,17 @@ class StartRequest:
     preexec_fn: Callable[[], object] | None = None
     opened: list[int]  # what start() may add its descriptors to; its caller closes them
     started: list[int]  # the pid, from the moment it exists; empty again if its status was taken here
+    handle: ProcessHandle | None = None  # of a child that forks, from the same moment
+    call: Call | None = None  # by which the lasting thread makes the start
     # What only few starts have (_limits.py): (phase, function, arguments), before the change of user and at the very end.
     first_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]] = ()
     last_steps: Sequence[tuple[bytes, Callable[..., object], tuple[Any, ...]]] = ()
     by_steps = (
         False  # whether there are such steps, or a deadline: the child forks, and prepares itself in Python
     )
-    in_child: Callable[[], object] | None = None  # what does that
+    in_child: Callable[[], object] | None = (
+        None  # what does that, or calls preexec_fn; while the child is started
+    )
     from_lasting_thread = False
     deadline: float | None = None  # when the child has to have become the program
     spawn_timeout: float | None = None  # which was that many seconds after the beginning
@@ -307,21 +340,31 @@ def _read_in_time(fd: int, size: int, request: StartRequest) -> bytes:
     return os.read(fd, size)
 
 
-def _await_exec(read_end: int, request: StartRequest) -> None:
+def _await_exec(read_end: int, request: StartRequest, report: bytes = b"") -> None:
     """Wait until the child has become the program; if it could not, take its status and raise."""
-    report = _read_to_end(read_end, request)
+    report += _read_to_end(read_end, request)
     if report:
-        _take_status(request.started)
+        _take_status(request)
         _raise_report(report, request)
 
 
-def _take_status(started: list[int]) -> None:
-    for pid in tuple(started):
+def _take_status(request: StartRequest) -> None:
+    if request.handle is not None:
+        request.handle.wait()
+    elif request.started and request.started[0] > 0:  # else what stands in for fork_exec has started none
         try:
-            os.waitpid(pid, 0)
+            os.waitpid(request.started[0], 0)
         except ChildProcessError:
             pass  # taken: by the kernel, if SIGCHLD is ignored in this program, or by a stranger
-    started.clear()
+    request.started.clear()
+
+
+def _identify(request: StartRequest) -> ProcessHandle:
+    """Make the handle of the child, which was forked just now."""
+    from ._handle import ProcessHandle  # which imports this module, and so is there
+
+    request.handle = handle = ProcessHandle(request.started[0])
+    return handle
 
 
 def finish(request: StartRequest) -> None:
@@ -332,14 +375,20 @@ def finish(request: StartRequest) -> None:
     in_flight.pop(id(request), None)
 
 
-def end_unowned(started: list[int]) -> None:
-    """Kill, and take the status of, a child whose Popen will not come to be."""
-    for pid in started:
-        try:
-            os.kill(pid, 9)
-        except ProcessLookupError:
-            pass
-    _take_status(started)
+def end_unowned(request: StartRequest) -> None:
+    """Kill, and take the status of, a child whose Popen will not come to be. May be called again."""
+    if request.started:
+        if request.started[0] > 0:  # as there; the number would mean many others
+            handle = request.handle or _identify(request)
+            handle.send_signal(9)
+        _take_status(request)
+
+
+def not_open(fd: int, problem: OSError) -> OSError:
+    """The error for a number that was given for one of the standard three, but that nothing can be done with."""
+    number = problem.errno or errno.EBADF
+    text = f"{os.strerror(number)} (the descriptor {fd}, given as stdin, stdout or stderr)"
+    return with_phase(OSError(number, text), "before exec")  # type: ignore[no-any-return]
 
 
 def _lifted(fd: int, opened: list[int]) -> int:
@@ -351,12 +400,15 @@ def _lifted(fd: int, opened: list[int]) -> int:
     return opened[-1]
 
 
+def _lifted_instead(fd: int, opened: list[int]) -> int:
+    copy = _lifted(fd, opened)
+    close(opened, (fd,))
+    return copy
+
+
 def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
     read_end, write_end = open_pipe(opened)
-    if write_end < 3:
-        low, write_end = write_end, _lifted(write_end, opened)
-        close(opened, (low,))
-    return read_end, write_end
+    return read_end, write_end if write_end > 2 else _lifted_instead(write_end, opened)
 
 
 # -- fork_exec -----------------------------------------------------------------------------------------------
@@ -365,10 +417,8 @@ def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
 def _arguments(
     shape: int, request: StartRequest, keep: Sequence[int], read_end: int, write_end: int
 ) -> tuple[Any, ...]:
-    in_child: Any = request.in_child  # which changes the user, too
     identity: tuple[Any, ...] = (None, None, None)
-    if in_child is None:
-        in_child = request.preexec_fn
+    if not request.by_steps:  # among which is the change of user
         identity = (request.gid, request.groups, request.uid)
     longest: tuple[Any, ...] = (
         request.argv,
@@ -390,16 +440,16 @@ def _arguments(
         request.pgid,
         *identity,
         request.umask,
-        in_child,
-        True,  # vfork where possible
+        request.in_child,
+        names.get("_USE_VFORK") is True or uses_vfork(),
     )
+    if shape == 23:
+        return longest
     if shape == 22:
         return longest[:22]
     if shape == 21:
         return longest[:16] + longest[17:22]
-    if shape == 17:
-        return (*longest[:16], in_child)
-    return longest
+    return (*longest[:16], request.in_child)
 
 
 KNOWN_SHAPES = (22, 23, 21, 17)
@@ -423,77 +473,94 @@ def _find_shape(fork_exec: Callable[..., int]) -> int:
             return shape
         except Exception:  # noqa: BLE001, S112 - whatever it says, it is not this shape
             continue
-        _take_status([pid])
+        probe.started = [pid]
+        _take_status(probe)
         return 0
     return 0
 
 
 def _start_by_fork_exec(request: StartRequest) -> None:
-    shape = _shape() if _known_shape is None else _known_shape
+    # Most starts come through here: written out, where shorter functions could be called.
+    shape = _known_shape
+    if shape is None:
+        shape = _shape()
     if not shape or (request.pgid >= 0 and shape < 22):
         raise _NotExpressible
+    if shape != 23 and not uses_vfork():  # only that shape can say so
+        raise _NotExpressible
+    fork_exec = names.get("_fork_exec") or _posixsubprocess.fork_exec
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise _NotExpressible
-    global _kept
-    read_end, write_end = _open_error_pipe(request.opened)
+    opened = request.opened
+    read_end, write_end = open_pipe(opened)
+    if write_end < 3:
+        write_end = _lifted_instead(write_end, opened)
     keep: Sequence[int] = (write_end,)
     if request.keep:
         keep = sorted({write_end, *request.keep})
-    if request.by_steps:
-        _fork_exec_by_steps(request, shape, keep, read_end, write_end)
-        return
-    arguments = (_arguments(shape, request, keep, read_end, write_end),)
-    if request.preexec_fn is None:
-        request.started.extend(starmap(_fork_exec, arguments))
+    if request.by_steps or request.preexec_fn is not None:
+        _fork_exec_with_python(request, fork_exec, shape, keep, read_end, write_end)
     else:
-        # A fork whose child runs the after-fork callbacks but is ours, and needs these.
-        with _no_fork:
-            outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
-            try:
-                request.started.extend(starmap(_fork_exec, arguments))
-            finally:
-                _kept = outer
-    close_newest(request.opened)  # the write end
-    _await_exec(read_end, request)
+        request.started.extend(starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),)))
+    with _no_fork:
+        any(map(os.close, map(opened.pop, (-1,))))  # the write end
+    if request.deadline is not None:
+        _await_exec(read_end, request)
+    elif report := os.read(read_end, _LONGEST_REPORT):
+        _await_exec(read_end, request, report)
 
 
-def _fork_exec_by_steps(
-    request: StartRequest, shape: int, keep: Sequence[int], read_end: int, write_end: int
+def _fork_exec_with_python(
+    request: StartRequest, fork_exec: Any, shape: int, keep: Sequence[int], read_end: int, write_end: int
 ) -> None:
+    """Fork a child that calls functions of Python before exec."""
     global _kept
     import signal
 
     with _no_fork:
-        outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        # Asked first: the call that blocks signals may run a handler before it returns, and raise what that raises.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        outer = _kept
         try:
-            request.in_child = Preparation(request, write_end, before, _getsignal)
-            request.started.extend(
-                starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
-            )
+            # No handler may raise in a callback of os.register_at_fork: a lock that it has taken would stay taken.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            if request.by_steps:
+                request.in_child = Preparation(request, write_end, before, _getsignal)
+            else:
+                request.in_child = with_mask(before, request.preexec_fn)
+            forks = starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
+            # The child runs the after-fork callbacks, but is ours and needs these.
+            _kept = (*outer, request.stdin, request.stdout, request.stderr, read_end, write_end)
+            request.started.extend(forks)
+            _identify(request)
         finally:
             _kept = outer
             request.in_child = None
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    close_newest(request.opened)  # the write end
-    _await_exec(read_end, request)
 
 
-_fork_exec: Any = None
+_posixsubprocess: Any = None
 _known_shape: int | None = None
 
 
 def _shape() -> int:
-    global _fork_exec, _known_shape
+    global _posixsubprocess, _known_shape
     if _known_shape is None:
         try:
-            from _posixsubprocess import fork_exec  # type: ignore[attr-defined,unused-ignore]
-        except ImportError:
+            import _posixsubprocess as found  # type: ignore[import-not-found,unused-ignore]
+
+            fork_exec = found.fork_exec
+        except (ImportError, AttributeError):
             _known_shape = 0
         else:
-            _fork_exec = fork_exec
+            _posixsubprocess = found
             _known_shape = _find_shape(fork_exec)
     return _known_shape
+
+
+def fork_exec_of_the_interpreter() -> Any:
+    """The private call of the interpreter that the first starter uses; None where it is not known."""
+    return _posixsubprocess.fork_exec if _shape() else None
 
 
 # -- posix_spawn ---------------------------------------------------------------------------------------------
@@ -514,7 +581,7 @@ def _spawn(path: bytes, argv: list[Any], env: Any, options: dict[str, Any]) -> i
 def _start_by_posix_spawn(request: StartRequest) -> None:
     spawn: Any = getattr(os, "posix_spawn", None)
     close_from: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
-    if spawn is None or not request.is_plain:
+    if spawn is None or not request.is_plain or not (uses_posix_spawn() and uses_vfork()):
         raise _NotExpressible
     keep = tuple(request.keep)
     if request.close_fds and (keep or close_from is None):
@@ -533,10 +600,9 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
     if request.pgid >= 0:
         options["setpgroup"] = request.pgid
     if request.restore_signals:
-        import signal
-
-        names = [name for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
-        options["setsigdef"] = [getattr(signal, name) for name in names]
+        options["setsigdef"] = [
+            getattr(_signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(_signal, name)
+        ]
     env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
     refused = errno.ENOENT  # a number: an exception that is kept keeps its frames, and with them the Popen
     for path in request.executables:
@@ -557,6 +623,7 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
 # -- fork and exec -------------------------------------------------------------------------------------------
 
 
+_FinalizationError: type[RuntimeError] = getattr(builtins, "PythonFinalizationError", RuntimeError)
 _LONGEST_ID = 2**32 - 1
 _LONGEST_INT = 2**31 - 1
 
@@ -566,6 +633,9 @@ def _refuse_before_fork(request: StartRequest) -> None:
     for text in (*request.argv, *request.executables, *(request.env or ()), request.cwd or b""):
         if b"\0" in os.fsencode(text):  # exec would stop there, and say so only in the child
             raise ValueError(f"embedded null byte in {text!r}")
+    for line in request.env or ():
+        if line.startswith(b"="):  # fork_exec takes it
+            raise ValueError(f"illegal environment variable name: it is empty, with the value {line[1:]!r}")
     for name, number, most in (
         ("user", request.uid, _LONGEST_ID),
         ("group", request.gid, _LONGEST_ID),
@@ -607,8 +677,11 @@ def _may_exist(path: bytes) -> bool:
 
 def _start_by_fork(request: StartRequest) -> None:
     global _kept
-    import signal
-
+    try:
+        import signal
+    except ImportError as problem:
+        what = "a start by fork()" if request.preexec_fn is None else "preexec_fn"
+        raise _FinalizationError(f"{what} not supported at interpreter shutdown") from problem
     if not hasattr(os, "fork"):
         raise OSError(errno.ENOSYS, "this platform cannot start processes", request.program)
     restored = [getattr(signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
@@ -617,10 +690,12 @@ def _start_by_fork(request: StartRequest) -> None:
     _refuse_before_fork(request)
     read_end, write_end = _open_error_pipe(request.opened)
     with _no_fork:
-        outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        outer = _kept
         try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, everything)
             try:
+                _kept = (*outer, request.stdin, request.stdout, request.stderr, read_end, write_end)
                 pid = os.fork()
             except Warning:
                 # The program turns warnings into errors, and some interpreters warn about fork in the parent
@@ -630,9 +705,12 @@ def _start_by_fork(request: StartRequest) -> None:
                 _become(request, env, write_end, restored, before)
             if pid > 0:
                 request.started.append(pid)
+                _identify(request)
             close(request.opened, (write_end,))
-            pid = int(_read_in_time(read_end, _PID_WIDTH, request) or pid)
-            request.started[:] = (pid,)
+            said = int(_read_in_time(read_end, _PID_WIDTH, request) or pid)
+            if pid < 0:
+                request.started.append(said)
+                _identify(request)
         finally:
             _kept = outer
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -673,10 +751,11 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
         for step, act, arguments in steps_of(request):
             phase = step if step == b"preexec_fn" else b"noexec:" + step
             act(*arguments)
-        phase = b"noexec:close"
+        phase = b"noexec:pass_fds"
         for fd in request.keep:
             if fd != write_end:  # a number that was not open until we took it: exec has to close this one
                 os.set_inheritable(fd, True)
+        phase = b"noexec:close"
         if request.close_fds:
             close_all_but({write_end, *request.keep}, present)
             close_all_but({write_end, *request.keep}, open_descriptors())  # and what preexec_fn has opened
@@ -716,18 +795,24 @@ def start(request: StartRequest) -> int:
 
     Blocks until exec has happened or failed. Raises OSError with the name of the program, or of the directory
     if it was `cwd` that could not be entered; SubprocessError if a preexec_fn raised. If it raises, and always
-    for descriptors, the caller has to clean up: `close(request.opened, ...)`, `end_unowned(request.started)`.
+    for descriptors, the caller has to clean up: `finish(request)`, `end_unowned(request)`; but if there is a
+    `request.call`, that must not be in the middle of it, and `leave()` says so.
     """
     if request.from_lasting_thread:
-        from ._lasting import call_from_lasting_thread
+        from ._lasting import Call
 
         depth = _let_fork()
         try:
-            return call_from_lasting_thread(_start, request)  # type: ignore[no-any-return]
+            request.call = Call(_start, (request,), _clean_up)
+            return request.call.outcome()  # type: ignore[no-any-return]
         finally:
-            for _ in range(depth):
-                _no_fork.acquire()
+            _forbid_fork(depth)
     return _start(request)
+
+
+def _clean_up(request: StartRequest) -> None:
+    finish(request)
+    end_unowned(request)
 
 
 def _start(request: StartRequest) -> int:

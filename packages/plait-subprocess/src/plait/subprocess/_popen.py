@@ -6,7 +6,7 @@
 #   A Popen owns its ends of the pipes, as file objects, and one ProcessHandle. The other ends exist only from
 #   pipe() to the moment the child has them; they are closed here whatever happens.
 #
-#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `_abandoned`.
+#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `abandoned`.
 #   Nobody sleeps on those; each later start looks at them once. So zombies never pile up, and nothing runs in
 #   the background.
 #
@@ -22,9 +22,13 @@ import sys
 from time import monotonic
 
 from . import _platform
-from ._exchange import Exchange, LimitReached, open_exchange
-from ._handle import ProcessHandle, deadline_after
+from ._callers import level_of_the_caller
+from ._exchange import Exchange, LimitReached, open_exchange, read_little
+from ._handle import ProcessHandle, SoleHandle, deadline_after
+from ._lines import LineFeeder, Listening
 from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
+from ._stand_in import feed, is_ours
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +38,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._lines import Listening
-
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen"]
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "SolePopen", "abandoned", "reap_abandoned"]
 
 PIPE = -1
 STDOUT = -2
@@ -52,16 +54,31 @@ OWN_PIPE = _OwnPipe(PIPE)
 #: After Ctrl-C the child, which the terminal has interrupted too, gets this long to end before we go on.
 _INTERRUPT_GRACE = 0.25
 
+_LONGEST_REPR = 80
+
+_text_encoding: Any = getattr(io, "text_encoding", None)
+
 _DEFAULT_PATH = os.fsencode(os.defpath)
 
-_abandoned: list[ProcessHandle] = []
+abandoned: list[ProcessHandle] = []
 
 
-def _reap_abandoned() -> None:
-    for handle in tuple(_abandoned):
+def reap_abandoned() -> None:
+    """Look once at each child that no Popen stands for any more, and forget those that have ended."""
+    for key, request in tuple(_platform.failed.items()):
+        # Left by a clean-up that was cut short, or on its way out in another thread; handles do not get in its way.
+        if request.call is None or not request.call.leave():  # else the lasting thread does it
+            for pid in tuple(request.started):
+                handle = request.handle or ProcessHandle(pid)
+                handle.send_signal(9)
+                abandoned.append(handle)
+            request.started.clear()
+            _platform.finish(request)
+        _platform.failed.pop(key, None)
+    for handle in tuple(abandoned):
         if not handle.is_own_child or handle.poll() is not None:
             try:
-                _abandoned.remove(handle)
+                abandoned.remove(handle)
             except ValueError:
                 pass  # another thread was faster
 
@@ -76,24 +93,36 @@ class _Ends:
         self.mine = [-1, -1, -1]
         self.opened = opened  # whatever was opened for the start and belongs to no stream
 
-    def plan(self, number: int, wanted: Any) -> None:
-        """Decide what the child's descriptor *number* will be."""
-        if wanted == PIPE:
-            read_end, write_end = _platform.open_pipe(self.opened)
-            self.mine[number], given = (write_end, read_end) if number == 0 else (read_end, write_end)
-        elif wanted == DEVNULL:
-            given = _platform.open_null(self.opened)
-        elif wanted == STDOUT:
-            if number != 2:
-                raise ValueError("STDOUT can only be given for stderr: it means 'the same as stdout'")
-            given = self.child[1] if self.child[1] >= 0 else 1
-        elif isinstance(wanted, int):
-            given = wanted
-            if given < 0:
-                raise ValueError(f"{wanted} is neither a file descriptor nor PIPE, STDOUT or DEVNULL")
-        else:
-            given = wanted.fileno()
-        self.child[number] = given
+    def plan(self, *all_wanted: Any) -> None:
+        """Decide what the child's descriptors 0, 1 and 2 will be."""
+        # What the caller has opened comes first: a number that is not open could be that of a pipe of ours later.
+        for number, wanted in enumerate(all_wanted):
+            if wanted is not None and (not isinstance(wanted, int) or wanted not in (PIPE, DEVNULL, STDOUT)):
+                self.child[number] = self._given(wanted)
+        for number, wanted in enumerate(all_wanted):
+            if not isinstance(wanted, int):
+                continue
+            if wanted == PIPE:
+                read_end, write_end = _platform.open_pipe(self.opened)
+                ends = (write_end, read_end) if number == 0 else (read_end, write_end)
+                self.mine[number], self.child[number] = ends
+            elif wanted == DEVNULL:
+                self.child[number] = _platform.open_null(self.opened)
+            elif wanted == STDOUT:
+                if number != 2:
+                    raise ValueError("STDOUT can only be given for stderr: it means 'the same as stdout'")
+                self.child[2] = self.child[1] if self.child[1] >= 0 else 1
+
+    @staticmethod
+    def _given(wanted: Any) -> int:
+        given: int = wanted if isinstance(wanted, int) else wanted.fileno()
+        if given < 0:
+            raise ValueError(f"{wanted} is neither a file descriptor nor PIPE, STDOUT or DEVNULL")
+        try:
+            os.fstat(given)
+        except OSError as problem:
+            raise _platform.not_open(given, problem) from None
+        return given
 
 
 def _integer(name: str, value: Any) -> int:
@@ -131,7 +160,7 @@ def _argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
 
 def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
     """Where the program may be, in the order in which to try."""
-    global _last_search
+    global _last_searches
     if env is not None:
         name = os.fsencode(program)
         return [name] if b"/" in name else _in_folders(map(os.fsencode, os.get_exec_path(env)), name)
@@ -140,13 +169,16 @@ def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
         path = os.environb[b"PATH"]
     except KeyError:
         path = _DEFAULT_PATH
-    last_path, last_program, found = _last_search
-    if type(program) is str and program == last_program and path == last_path:
-        return found
-    name = os.fsencode(program)
-    found = [name] if b"/" in name else _in_folders(path.split(b":"), name)
+    last_path, searches = _last_searches
     if type(program) is str:
-        _last_search = path, program, found
+        if path != last_path or len(searches) > _SEARCHES:
+            _last_searches = path, searches = path, {}
+        elif program in searches:
+            return searches[program]
+    name = os.fsencode(program)
+    found = [name] if b"/" in name else _in_folders(dict.fromkeys(path.split(b":")), name)
+    if type(program) is str:
+        searches[program] = found
     return found
 
 
@@ -154,9 +186,10 @@ def _in_folders(folders: Iterable[bytes], name: bytes) -> list[bytes]:
     return [folder + b"/" + name if folder else name for folder in folders]
 
 
-#: PATH, a program, and where that may be. Who starts one program after another starts the same one, as a rule. Nobody
-#: changes the list.
-_last_search: tuple[bytes, str, list[bytes]] = b"", "", []
+#: PATH, and where programs may be under it. Who starts many programs starts the same few, as a rule. Nobody changes the
+#: lists.
+_last_searches: tuple[bytes, dict[str, list[bytes]]] = b"", {}
+_SEARCHES = 64
 
 
 class Popen:
@@ -173,8 +206,8 @@ class Popen:
     `TimeoutExpired` raised. These four make the child fork, where it would use vfork.
 
     What the child could not do before it became the program is raised with a `phase`: "exec", "chdir", "setpgid",
-    "setgroups", "setgid", "setuid", "rlimits", "nice", "die_with_parent", "preexec_fn", or "before exec" where the
-    interpreter does not tell which.
+    "setgroups", "setgid", "setuid", "rlimits", "nice", "die_with_parent", "preexec_fn", "pass_fds", or "before exec" where
+    the interpreter does not tell which.
 
     *startupinfo* and *creationflags* are for Windows, where *preexec_fn*, *start_new_session*, *process_group*, *pass_fds*,
     *umask* and identities of users are not; what a system has no way to do raises ValueError.
@@ -198,7 +231,7 @@ class Popen:
     _exchange: Exchange | None = None
     _grace_given = False
     _mark: bytes | None = None
-    _has_only_one_output = False  # of which, and of this object, nobody knows but run()
+    _is_known_to_one = False
 
     def __init__(
         self,
@@ -235,15 +268,15 @@ class Popen:
         die_with_parent: bool = False,
         spawn_timeout: float | None = None,
     ) -> None:
-        if _abandoned:
-            _reap_abandoned()
+        if abandoned or _platform.failed:
+            package._cleanup()
         if bufsize is None:
             bufsize = -1
         elif type(bufsize) is not int:
             bufsize = _integer("bufsize", bufsize)
         if type(pipesize) is not int:
             pipesize = _integer("pipesize", pipesize)
-        if _platform.winapi is None and (startupinfo is not None or creationflags != 0):
+        if (startupinfo is not None or creationflags != 0) and _platform.winapi is None:
             raise ValueError(
                 "startupinfo and creationflags mean something on Windows only; leave them out here"
             )
@@ -259,9 +292,13 @@ class Popen:
             import warnings
 
             warnings.warn(
-                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
+                "line buffering (bufsize=1) needs text mode; using the default size",
+                RuntimeWarning,
+                level_of_the_caller(),
             )
             bufsize = -1
+        if self.text_mode and not encoding and sys.flags.warn_default_encoding:
+            self.encoding = _text_encoding(None, level_of_the_caller())
 
         if _platform.winapi is not None:
             from ._windows_start import WindowsStart, refuse
@@ -280,11 +317,9 @@ class Popen:
                 windows.plan((stdin, stdout, stderr))
                 layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
                 flags = _integer("creationflags", creationflags)
-                self._handle = windows.start(
-                    args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree
-                )
+                about = (args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree)
+                self._execute_child(windows, *about)
                 self.stdin, self.stdout, self.stderr = layered
-                self.pid = self._handle.pid
                 windows.close()
             except BaseException:
                 try:
@@ -300,7 +335,7 @@ class Popen:
             if request.keep and not close_fds:
                 import warnings
 
-                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, stacklevel=2)
+                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, level_of_the_caller())
                 close_fds = True
         request.argv = argv = _argument_list(args, shell, executable)
         request.program = program = executable if executable is not None else argv[0]
@@ -340,39 +375,57 @@ class Popen:
         request.started, request.opened = [], []
         ends: _Ends | None = None
         raw: list[io.FileIO] = []
+        key = id(request)
         try:
-            _platform.in_flight[id(request)] = request.opened
+            _platform.in_flight[key] = request.opened
             if not stdin is stdout is stderr is None:
                 ends = _Ends(request.opened)
-                for number, wanted in enumerate((stdin, stdout, stderr)):
-                    if wanted is not None:
-                        ends.plan(number, wanted)
+                ends.plan(stdin, stdout, stderr)
                 if pipesize > 0:
                     self._size_pipes(ends.mine, pipesize)
                 request.stdin, request.stdout, request.stderr = ends.child
                 # Before the start, so that a wrong encoding is found out before the program has done anything.
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
-            self.pid = _platform.start(request)
-            self._handle = ProcessHandle(self.pid)
+            self._execute_child(request)
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
         except BaseException:
+            _platform.failed[key] = request  # whatever strikes from here on, the next start ends what is left
             try:
                 self._undo_start(request, ends, raw)
             finally:  # once more, should a signal handler have raised in there too
                 self._undo_start(request, ends, raw)
             raise
 
+    def _execute_child(self, request: Any, *about: Any) -> None:
+        """Start the child. A subclass may override this, as it may in the standard class; the arguments are our own."""
+        if about:  # on Windows
+            self._handle = handle = request.start(*about)
+            self.pid = handle.pid
+        else:
+            self.pid = _platform.start(request)
+            handle = request.handle
+            if handle is None:
+                handle = (
+                    SoleHandle(self.pid, self._has_pipes)
+                    if self._is_known_to_one
+                    else ProcessHandle(self.pid)
+                )
+            self._handle = handle
+
     def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None
-        _platform.finish(request)
-        if ends is not None:
-            _platform.feeding.pop(ends.mine[0], None)
         for stream in raw:
-            stream.close()
-        _platform.end_unowned(request.started)
+            if not stream.closed:  # else the number may be somebody else's by now
+                _platform.stop_feeding(stream.fileno(), stream)
+        if request.call is None or not request.call.leave():  # else the lasting thread does it
+            if ends is not None and ends.mine[0] in request.opened:
+                _platform.feeding.pop(ends.mine[0], None)
+            _platform.finish(request)
+            _platform.end_unowned(request)
+        _platform.failed.pop(id(request), None)
 
     __class_getitem__ = subscript
 
@@ -401,8 +454,6 @@ class Popen:
             buffered = self.text_mode or wanted[number] is not OWN_PIPE
             streams[number] = self._layered(raw[-1], number, bufsize if buffered else 0)
         self.stdin, self.stdout, self.stderr = streams
-        if len(raw) == 1 and ends.mine[0] < 0 and wanted[1 if self.stdout else 2] is OWN_PIPE:
-            self._has_only_one_output = True
 
     def _layered(self, raw: io.FileIO, number: int, bufsize: int) -> Any:
         """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
@@ -421,8 +472,8 @@ class Popen:
         return stream
 
     def __repr__(self) -> str:
-        pid = getattr(self, "pid", None)
-        return f"<{type(self).__name__} pid={pid} returncode={self.returncode} args={self.args!r}>"
+        shown = f"<{type(self).__name__}: returncode: {self.returncode} args: {self.args!r}>"
+        return shown if len(shown) <= _LONGEST_REPR else f"{shown[: _LONGEST_REPR - 4]}...>"
 
     @property
     def handle(self) -> ProcessHandle:
@@ -461,17 +512,22 @@ class Popen:
         """
         if self.returncode is not None:
             return self.returncode
-        handle = self._handle
-        assert handle is not None
         try:
-            self.returncode = handle.wait(timeout)
-        except TimeoutError:
-            assert timeout is not None
-            raise TimeoutExpired(self.args, timeout) from None
+            return self._wait(timeout=timeout)
         except KeyboardInterrupt:
             self._give_grace(timeout)
             raise
-        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        """`wait`, but for what that does on KeyboardInterrupt. A subclass may override this, as in the standard class."""
+        handle = self._handle
+        assert handle is not None
+        try:
+            self.returncode = code = handle.wait(timeout)
+        except TimeoutError:
+            assert timeout is not None
+            raise TimeoutExpired(self.args, timeout) from None
+        return code
 
     async def await_exit(self, timeout: float | None = None) -> int:
         """`wait` for coroutines of asyncio, on any loop that can watch descriptors.
@@ -494,11 +550,13 @@ class Popen:
         if self._handle is None or (self._grace_given and not self._handle.kill_sent):
             return
         self._grace_given = True
+        grace = _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
         try:
-            self.returncode = self._handle.wait(
-                _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
-            )
-        except TimeoutError:
+            if self._handle.kill_sent:
+                self.returncode = self._handle.wait(grace)
+            else:
+                self._wait(timeout=grace)
+        except (TimeoutError, TimeoutExpired):
             pass  # the caller decides what becomes of it
 
     def send_signal(self, sig: int) -> None:
@@ -579,7 +637,8 @@ class Popen:
         Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
         beyond the child's end, should a process that the child had started still hold them; then they are
         closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
-        buffer of a binary stream by an earlier read is part of the result.
+        buffer of a binary stream by an earlier read is part of the result. If the caller has replaced `stdin`, its own
+        methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
         """
         if self._exchange is not None and input:
             raise ValueError(
@@ -587,8 +646,6 @@ class Popen:
             )
         listening = None
         if on_stdout is not None or on_stderr is not None or max_output is not None:
-            from ._lines import Listening
-
             listening = Listening(on_stdout, on_stderr, max_output)
         if self.stdin is self.stdout is self.stderr is None:
             self.wait(timeout)
@@ -610,8 +667,6 @@ class Popen:
         have. Raises `TimeoutExpired`, *timeout* seconds after the first step. It is a way to communicate(), so
         it comes instead of that. The child is not waited for. The standard class has no such method.
         """
-        from ._lines import Listening
-
         if self._exchange is not None:
             raise ValueError("communication has started already; lines() comes instead of communicate()")
         deadline = None if timeout is None else deadline_after(timeout)
@@ -632,13 +687,15 @@ class Popen:
 
     def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
         streams = (self.stdout, self.stderr)
-        data = self._input_bytes(given)
-        if listening is None:
-            exchange = open_exchange(self.stdin, streams, data)
+        stdin: Any = self.stdin
+        if stdin is None or is_ours(stdin, self.text_mode):
+            data = self._input_bytes(given)
         else:
-            from ._lines import LineFeeder
-
-            exchange = open_exchange(self.stdin, streams, data, listening.max_output)
+            stdin, data = feed(stdin, given)
+        if listening is None:
+            exchange = open_exchange(stdin, streams, data)
+        else:
+            exchange = open_exchange(stdin, streams, data, listening.max_output)
             for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
                 if stream is None:
                     continue
@@ -660,18 +717,32 @@ class Popen:
         streams = (self.stdout, self.stderr)
         handle = self._handle
         assert handle is not None
-        done = False
-        if self._exchange is None:
+        exchange = self._exchange
+        # Nobody can kill such a child while this thread reads: its end of file is all that there is to wait for.
+        undisturbed = self._is_known_to_one and exchange is None and timeout is None and listening is None
+        if exchange is None:
             if self.stdin is self.stdout is self.stderr is None:
                 self.wait(timeout)
                 return None, None
-            self._start_exchange(given, listening)
-            # Nobody can kill such a child while this thread reads: its end of file is all that there is to wait for.
-            done = self._has_only_one_output and timeout is None and listening is None
-        exchange = self._exchange
-        assert exchange is not None
+            if undisturbed and self.stdin is None:
+                outputs = [stream for stream in streams if stream is not None]
+                said: list[list[bytes]] = [[] for _ in outputs]
+                if read_little(outputs, said):
+                    self.wait()
+                    whole = [b"".join(pieces) for pieces in said]
+                    if not self.text_mode:
+                        told: list[Any] = list(whole)
+                    else:
+                        told = [self._decoded(one, s, True) for one, s in zip(whole, outputs, strict=True)]
+                    first = None if self.stdout is None else told[0]
+                    return first, None if self.stderr is None else told[-1]
+                exchange = self._start_exchange(None)
+                for stream, pieces in zip(outputs, said, strict=True):
+                    exchange.begin_with(stream, pieces)
+            else:
+                exchange = self._start_exchange(given, listening)
         try:
-            done = (done and exchange.read_little()) or exchange.pump(deadline, handle)
+            done = exchange.pump(deadline, None if undisturbed else handle)
         except LimitReached:
             raise OutputTooLarge(self.args, exchange.limit or 0, *self._output_so_far()) from None
         if done:
@@ -708,7 +779,10 @@ class Popen:
 
     def _as_promised(self, stream: Any, complete: bool, errors: str | None = None) -> Any:
         data = None if self._exchange is None else self._exchange.output_of(stream)
-        if data is None or not self.text_mode:
+        return data if data is None else self._decoded(data, stream, complete, errors)
+
+    def _decoded(self, data: bytes, stream: Any, complete: bool, errors: str | None = None) -> Any:
+        if not self.text_mode:
             return data
         if complete:
             text = data.decode(stream.encoding, stream.errors)
@@ -740,16 +814,21 @@ class Popen:
             elif self.returncode is None:
                 self.wait()
 
+    @property
+    def _has_pipes(self) -> bool:
+        return not self.stdin is self.stdout is self.stderr is None
+
     def __del__(self) -> None:
         if self.returncode is not None:
             return
         handle = self._handle
-        if handle is None or not handle.is_own_child:
+        if handle is None or handle.returncode is not None:
             return
-        # Looked at before the warning, which may be an error in this program, or take its time.
-        if handle.returncode is None and handle.poll() is None:
-            if _platform.winapi is None:  # on Windows there are no zombies
-                _abandoned.append(handle)
+        # First of all, whatever a signal handler raises in here: the next start looks after it. On Windows there are no
+        # zombies. (And before the warning, which may be an error in this program, or take its time.)
+        if _platform.winapi is None:
+            abandoned.append(handle)
+        if handle.is_own_child and handle.poll() is None:
             try:
                 import warnings
             except ImportError:
@@ -757,3 +836,9 @@ class Popen:
             warnings.warn(
                 f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2
             )
+
+
+class SolePopen(Popen):
+    """A Popen that nobody but the thread that makes it will ever know of, and that is waited for without a time limit."""
+
+    _is_known_to_one = True

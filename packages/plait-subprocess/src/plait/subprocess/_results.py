@@ -78,7 +78,7 @@ class CalledProcessError(_OutputError):
         self.output, self.stderr = output, stderr
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.returncode, self.cmd, self.output, self.stderr)
+        return type(self), (self.returncode, self.cmd, self.output, self.stderr), vars(self)
 
     def __str__(self) -> str:
         code: Any = self.returncode  # who makes one by hand may have given none
@@ -102,7 +102,7 @@ class TimeoutExpired(_OutputError):
         self.output, self.stderr = output, stderr
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cmd, self.timeout, self.output, self.stderr)
+        return type(self), (self.cmd, self.timeout, self.output, self.stderr), vars(self)
 
     def __str__(self) -> str:
         when = "" if self.phase is None else f", {self.phase}"
@@ -121,7 +121,7 @@ class OutputTooLarge(_OutputError):
         self.output, self.stderr = output, stderr
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cmd, self.limit, self.output, self.stderr)
+        return type(self), (self.cmd, self.limit, self.output, self.stderr), vars(self)
 
     def __str__(self) -> str:
         return f"Command {self.cmd!r} wrote more than {self.limit} bytes, which was the limit"
