@@ -24,7 +24,7 @@ from time import monotonic
 from . import _platform
 from ._exchange import Exchange, LimitReached, open_exchange
 from ._handle import ProcessHandle, deadline_after
-from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
+from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, incremental_decoder, subscript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,6 +198,7 @@ class Popen:
     _exchange: Exchange | None = None
     _grace_given = False
     _mark: bytes | None = None
+    _tree_ended = False  # whether kill_tree() has come to its end
     _has_only_one_output = False  # of which, and of this object, nobody knows but run()
 
     def __init__(
@@ -293,6 +294,7 @@ class Popen:
                     windows.undo()
                 raise
             return
+        leads_tree = False
         # What is left alone in a plain start has its default in StartRequest, and costs nothing here.
         request = _platform.StartRequest()
         if pass_fds:
@@ -316,8 +318,10 @@ class Popen:
             from ._tree import can_search, marked
 
             request.env, self._mark = marked(request.env)
-            if process_group is None and not start_new_session and not can_search():
-                process_group = 0
+            if not can_search():
+                if process_group is None and not start_new_session:
+                    process_group = 0
+                leads_tree = start_new_session or process_group == 0
         if not restore_signals:
             request.restore_signals = False
         if start_new_session:
@@ -355,6 +359,8 @@ class Popen:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
             self.pid = _platform.start(request)
             self._handle = ProcessHandle(self.pid)
+            if leads_tree:
+                self._handle.keeps_number = True
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
@@ -464,14 +470,14 @@ class Popen:
         handle = self._handle
         assert handle is not None
         try:
-            self.returncode = handle.wait(timeout)
-        except TimeoutError:
-            assert timeout is not None
-            raise TimeoutExpired(self.args, timeout) from None
+            self.returncode = code = handle.ended_within(timeout)
         except KeyboardInterrupt:
             self._give_grace(timeout)
             raise
-        return self.returncode
+        if code is None:
+            assert timeout is not None
+            raise TimeoutExpired(self.args, timeout)
+        return code
 
     async def await_exit(self, timeout: float | None = None) -> int:
         """`wait` for coroutines of asyncio, on any loop that can watch descriptors.
@@ -482,11 +488,11 @@ class Popen:
         if self.returncode is None:
             from ._async import await_end
 
-            try:
-                self.returncode = await await_end(self.handle, timeout)
-            except TimeoutError:
+            code = await await_end(self.handle, timeout)
+            if code is None:
                 assert timeout is not None
-                raise TimeoutExpired(self.args, timeout) from None
+                raise TimeoutExpired(self.args, timeout)
+            self.returncode = code
         return self.returncode
 
     def _give_grace(self, timeout: float | None = None) -> None:
@@ -494,12 +500,9 @@ class Popen:
         if self._handle is None or (self._grace_given and not self._handle.kill_sent):
             return
         self._grace_given = True
-        try:
-            self.returncode = self._handle.wait(
-                _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
-            )
-        except TimeoutError:
-            pass  # the caller decides what becomes of it
+        # If it is too short, the caller decides what becomes of it.
+        grace = _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
+        self.returncode = self._handle.ended_within(grace)
 
     def send_signal(self, sig: int) -> None:
         """Send signal *sig* to the child, never to another process with its pid; do nothing if it has ended."""
@@ -542,6 +545,11 @@ class Popen:
                 from ._tree import end_tree
 
                 end_tree(self._handle, self._mark, grace)
+            self._tree_ended = True
+        except PermissionError:
+            self._tree_ended = True  # as far as we may
+            self._handle.send_signal(9)
+            raise
         except BaseException:
             self._handle.send_signal(9)  # the child at least, whatever has kept us from finding the others
             raise
@@ -549,7 +557,9 @@ class Popen:
             self.poll()
 
     def _ask_tree(self) -> Any:
-        """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled."""
+        """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled, or a job."""
+        if _platform.winapi is not None:
+            return None
         from ._tree import ask_tree
 
         return ask_tree(self.handle, self._mark)
@@ -677,7 +687,9 @@ class Popen:
         if done:
             try:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
-            except TimeoutExpired:
+            except TimeoutExpired as late:
+                if late.cmd is not self.args:
+                    raise  # out of a signal handler, about some other command
                 done = False
         if not done:
             assert timeout is not None
@@ -713,9 +725,8 @@ class Popen:
         if complete:
             text = data.decode(stream.encoding, stream.errors)
         else:
-            import codecs  # a character may have come by half
-
-            text = codecs.getincrementaldecoder(stream.encoding)(errors or stream.errors).decode(data)
+            # A character may have come by half.
+            text = incremental_decoder(stream.encoding, errors or stream.errors).decode(data)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     # -- with, and the end of this object --------------------------------------------------------------------
@@ -729,16 +740,40 @@ class Popen:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the pipes, then wait for the child. After Ctrl-C it is not waited for beyond its moment of grace."""
+        """Close the pipes, then wait for the child. After Ctrl-C it is not waited for beyond its moment of grace, and not
+        at all if a signal handler raises while the pipes are closed.
+        """
+        refusal: OSError | None = None
         try:
-            for stream in (self.stdout, self.stderr, self.stdin):
-                if stream is not None:
-                    stream.close()
+            self._close_streams()
+        except (BrokenPipeError, BlockingIOError) as unwanted:
+            refusal = unwanted  # what stood in the buffer for it: the child may end all the same
+        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            self._give_grace()
+        elif self.returncode is None:
+            self.wait()
+        if refusal is not None:
+            try:
+                raise refusal
+            finally:
+                del refusal  # or it and this frame would keep each other
+
+    @property
+    def _has_pipes(self) -> bool:
+        return not self.stdin is self.stdout is self.stderr is None
+
+    def _close_streams(self) -> None:
+        """Close our ends of the pipes, all of them, whatever happens to one."""
+        try:
+            if self.stdout is not None:
+                self.stdout.close()
         finally:
-            if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
-                self._give_grace()
-            elif self.returncode is None:
-                self.wait()
+            try:
+                if self.stderr is not None:
+                    self.stderr.close()
+            finally:
+                if self.stdin is not None:
+                    self.stdin.close()
 
     def __del__(self) -> None:
         if self.returncode is not None:
