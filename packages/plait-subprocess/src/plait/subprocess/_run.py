@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ._ending import let_go, wind_up
-from ._popen import OWN_PIPE, PIPE, Popen
+from ._popen import OWN_PIPE, PIPE, Popen, SolePopen
 from ._results import CalledProcessError, CompletedProcess
 
 TYPE_CHECKING = False
@@ -53,14 +53,20 @@ def run(
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if kill_tree:
         kwargs["mark_tree"] = True
-    process: Any = object.__new__(Popen)  # see _ending.py
+    kind = SolePopen if timeout is None and listening is None and not kill_tree else Popen
+    process: Any = object.__new__(kind)  # see _ending.py
     try:
         process.__init__(*popenargs, **kwargs)
-        if listening is None:
-            stdout, stderr = process.communicate(input, timeout)
-        else:
+        if listening is not None:
             stdout, stderr = process._talk(input, timeout, listening)
-        returncode = process.wait()
+        elif process.stdin is process.stdout is process.stderr is None:
+            stdout = stderr = None
+            process.wait(timeout)
+        else:
+            stdout, stderr = process.communicate(input, timeout)
+        returncode = process.returncode
+        if returncode is None:
+            returncode = process.wait()
     except BaseException as problem:
         try:
             wind_up(process, problem, kill_tree, grace)
@@ -85,7 +91,7 @@ def streams_for(
         if kwargs.get("stdin") is not None:
             raise ValueError("pass either input or stdin: input needs a pipe of its own")
         kwargs["stdin"] = PIPE
-    if kwargs:
+    if kwargs:  # most commands are run without
         for name in ("stdin", "stdout", "stderr"):
             if kwargs.get(name) == PIPE:
                 kwargs[name] = OWN_PIPE
@@ -128,7 +134,7 @@ def call(
     """
     if kill_tree:
         kwargs["mark_tree"] = True
-    process: Any = object.__new__(Popen)  # see _ending.py
+    process: Any = object.__new__(SolePopen if timeout is None and not kill_tree else Popen)  # see _ending.py
     try:
         process.__init__(*popenargs, **kwargs)
         returncode: int = process.wait(timeout)
