@@ -18,7 +18,6 @@ from plait.subprocess import (
     PIPE,
     Pipeline,
     Popen,
-    ProcessHandle,
     TimeoutExpired,
     _tree,
     arun,
@@ -26,8 +25,8 @@ from plait.subprocess import (
     run,
 )
 
-PACKAGE = Popen.__module__.rpartition(".")[0]
-handle_module = importlib.import_module(ProcessHandle.__module__)
+PACKAGE = Popen.__module__
+handle_module = importlib.import_module(PACKAGE + "._handle")
 SLEEP = ["sleep", "60"]
 
 
@@ -81,7 +80,6 @@ def test_what_a_handler_raises_is_not_taken_for_the_time_limit():
 CLEAN_UPS = r"""
 import asyncio, importlib, os, sys, time
 piece = importlib.import_module(sys.argv[1])
-abandoned = importlib.import_module(sys.argv[1] + "._popen")
 folder = os.path.dirname(piece.__file__)
 class Strike(BaseException): pass
 sleep = ["sleep", "60"]

@@ -176,7 +176,7 @@ class ProcessHandle:
         if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
             try:
                 # One call opens and stores, so that no signal handler that raises can come in between.
-                any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (self.pid,))))
+                any(map(setattr, (self,), ("_fd",), map(os.pidfd_open, (self.pid,))))  # type: ignore[attr-defined,unused-ignore]
             except OSError as refusal:
                 # Out of descriptors, or the child is gone already: the pid has to do.
                 _raise_if_strange(refusal)
@@ -186,7 +186,7 @@ class ProcessHandle:
         return f"<{type(self).__name__} pid={self.pid} {state}>"
 
     def __del__(self) -> None:
-        # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `_abandoned`.
+        # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `abandoned`.
         fd, self._fd = getattr(self, "_fd", -1), -1
         if fd >= 0:
             os.close(fd)

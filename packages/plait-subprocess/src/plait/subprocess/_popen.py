@@ -6,7 +6,7 @@
 #   A Popen owns its ends of the pipes, as file objects, and one ProcessHandle. The other ends exist only from
 #   pipe() to the moment the child has them; they are closed here whatever happens.
 #
-#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `_abandoned`.
+#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `abandoned`.
 #   Nobody sleeps on those; each later start looks at them once. So zombies never pile up, and nothing runs in
 #   the background.
 #
@@ -22,9 +22,12 @@ import sys
 from time import monotonic
 
 from . import _platform
+from ._callers import level_of_the_caller
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
 from ._handle import ProcessHandle, SoleHandle, deadline_after
 from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, incremental_decoder, subscript
+from ._stand_in import feed, is_ours
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
     from ._lines import Listening
 
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "SolePopen"]
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "SolePopen", "abandoned", "reap_abandoned"]
 
 PIPE = -1
 STDOUT = -2
@@ -52,25 +55,30 @@ OWN_PIPE = _OwnPipe(PIPE)
 #: After Ctrl-C the child, which the terminal has interrupted too, gets this long to end before we go on.
 _INTERRUPT_GRACE = 0.25
 
+_LONGEST_REPR = 80
+
+_text_encoding: Any = getattr(io, "text_encoding", None)
+
 _DEFAULT_PATH = os.fsencode(os.defpath)
 
-_abandoned: list[ProcessHandle] = []
+abandoned: list[ProcessHandle] = []
 
 
-def _reap_abandoned() -> None:
+def reap_abandoned() -> None:
+    """Look once at each child that no Popen stands for any more, and forget those that have ended."""
     for key, request in tuple(_platform.failed.items()):
         # Left by a clean-up that was cut short, or on its way out in another thread; handles do not get in its way.
         for pid in tuple(request.started):
             handle = ProcessHandle(pid)
             handle.send_signal(9)
-            _abandoned.append(handle)
+            abandoned.append(handle)
         request.started.clear()
         _platform.finish(request)
         _platform.failed.pop(key, None)
-    for handle in tuple(_abandoned):
+    for handle in tuple(abandoned):
         if not handle.is_own_child or handle.poll() is not None:
             try:
-                _abandoned.remove(handle)
+                abandoned.remove(handle)
             except ValueError:
                 pass  # another thread was faster
 
@@ -261,8 +269,8 @@ class Popen:
         die_with_parent: bool = False,
         spawn_timeout: float | None = None,
     ) -> None:
-        if _abandoned or _platform.failed:
-            _reap_abandoned()
+        if abandoned or _platform.failed:
+            package._cleanup()
         if bufsize is None:
             bufsize = -1
         elif type(bufsize) is not int:
@@ -285,9 +293,13 @@ class Popen:
             import warnings
 
             warnings.warn(
-                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
+                "line buffering (bufsize=1) needs text mode; using the default size",
+                RuntimeWarning,
+                level_of_the_caller(),
             )
             bufsize = -1
+        if self.text_mode and not encoding and sys.flags.warn_default_encoding:
+            self.encoding = _text_encoding(None, level_of_the_caller())
 
         if _platform.winapi is not None:
             from ._windows_start import WindowsStart, refuse
@@ -306,11 +318,9 @@ class Popen:
                 windows.plan((stdin, stdout, stderr))
                 layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
                 flags = _integer("creationflags", creationflags)
-                self._handle = windows.start(
-                    args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree
-                )
+                about = (args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree)
+                self._execute_child(windows, *about)
                 self.stdin, self.stdout, self.stderr = layered
-                self.pid = self._handle.pid
                 windows.close()
             except BaseException:
                 try:
@@ -327,7 +337,7 @@ class Popen:
             if request.keep and not close_fds:
                 import warnings
 
-                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, stacklevel=2)
+                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, level_of_the_caller())
                 close_fds = True
         request.argv = argv = _argument_list(args, shell, executable)
         request.program = program = executable if executable is not None else argv[0]
@@ -381,11 +391,8 @@ class Popen:
                 # Before the start, so that a wrong encoding is found out before the program has done anything.
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
-            self.pid = _platform.start(request)
-            self._handle = (
-                SoleHandle(self.pid, bool(raw)) if self._is_known_to_one else ProcessHandle(self.pid)
-            )
-            if leads_tree:
+            self._execute_child(request)
+            if leads_tree and self._handle is not None:
                 self._handle.keeps_number = True
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
@@ -397,6 +404,17 @@ class Popen:
             finally:  # once more, should a signal handler have raised in there too
                 self._undo_start(request, ends, raw)
             raise
+
+    def _execute_child(self, request: Any, *about: Any) -> None:
+        """Start the child. A subclass may override this, as it may in the standard class; the arguments are our own."""
+        if about:  # on Windows
+            self._handle = handle = request.start(*about)
+            self.pid = handle.pid
+        else:
+            self.pid = _platform.start(request)
+            self._handle = (
+                SoleHandle(self.pid, self._has_pipes) if self._is_known_to_one else ProcessHandle(self.pid)
+            )
 
     def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None
@@ -453,8 +471,8 @@ class Popen:
         return stream
 
     def __repr__(self) -> str:
-        pid = getattr(self, "pid", None)
-        return f"<{type(self).__name__} pid={pid} returncode={self.returncode} args={self.args!r}>"
+        shown = f"<{type(self).__name__}: returncode: {self.returncode} args: {self.args!r}>"
+        return shown if len(shown) <= _LONGEST_REPR else f"{shown[: _LONGEST_REPR - 4]}...>"
 
     @property
     def handle(self) -> ProcessHandle:
@@ -493,13 +511,17 @@ class Popen:
         """
         if self.returncode is not None:
             return self.returncode
-        handle = self._handle
-        assert handle is not None
         try:
-            self.returncode = code = handle.ended_within(timeout)
+            return self._wait(timeout=timeout)
         except KeyboardInterrupt:
             self._give_grace(timeout)
             raise
+
+    def _wait(self, timeout: float | None) -> int:
+        """`wait`, but for what that does on KeyboardInterrupt. A subclass may override this, as in the standard class."""
+        handle = self._handle
+        assert handle is not None
+        self.returncode = code = handle.ended_within(timeout)
         if code is None:
             assert timeout is not None
             raise TimeoutExpired(self.args, timeout)
@@ -528,7 +550,14 @@ class Popen:
         self._grace_given = True
         # If it is too short, the caller decides what becomes of it.
         grace = _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
-        self.returncode = self._handle.ended_within(grace)
+        if self._handle.kill_sent:
+            self.returncode = self._handle.ended_within(grace)
+            return
+        try:
+            self._wait(timeout=grace)
+        except TimeoutExpired as late:
+            if late.cmd is not self.args:
+                raise  # out of a signal handler, about some other command
 
     def send_signal(self, sig: int) -> None:
         """Send signal *sig* to the child, never to another process with its pid; do nothing if it has ended."""
@@ -615,7 +644,8 @@ class Popen:
         Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
         beyond the child's end, should a process that the child had started still hold them; then they are
         closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
-        buffer of a binary stream by an earlier read is part of the result.
+        buffer of a binary stream by an earlier read is part of the result. If the caller has replaced `stdin`, its own
+        methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
         """
         if self._exchange is not None and input:
             raise ValueError(
@@ -668,13 +698,17 @@ class Popen:
 
     def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
         streams = (self.stdout, self.stderr)
-        data = self._input_bytes(given)
+        stdin: Any = self.stdin
+        if stdin is None or is_ours(stdin, self.text_mode):
+            data = self._input_bytes(given)
+        else:
+            stdin, data = feed(stdin, given)
         if listening is None:
-            exchange = open_exchange(self.stdin, streams, data)
+            exchange = open_exchange(stdin, streams, data)
         else:
             from ._lines import LineFeeder
 
-            exchange = open_exchange(self.stdin, streams, data, listening.max_output)
+            exchange = open_exchange(stdin, streams, data, listening.max_output)
             for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
                 if stream is None:
                     continue
@@ -827,7 +861,7 @@ class Popen:
         # First of all, whatever a signal handler raises in here: the next start looks after it. On Windows there are no
         # zombies. (And before the warning, which may be an error in this program, or take its time.)
         if _platform.winapi is None:
-            _abandoned.append(handle)
+            abandoned.append(handle)
         if handle.is_own_child and handle.poll() is None:
             try:
                 import warnings

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ._ending import let_go, wind_up
 from ._popen import OWN_PIPE, PIPE, Popen, SolePopen
 from ._results import CalledProcessError, CompletedProcess
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,18 +54,27 @@ def run(
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if kill_tree:
         kwargs["mark_tree"] = True
-    kind = SolePopen if timeout is None and listening is None and not kill_tree else Popen
+    kind = package.Popen
+    if kind is Popen:
+        if timeout is None and listening is None and not kill_tree:
+            kind = SolePopen
+    elif not _can_be_made_in_steps(kind):
+        stand_in, (stdout, stderr), returncode = _with_stand_in(
+            kind(*popenargs, **kwargs),
+            lambda it: it.communicate(input, timeout) if listening is None else it._talk(input, timeout, listening),
+        )
+        return _completed(check, returncode, stand_in.args, stdout, stderr)
     process: Any = object.__new__(kind)  # see _ending.py
     try:
         process.__init__(*popenargs, **kwargs)
         if listening is not None:
             stdout, stderr = process._talk(input, timeout, listening)
-        elif process.stdin is process.stdout is process.stderr is None:
+        elif kind is SolePopen and not process._has_pipes:
             stdout = stderr = None
             process.wait(timeout)
         else:
             stdout, stderr = process.communicate(input, timeout)
-        returncode = process.returncode
+        returncode = process.poll()
         if returncode is None:
             returncode = process.wait()
     except BaseException as problem:
@@ -73,9 +83,32 @@ def run(
         finally:
             let_go(process, kill_tree)
         raise
+    return _completed(check, returncode, process.args, stdout, stderr)
+
+
+def _completed(check: bool, returncode: int, args: Any, stdout: Any, stderr: Any) -> CompletedProcess:
     if check and returncode:
-        raise CalledProcessError(returncode, process.args, stdout, stderr)
-    return CompletedProcess(process.args, returncode, stdout, stderr)
+        raise CalledProcessError(returncode, args, stdout, stderr)
+    return CompletedProcess(args, returncode, stdout, stderr)
+
+
+def _can_be_made_in_steps(kind: Any) -> bool:
+    """Whether what somebody has put in the place of Popen is one, too; else only the public methods can be relied on."""
+    return isinstance(kind, type) and issubclass(kind, Popen) and kind.__new__ is object.__new__
+
+
+def _with_stand_in(process: Any, use: Callable[[Any], Any]) -> tuple[Any, Any, int]:
+    """Use, and leave, what was put in the place of a Popen: the object, what *use* returned, its code."""
+    with process as entered:
+        try:
+            result = use(entered)
+        except BaseException:
+            entered.kill()
+            raise
+        returncode = entered.poll()
+        if returncode is None:
+            returncode = entered.wait()
+    return entered, result, returncode
 
 
 def streams_for(
@@ -134,7 +167,13 @@ def call(
     """
     if kill_tree:
         kwargs["mark_tree"] = True
-    process: Any = object.__new__(SolePopen if timeout is None and not kill_tree else Popen)  # see _ending.py
+    kind = package.Popen
+    if kind is Popen:
+        if timeout is None and not kill_tree:
+            kind = SolePopen
+    elif not _can_be_made_in_steps(kind):
+        return _with_stand_in(kind(*popenargs, **kwargs), lambda it: it.wait(timeout))[2]
+    process: Any = object.__new__(kind)  # see _ending.py
     try:
         process.__init__(*popenargs, **kwargs)
         returncode: int = process.wait(timeout)
