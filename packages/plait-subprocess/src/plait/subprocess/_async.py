@@ -130,9 +130,7 @@ async def _pump_to_end(process: Popen, exchange: Exchange, deadline: float | Non
         if exchange.in_threads:
             await _until_ready((), (), LONGEST_PAUSE if left is None else min(LONGEST_PAUSE, left))
             continue
-        await _until_ready(
-            _descriptors(process.stdout, process.stderr), _descriptors(process.stdin), left
-        )
+        await _until_ready(_descriptors(process.stdout, process.stderr), _descriptors(process.stdin), left)
 
 
 async def _wind_up(process: Popen, problem: BaseException, kill_tree: bool, grace: float) -> None:

@@ -203,7 +203,8 @@ def _wind_up_all(processes: list[Popen], problem: BaseException, kill_tree: bool
     try:
         _end_all(processes, kill_tree, grace)
     except PermissionError as refusal:
-        if not any([lives_on(process) for process in processes]):
+        living = [lives_on(process) for process in processes]
+        if not any(living):
             raise
         problem.__cause__ = refusal
     else:
