@@ -86,7 +86,7 @@ sleep = ["sleep", "60"]
 acts = {
     "call": lambda: piece.call(sleep, timeout=0),
     "run": lambda: piece.run(sleep, timeout=0, capture_output=True),
-    "grace": lambda: piece.run(["sh", "-c", "trap '' TERM; exec sleep 60"], timeout=0.02, grace=0.01, stdout=piece.PIPE),
+    "grace": lambda: piece.run(sleep, timeout=0, grace=0.01, stdout=piece.PIPE),
     "arun": lambda: asyncio.run(piece.arun(sleep, timeout=0, capture_output=True)),
     "pipeline": lambda: piece.Pipeline([sleep, sleep]).run(timeout=0, capture_output=True),
 }
