@@ -34,7 +34,17 @@ if TYPE_CHECKING:
     from ._handle import ProcessHandle
     from ._popen import Popen
 
-__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "end", "heed", "let_go", "lives_on", "sit_out", "wind_up"]
+__all__ = [
+    "FIRST_PAUSE",
+    "LONGEST_PAUSE",
+    "await_killed",
+    "end",
+    "heed",
+    "let_go",
+    "lives_on",
+    "sit_out",
+    "wind_up",
+]
 
 #: How often trees and pipelines are looked at while they have their grace; a single child rings a bell.
 FIRST_PAUSE = 0.0005
@@ -58,7 +68,7 @@ def wind_up(process: Popen, problem: BaseException, kill_tree: bool, grace: floa
     if is_told:
         _add_the_rest(problem, process)
     else:
-        process.wait()
+        await_killed(process)
 
 
 def let_go(process: Popen, kill_tree: bool) -> None:
@@ -71,9 +81,15 @@ def let_go(process: Popen, kill_tree: bool) -> None:
     finally:
         try:
             if process.returncode is None and not lives_on(process):
-                process.wait()
+                await_killed(process)
         finally:
             process._close_streams()
+
+
+def await_killed(process: Popen) -> None:
+    """Wait for a child that has been killed, whatever a subclass has made of `wait`."""
+    if process.returncode is None:
+        process.returncode = process.handle.ended_within(None)
 
 
 def lives_on(process: Popen) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ._ending import end, let_go, lives_on, sit_out
+from ._ending import await_killed, end, let_go, lives_on, sit_out
 from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
 from ._popen import OWN_PIPE, PIPE, Popen
@@ -209,7 +209,7 @@ def _wind_up_all(processes: list[Popen], problem: BaseException, kill_tree: bool
         problem.__cause__ = refusal
     else:
         for process in processes:
-            process.wait()
+            await_killed(process)
 
 
 def _end_all(processes: list[Popen], kill_tree: bool, grace: float) -> None:
