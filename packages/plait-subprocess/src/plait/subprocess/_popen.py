@@ -26,7 +26,7 @@ from ._callers import level_of_the_caller
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
 from ._handle import ProcessHandle, SoleHandle, deadline_after
 from ._lines import LineFeeder, Listening
-from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
+from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, incremental_decoder, subscript
 from ._stand_in import feed, is_ours
 from ._switches import package
 
@@ -231,6 +231,7 @@ class Popen:
     _exchange: Exchange | None = None
     _grace_given = False
     _mark: bytes | None = None
+    _tree_ended = False  # whether kill_tree() has come to its end
     _is_known_to_one = False
 
     def __init__(
@@ -328,6 +329,7 @@ class Popen:
                     windows.undo()
                 raise
             return
+        leads_tree = False
         # What is left alone in a plain start has its default in StartRequest, and costs nothing here.
         request = _platform.StartRequest()
         if pass_fds:
@@ -351,8 +353,10 @@ class Popen:
             from ._tree import can_search, marked
 
             request.env, self._mark = marked(request.env)
-            if process_group is None and not start_new_session and not can_search():
-                process_group = 0
+            if not can_search():
+                if process_group is None and not start_new_session:
+                    process_group = 0
+                leads_tree = start_new_session or process_group == 0
         if not restore_signals:
             request.restore_signals = False
         if start_new_session:
@@ -388,6 +392,8 @@ class Popen:
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
             self._execute_child(request)
+            if leads_tree and self._handle is not None:
+                self._handle.keeps_number = True
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
@@ -522,11 +528,10 @@ class Popen:
         """`wait`, but for what that does on KeyboardInterrupt. A subclass may override this, as in the standard class."""
         handle = self._handle
         assert handle is not None
-        try:
-            self.returncode = code = handle.wait(timeout)
-        except TimeoutError:
+        self.returncode = code = handle.ended_within(timeout)
+        if code is None:
             assert timeout is not None
-            raise TimeoutExpired(self.args, timeout) from None
+            raise TimeoutExpired(self.args, timeout)
         return code
 
     async def await_exit(self, timeout: float | None = None) -> int:
@@ -538,11 +543,11 @@ class Popen:
         if self.returncode is None:
             from ._async import await_end
 
-            try:
-                self.returncode = await await_end(self.handle, timeout)
-            except TimeoutError:
+            code = await await_end(self.handle, timeout)
+            if code is None:
                 assert timeout is not None
-                raise TimeoutExpired(self.args, timeout) from None
+                raise TimeoutExpired(self.args, timeout)
+            self.returncode = code
         return self.returncode
 
     def _give_grace(self, timeout: float | None = None) -> None:
@@ -550,14 +555,16 @@ class Popen:
         if self._handle is None or (self._grace_given and not self._handle.kill_sent):
             return
         self._grace_given = True
+        # If it is too short, the caller decides what becomes of it.
         grace = _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
+        if self._handle.kill_sent:
+            self.returncode = self._handle.ended_within(grace)
+            return
         try:
-            if self._handle.kill_sent:
-                self.returncode = self._handle.wait(grace)
-            else:
-                self._wait(timeout=grace)
-        except (TimeoutError, TimeoutExpired):
-            pass  # the caller decides what becomes of it
+            self._wait(timeout=grace)
+        except TimeoutExpired as late:
+            if late.cmd is not self.args:
+                raise  # out of a signal handler, about some other command
 
     def send_signal(self, sig: int) -> None:
         """Send signal *sig* to the child, never to another process with its pid; do nothing if it has ended."""
@@ -600,6 +607,11 @@ class Popen:
                 from ._tree import end_tree
 
                 end_tree(self._handle, self._mark, grace)
+            self._tree_ended = True
+        except PermissionError:
+            self._tree_ended = True  # as far as we may
+            self._handle.send_signal(9)
+            raise
         except BaseException:
             self._handle.send_signal(9)  # the child at least, whatever has kept us from finding the others
             raise
@@ -607,7 +619,9 @@ class Popen:
             self.poll()
 
     def _ask_tree(self) -> Any:
-        """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled."""
+        """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled, or a job."""
+        if _platform.winapi is not None:
+            return None
         from ._tree import ask_tree
 
         return ask_tree(self.handle, self._mark)
@@ -748,7 +762,9 @@ class Popen:
         if done:
             try:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
-            except TimeoutExpired:
+            except TimeoutExpired as late:
+                if late.cmd is not self.args:
+                    raise  # out of a signal handler, about some other command
                 done = False
         if not done:
             assert timeout is not None
@@ -787,9 +803,8 @@ class Popen:
         if complete:
             text = data.decode(stream.encoding, stream.errors)
         else:
-            import codecs  # a character may have come by half
-
-            text = codecs.getincrementaldecoder(stream.encoding)(errors or stream.errors).decode(data)
+            # A character may have come by half.
+            text = incremental_decoder(stream.encoding, errors or stream.errors).decode(data)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     # -- with, and the end of this object --------------------------------------------------------------------
@@ -803,16 +818,36 @@ class Popen:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the pipes, then wait for the child. After Ctrl-C it is not waited for beyond its moment of grace."""
+        """Close the pipes, then wait for the child. After Ctrl-C it is not waited for beyond its moment of grace, and not
+        at all if a signal handler raises while the pipes are closed.
+        """
+        refusal: OSError | None = None
         try:
-            for stream in (self.stdout, self.stderr, self.stdin):
-                if stream is not None:
-                    stream.close()
+            self._close_streams()
+        except (BrokenPipeError, BlockingIOError) as unwanted:
+            refusal = unwanted  # what stood in the buffer for it: the child may end all the same
+        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            self._give_grace()
+        elif self.returncode is None:
+            self.wait()
+        if refusal is not None:
+            try:
+                raise refusal
+            finally:
+                del refusal  # or it and this frame would keep each other
+
+    def _close_streams(self) -> None:
+        """Close our ends of the pipes, all of them, whatever happens to one."""
+        try:
+            if self.stdout is not None:
+                self.stdout.close()
         finally:
-            if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
-                self._give_grace()
-            elif self.returncode is None:
-                self.wait()
+            try:
+                if self.stderr is not None:
+                    self.stderr.close()
+            finally:
+                if self.stdin is not None:
+                    self.stdin.close()
 
     @property
     def _has_pipes(self) -> bool:
