@@ -374,7 +374,8 @@ COME_BY = {
             q.put(3, block=False)
         except package.Full:
             pass
-        print(q.get(timeout=5), q.unfinished_tasks - q.qsize())
+        assert q.qsize() == 2
+        print(q.get_many()[-1 if kind is LifoQueue else 0], q.unfinished_tasks - 1)
     """,
     "join": 'q.join(0); print(q.get(block=False), q.unfinished_tasks)',
     "peek": 'print(q.peek(timeout=5), q.unfinished_tasks)',
@@ -478,4 +479,144 @@ def test_the_mutex_is_free_however_often_its_holder_is_struck(call):
         assert not waiting.is_owned(q._lock)
         """,
         kind="(Queue, PriorityQueue)",
+    )
+
+
+# The getter sleeps, is handed the first item by the handler, and struck so that its giving back is left to others, who have
+# not come to it yet.
+OWED = """
+        q = kind()
+        if look:
+            q.mutex
+        def hand_over_and_strike(*_):
+            for number in range(3):
+                q.put(number)
+            at_once(ALL)
+        signal.signal(signal.SIGALRM, hand_over_and_strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        assert calmly(lambda: q.{call})
+        assert surely.OVERDUE
+"""
+NEXT = {
+    "get": "print(*(q.get(block=block) for _ in range(3)))",
+    "get_many": "print(*q.get_many(2, block=block), *q.get_many())",
+    "put": "q.put(3); print(*(q.get(block=block) for _ in range(3)))",
+    "aget": """
+        import asyncio
+        async def main():
+            print(*[await q.aget() for _ in range(3)])
+        asyncio.run(main())
+    """,
+}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+@pytest.mark.parametrize("then", NEXT)
+@pytest.mark.parametrize("call", ["get(timeout=5)", "get_many()"])
+def test_nothing_overtakes_what_is_still_to_be_given_back(call, then):
+    source = (
+        textwrap.dedent(NO_THREAD) + textwrap.dedent(OWED.format(call=call)) + textwrap.dedent(NEXT[then])
+    )
+    source += "\nq.put(4); q.get(block=False)\nassert not q._behind and not (q._free and q._takes is waiting.NO_MORE)\n"
+    assert (
+        play(source, kind="(Queue, PriorityQueue)", look="(False, True)", block="(False, True)")
+        == [*"012"] * 8
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+def test_nobody_who_waits_is_given_what_comes_after_what_is_still_to_be_given_back():
+    assert (
+        play(
+            textwrap.dedent(NO_THREAD)
+            + textwrap.dedent("""
+        q = kind()
+        if look:
+            q.mutex
+        got = []
+        def second():
+            until(lambda: len(vars(q).get("_getters", ())) == 1)
+            got.append(q.get(timeout=5))
+        (waiter,) = started(second)
+        def hand_over_and_strike(*_):
+            until(lambda: len(q._getters) == 2)
+            q.put(0)
+            at_once(ALL)
+        signal.signal(signal.SIGALRM, hand_over_and_strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        assert calmly(q.get)
+        assert surely.OVERDUE
+        q.put(1)
+        waiter.join(5)
+        print(*got, q.get(timeout=5))
+            """),
+            kind="(Queue, PriorityQueue)",
+            look="(False, True)",
+        )
+        == ["0", "1"] * 4
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+def test_a_get_that_did_not_wait_gives_back_in_its_place_too():
+    # Nobody has waited yet: the queue has neither mutex nor lines.
+    assert (
+        play(
+            textwrap.dedent(NO_THREAD)
+            + textwrap.dedent("""
+        q = Queue(3)
+        for number in range(3):
+            q.put(number)
+        if many:
+            putter, = started(lambda: q.put_many([3, 4], timeout=9))
+        else:
+            putter, = started(lambda: q.put(3, timeout=9))
+        until(lambda: q._putters)
+        assert struck_at(engine.Engine, "_look_after", ALL, lambda: q.get_many(2) if many else q.get())
+        print(*(q.get(timeout=5) for _ in range(4)))
+            """),
+            many="(False, True)",
+        )
+        == [*"0123"] * 2
+    )
+
+
+def test_each_goes_back_to_the_place_that_it_had():
+    # Two tasks wait, get_many() is handed more after them: all are interrupted, in any order.
+    assert (
+        play(
+            """
+        import asyncio, itertools
+
+        async def main():
+            for order in itertools.permutations(range(3)):
+                q = Queue()
+                if look:
+                    q.mutex
+                tasks = [asyncio.ensure_future(q.aget()) for _ in range(3)]
+                await asyncio.sleep(0)
+                for number in range(5):
+                    q.put(number)
+                for place in order:
+                    tasks[place].cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                assert q.get_many() == [0, 1, 2, 3, 4], order
+
+        asyncio.run(main())
+        q = Queue()
+        waiter, other = waiting.ThreadWaiter([]), waiting.ThreadWaiter([])
+        waiter.nests = other.nests = False  # as if they were not of one thread
+        q._ask(waiter)
+        q._ask(other)
+        for number in range(4):
+            q.put(number)
+        q._locked(q._take_more, waiter, None)
+        assert (waiter.box, other.box) == ([0, 2, 3], [1])
+        for one in (waiter, other) if look else (other, waiter):
+            q._abandon(one)
+        print(*q.get_many())
+        """,
+            look="(False, True)",
+        )
+        == [*"0123"] * 2
     )

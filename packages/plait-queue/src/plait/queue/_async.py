@@ -50,7 +50,7 @@ from time import monotonic
 
 from .._thread import get_ident
 from ._surely import OVERDUE, elsewhere, surely
-from ._waiting import Waiter, deadline_of
+from ._waiting import NO_MORE, Waiter, deadline_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -343,6 +343,10 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
         try:
             waiter.abandon()
         except BaseException:  # noqa: BLE001 - the first one is raised
+            queue = waiter.queue
+            if not waiter.gives:
+                queue._behind = (waiter.box, *queue._behind)  # until then nothing may overtake it
+                queue._admits = queue._takes = queue._locked_admits = queue._locked_takes = NO_MORE
             OVERDUE[:0] = ((waiter.queue._locked, (waiter.queue._abandon_now, waiter)),)
             try:
                 for _ in elsewhere:

@@ -42,7 +42,9 @@
 #     different from nested operations. That is why a waiter's `gone` is looked at as part of the piece that serves it.
 #   - by an exception out of a handler, while waiting: the call leaves its line, and what it was handed goes back to its
 #     place. For first-in first-out queues that place is `_returned`, from which getters are served before the stock,
-#     in the order in which the items were taken.
+#     in the order in which the items were taken. Where a second exception leaves that to another thread (_surely.py), the
+#     box is noted in `_behind` and the ways are closed until it is empty: who comes meanwhile takes a long way, and does
+#     it first. So nothing put or taken after the call has ended overtakes the item.
 #   - by an exception out of a handler, elsewhere: whatever was done stays done, and `_settle` runs before the
 #     exception goes on. A put() or get() that ends so has happened or not, never half. This is exact on CPython; on PyPy
 #     a few bytecodes remain in which an exception loses what the stack holds, or the mutex.
@@ -66,11 +68,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import insort_left
 from collections import deque
 from itertools import compress, count, islice, repeat, starmap
 from math import ceil
-from operator import getitem
+from operator import getitem, itemgetter
 from types import MappingProxyType
 
 from .._thread import RLock, get_ident, register_after_fork, report_unraisable, reset_lock
@@ -83,10 +85,10 @@ from ._waiting import (
     NOBODY,
     NOTHING,
     ONCE,
+    TICKETS,
     dismiss,
     enlist_nested,
     first_present,
-    next_ticket,
     steps_of,
     strike,
     take_out,
@@ -94,7 +96,7 @@ from ._waiting import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from ._doorbell import Doorbell
@@ -104,6 +106,8 @@ __all__ = ["Engine", "of_this_frame"]
 
 # How large a bound is looked up in a table of so many bytes; the range that does for larger ones is slower.
 _TABLE = 1 << 16
+
+_by_ticket = itemgetter(0)
 
 
 _founding = RLock()
@@ -138,6 +142,7 @@ class Engine:
     _level_before: int | None = None  # while the _put of a subclass runs
     _owed = 0  # in the child of a fork: whether the dead have counted an item that they have not stored
     _returned: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
+    _behind: tuple[Any, ...] = ()  # boxes of interrupted getters that will be given back; until then the ways are closed
     _parked: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
     _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
     _own_hooks: Mapping[str, Any] = MappingProxyType({})  # hooks that were replaced in this queue alone
@@ -225,6 +230,7 @@ class Engine:
             enters, leaves = steps_of(lock.acquire), steps_of(lock.release)
             doorbells: dict[str, Doorbell] = {}
             lines: list[deque[Any]] = [deque() for _ in range(5)]
+            ways = self._ways(self._stock) if self._free else (NO_MORE, NO_MORE)  # those in use may be closed
             register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
             if (
                 not self._furnished
@@ -232,7 +238,7 @@ class Engine:
                 self._lock, self._enters, self._leaves, self._doorbells = lock, enters, leaves, doorbells
                 self._getters, self._putters, self._joiners, self._returned, self._parked = lines
                 self._alarm = self._getters
-                self._entry, self._exit = self._admits, self._takes
+                self._entry, self._exit = ways
                 self._locked_admits = self._locked_takes = NO_MORE
                 self._furnished = True
         finally:
@@ -284,7 +290,7 @@ class Engine:
 
     def _tune(self) -> None:
         """Open the ways that may be used, close the others. (No calls in here: it is one piece.)"""
-        plain = not self._hooked and not self._doorbells
+        plain = not self._hooked and not self._doorbells and not self._behind
         # The way in counts the stock only, not what was given back.
         may_enter = plain and not self.is_shutdown and not (self._returned and self._maxsize > 0)
         way_in = self._entry if may_enter else NO_MORE
@@ -393,18 +399,22 @@ class Engine:
         waiter.gone = True
         strike(waiter.line, waiter)
         if not waiter.gives:
-            self._put_back(waiter.ticket, waiter.box)
+            self._put_back(waiter.ticket, waiter.box, waiter.later)
+            if self._behind:
+                self._catch_on()
             self._tune()
         self._settle()
 
-    def _resettle(self, box: list[Any]) -> None:
+    def _resettle(self, box: list[Any], ticket: int | None = None) -> None:
         """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
-        surely(self._locked, self._resettle_now, box)
+        surely(self._locked, self._resettle_now, box, ticket)
 
-    def _resettle_now(self, box: list[Any]) -> None:
+    def _resettle_now(self, box: list[Any], ticket: int | None = None) -> None:
         if box:
-            # Behind whatever was handed to a waiting getter before, ahead of what will be from now on.
-            self._put_back(next_ticket(), box)
+            # Behind whatever was taken before, ahead of what was later.
+            self._put_back(next(TICKETS) if ticket is None else ticket, box)
+        if self._behind:
+            self._catch_on()
         self._tune()
         self._settle()
         # Whom it should have notified is not known any more; who is notified for nothing waits again.
@@ -523,11 +533,12 @@ class Engine:
             if self._swift and self._stock:
                 # What _hand_over does for most, in fewer steps.
                 move = map(box.append, self._exit)
-                waiter.ticket = next_ticket()
                 waiter.busy = True
                 try:
                     if not box and not waiter.gone:
-                        for _ in move:
+                        for waiter.ticket in TICKETS:
+                            for _ in move:
+                                break
                             break
                 except IndexError as problem:
                     if not of_this_frame(problem):
@@ -674,8 +685,9 @@ class Engine:
         elif not self._level():
             return False
         else:
-            waiter.ticket = next_ticket()
             self._hand_over_stock(waiter)
+            if self._returned and not box and not waiter.gone:
+                return self._hand_over(waiter)  # a nested get() was interrupted, what it gave back comes first
         if self._doorbells and box:
             self._announce("not_full")
         return bool(box)
@@ -685,13 +697,17 @@ class Engine:
         if not self._hooked:
             move = map(box.append, self._exit)
             try:
-                if not box and not waiter.gone:
-                    for _ in move:
+                if not box and not waiter.gone and not self._returned:
+                    for waiter.ticket in TICKETS:
+                        for _ in move:
+                            break
                         break
             except IndexError as problem:
                 if not of_this_frame(problem):
                     raise
             return
+        for waiter.ticket in TICKETS:
+            break
         self._unpark()  # if an exception kept another from that
         taken: list[Any] = []
         handing_over = starmap(taken.pop, ONCE)
@@ -717,14 +733,25 @@ class Engine:
             if not outer:
                 self._unpark()
 
-    def _put_back(self, ticket: int, box: list[Any]) -> None:
-        """Empty the box of an interrupted getter into the places that the items had. `_tune` has to follow."""
+    def _put_back(self, ticket: int, box: list[Any], later: Sequence[int] = ()) -> None:
+        """Empty the box of an interrupted getter into the places that the items had: they were taken with *ticket*, or
+        those behind the first with the *later* ones. `_tune` has to follow."""
         returned = self._returned
         while box:
-            place = bisect_left(returned, (ticket,))
+            place = len(box) - 2
+            of_last = later[place] if 0 <= place < len(later) else ticket
             for item in steps_of(box.pop):
-                returned.insert(place, (ticket, item))
+                insort_left(returned, (of_last, item), key=_by_ticket)
                 break
+
+    def _catch_on(self) -> None:
+        """Of the boxes that were to be given back, forget those that have been. `_tune` has to follow."""
+        behind = None
+        while self._behind is not behind:
+            behind = self._behind
+            left = tuple(filter(None, behind))
+            if self._behind is behind:
+                self._behind = behind = left
 
     # -- levels and counts -----------------------------------------------------------------------------------------
 

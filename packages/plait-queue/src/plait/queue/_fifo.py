@@ -22,6 +22,7 @@ from ._waiting import (
     NOBODY,
     NOTHING,
     ONCE,
+    TICKETS,
     ThreadWaiter,
     Waiter,
     Watcher,
@@ -193,19 +194,24 @@ class Queue(Engine, Of["T"]):
         box: list[T]
         if timeout is None or timeout >= 0:
             item: Any = NOTHING
+            ticket = None
             if self._stock:  # else a step would raise, which takes longer than this look
                 try:
                     for item in self._takes:
                         if self._putters:
+                            for ticket in TICKETS:
+                                break
                             self._look_after()
                         return item  # type: ignore[no-any-return]
                 except BaseException as problem:
                     if item is not NOTHING:
                         box = [item]
                         try:
-                            self._resettle(box)
+                            self._resettle(box, ticket)
                         except BaseException:  # noqa: BLE001 - the first one is raised
-                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                            self._behind = (box, *self._behind)  # until then nothing may overtake it
+                            self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
+                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
                             try:
                                 for _ in elsewhere:
                                     break
@@ -224,6 +230,8 @@ class Queue(Engine, Of["T"]):
                             if self._stock:  # the same here
                                 for item in self._locked_takes:
                                     if self._putters:
+                                        for ticket in TICKETS:
+                                            break
                                         self._settle()
                                     return item  # type: ignore[no-any-return]
                             break
@@ -240,9 +248,11 @@ class Queue(Engine, Of["T"]):
                     if item is not NOTHING:
                         box = [item]
                         try:
-                            self._resettle(box)
+                            self._resettle(box, ticket)
                         except BaseException:  # noqa: BLE001 - the first one is raised
-                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                            self._behind = (box, *self._behind)  # until then nothing may overtake it
+                            self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
+                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
                             try:
                                 for _ in elsewhere:
                                     break
@@ -260,6 +270,8 @@ class Queue(Engine, Of["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
+                self._behind = (box, *self._behind)  # until then nothing may overtake it
+                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
                 OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
                 try:
                     for _ in elsewhere:
@@ -331,9 +343,15 @@ class Queue(Engine, Of["T"]):
             max_items = None
         box: list[T] = []
         if timeout is None or timeout >= 0:
+            ticket = None
             try:
+                way = self._takes
+                steps = way if max_items is None else islice(way, max_items)
                 try:
-                    box.extend(self._takes if max_items is None else islice(self._takes, max_items))
+                    for ticket in TICKETS:
+                        if self._takes is way:  # it may have been closed since
+                            box.extend(steps)
+                        break
                 except IndexError as problem:  # that was all
                     if not of_this_frame(problem):
                         raise
@@ -341,9 +359,11 @@ class Queue(Engine, Of["T"]):
                     self._look_after()
             except BaseException:
                 try:
-                    self._resettle(box)
+                    self._resettle(box, ticket)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                    self._behind = (box, *self._behind)  # until then nothing may overtake it
+                    self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
+                    OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
                     try:
                         for _ in elsewhere:
                             break
@@ -360,6 +380,8 @@ class Queue(Engine, Of["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
+                self._behind = (box, *self._behind)  # until then nothing may overtake it
+                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
                 OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
                 try:
                     for _ in elsewhere:
@@ -673,6 +695,8 @@ class Queue(Engine, Of["T"]):
                 try:
                     self._resettle(items)
                 except BaseException:  # noqa: BLE001 - the first one is raised
+                    self._behind = (items, *self._behind)  # until then nothing may overtake it
+                    self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
                     OVERDUE[:0] = ((self._locked, (self._resettle_now, items)),)
                     try:
                         for _ in elsewhere:
@@ -899,7 +923,7 @@ class Queue(Engine, Of["T"]):
                         self._leave(waiter)
             if box:
                 if most != 1:
-                    self._locked(self._take_more, box, most)
+                    self._locked(self._take_more, waiter, most)
                 settled = True
                 return None
             settled = True
@@ -910,6 +934,8 @@ class Queue(Engine, Of["T"]):
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
+                    self._behind = (box, *self._behind)  # and nothing may overtake what it was handed
+                    self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
                     OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
                     try:
                         for _ in elsewhere:
@@ -1001,18 +1027,22 @@ class Queue(Engine, Of["T"]):
         elif self.is_shutdown:
             waiter.verdict = self._refusal()
 
-    def _take_more(self, box: list[T], most: int | None) -> None:
+    def _take_more(self, waiter: Waiter, most: int | None) -> None:
         """Add what there is to what a getter of many has got."""
+        box = waiter.box
+        waiter.later = []
         # (A method for each step: PyPy 8.0's compiler aborts the interpreter at a loop that has it all.)
-        while (most is None or len(box) < most) and self._take_another(box):
+        while (most is None or len(box) < most) and self._take_another(waiter):
             pass
         self._settle()
 
-    def _take_another(self, box: list[T]) -> bool:
+    def _take_another(self, waiter: Waiter) -> bool:
+        box = waiter.box
         another = Waiter()
         try:
             if not self._hand_over(another):
                 return False
+            waiter.later[len(box) - 1 :] = (another.ticket,)
             box.extend(starmap(another.box.pop, ONCE))
             return True
         finally:

@@ -9,6 +9,7 @@ from ._waiting import steps_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -35,9 +36,9 @@ class LifoQueue(Queue["T"]):
     def _peek(self) -> T:
         return self._stock[-1]  # type: ignore[no-any-return]
 
-    def _put_back(self, ticket: int, box: list[Any]) -> None:
+    def _put_back(self, ticket: int, box: list[Any], later: Sequence[int] = ()) -> None:
         if self._hooked:
-            super()._put_back(ticket, box)
+            super()._put_back(ticket, box, later)
             return
         # The one that was taken first goes on top.
         move = map(self._stock.append, steps_of(box.pop))

@@ -42,11 +42,11 @@ from ._fifo import Queue
 from ._heap import heapify, heappop, heappush
 from ._hooks import hook
 from ._surely import OVERDUE, elsewhere, surely
-from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, steps_of
+from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, TICKETS, steps_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any, TypeVar
 
     from ._waiting import Waiter
@@ -200,6 +200,8 @@ class PriorityQueue(Queue["T"]):
                 try:
                     self._resettle(box)
                 except BaseException:  # noqa: BLE001 - the first one is raised
+                    self._behind = (box, *self._behind)  # until then nothing may overtake it
+                    self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
                     OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
                     try:
                         for _ in elsewhere:
@@ -216,6 +218,8 @@ class PriorityQueue(Queue["T"]):
             try:
                 self._resettle(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
+                self._behind = (box, *self._behind)  # until then nothing may overtake it
+                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
                 OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
                 try:
                     for _ in elsewhere:
@@ -357,6 +361,8 @@ class PriorityQueue(Queue["T"]):
             super()._hand_over_stock(waiter)
             return
         box = waiter.box
+        for waiter.ticket in TICKETS:
+            break
         while not box and not waiter.gone and self._level():
             if self._sifting is not NOTHING:
                 self._order()
@@ -377,14 +383,14 @@ class PriorityQueue(Queue["T"]):
                 if started and self._sifting is not NOTHING and self._stock is heap:
                     self._undo()
 
-    def _put_back(self, ticket: int, box: list[Any]) -> None:
+    def _put_back(self, ticket: int, box: list[Any], later: Sequence[int] = ()) -> None:
         if not self._hooked:
             try:
                 while box:
                     self._push_once(box[-1], starmap(box.pop, ONCE))
             except Exception:  # noqa: BLE001, S110 - it cannot be compared any more; the next getter may have it
                 pass
-        super()._put_back(ticket, box)
+        super()._put_back(ticket, box, later)
 
     def _drop_all(self) -> int:
         if self._hooked:

@@ -73,6 +73,7 @@ __all__ = [
     "NOTHING",
     "NO_MORE",
     "ONCE",
+    "TICKETS",
     "ThreadWaiter",
     "Waiter",
     "Watcher",
@@ -80,7 +81,6 @@ __all__ = [
     "dismiss",
     "enlist_nested",
     "first_present",
-    "next_ticket",
     "steps_of",
     "strike",
     "take_out",
@@ -92,7 +92,7 @@ ONCE: Any = ((),)  # the same, once
 NO_MORE: Iterator[Any] = iter(())  # a way that is closed
 NOBODY: deque[Any] = deque(maxlen=0)  # a line that is always empty
 
-next_ticket: Callable[[], int] = count().__next__
+TICKETS: Iterator[int] = count()  # of what is handed over, and of what is given back: in the order in which it was taken
 
 
 def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
@@ -120,7 +120,7 @@ class Waiter:
     One that wants items comes with an empty box and is served by filling it (*wants* items, or none: then it is only
     rung when there is something to take). One that brings items comes with them in the box, and is served by emptying
     it, from the left. A *verdict* is an exception for the caller to raise instead, for instance since the queue was
-    shut down. *ticket* says which of several items was handed over first.
+    shut down. *ticket* says which of several items was taken first; those behind the first in a box may have *later* ones.
 
     Subclasses say how to `ring()`.
     """
@@ -136,6 +136,7 @@ class Waiter:
     present = True  # somebody would hear the bell
     verdict: Exception | None = None
     ticket = 0
+    later: Any = ()
     line: deque[Waiter] = NOBODY
 
     def __init__(self, items: Iterable[Any] | None = None) -> None:
