@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain, compress, count, islice, repeat, starmap
+from math import ceil
 from operator import index
 from sys import maxsize as most_there_can_be
 from time import monotonic
@@ -27,7 +28,6 @@ from ._waiting import (
     Waiter,
     Watcher,
     deadline_of,
-    enlist_nested,
 )
 
 TYPE_CHECKING = False
@@ -78,6 +78,7 @@ class Queue(Engine, Of["T"]):
     _in_place = WHOLE_STEPS  # it is free, and no subclass says how a stock is made
     _empty_message: str | None = None  # of the Empty and the Full that polling raises, once there was one
     _full_message: str | None = None
+    _bound_given: Any = None  # what `maxsize` was set to, if it is no plain int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -91,6 +92,8 @@ class Queue(Engine, Of["T"]):
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
+        if type(maxsize) is not int:
+            self._set_bound(maxsize)
         self._puts = self._admits = count(1)
         self._alarm = self._putters = self._joiners = NOBODY
         if self._in_place:
@@ -99,12 +102,8 @@ class Queue(Engine, Of["T"]):
             stock: deque[T] = deque()
             self._stock = stock
             self._takes = starmap(stock.popleft, ENDLESS)
-            try:
-                if maxsize > 0:
-                    self._admits = self._way_in(stock)
-            except TypeError:
-                check_bound(maxsize)
-                raise
+            if self._maxsize > 0:
+                self._admits = self._way_in(stock)
         else:
             self._free = self._can_be_free and not self._hooked
             self._admits = self._takes = NO_MORE
@@ -112,11 +111,7 @@ class Queue(Engine, Of["T"]):
             if not self._free:
                 self._furnish()
             self._init(maxsize)
-            try:
-                self._fit()
-            except TypeError:
-                check_bound(maxsize)
-                raise
+            self._fit()
 
     def __getstate__(self) -> Any:
         raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
@@ -137,13 +132,15 @@ class Queue(Engine, Of["T"]):
                 raise self._no_room(None)
             try:
                 try:
-                    for _ in self._admits:
-                        self._stock.append(item)
-                        if self._alarm:
-                            self._look_after(item)
-                        return
-                    if not self._free and self._put_locked(item):
-                        return
+                    # If it can be seen to be full, a step would raise, which takes longer than this look.
+                    if not self._maxsize or not (self._free and 0 < self._maxsize <= len(self._stock)):
+                        for _ in self._admits:
+                            self._stock.append(item)
+                            if self._alarm:
+                                self._look_after(item)
+                            return
+                        if not self._free and self._put_locked(item):
+                            return
                 except IndexError as problem:  # it is full
                     if not of_this_frame(problem):
                         raise
@@ -475,7 +472,7 @@ class Queue(Engine, Of["T"]):
         Setting it wakes putters for whom there is room now. If more are waiting than it allows, they stay, and nothing
         is let in until fewer do.
         """
-        return self._maxsize
+        return self._maxsize if self._bound_given is None else self._bound_given
 
     @maxsize.setter
     def maxsize(self, bound: int) -> None:
@@ -486,12 +483,20 @@ class Queue(Engine, Of["T"]):
 
     def _set_maxsize(self, bound: int) -> None:
         try:
-            check_bound(bound)  # before anything is changed
-            self._maxsize = bound
-            self._full_message = None
+            if not whole_bound(bound) and not (bound <= 0 or bound > 0):
+                raise ValueError(
+                    f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}"
+                )
+            self._set_bound(bound)
             self._fit()
         finally:
             self._settle()
+
+    def _set_bound(self, bound: Any) -> None:
+        # Of any kind of number the integer that does the same: what compares that later runs no code of others.
+        most = bound if type(bound) is int else whole_bound(bound)
+        given = None if most is bound else bound
+        self._maxsize, self._bound_given, self._full_message = most, given, None
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
@@ -725,17 +730,15 @@ class Queue(Engine, Of["T"]):
             problem.remaining = rest
             raise
 
-    async def __aiter__(self) -> AsyncIterator[T]:
+    def __aiter__(self) -> AsyncIterator[T]:
         """Take items, one by one, until the queue is shut down and empty.
 
-        Each is still a task to be done: if somebody is to `join`, call `task_done` for it.
+        Each is still a task to be done: if somebody is to `join`, call `task_done` for it. A loop that ends early leaves
+        nothing to be closed.
         """
-        while True:
-            try:
-                item = await self.aget()
-            except ShutDown:
-                return
-            yield item
+        from ._async import Items
+
+        return Items(self)
 
     # -- what meddlers look at -------------------------------------------------------------------------------------
 
@@ -832,9 +835,21 @@ class Queue(Engine, Of["T"]):
                     tell_remaining(failure, waiter.box)
                     raise
             else:
-                self._offer(waiter)
+                if not self._furnished:
+                    self._furnish()
+                line = waiter.line = self._putters
+                if self._free and not line:
+                    # What _offer does, in fewer steps: nobody can come in between the look at the line and this.
+                    line.append(waiter)
+                    if self._getters or not self._swift_in or not 0 < self._maxsize <= len(self._stock):
+                        self._locked(self._settle)
+                else:
+                    self._offer(waiter)
                 if not waiter.rung:
-                    waiter.sleep(self._lock, timeout)
+                    if timeout is None and not is_owned(self._lock):
+                        waiter.bell.acquire()
+                    else:
+                        waiter.sleep(self._lock, timeout)
                     if not waiter.rung:
                         self._leave(waiter)
             settled = True
@@ -893,27 +908,16 @@ class Queue(Engine, Of["T"]):
             if not waiter.nests:
                 self._locked(self._take_now, waiter)
             else:
-                # What _ask does, in fewer steps.
                 if not self._furnished:
                     self._furnish()
-                held = None
-                try:
-                    for held in self._enters:
-                        break
-                    line = waiter.line = self._getters
-                    if line:
-                        enlist_nested(line, waiter)
-                    else:
-                        line.append(waiter)
-                    if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
-                        self._settle()
-                finally:
-                    try:
-                        if held:
-                            for _ in self._leaves:
-                                break
-                    finally:
-                        pass
+                line = waiter.line = self._getters
+                if self._free and not line:
+                    # What _ask does, in fewer steps: nobody can come in between the look at the line and this.
+                    line.append(waiter)
+                    if self._stock or self._putters or self.is_shutdown or self._returned:
+                        self._locked(self._settle)
+                else:
+                    self._ask(waiter)
                 if not waiter.rung:
                     if timeout is None and not is_owned(self._lock):
                         waiter.bell.acquire()
@@ -1059,7 +1063,7 @@ class BoundOfClass:
         self.bound = bound
 
     def __get__(self, queue: Queue[Any] | None, owner: type | None = None) -> Any:
-        return self.bound if queue is None or not hasattr(queue, "_maxsize") else queue._maxsize
+        return self.bound if queue is None or not hasattr(queue, "_maxsize") else Queue.maxsize.__get__(queue)  # type: ignore[attr-defined]
 
     def __set__(self, queue: Queue[Any], bound: Any) -> None:
         Queue.maxsize.__set__(queue, bound)  # type: ignore[attr-defined]
@@ -1073,14 +1077,18 @@ def tell_remaining(problem: Any, box: Iterable[Any]) -> None:
         pass  # one of a foreign kind, that has no room for it
 
 
-def check_bound(bound: Any) -> None:
-    """TypeError or ValueError if it cannot be a *maxsize*."""
+def whole_bound(bound: Any) -> int:
+    """The integer that bounds a queue as *bound* does: 2.5 lets three in, infinity any number, and what is no number, but can
+    be compared with one, too. TypeError if it cannot."""
     try:
-        known = bound <= 0 or bound > 0
+        if not bound > 0:
+            return 0
     except TypeError as problem:
         raise TypeError(f"maxsize must be a number, 0 for no bound, not {bound!r}") from problem
-    if not known:
-        raise ValueError(f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}")
+    try:
+        return index(bound)
+    except TypeError:
+        return 0 if bound == float("inf") else ceil(bound)
 
 
 def peeks(cls: type) -> bool:

@@ -81,6 +81,7 @@ __all__ = [
     "dismiss",
     "enlist_nested",
     "first_present",
+    "in_seconds",
     "steps_of",
     "strike",
     "take_out",
