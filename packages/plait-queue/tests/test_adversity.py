@@ -22,7 +22,7 @@ import pytest
 from plait._thread import RLock
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 
-PACKAGE = Queue.__module__.rpartition(".")[0]
+PACKAGE = Queue.__module__
 PREAMBLE = """
 import gc, os, random, signal, sys, threading, time
 sys.path[:] = {path!r}

@@ -24,7 +24,7 @@ import pytest
 
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 
-PACKAGE = Queue.__module__.rpartition(".")[0]
+PACKAGE = Queue.__module__
 KINDS = [Queue, LifoQueue, PriorityQueue]
 # A forgotten loop complains when it is found, on PyPy not always in the test that forgot it.
 pytestmark = [

@@ -248,7 +248,9 @@ def test_what_cannot_be_a_bound_is_refused_and_changes_nothing():
     for kind in (Queue, LifoQueue, PriorityQueue):
         with pytest.raises(TypeError, match=r"maxsize .*None"):
             kind(maxsize=None)
-        endless = kind(math.nan)  # as in the standard module: it is not more than 0
+        with pytest.raises(ValueError, match=r"maxsize .*nan"):
+            kind(math.nan)
+        endless = kind(-math.inf)
         assert endless.mutex
         endless.put_many(range(5), block=False)
 

@@ -17,7 +17,7 @@ import pytest
 
 from plait.queue import Queue
 
-PACKAGE = Queue.__module__.rpartition(".")[0]
+PACKAGE = Queue.__module__
 PRELUDE = """
 import os, signal, sys, threading, time
 sys.path[:] = {path!r}

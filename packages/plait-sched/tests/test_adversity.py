@@ -12,7 +12,7 @@ import pytest
 
 from plait.sched import scheduler
 
-PACKAGE = scheduler.__module__.rpartition(".")[0]
+PACKAGE = scheduler.__module__
 PREAMBLE = """
 import os, random, signal, sys, threading, time
 sys.path[:] = {path!r}
@@ -407,7 +407,7 @@ def test_a_process_waits_for_what_is_pending_in_a_thread_that_is_no_daemon():
 def test_a_run_pauses_for_other_threads_and_only_if_there_are_some():
     # Counted, not timed.
     in_child("""
-    module = sys.modules[scheduler.__module__]
+    module = sys.modules[scheduler.run.__module__]
     pauses = []
     module.sleep = pauses.append
     s = scheduler()

@@ -219,8 +219,20 @@ class Engine:
                         pass  # no thread can be started
                 raise
 
+    def _is_made(self) -> bool:
+        """Whether `__init__` has been called."""
+        return hasattr(self, "_puts")
+
+    def _must_be_made(self) -> None:
+        if not self._is_made():
+            raise AttributeError(
+                f"this {type(self).__name__} cannot be used before Queue.__init__ was called: "
+                f"call super().__init__(maxsize) in {type(self).__name__}.__init__"
+            )
+
     def _furnish(self) -> None:
         """Make the mutex and the waiting lines. Any number of threads may come here at once."""
+        self._must_be_made()
         held = None
         try:
             for held in _enter_founding:
@@ -405,6 +417,8 @@ class Engine:
 
     def _resettle(self, box: list[Any], ticket: int | None = None) -> None:
         """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
+        if not self._furnished and not self._is_made():
+            return
         surely(self._locked, self._resettle_now, box, ticket)
 
     def _resettle_now(self, box: list[Any], ticket: int | None = None) -> None:

@@ -27,6 +27,7 @@ from ._waiting import (
     ThreadWaiter,
     Waiter,
     Watcher,
+    check_timeout,
     deadline_of,
 )
 
@@ -107,7 +108,8 @@ class Queue(Engine, Of["T"]):
         else:
             self._free = self._can_be_free and not self._hooked
             self._admits = self._takes = NO_MORE
-            self._stock = ()  # for subclasses that keep their items elsewhere
+            if not hasattr(self, "_stock"):  # else a subclass has set `queue` before
+                self._stock = ()  # for subclasses that keep their items elsewhere
             if not self._free:
                 self._furnish()
             self._init(maxsize)
@@ -144,6 +146,9 @@ class Queue(Engine, Of["T"]):
                 except IndexError as problem:  # it is full
                     if not of_this_frame(problem):
                         raise
+                except AttributeError:
+                    self._must_be_made()
+                    raise
             except BaseException:
                 try:
                     self._resettle([])
@@ -399,8 +404,8 @@ class Queue(Engine, Of["T"]):
                 f"peek() does not know how {type(self).__name__} keeps its items; define _peek(self) there, "
                 "to return the item that _get would take"
             )
-        if block and timeout is not None and not timeout >= 0:
-            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        if block and timeout is not None:
+            check_timeout(timeout)
         deadline = deadline_of(timeout)
         while True:
             item = self._change(self._peek_now)
@@ -476,17 +481,13 @@ class Queue(Engine, Of["T"]):
 
     @maxsize.setter
     def maxsize(self, bound: int) -> None:
-        if "_puts" in self.__dict__:
+        if self._is_made():
             self._change(self._set_maxsize, bound)
         else:
             self._maxsize = bound  # by a subclass, before `Queue.__init__`, which has the last word
 
     def _set_maxsize(self, bound: int) -> None:
         try:
-            if not whole_bound(bound) and not (bound <= 0 or bound > 0):
-                raise ValueError(
-                    f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}"
-                )
             self._set_bound(bound)
             self._fit()
         finally:
@@ -569,8 +570,8 @@ class Queue(Engine, Of["T"]):
         `all_tasks_done.notify_all()` after somebody set `unfinished_tasks` to 0. Differs from the standard module's in
         the timeout and in that it returns something.
         """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+        if timeout is not None:
+            check_timeout(timeout)
         if OVERDUE:
             catch_up(self)
         if self.unfinished_tasks <= 0:
@@ -608,6 +609,8 @@ class Queue(Engine, Of["T"]):
 
     @unfinished_tasks.setter
     def unfinished_tasks(self, number: int) -> None:
+        if not self._is_made():
+            return  # by a subclass; Queue.__init__ sets it to 0
         self._close()
         self._locked(self._set_unfinished, number)
 
@@ -750,8 +753,12 @@ class Queue(Engine, Of["T"]):
             self._close()
         return self._lock
 
+    # Before Queue.__init__, which has the last word, a subclass may set what it likes.
+
     @mutex.setter
     def mutex(self, lock: object) -> None:
+        if not self._is_made():
+            return
         raise AttributeError(
             f"cannot replace the mutex of {self!r} by {lock!r}: others may hold it, or sleep in a Condition over it; "
             "use `with q.mutex:` where the other lock was to be used"
@@ -764,11 +771,19 @@ class Queue(Engine, Of["T"]):
 
         Items that interrupted getters gave back are not in it; they are taken first.
         """
-        self._lay_open()
+        try:
+            self._lay_open()
+        except AttributeError:
+            if not hasattr(self, "_stock"):  # else a subclass has set it, and not called Queue.__init__ yet
+                self._must_be_made()
+                raise
         return self._stock
 
     @queue.setter
     def queue(self, container: Any) -> None:
+        if not self._is_made():
+            self._stock = container  # which stays if `_init` makes no other
+            return
         self._lay_open()
         self._replace_stock(container)
         if not (hasattr(container, self._take) and hasattr(container, "append")):
@@ -781,16 +796,35 @@ class Queue(Engine, Of["T"]):
         hand."""
         return self._doorbell("not_empty")
 
+    @not_empty.setter
+    def not_empty(self, condition: object) -> None:
+        self._refuse("not_empty", condition)
+
     @property
     def not_full(self) -> Doorbell:
         """A Condition over `mutex` that is notified once for each item taken. Notify it after removing from `queue`
         by hand."""
         return self._doorbell("not_full")
 
+    @not_full.setter
+    def not_full(self, condition: object) -> None:
+        self._refuse("not_full", condition)
+
     @property
     def all_tasks_done(self) -> Doorbell:
         """A Condition over `mutex` that is notified when `unfinished_tasks` becomes 0."""
         return self._doorbell("all_tasks_done")
+
+    @all_tasks_done.setter
+    def all_tasks_done(self, condition: object) -> None:
+        self._refuse("all_tasks_done", condition)
+
+    def _refuse(self, name: str, condition: object) -> None:
+        if self._is_made():
+            raise AttributeError(
+                f"cannot replace {name} of {self!r} by {condition!r}: others may wait in it; wait in and notify the one "
+                "that is there"
+            )
 
     # -- what subclasses override; called with the mutex held ------------------------------------------------------
 
@@ -1078,11 +1112,15 @@ def tell_remaining(problem: Any, box: Iterable[Any]) -> None:
 
 
 def whole_bound(bound: Any) -> int:
-    """The integer that bounds a queue as *bound* does: 2.5 lets three in, infinity any number, and what is no number, but can
-    be compared with one, too. TypeError if it cannot."""
+    """The integer that bounds a queue as *bound* does: 2.5 lets three in, infinity any number. TypeError if
+    it cannot be compared with a number, ValueError if it is none."""
     try:
-        if not bound > 0:
+        if bound > 0:
+            pass
+        elif bound <= 0:
             return 0
+        else:
+            raise ValueError(f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}")
     except TypeError as problem:
         raise TypeError(f"maxsize must be a number, 0 for no bound, not {bound!r}") from problem
     try:

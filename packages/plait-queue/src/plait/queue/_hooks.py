@@ -52,8 +52,12 @@ class Hook:
             queue._own_hooks = own
             queue._hook_in()
 
-        queue._close()
-        queue._change(replace)
+        if queue._is_made():
+            queue._close()
+            queue._change(replace)
+        else:  # by a subclass, before Queue.__init__
+            queue._own_hooks = own
+            queue._hooked, queue._in_place = True, False
 
 
 if TYPE_CHECKING:

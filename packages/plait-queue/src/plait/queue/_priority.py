@@ -120,6 +120,9 @@ class PriorityQueue(Queue["T"]):
                     if counted or not of_this_frame(problem):
                         raise
                     # It is full.
+                except AttributeError:
+                    self._must_be_made()
+                    raise
                 finally:
                     try:
                         if held:
@@ -146,7 +149,8 @@ class PriorityQueue(Queue["T"]):
 
     def _clear_up_put(self, debt: list[None], heap: list[T] | None) -> None:
         """After an interruption of put(). It is in *debt* if it has counted an item that it did not put."""
-        surely(self._locked, self._clear_up_put_now, debt, heap)
+        if self._furnished:  # as it is from the beginning, if it was made
+            surely(self._locked, self._clear_up_put_now, debt, heap)
 
     def _clear_up_put_now(self, debt: list[None], heap: list[T] | None) -> None:
         if debt and self._sifting is not NOTHING and self._stock is heap:

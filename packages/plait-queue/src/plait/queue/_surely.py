@@ -133,7 +133,7 @@ def _do(duty: tuple[Callable[..., object], tuple[Any, ...]]) -> None:
         if struck_by_handler(problem):
             raise
         # Whom it could be told has gone on with another exception long ago.
-        report_unraisable(problem, "Exception in what an interrupted call had left to do:", call)
+        report_unraisable(problem, "Exception in what an interrupted call had left to do", call)
     while any(other is duty for other in tuple(OVERDUE)):
         for place in range(len(OVERDUE)):
             # One piece from the look to the deletion: others may come in, or go, at any other time.

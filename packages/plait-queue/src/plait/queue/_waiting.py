@@ -77,6 +77,7 @@ __all__ = [
     "ThreadWaiter",
     "Waiter",
     "Watcher",
+    "check_timeout",
     "deadline_of",
     "dismiss",
     "enlist_nested",
@@ -108,6 +109,18 @@ def in_seconds(timeout: SupportsFloat) -> float:
         return float(timeout)
     except OverflowError:
         return inf
+
+
+def check_timeout(timeout: Any) -> None:
+    """TypeError or ValueError if it cannot be one, other than None."""
+    try:
+        fine = timeout >= 0
+    except TypeError:
+        raise TypeError(
+            f"'timeout' must be a number of seconds, or None to wait for ever, not {timeout!r}"
+        ) from None
+    if not fine:
+        raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
 
 
 def deadline_of(timeout: SupportsFloat | None) -> float | None:

@@ -22,6 +22,8 @@ class SchedulerThread(Thread):
     for what might be entered. In the child of a fork it is over, and the scheduler can be run anew.
     """
 
+    __module__ = __package__ or __name__
+
     def __init__(self, scheduler: scheduler, forever: bool, daemon: bool | None, name: str | None) -> None:
         super().__init__(
             name=name, daemon=daemon_threads_allowed() if daemon is None else daemon, target=scheduler.run

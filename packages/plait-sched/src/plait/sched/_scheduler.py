@@ -143,6 +143,11 @@ class scheduler:  # noqa: N801 - the standard module's name
         wallclock: Callable[[], float] = wall_time,
         on_error: Callable[[Event, Exception], object] | None = None,
     ) -> None:
+        for name, call in (("wakefunc", wakefunc), ("wallclock", wallclock), ("on_error", on_error)):
+            if not (callable(call) or (call is None and name != "wallclock")):
+                raise TypeError(f"{name} must be callable, not {call!r}")
+        if recheck is not None:
+            check_recheck(recheck)
         self.timefunc = timefunc
         self.delayfunc = delayfunc
         self.wakefunc = wakefunc
@@ -215,7 +220,19 @@ class scheduler:  # noqa: N801 - the standard module's name
         kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
     ) -> Event:
         """Have *action* called *delay* units of time from now. All else is as in `enterabs`."""
-        return self.enterabs(self.timefunc() + delay, priority, action, argument, kwargs)
+        try:
+            time = self.timefunc() + delay
+        except TypeError as problem:
+            if problem.__traceback__ is None or problem.__traceback__.tb_next is None:
+                raise self._no_delay("delay", delay) from problem
+            raise  # of the timefunc
+        return self.enterabs(time, priority, action, argument, kwargs)
+
+    def _no_delay(self, name: str, delay: object) -> TypeError:
+        return TypeError(
+            f"{name} must be something that can be added to what {self.timefunc!r} returns, as a number of seconds is to "
+            f"those of time.monotonic, not {delay!r}"
+        )
 
     def every(
         self,
@@ -240,7 +257,14 @@ class scheduler:  # noqa: N801 - the standard module's name
         An exception out of the action does not end the repetition. If several threads run the scheduler, or a task in
         an event loop with `concurrent`, a call may begin while the one before goes on. Not in the standard module.
         """
-        start = self.timefunc() + (interval if delay is None else delay)
+        now = self.timefunc()
+        try:
+            start = now + (interval if delay is None else delay)
+            start + interval
+        except TypeError as problem:
+            if delay is None:
+                raise self._no_delay("interval", interval) from problem
+            raise self._no_delay("interval and delay", (interval, delay)) from problem
         return RepeatingEvent(
             self,
             interval,
@@ -574,6 +598,19 @@ class scheduler:  # noqa: N801 - the standard module's name
     def _take_and_wake(self, event: Event) -> None:
         if self._agenda.take(event):
             self._wake_from(event.sequence)
+
+
+def check_recheck(recheck: Any) -> None:
+    """TypeError or ValueError if it is no length of time."""
+    try:
+        recheck - recheck  # noqa: B018 - a string can be added and compared, but not that
+        fine = recheck + recheck >= recheck
+    except TypeError:
+        raise TypeError(
+            f"recheck must be the longest delay to ask for, in units of timefunc, or None, not {recheck!r}"
+        ) from None
+    if not fine:
+        raise ValueError(f"recheck must not be negative, not {recheck!r}; math.inf is no limit")
 
 
 def _mend(scheduler: scheduler) -> None:

@@ -49,6 +49,12 @@ class Standing:
         argument: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> None:
+        if not callable(action):
+            raise TypeError(f"the action must be callable, not {action!r}")
+        if not hasattr(argument, "__iter__") and not hasattr(argument, "__getitem__"):
+            raise TypeError(f"argument must be a sequence of what {action!r} is to be called with, not {argument!r}")
+        if not hasattr(kwargs, "keys"):
+            raise TypeError(f"kwargs must be a mapping of names to what {action!r} is to be called with, not {kwargs!r}")
         self._scheduler = scheduler
         self._register = register
         self._events: dict[int, Event] = {}
