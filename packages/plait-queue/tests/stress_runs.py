@@ -5,9 +5,10 @@ cancelled and timed out at random: every item exactly once. Needs trio and anyio
     python tests/stress_runs.py --items 100000          the full size: so many items through each kind of queue
     python tests/stress_runs.py --items 100000 Lifo     the kinds whose name has that in it
 
-The suite runs it with few items, where trio and anyio are installed (test_stress.py). Each run has two tasks that put and two
-that get. One call in three of a task is cut short: by `move_on_after`, or by the cancellation of the nursery that it is made in,
-some turns later, be it before it is served, at that moment, or after. What must come out is what stress_async.py tells.
+The suite runs it with few items, where trio and anyio are installed (test_stress.py). Each run has two tasks that put and
+two that get. One call in three of a task is cut short: by `move_on_after`, or by the cancellation of the nursery that it is
+made in, some turns later, be it before it is served, at that moment, or after. What must come out is what stress_async.py
+tells.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def test_what_others_may_wait_in_cannot_be_replaced_later(name):
 
 
 @KINDS
-@pytest.mark.parametrize("call", ["put", "put_nowait", "peek", "clear", "shutdown"])
+@pytest.mark.parametrize("call", ["put", "put_nowait", "get", "get_nowait", "peek", "clear", "shutdown"])
 def test_who_forgets_to_call_init_is_told_so(kind, call, monkeypatch):
     class Forgetful(kind):
         def __init__(self):
@@ -104,10 +104,24 @@ def test_a_bound_that_is_no_number_is_none_whenever_it_is_given(kind):
 
 
 @KINDS
-@pytest.mark.parametrize("call", ["join", "peek"])
+@pytest.mark.parametrize("call", ["put", "get", "put_many", "get_many", "join", "peek"])
 def test_a_timeout_that_is_no_number_is_named(kind, call):
-    with pytest.raises(TypeError, match="'timeout' must be a number of seconds, or None to wait for ever, not '5'"):
-        getattr(kind(), call)(timeout="5")
+    q = kind()
+    q.put(1)
+    told = "'timeout' must be a number of seconds, or None to wait for ever, not '5'"
+    with pytest.raises(TypeError, match=told):
+        getattr(q, call)(*[[2]] * call.startswith("put"), timeout="5")
+    assert q.get() == 1
+    assert q.empty()
+
+
+def test_what_a_hook_raises_is_its_own():
+    class Picky(Queue):
+        def _put(self, item):
+            raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="^mine$"):
+        Picky().put(1, timeout=1)
 
 
 def test_select_says_what_it_takes():

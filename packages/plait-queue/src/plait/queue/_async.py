@@ -9,7 +9,8 @@
 # The pieces
 #   Bed      where a task sleeps: the only thing that is different from library to library. `sleep(timeout)` is awaited in
 #            the task, by the clock of its loop; `rise()` ends it and is called in the loop; `post(letter)` has the loop call
-#            *letter* soon, and may be called from anywhere. An asyncio bed is a future, a trio bed a trio.Event; anyio runs on either.
+#            *letter* soon, and may be called from anywhere. An asyncio bed is a future, a trio bed a trio.Event; anyio runs
+#            on either.
 #   Letter   what is posted. It is called once in its loop, and wakes the task. It may also be thrown away unread.
 #   TaskWaiter  the Waiter of a task: `ring()` posts a letter.
 #   Claim    what the frame of a waiting call holds, to know when it is gone.

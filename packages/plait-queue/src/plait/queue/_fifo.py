@@ -29,6 +29,7 @@ from ._waiting import (
     Watcher,
     check_timeout,
     deadline_of,
+    may_wait,
 )
 
 TYPE_CHECKING = False
@@ -129,13 +130,12 @@ class Queue(Engine, Of["T"]):
 
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
-        if timeout is None or timeout >= 0:
-            if not block and self._is_simply_full():
-                raise self._no_room(None)
-            try:
+        try:
+            if timeout is None or timeout >= 0:
+                if not block and self._is_simply_full():
+                    raise self._no_room(None)
                 try:
-                    # If it can be seen to be full, a step would raise, which takes longer than this look.
-                    if not self._maxsize or not (self._free and 0 < self._maxsize <= len(self._stock)):
+                    try:
                         for _ in self._admits:
                             self._stock.append(item)
                             if self._alarm:
@@ -143,23 +143,23 @@ class Queue(Engine, Of["T"]):
                             return
                         if not self._free and self._put_locked(item):
                             return
-                except IndexError as problem:  # it is full
-                    if not of_this_frame(problem):
-                        raise
-                except AttributeError:
-                    self._must_be_made()
-                    raise
-            except BaseException:
-                try:
-                    self._resettle([])
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    except IndexError as problem:  # it is full
+                        if not of_this_frame(problem):
+                            raise
+                except BaseException:
                     try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
+                        self._resettle([])
+                    except BaseException:  # noqa: BLE001 - the first one is raised
+                        OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                        try:
+                            for _ in elsewhere:
+                                break
+                        except RuntimeError:
+                            pass  # no thread can be started
+                    raise
+        except (AttributeError, TypeError):
+            self._explain(timeout)
+            raise
         self._put_slowly((item,), block, timeout)
 
     def _put_locked(self, item: T) -> bool:
@@ -194,75 +194,79 @@ class Queue(Engine, Of["T"]):
         If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
         """
         box: list[T]
-        if timeout is None or timeout >= 0:
-            item: Any = NOTHING
-            ticket = None
-            if self._stock:  # else a step would raise, which takes longer than this look
-                try:
-                    for item in self._takes:
-                        if self._putters:
-                            for ticket in TICKETS:
-                                break
-                            self._look_after()
-                        return item  # type: ignore[no-any-return]
-                except BaseException as problem:
-                    if item is not NOTHING:
-                        box = [item]
-                        try:
-                            self._resettle(box, ticket)
-                        except BaseException:  # noqa: BLE001 - the first one is raised
-                            self._behind = (box, *self._behind)  # until then nothing may overtake it
-                            self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
-                            try:
-                                for _ in elsewhere:
-                                    break
-                            except RuntimeError:
-                                pass  # no thread can be started
-                        raise
-                    if not isinstance(problem, IndexError) or not of_this_frame(problem):
-                        raise
-            elif not block and self._is_simply_empty():
-                raise self._no_item(None)
-            if not self._free:
-                held = None
-                try:
+        try:
+            if timeout is None or timeout >= 0:
+                item: Any = NOTHING
+                ticket = None
+                if self._stock:  # else a step would raise, which takes longer than this look
                     try:
-                        for held in self._enters:
-                            if self._stock:  # the same here
-                                for item in self._locked_takes:
-                                    if self._putters:
-                                        for ticket in TICKETS:
-                                            break
-                                        self._settle()
-                                    return item  # type: ignore[no-any-return]
-                            break
-                    finally:
-                        try:
-                            if held:
-                                # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                                # 3.10 it can all the same.
-                                for _ in self._leaves:
+                        for item in self._takes:
+                            if self._putters:
+                                for ticket in TICKETS:
                                     break
-                        finally:
-                            pass
-                except BaseException as problem:
-                    if item is not NOTHING:
-                        box = [item]
-                        try:
-                            self._resettle(box, ticket)
-                        except BaseException:  # noqa: BLE001 - the first one is raised
-                            self._behind = (box, *self._behind)  # until then nothing may overtake it
-                            self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
+                                self._look_after()
+                            return item  # type: ignore[no-any-return]
+                    except BaseException as problem:
+                        if item is not NOTHING:
+                            box = [item]
                             try:
-                                for _ in elsewhere:
-                                    break
-                            except RuntimeError:
-                                pass  # no thread can be started
-                        raise
-                    if not isinstance(problem, IndexError) or not of_this_frame(problem):
-                        raise
+                                self._resettle(box, ticket)
+                            except BaseException:  # noqa: BLE001 - the first one is raised
+                                self._behind = (box, *self._behind)  # until then nothing may overtake it
+                                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
+                                OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
+                                try:
+                                    for _ in elsewhere:
+                                        break
+                                except RuntimeError:
+                                    pass  # no thread can be started
+                            raise
+                        if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                            raise
+                elif not block and self._is_simply_empty():
+                    raise self._no_item(None)
+                if not self._free:
+                    held = None
+                    try:
+                        try:
+                            for held in self._enters:
+                                if self._stock:  # the same here
+                                    for item in self._locked_takes:
+                                        if self._putters:
+                                            for ticket in TICKETS:
+                                                break
+                                            self._settle()
+                                        return item  # type: ignore[no-any-return]
+                                break
+                        finally:
+                            try:
+                                if held:
+                                    # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                                    # 3.10 it can all the same.
+                                    for _ in self._leaves:
+                                        break
+                            finally:
+                                pass
+                    except BaseException as problem:
+                        if item is not NOTHING:
+                            box = [item]
+                            try:
+                                self._resettle(box, ticket)
+                            except BaseException:  # noqa: BLE001 - the first one is raised
+                                self._behind = (box, *self._behind)  # until then nothing may overtake it
+                                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
+                                OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
+                                try:
+                                    for _ in elsewhere:
+                                        break
+                                except RuntimeError:
+                                    pass  # no thread can be started
+                            raise
+                        if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                            raise
+        except (AttributeError, TypeError):
+            self._explain(timeout)
+            raise
         box = []
         try:
             refusal = self._get_slowly(box, block, timeout)
@@ -300,7 +304,7 @@ class Queue(Engine, Of["T"]):
         Not in the standard module.
         """
         box = deque(items)
-        if timeout is None or timeout >= 0:
+        if timeout is None or may_wait(timeout):
             try:
                 try:
                     if self._admits is not NO_MORE:
@@ -344,7 +348,7 @@ class Queue(Engine, Of["T"]):
         if max_items is not None and max_items > most_there_can_be:
             max_items = None
         box: list[T] = []
-        if timeout is None or timeout >= 0:
+        if timeout is None or may_wait(timeout):
             ticket = None
             try:
                 way = self._takes
@@ -918,6 +922,13 @@ class Queue(Engine, Of["T"]):
                 self._carry_in(waiter)
                 self._settle()  # whoever is given an item makes room for another
 
+    def _explain(self, timeout: Any) -> None:
+        """What to raise instead of an AttributeError or TypeError if it comes from not having called `__init__`, or from
+        this *timeout*."""
+        self._must_be_made()
+        if timeout is not None:
+            may_wait(timeout)
+
     def _get_slowly(
         self, box: list[T], block: bool, timeout: float | None, most: int | None = 1
     ) -> Exception | None:
@@ -996,7 +1007,7 @@ class Queue(Engine, Of["T"]):
             for held in self._enters:
                 break
             return (
-                0 < self._maxsize
+                self._maxsize > 0
                 and not (self._getters or self.is_shutdown or self._hooked or OVERDUE)
                 and self._maxsize <= len(self._stock)
                 and not self._is_torn()
@@ -1041,7 +1052,8 @@ class Queue(Engine, Of["T"]):
         message = self._empty_message
         if message is None:
             message = f"{self!r} is empty: put an item into it, or wait for one with block=True"
-            if type(self).__repr__ is object.__repr__:  # it will say the same the next time, which polling makes often
+            # It will say the same the next time, and who polls asks often.
+            if type(self).__repr__ is object.__repr__:
                 self._empty_message = message
         return Empty(message)
 
@@ -1054,7 +1066,8 @@ class Queue(Engine, Of["T"]):
                 f"{self!r} {late}: it may hold {self._maxsize} items; "
                 f"take some out, {wait}, or set a larger maxsize"
             )
-            if not timeout and type(self).__repr__ is object.__repr__:  # likewise, until there is another bound
+            # Likewise, until there is another bound.
+            if not timeout and type(self).__repr__ is object.__repr__:
                 self._full_message = message
         return Full(message)
 
@@ -1097,7 +1110,9 @@ class BoundOfClass:
         self.bound = bound
 
     def __get__(self, queue: Queue[Any] | None, owner: type | None = None) -> Any:
-        return self.bound if queue is None or not hasattr(queue, "_maxsize") else Queue.maxsize.__get__(queue)  # type: ignore[attr-defined]
+        if queue is None or not hasattr(queue, "_maxsize"):
+            return self.bound
+        return Queue.maxsize.__get__(queue)
 
     def __set__(self, queue: Queue[Any], bound: Any) -> None:
         Queue.maxsize.__set__(queue, bound)  # type: ignore[attr-defined]
@@ -1112,8 +1127,8 @@ def tell_remaining(problem: Any, box: Iterable[Any]) -> None:
 
 
 def whole_bound(bound: Any) -> int:
-    """The integer that bounds a queue as *bound* does: 2.5 lets three in, infinity any number. TypeError if
-    it cannot be compared with a number, ValueError if it is none."""
+    """The integer that bounds a queue as *bound* does: 2.5 lets three in, infinity any number. TypeError if it cannot be
+    compared with a number, ValueError if it is none."""
     try:
         if bound > 0:
             pass

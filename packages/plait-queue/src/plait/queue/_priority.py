@@ -91,56 +91,57 @@ class PriorityQueue(Queue["T"]):
         If comparing it with others raises, so does this, and the item is not in the queue; if it had to wait, that is
         so too, for it was compared by whoever made room.
         """
-        if timeout is None or timeout >= 0:
-            if not block and self._is_simply_full():
-                raise self._no_room(None)
-            held = heap = None
-            counted = False
-            pushed: Any = False
-            try:
+        try:
+            if timeout is None or timeout >= 0:
+                if not block and self._is_simply_full():
+                    raise self._no_room(None)
+                held = heap = None
+                counted = False
+                pushed: Any = False
                 try:
-                    for held in self._enters:
-                        heap = self._stock
-                        if self._sifting is NOTHING:
-                            for self._size in self._locked_admits:
-                                self._sifting = item
-                                counted = True
-                                heappush(heap, item)
-                                if self._stock is heap:
-                                    self._sifting = NOTHING
-                                    pushed = True
-                                else:  # a nested call took over
-                                    pushed = []
-                                    self._push_counted(item, pushed)
-                                if self._getters:
-                                    self._settle()
-                                return
-                        break
-                except IndexError as problem:
-                    if counted or not of_this_frame(problem):
-                        raise
-                    # It is full.
-                except AttributeError:
-                    self._must_be_made()
-                    raise
-                finally:
                     try:
-                        if held:
-                            self._lock.release()
-                    finally:
-                        pass
-            except BaseException:
-                debt = [None] if counted and not pushed else []
-                try:
-                    self._clear_up_put(debt, heap)
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._locked, (self._clear_up_put_now, debt, heap)),)
-                    try:
-                        for _ in elsewhere:
+                        for held in self._enters:
+                            heap = self._stock
+                            if self._sifting is NOTHING:
+                                for self._size in self._locked_admits:
+                                    self._sifting = item
+                                    counted = True
+                                    heappush(heap, item)
+                                    if self._stock is heap:
+                                        self._sifting = NOTHING
+                                        pushed = True
+                                    else:  # a nested call took over
+                                        pushed = []
+                                        self._push_counted(item, pushed)
+                                    if self._getters:
+                                        self._settle()
+                                    return
                             break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
+                    except IndexError as problem:
+                        if counted or not of_this_frame(problem):
+                            raise
+                        # It is full.
+                    finally:
+                        try:
+                            if held:
+                                self._lock.release()
+                        finally:
+                            pass
+                except BaseException:
+                    debt = [None] if counted and not pushed else []
+                    try:
+                        self._clear_up_put(debt, heap)
+                    except BaseException:  # noqa: BLE001 - the first one is raised
+                        OVERDUE[:0] = ((self._locked, (self._clear_up_put_now, debt, heap)),)
+                        try:
+                            for _ in elsewhere:
+                                break
+                        except RuntimeError:
+                            pass  # no thread can be started
+                    raise
+        except (AttributeError, TypeError):
+            self._explain(timeout)
+            raise
         self._put_slowly((item,), block, timeout)
 
     def _push_counted(self, item: T, done: list[bool]) -> None:
@@ -160,64 +161,69 @@ class PriorityQueue(Queue["T"]):
                 if self._owed:
                     self._owed -= 1
                 else:
-                    self._uncounted = self._sifting  # that it is under way could not be ended; it is not counted any more
+                    # That it is under way could not be ended. It is not counted any more.
+                    self._uncounted = self._sifting
                 break
         self._resettle_now([])
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the smallest item, as `Queue.get` does. If comparing raises, no item is lost."""
         box: list[T]
-        if timeout is None or timeout >= 0:
-            if not (block or self._stock) and self._is_simply_empty():
-                raise self._no_item(None)
-            held = heap = None
-            item: Any = NOTHING
-            try:
+        try:
+            if timeout is None or timeout >= 0:
+                if not (block or self._stock) and self._is_simply_empty():
+                    raise self._no_item(None)
+                held = heap = None
+                item: Any = NOTHING
                 try:
-                    for held in self._enters:
-                        heap = self._stock
-                        if heap and self._sifting is NOTHING:
-                            for self._size in self._below:
-                                self._sifting = heap[0]
-                                for item in self._locked_takes:
-                                    if self._stock is heap:
+                    try:
+                        for held in self._enters:
+                            heap = self._stock
+                            if heap and self._sifting is NOTHING:
+                                for self._size in self._below:
+                                    self._sifting = heap[0]
+                                    for item in self._locked_takes:
+                                        if self._stock is heap:
+                                            self._sifting = NOTHING
+                                            if self._putters:
+                                                self._settle()
+                                            return item  # type: ignore[no-any-return]
+                                        item = NOTHING  # a nested call took over
+                                        break
+                                    else:
                                         self._sifting = NOTHING
-                                        if self._putters:
-                                            self._settle()
-                                        return item  # type: ignore[no-any-return]
-                                    item = NOTHING  # a nested call took over
                                     break
-                                else:
-                                    self._sifting = NOTHING
-                                break
-                        break
-                except BaseException:
-                    if item is NOTHING and self._sifting is not NOTHING and self._stock is heap:
-                        self._undo()
-                    raise
-                finally:
-                    try:
-                        if held:
-                            # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                            # 3.10 it can all the same.
-                            for _ in self._leaves:
-                                break
-                    finally:
-                        pass
-            except BaseException:
-                box = [] if item is NOTHING else [item]
-                try:
-                    self._resettle(box)
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind = (box, *self._behind)  # until then nothing may overtake it
-                    self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                    OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
-                    try:
-                        for _ in elsewhere:
                             break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
+                    except BaseException:
+                        if item is NOTHING and self._sifting is not NOTHING and self._stock is heap:
+                            self._undo()
+                        raise
+                    finally:
+                        try:
+                            if held:
+                                # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                                # 3.10 it can all the same.
+                                for _ in self._leaves:
+                                    break
+                        finally:
+                            pass
+                except BaseException:
+                    box = [] if item is NOTHING else [item]
+                    try:
+                        self._resettle(box)
+                    except BaseException:  # noqa: BLE001 - the first one is raised
+                        self._behind = (box, *self._behind)  # until then nothing may overtake it
+                        self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
+                        OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                        try:
+                            for _ in elsewhere:
+                                break
+                        except RuntimeError:
+                            pass  # no thread can be started
+                    raise
+        except (AttributeError, TypeError):
+            self._explain(timeout)
+            raise
         box = []
         try:
             refusal = self._get_slowly(box, block, timeout)

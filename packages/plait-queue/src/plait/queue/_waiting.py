@@ -83,6 +83,7 @@ __all__ = [
     "enlist_nested",
     "first_present",
     "in_seconds",
+    "may_wait",
     "steps_of",
     "strike",
     "take_out",
@@ -111,15 +112,19 @@ def in_seconds(timeout: SupportsFloat) -> float:
         return inf
 
 
-def check_timeout(timeout: Any) -> None:
-    """TypeError or ValueError if it cannot be one, other than None."""
+def may_wait(timeout: Any) -> bool:
+    """Whether it is not negative. TypeError if it is no number."""
     try:
-        fine = timeout >= 0
+        return timeout >= 0  # type: ignore[no-any-return]
     except TypeError:
         raise TypeError(
             f"'timeout' must be a number of seconds, or None to wait for ever, not {timeout!r}"
         ) from None
-    if not fine:
+
+
+def check_timeout(timeout: Any) -> None:
+    """TypeError or ValueError if it cannot be one, other than None."""
+    if not may_wait(timeout):
         raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
 
 
