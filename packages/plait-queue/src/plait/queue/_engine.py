@@ -141,7 +141,9 @@ class Engine:
     _level_before: int | None = None  # while the _put of a subclass runs
     _owed = 0  # how many items are counted, not stored, and not said to be under way: their put() is about to see to that
     _returned: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
-    _behind: tuple[Any, ...] = ()  # boxes of interrupted getters that will be given back; until then the ways are closed
+    _behind: tuple[
+        Any, ...
+    ] = ()  # boxes of interrupted getters that will be given back; until then the ways are closed
     _parked: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
     _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
     _own_hooks: Mapping[str, Any] = MappingProxyType({})  # hooks that were replaced in this queue alone
@@ -151,6 +153,7 @@ class Engine:
     _dones: count[int] = _Counter()  # type: ignore[assignment]
 
     # In every queue.
+    _in_place: bool  # it is free, and no subclass says how a stock is made (this is in the class)
     _free: bool
     _admits: Iterator[Any]
     _takes: Iterator[Any]
@@ -708,7 +711,9 @@ class Engine:
         else:
             self._hand_over_stock(waiter)
             if self._returned and not box and not waiter.gone:
-                return self._hand_over(waiter)  # a nested get() was interrupted, what it gave back comes first
+                return self._hand_over(
+                    waiter
+                )  # a nested get() was interrupted, what it gave back comes first
         if self._doorbells and box:
             self._announce("not_full")
         return bool(box)

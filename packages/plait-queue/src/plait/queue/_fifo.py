@@ -213,7 +213,9 @@ class Queue(Engine, Of["T"]):
                                 self._resettle(box, ticket)
                             except BaseException:  # noqa: BLE001 - the first one is raised
                                 self._behind = (box, *self._behind)  # until then nothing may overtake it
-                                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
+                                self._admits = self._takes = self._locked_admits = self._locked_takes = (
+                                    NO_MORE
+                                )
                                 OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
                                 try:
                                     for _ in elsewhere:
@@ -241,8 +243,8 @@ class Queue(Engine, Of["T"]):
                         finally:
                             try:
                                 if held:
-                                    # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                                    # 3.10 it can all the same.
+                                    # Not by a call, behind which an exception could strike; and within
+                                    # the outer `try`, since on 3.10 it can all the same.
                                     for _ in self._leaves:
                                         break
                             finally:
@@ -254,7 +256,9 @@ class Queue(Engine, Of["T"]):
                                 self._resettle(box, ticket)
                             except BaseException:  # noqa: BLE001 - the first one is raised
                                 self._behind = (box, *self._behind)  # until then nothing may overtake it
-                                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
+                                self._admits = self._takes = self._locked_admits = self._locked_takes = (
+                                    NO_MORE
+                                )
                                 OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
                                 try:
                                     for _ in elsewhere:

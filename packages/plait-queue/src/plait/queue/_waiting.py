@@ -95,7 +95,8 @@ ONCE: Any = ((),)  # the same, once
 NO_MORE: Iterator[Any] = iter(())  # a way that is closed
 NOBODY: deque[Any] = deque(maxlen=0)  # a line that is always empty
 
-TICKETS: Iterator[int] = count()  # of what is handed over, and of what is given back: in the order in which it was taken
+# Of what is handed over, and of what is given back: in the order in which it was taken.
+TICKETS: Iterator[int] = count()
 
 
 def steps_of(call: Callable[[], Any]) -> Iterator[Any]:

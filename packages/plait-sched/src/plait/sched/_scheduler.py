@@ -143,8 +143,13 @@ class scheduler:  # noqa: N801 - the standard module's name
         wallclock: Callable[[], float] = wall_time,
         on_error: Callable[[Event, Exception], object] | None = None,
     ) -> None:
-        for name, call in (("wakefunc", wakefunc), ("wallclock", wallclock), ("on_error", on_error)):
-            if not (callable(call) or (call is None and name != "wallclock")):
+        calls: dict[str, Any] = {"wallclock": wallclock}
+        if wakefunc is not None:
+            calls["wakefunc"] = wakefunc
+        if on_error is not None:
+            calls["on_error"] = on_error
+        for name, call in calls.items():
+            if not callable(call):
                 raise TypeError(f"{name} must be callable, not {call!r}")
         if recheck is not None:
             check_recheck(recheck)
@@ -259,8 +264,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         """
         now = self.timefunc()
         try:
-            start = now + (interval if delay is None else delay)
-            start + interval
+            start, _ = now + (interval if delay is None else delay), now + interval
         except TypeError as problem:
             if delay is None:
                 raise self._no_delay("interval", interval) from problem
@@ -603,7 +607,7 @@ class scheduler:  # noqa: N801 - the standard module's name
 def check_recheck(recheck: Any) -> None:
     """TypeError or ValueError if it is no length of time."""
     try:
-        recheck - recheck  # noqa: B018 - a string can be added and compared, but not that
+        _ = recheck - recheck  # a string can be added and compared, but not that
         fine = recheck + recheck >= recheck
     except TypeError:
         raise TypeError(

@@ -52,9 +52,13 @@ class Standing:
         if not callable(action):
             raise TypeError(f"the action must be callable, not {action!r}")
         if not hasattr(argument, "__iter__") and not hasattr(argument, "__getitem__"):
-            raise TypeError(f"argument must be a sequence of what {action!r} is to be called with, not {argument!r}")
+            raise TypeError(
+                f"argument must be a sequence of what {action!r} is to be called with, not {argument!r}"
+            )
         if not hasattr(kwargs, "keys"):
-            raise TypeError(f"kwargs must be a mapping of names to what {action!r} is to be called with, not {kwargs!r}")
+            raise TypeError(
+                f"kwargs must be a mapping of names to what {action!r} is to be called with, not {kwargs!r}"
+            )
         self._scheduler = scheduler
         self._register = register
         self._events: dict[int, Event] = {}
