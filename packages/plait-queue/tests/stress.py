@@ -69,7 +69,7 @@ def looked_into(q):
 
 def fallback():
     """The SimpleQueue for interpreters that have none."""
-    return importlib.import_module(Queue.__module__.rpartition(".")[0] + "._simple").SimpleQueue()
+    return importlib.import_module(Queue.__module__ + "._simple").SimpleQueue()
 
 
 FIFO = {

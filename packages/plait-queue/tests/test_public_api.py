@@ -15,7 +15,7 @@ import pytest
 
 from plait.queue import Queue
 
-PACKAGE = Queue.__module__.rpartition(".")[0]
+PACKAGE = Queue.__module__
 MODULE = importlib.import_module(PACKAGE)
 BANNED = (
     "threading",

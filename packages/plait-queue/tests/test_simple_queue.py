@@ -15,7 +15,7 @@ import pytest
 
 from plait.queue import Empty, Queue, SimpleQueue
 
-Fallback = import_module(Queue.__module__.rpartition(".")[0] + "._simple").SimpleQueue
+Fallback = import_module(Queue.__module__ + "._simple").SimpleQueue
 
 
 @pytest.fixture(

@@ -14,7 +14,7 @@ import pytest
 
 from plait.queue import Queue
 
-PACKAGE = Queue.__module__.rpartition(".")[0]
+PACKAGE = Queue.__module__
 PROGRAM = """
 import random, signal, sys
 from itertools import count, repeat, starmap

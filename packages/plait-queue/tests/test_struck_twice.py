@@ -17,7 +17,7 @@ import pytest
 
 from plait.queue import Queue
 
-PACKAGE = Queue.__module__.rpartition(".")[0]
+PACKAGE = Queue.__module__
 PRELUDE = """
 import os, signal, sys, threading, time
 sys.path[:] = {path!r}
@@ -151,7 +151,7 @@ def test_a_call_that_waits_leaves_nothing_behind(call, numbers):
         if {full}:
             q.put(0)
         assert struck_asleep(numbers, lambda: q.{call})
-        until(lambda: not (q._getters or q._putters or q._joiners))
+        until(lambda: not (q._getters_ or q._putters_ or q._joiners_))
         if not {full}:
             q.put(0)
         print(q.get(timeout=5), q.qsize(), q.unfinished_tasks)
@@ -183,7 +183,7 @@ def test_select_leaves_all_the_lines(numbers):
         """
         queues = [Queue(), LifoQueue(), PriorityQueue()]
         assert struck_asleep(numbers, lambda: select(queues))
-        until(lambda: not any(q._getters for q in queues))
+        until(lambda: not any(q._getters_ for q in queues))
         """,
         numbers=numbers,
     ) == []  # fmt: skip
@@ -197,7 +197,7 @@ def test_who_slept_within_the_mutex_holds_it_again(numbers):
         with q.mutex:
             assert struck_asleep(numbers, q.get)
             assert waiting.is_owned(q.mutex)
-        until(lambda: not q._getters)
+        until(lambda: not q._getters_)
         print(q.mutex.acquire(blocking=False))
         """,
         numbers=numbers,
@@ -213,8 +213,8 @@ def test_a_put_that_is_struck_wakes_the_getter(numbers):
         if look:
             q.mutex
         (getter,) = started(lambda: print(q.get(timeout=20)))
-        until(lambda: vars(q).get("_getters"))
-        assert struck_at(engine.Engine, "_serve_first", numbers, lambda: q.put(7))
+        until(lambda: vars(q).get("_getters_"))
+        assert struck_at(engine.Engine, "_serve_first_", numbers, lambda: q.put(7))
         getter.join(5)
         assert not getter.is_alive()
         """,
@@ -236,8 +236,8 @@ def test_a_get_that_is_struck_gives_its_item_back(call, numbers):
         q = kind(1)
         q.put(1)
         (putter,) = started(lambda: q.put(2, timeout=20))
-        until(lambda: q._putters)
-        assert struck_at(engine.Engine, "_admit_first", numbers, lambda: q.{call})
+        until(lambda: q._putters_)
+        assert struck_at(engine.Engine, "_admit_first_", numbers, lambda: q.{call})
         print(*sorted(q.get(timeout=5) for _ in range(2)))
         putter.join(5)
         assert not putter.is_alive()
@@ -276,7 +276,7 @@ def test_who_is_struck_still_wakes_who_must_be_woken(call):
         if look:
             q.not_empty
         waiters = started(wait)
-        until(lambda: vars(q).get("_getters") or q._putters or q._joiners)
+        until(lambda: vars(q).get("_getters_") or q._putters_ or q._joiners_)
         assert struck_at(waiting.ThreadWaiter, "ring", numbers, lambda: q.{call})
         for waiter in waiters:
             waiter.join(5)
@@ -296,7 +296,7 @@ def test_a_notify_that_is_struck_wakes_the_queues_own_putters():
         q = Queue(1)
         q.put(0)
         waiters = started(lambda: q.put(1))
-        until(lambda: q._putters)
+        until(lambda: q._putters_)
         with q.mutex:
             q.queue.clear()
             assert struck_at(waiting.ThreadWaiter, "ring", numbers, q.not_full.notify_all)
@@ -322,7 +322,7 @@ def test_a_shutdown_that_is_struck_notifies_who_waits_in_a_condition():
         q.not_empty
         (waiter,) = started(wait)
         time.sleep(0.1)
-        assert struck_at(engine.Engine, "_ring_all", numbers, q.shutdown)
+        assert struck_at(engine.Engine, "_ring_all_", numbers, q.shutdown)
         waiter.join(5)
         """,
             numbers=ONE_OR_TWO,
@@ -341,11 +341,11 @@ def test_a_task_that_is_struck_when_it_has_its_item_gives_it_back():
             q = Queue()
             task = asyncio.ensure_future(q.aget())
             await asyncio.sleep(0)
-            leave = q._leave
+            leave = q._leave_
             def left(waiter):
                 leave(waiter)
                 tasks.TaskWaiter.served = strike
-            q._leave = left
+            q._leave_ = left
             q.put("item")
             try:
                 await task
@@ -374,7 +374,8 @@ COME_BY = {
             q.put(3, block=False)
         except package.Full:
             pass
-        print(q.get(timeout=5), q.unfinished_tasks - q.qsize())
+        assert q.qsize() == 2
+        print(q.get_many()[-1 if kind is LifoQueue else 0], q.unfinished_tasks - 1)
     """,
     "join": 'q.join(0); print(q.get(block=False), q.unfinished_tasks)',
     "peek": 'print(q.peek(timeout=5), q.unfinished_tasks)',
@@ -423,9 +424,9 @@ def test_a_duty_that_fails_is_reported_and_keeps_nothing_from_the_others():
         surely = import_module(package.__name__ + "._surely")
         sys.unraisablehook = lambda args: print(type(args.exc_value).__name__)
         q = Queue()
-        surely.OVERDUE[:0] = ((q._locked, (starmap, 1, 2, 3)),)
-        surely.OVERDUE[:0] = ((q._locked, (print, "done")),)
-        surely.OVERDUE[:0] = ((q._locked, (starmap, 1, 2, 3)),)
+        surely.OVERDUE[:0] = ((q._locked_, (starmap, 1, 2, 3)),)
+        surely.OVERDUE[:0] = ((q._locked_, (print, "done")),)
+        surely.OVERDUE[:0] = ((q._locked_, (starmap, 1, 2, 3)),)
         if by_thread:
             for _ in surely.elsewhere:
                 break
@@ -439,14 +440,14 @@ def test_a_duty_that_fails_is_reported_and_keeps_nothing_from_the_others():
 
 
 HOLDERS = {
-    "put(5)": ("_settle", "get()"),
-    "get()": ("_settle", "put(1)"),
-    "task_done()": ("_last_task_done", "join()"),
-    "clear()": ("_settle", "qsize()"),
-    "get(timeout=0.01)": ("_settle", "put(1)"),
-    "qsize()": ("_level", "qsize()"),
-    "join(0.01)": ("_settle", "qsize()"),
-    "mutex": ("_close_now", "qsize()"),
+    "put(5)": ("_settle_", "get()"),
+    "get()": ("_settle_", "put(1)"),
+    "task_done()": ("_last_task_done_", "join()"),
+    "clear()": ("_settle_", "qsize()"),
+    "get(timeout=0.01)": ("_settle_", "put(1)"),
+    "qsize()": ("_level_", "qsize()"),
+    "join(0.01)": ("_settle_", "qsize()"),
+    "mutex": ("_close_now_", "qsize()"),
 }
 
 
@@ -471,11 +472,203 @@ def test_the_mutex_is_free_however_often_its_holder_is_struck(call):
         if {not call.startswith("put")}:
             q.put(0)
         waiters = started(lambda: q.{waits}) if {waits != "qsize()"} else ()
-        until(lambda: not waiters or q._getters or q._putters or q._joiners)
-        if {call != "mutex"} or q._free:
+        until(lambda: not waiters or q._getters_ or q._putters_ or q._joiners_)
+        if {call != "mutex"} or q._free_:
             assert struck_at(type(q), {method!r}, BOTH, lambda: q.{call})
-        q._entering
-        assert not waiting.is_owned(q._lock)
+        q._entering_
+        assert not waiting.is_owned(q._lock_)
         """,
         kind="(Queue, PriorityQueue)",
     )
+
+
+# The getter sleeps, is handed the first item by the handler, and struck so that its giving back is left to others, who have
+# not come to it yet.
+OWED = """
+        q = kind()
+        if look:
+            q.mutex
+        def hand_over_and_strike(*_):
+            for number in range(3):
+                q.put(number)
+            at_once(ALL)
+        signal.signal(signal.SIGALRM, hand_over_and_strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        assert calmly(getattr(q, call))
+        assert surely.OVERDUE
+"""
+NEXT = {
+    "get": "print(*(q.get(block=block) for _ in range(3)))",
+    "get_many": "print(*q.get_many(2, block=block), *q.get_many())",
+    "put": "q.put(3); print(*(q.get(block=block) for _ in range(3)))",
+    "aget": """
+        import asyncio
+        async def main():
+            print(*[await q.aget() for _ in range(3)])
+        asyncio.run(main())
+    """,
+}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+@pytest.mark.parametrize("then", NEXT)
+def test_nothing_overtakes_what_is_still_to_be_given_back(then):
+    source = textwrap.dedent(NO_THREAD) + textwrap.dedent(OWED) + textwrap.dedent(NEXT[then])
+    source += "\nq.put(4); q.get(block=False)\nassert not q._behind_ and not (q._free_ and q._takes_ is waiting.NO_MORE)\n"
+    assert (
+        play(
+            source,
+            kind="(Queue, PriorityQueue)",
+            call="('get', 'get_many')",
+            look="(False, True)",
+            block="(False, True)",
+        )
+        == [*"012"] * 16
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+def test_nobody_who_waits_is_given_what_comes_after_what_is_still_to_be_given_back():
+    assert (
+        play(
+            textwrap.dedent(NO_THREAD)
+            + textwrap.dedent("""
+        q = kind()
+        if look:
+            q.mutex
+        got = []
+        def second():
+            until(lambda: len(vars(q).get("_getters_", ())) == 1)
+            got.append(q.get(timeout=5))
+        (waiter,) = started(second)
+        def hand_over_and_strike(*_):
+            until(lambda: len(q._getters_) == 2)
+            q.put(0)
+            at_once(ALL)
+        signal.signal(signal.SIGALRM, hand_over_and_strike)
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        assert calmly(q.get)
+        assert surely.OVERDUE
+        q.put(1)
+        waiter.join(5)
+        print(*got, q.get(timeout=5))
+            """),
+            kind="(Queue, PriorityQueue)",
+            look="(False, True)",
+        )
+        == ["0", "1"] * 4
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+def test_a_get_that_did_not_wait_gives_back_in_its_place_too():
+    # Nobody has waited yet: the queue has neither mutex nor lines.
+    assert (
+        play(
+            textwrap.dedent(NO_THREAD)
+            + textwrap.dedent("""
+        q = Queue(3)
+        for number in range(3):
+            q.put(number)
+        if many:
+            putter, = started(lambda: q.put_many([3, 4], timeout=9))
+        else:
+            putter, = started(lambda: q.put(3, timeout=9))
+        until(lambda: q._putters_)
+        assert struck_at(engine.Engine, "_look_after_", ALL, lambda: q.get_many(2) if many else q.get())
+        print(*(q.get(timeout=5) for _ in range(4)))
+            """),
+            many="(False, True)",
+        )
+        == [*"0123"] * 2
+    )
+
+
+def test_each_goes_back_to_the_place_that_it_had():
+    # Two tasks wait, get_many() is handed more after them: all are interrupted, in any order.
+    assert (
+        play(
+            """
+        import asyncio, itertools
+
+        async def main():
+            for order in itertools.permutations(range(3)):
+                q = Queue()
+                if look:
+                    q.mutex
+                tasks = [asyncio.ensure_future(q.aget()) for _ in range(3)]
+                await asyncio.sleep(0)
+                for number in range(5):
+                    q.put(number)
+                for place in order:
+                    tasks[place].cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                assert q.get_many() == [0, 1, 2, 3, 4], order
+
+        asyncio.run(main())
+        q = Queue()
+        waiter, other = waiting.ThreadWaiter([]), waiting.ThreadWaiter([])
+        waiter.nests = other.nests = False  # as if they were not of one thread
+        q._ask_(waiter)
+        q._ask_(other)
+        for number in range(4):
+            q.put(number)
+        q._locked_(q._take_more_, waiter, None)
+        assert (waiter.box, other.box) == ([0, 2, 3], [1])
+        for one in (waiter, other) if look else (other, waiter):
+            q._abandon_(one)
+        print(*q.get_many())
+        """,
+            look="(False, True)",
+        )
+        == [*"0123"] * 2
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 looks for them at every except")
+def test_in_a_storm_everything_comes_in_order():
+    # Three timers strike one getter that mostly waits: now and then two of them strike at once.
+    assert play("""
+        class Raised(Exception):
+            pass
+
+        def raise_if_armed(*_):
+            if armed:
+                raise Raised
+
+        TIMERS = {
+            signal.ITIMER_REAL: signal.SIGALRM,
+            signal.ITIMER_VIRTUAL: signal.SIGVTALRM,
+            signal.ITIMER_PROF: signal.SIGPROF,
+        }
+        q, got, armed, many = Queue(), [], [], 10_000
+
+        def produce():
+            for number in range(many):
+                q.put(number)
+                if q.qsize() > 20:
+                    time.sleep(0.0001)
+
+        def get_one():
+            armed.append(True)
+            for item in map(q.get, (True,), (5,)):
+                got.append(item)
+            armed.clear()
+
+        started(produce)
+        for timer, number in TIMERS.items():
+            signal.signal(number, raise_if_armed)
+            signal.setitimer(timer, 0.0003, 0.0003)
+        while len(got) < many:
+            try:
+                try:
+                    get_one()
+                except Raised:
+                    armed.clear()
+            except Raised:
+                armed.clear()
+        for timer, number in TIMERS.items():
+            signal.signal(number, signal.SIG_IGN)
+            signal.setitimer(timer, 0)
+        print(got == [*range(many)])
+    """) == ["True"]

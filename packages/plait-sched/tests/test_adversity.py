@@ -12,7 +12,7 @@ import pytest
 
 from plait.sched import scheduler
 
-PACKAGE = scheduler.__module__.rpartition(".")[0]
+PACKAGE = scheduler.__module__
 PREAMBLE = """
 import os, random, signal, sys, threading, time
 sys.path[:] = {path!r}
@@ -99,7 +99,7 @@ def test_a_handler_wakes_the_run_that_it_interrupts():
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     s.run()
-    assert ran == [1] and not s._naps
+    assert ran == [1] and not s._naps_
     """,
         deadline=10,
     )
@@ -142,14 +142,14 @@ def test_an_exception_out_of_a_handler_loses_no_event():
     if sys.implementation.name == "pypy":
         # There the exception may strike in a `finally`, before anything is done. What is left goes at the next occasion.
         s.stop()
-    assert not s._naps
-    assert not s._runs
+    assert not s._naps_
+    assert not s._runs_
     # The lock of the index is free for other threads, and nothing passes for being rearranged.
-    lock = s._agenda._lock
+    lock = s._agenda_._lock
     free = []
     thread = threading.Thread(target=lambda: free.append(lock.acquire(timeout=5)))
     thread.start(); thread.join()
-    assert free == [True] and not s._agenda._rearranging
+    assert free == [True] and not s._agenda_._rearranging
     """)
 
 
@@ -211,8 +211,8 @@ def test_what_was_cancelled_or_stopped_ends_the_sleep_though_it_was_struck(call)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
         thread = threading.Thread(target=s.run); thread.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-        while not s._naps: time.sleep(0.0001)
-        run = next(iter(s._runs))
+        while not s._naps_: time.sleep(0.0001)
+        run = next(iter(s._runs_))
         struck(0.000012, *((s.cancel, event) if call == "cancel" else (s.stop,)))
         if not (run.stopped if call == "stop" else not s.queue):
             s.stop()  # it was struck before it had begun
@@ -235,7 +235,7 @@ def test_what_is_to_stand_and_was_struck_stands_with_a_handle_or_not_at_all():
                 handle = enter(s)
                 handles[:] = handle,  # nothing can strike between these two
             struck(0.00004, call)
-            assert len(s.queue) == len(s._repeating) + len(s._by_wall_clock) == len(handles), (s.queue, handles)
+            assert len(s.queue) == len(s._repeating_) + len(s._by_wall_clock_) == len(handles), (s.queue, handles)
             for handle in handles: s.cancel(handle)
             assert s.empty()
     """
@@ -324,10 +324,10 @@ def test_a_child_can_use_a_scheduler_whose_lock_another_thread_held_at_the_fork(
     s.enter(0.001, 1, ran.append, (1,))
     held, release = threading.Event(), threading.Event()
     def hold():
-        with s._agenda._lock:
-            s._agenda._rearranging = True
+        with s._agenda_._lock:
+            s._agenda_._rearranging = True
             held.set(); release.wait()
-            s._agenda._rearranging = False
+            s._agenda_._rearranging = False
     threading.Thread(target=hold).start()
     held.wait()
     pid = os.fork()
@@ -353,7 +353,7 @@ def test_a_handler_stops_the_run_that_it_interrupts():
     for _ in range(5):
         s.run(forever=True)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    assert len(s.queue) == 1 and not s._naps and not s._runs
+    assert len(s.queue) == 1 and not s._naps_ and not s._runs_
     """,
         deadline=10,
     )
@@ -388,7 +388,7 @@ def test_a_handler_may_do_all_that_is_not_waiting():
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert ran
     s.cancel_all()
-    assert s.empty() and not s._repeating and s.run() is None
+    assert s.empty() and not s._repeating_ and s.run() is None
     """)
 
 
@@ -416,7 +416,7 @@ def test_a_signal_strikes_cancel_without_leaving_the_index_locked():
                 s.cancel(event)
     assert s.queue == [keep]
     free = []
-    lock = s._agenda._lock
+    lock = s._agenda_._lock
     thread = threading.Thread(target=lambda: free.append(lock.acquire(timeout=5)))
     thread.start(); thread.join()
     assert free == [True]
@@ -437,7 +437,7 @@ def test_a_child_goes_on_with_what_stands_and_is_not_disturbed_by_the_threads_of
         pid = os.fork()
         if not pid:
             signal.alarm(20)
-            assert not background.is_alive() and not s._naps
+            assert not background.is_alive() and not s._naps_
             del ran[:]
             s.enter(0.05, 1, s.stop)
             s.run()
@@ -494,7 +494,7 @@ def test_a_process_waits_for_what_is_pending_in_a_thread_that_is_no_daemon():
 def test_a_run_pauses_for_other_threads_and_only_if_there_are_some():
     # Counted, not timed.
     in_child("""
-    module = sys.modules[scheduler.__module__]
+    module = sys.modules[scheduler.run.__module__]
     pauses = []
     module.sleep = pauses.append
     s = scheduler()

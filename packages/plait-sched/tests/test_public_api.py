@@ -15,7 +15,7 @@ import pytest
 
 from plait.sched import scheduler
 
-PACKAGE = scheduler.__module__.rpartition(".")[0]
+PACKAGE = scheduler.__module__
 MODULE = importlib.import_module(PACKAGE)
 BANNED = (
     "threading",

@@ -42,3 +42,13 @@ __all__ = [
     "__version__",
     "select",
 ]
+
+# Classes say where they are to be had, and are pickled by that, not by the private module that they are written in.
+for _name in __all__:
+    _public = globals().get(_name)
+    if (
+        isinstance(_public, type)
+        and _public.__module__.startswith(f"{__name__}.")
+        and _public.__name__ == _name
+    ):
+        _public.__module__ = __name__

@@ -6,7 +6,7 @@ from __future__ import annotations
 from time import monotonic
 
 from ._fifo import Queue
-from ._waiting import Watcher, deadline_of
+from ._waiting import Watcher, check_timeout, deadline_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,18 +34,23 @@ def select(queues: Iterable[Queue[Any]], timeout: float | None = None) -> list[Q
     """
     if isinstance(queues, Queue):
         raise TypeError(f"select() takes several queues, not {queues!r}; put it in a list")
-    watched = [*queues]
+    try:
+        watched = [*queues]
+    except TypeError:
+        if hasattr(queues, "__iter__"):
+            raise  # its own
+        raise TypeError(f"select() takes a list, or other iterable, of queues, not {queues!r}") from None
     for queue in watched:
         if not isinstance(queue, Queue):
             raise TypeError(
                 f"select() cannot wait for {queue!r}: it takes Queue, LifoQueue and PriorityQueue of this package; "
                 f"use a Queue() instead"
             )
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+    if timeout is not None:
+        check_timeout(timeout)
     deadline = deadline_of(timeout)
     while True:
-        ready = [queue for queue in watched if queue._would_not_wait()]
+        ready = [queue for queue in watched if queue._would_not_wait_()]
         if ready:
             return ready
         left = None if deadline is None else deadline - monotonic()

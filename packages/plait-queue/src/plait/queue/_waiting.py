@@ -7,16 +7,16 @@
 #   take the mutex themselves, never block for longer than others hold it, and leave nothing to be undone if they
 #   raise before the waiter stands in line:
 #
-#     queue._ask(waiter)      wants items: it is served at once if it can be, else it stands in line
-#     queue._offer(waiter)    the same for one that brings items
-#     queue._attend(waiter)   the same for one that waits until all tasks are done
-#     queue._leave(waiter)    stands in line no more. From here on nobody touches it, and its `box` tells how it ended
-#     queue._abandon(waiter)  the same, and what was handed over meanwhile goes back to its place in the queue: for a
+#     queue._ask_(waiter)      wants items: it is served at once if it can be, else it stands in line
+#     queue._offer_(waiter)    the same for one that brings items
+#     queue._attend_(waiter)   the same for one that waits until all tasks are done
+#     queue._leave_(waiter)    stands in line no more. From here on nobody touches it, and its `box` tells how it ended
+#     queue._abandon_(waiter)  the same, and what was handed over meanwhile goes back to its place in the queue: for a
 #                             call that ends with an exception
 #
 #   So a waiting call is: enter; unless `settled()`, sleep until rung; leave; look at `verdict`, then at `box`; and
 #   abandon, if an exception strikes anywhere on the way, even if another one strikes there (_surely.py). A thread can
-#   leave out `_leave` if it has been served: who is served has been struck off.
+#   leave out `_leave_` if it has been served: who is served has been struck off.
 #
 #   `ring()` wakes the caller. It comes once the waiter is settled, possibly more than once, from any thread, signal
 #   handler or finaliser, with the mutex held: it must neither block, nor raise, nor use the queue.
@@ -73,15 +73,17 @@ __all__ = [
     "NOTHING",
     "NO_MORE",
     "ONCE",
+    "TICKETS",
     "ThreadWaiter",
     "Waiter",
     "Watcher",
+    "check_timeout",
     "deadline_of",
     "dismiss",
     "enlist_nested",
     "first_present",
     "in_seconds",
-    "next_ticket",
+    "may_wait",
     "steps_of",
     "strike",
     "take_out",
@@ -93,7 +95,8 @@ ONCE: Any = ((),)  # the same, once
 NO_MORE: Iterator[Any] = iter(())  # a way that is closed
 NOBODY: deque[Any] = deque(maxlen=0)  # a line that is always empty
 
-next_ticket: Callable[[], int] = count().__next__
+# Of what is handed over, and of what is given back: in the order in which it was taken.
+TICKETS: Iterator[int] = count()
 
 
 def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
@@ -110,6 +113,22 @@ def in_seconds(timeout: SupportsFloat) -> float:
         return inf
 
 
+def may_wait(timeout: Any) -> bool:
+    """Whether it is not negative. TypeError if it is no number."""
+    try:
+        return timeout >= 0  # type: ignore[no-any-return]
+    except TypeError:
+        raise TypeError(
+            f"'timeout' must be a number of seconds, or None to wait for ever, not {timeout!r}"
+        ) from None
+
+
+def check_timeout(timeout: Any) -> None:
+    """TypeError or ValueError if it cannot be one, other than None."""
+    if not may_wait(timeout):
+        raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
+
+
 def deadline_of(timeout: SupportsFloat | None) -> float | None:
     """When a call ends, on the monotonic clock, that may wait so many seconds from now."""
     return None if timeout is None else monotonic() + in_seconds(timeout)
@@ -121,7 +140,7 @@ class Waiter:
     One that wants items comes with an empty box and is served by filling it (*wants* items, or none: then it is only
     rung when there is something to take). One that brings items comes with them in the box, and is served by emptying
     it, from the left. A *verdict* is an exception for the caller to raise instead, for instance since the queue was
-    shut down. *ticket* says which of several items was handed over first.
+    shut down. *ticket* says which of several items was taken first; those behind the first in a box may have *later* ones.
 
     Subclasses say how to `ring()`.
     """
@@ -137,6 +156,7 @@ class Waiter:
     present = True  # somebody would hear the bell
     verdict: Exception | None = None
     ticket = 0
+    later: Any = ()
     line: deque[Waiter] = NOBODY
 
     def __init__(self, items: Iterable[Any] | None = None) -> None:
@@ -254,10 +274,10 @@ class Watcher(ThreadWaiter):
         """Wait until one of the queues has something, at most *timeout* seconds."""
         try:
             for queue in self.queues:
-                queue._ask(self)
+                queue._ask_(self)
                 if self.rung:
                     return
-            self._sleep_outside_all([queue._lock for queue in self.queues], timeout)
+            self._sleep_outside_all([queue._lock_ for queue in self.queues], timeout)
         finally:
             try:
                 surely(self._leave_all)
@@ -280,8 +300,8 @@ class Watcher(ThreadWaiter):
     def _leave_all(self) -> None:
         self.gone = True
         for queue in self.queues:
-            if queue._furnished:
-                queue._locked(strike, queue._getters, self)
+            if queue._furnished_:
+                queue._locked_(strike, queue._getters_, self)
 
 
 # -- lines; the mutex is held ------------------------------------------------------------------------------------------

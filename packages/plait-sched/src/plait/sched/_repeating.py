@@ -64,9 +64,15 @@ class RepeatingEvent(Standing):
             )
         if misfire not in POLICIES:
             raise ValueError(f"misfire must be one of {', '.join(map(repr, POLICIES))}, not {misfire!r}")
-        if grace is not None and not grace >= interval - interval:
+        try:
+            in_time = grace is None or grace >= interval - interval
+        except TypeError as problem:
+            raise TypeError(
+                f"grace must be something that can be compared with the interval {interval!r}, or None, not {grace!r}"
+            ) from problem
+        if not in_time:
             raise ValueError(f"grace must not be negative, not {grace!r}; without one, no call is too late")
-        super().__init__(scheduler, scheduler._repeating, priority, action, argument, kwargs)
+        super().__init__(scheduler, scheduler._repeating_, priority, action, argument, kwargs)
         self.interval = interval
         self.misfire: Misfire = misfire
         if grace is None and misfire == "skip":

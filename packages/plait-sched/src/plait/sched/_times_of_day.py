@@ -50,7 +50,7 @@ class WallClockEvent(Standing):
         argument: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> None:
-        super().__init__(scheduler, scheduler._by_wall_clock, priority, action, argument, kwargs)
+        super().__init__(scheduler, scheduler._by_wall_clock_, priority, action, argument, kwargs)
         self.timestamp = timestamp
 
     def __repr__(self) -> str:
@@ -87,7 +87,7 @@ class WallClockEvent(Standing):
             self._take_events()  # it may have moved in another thread at the last moment
 
     def _stands(self) -> None:
-        self._scheduler._wake_all()  # these need naps of another kind
+        self._scheduler._wake_all_()  # these need naps of another kind
 
     def _next_time(self) -> Any:
         return self._scheduler.timefunc() + self._to_go()

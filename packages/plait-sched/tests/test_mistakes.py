@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Calls with what they cannot take: refused at once, with a message that says what they take."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import math
+import pickle
+
+import pytest
+
+from plait.sched import Event, RepeatingEvent, SchedulerThread, WallClockEvent, scheduler
+
+MODULE = importlib.import_module(scheduler.__module__)
+
+
+@pytest.mark.parametrize("wrong", [None, "5", datetime.timedelta(1)])
+def test_a_delay_that_cannot_be_added_to_the_time(wrong):
+    s = scheduler()
+    with pytest.raises(
+        TypeError, match=r"delay must be something that can be added to what .*monotonic.* returns"
+    ):
+        s.enter(wrong, 1, print)
+    with pytest.raises(TypeError, match="interval must be something that can be added"):
+        s.every(wrong, print)
+    with pytest.raises(TypeError, match="interval and delay must be something that can be added"):
+        s.every(1, print, delay=wrong or "1")
+    assert s.empty()
+
+
+def test_what_the_timefunc_raises_is_its_own():
+    def tell():
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match=r"^mine$"):
+        scheduler(tell).enter(1, 1, print)
+
+
+def test_a_clock_of_another_kind_has_intervals_of_another_kind():
+    now = datetime.datetime(2020, 1, 1)
+    s = scheduler(lambda: now, lambda delay: None)
+    day = datetime.timedelta(1)
+    assert s.enter(day, 1, print).time == now + day
+    assert s.every(day, print, grace=day).event.time == now + day
+    scheduler(lambda: now, lambda delay: None, recheck=day)
+
+
+@pytest.mark.parametrize("grace", ["x", [1]])
+def test_a_grace_that_cannot_be_compared(grace):
+    with pytest.raises(TypeError, match="grace must be something that can be compared with the interval 1"):
+        scheduler().every(1, print, grace=grace)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((None,), "the action must be callable, not None"),
+        ((print, 3), "argument must be a sequence of what .* is to be called with, not 3"),
+        ((print, (), 3), "kwargs must be a mapping of names to what .* is to be called with, not 3"),
+    ],
+)
+def test_what_cannot_be_called_does_not_stand(arguments, complaint):
+    s = scheduler()
+    with pytest.raises(TypeError, match=complaint):
+        s.every(1, *arguments)
+    with pytest.raises(TypeError, match=complaint):
+        s.at(datetime.datetime.now() + datetime.timedelta(1), *arguments)
+    assert s.empty()
+    assert s.cancel_all() == 0
+
+
+@pytest.mark.parametrize("name", ["wakefunc", "wallclock", "on_error"])
+def test_what_is_to_be_called_must_be_callable(name):
+    with pytest.raises(TypeError, match=f"{name} must be callable, not 3"):
+        scheduler(**{name: 3})
+
+
+@pytest.mark.parametrize(
+    ("recheck", "error"), [("x", TypeError), ([1], TypeError), (-1, ValueError), (math.nan, ValueError)]
+)
+def test_a_recheck_that_is_no_length_of_time(recheck, error):
+    with pytest.raises(error, match="recheck must "):
+        scheduler(recheck=recheck)
+
+
+@pytest.mark.parametrize("recheck", [None, 0, 0.5, math.inf])
+def test_a_recheck_that_is_one(recheck):
+    assert scheduler(recheck=recheck).recheck is recheck
+
+
+def test_names_of_a_subclass_do_not_collide_with_those_inside():
+    class Counting(scheduler):
+        def __init__(self):
+            super().__init__()
+            self._runs = self._naps = self._agenda = 0
+
+        def _wake(self):
+            raise AssertionError
+
+        _wait = _wake_all = _go_on = _wake
+
+    s, ran = Counting(), []
+    s.enter(0, 1, ran.append, (1,))
+    s.enter(0.01, 1, ran.append, (2,))
+    s.run()
+    assert ran == [1, 2]
+    inside = {name for name in dir(s) if name[0] == "_" and not name.startswith("__")}
+    assert {name for name in inside if name[-1] != "_"} == {
+        *("_runs", "_naps", "_agenda", "_wake", "_wait", "_wake_all", "_go_on")
+    }
+
+
+@pytest.mark.parametrize("cls", [Event, RepeatingEvent, SchedulerThread, WallClockEvent, scheduler])
+def test_a_class_says_where_it_is_to_be_had(cls):
+    assert cls.__module__ == MODULE.__name__
+    assert pickle.loads(pickle.dumps(cls)) is cls
