@@ -13,7 +13,9 @@
 #   follow from it.
 #
 #   A thread that cannot have the lock at once is in the state's queue with a raw lock of its own, taken (its bell).
-#   Whoever makes a state in which it does hold the lock rings it, after that state has been linked.
+#   Whoever makes a state in which it does hold the lock rings it, after that state has been linked. A call that has been
+#   interrupted between the two may have to wait for the handler, which waits for this lock; so whoever is going to sleep
+#   rings all who have left the queue, before. To be rung for nothing does no harm: one looks, and sleeps on.
 #
 # Who gets it
 #   - Strictly in order of arrival: who comes while others wait, waits behind them. Readers who stand next to each other
@@ -22,6 +24,10 @@
 #     would wait for itself otherwise.
 #   - Except that a reader who wants to write is refused: two of them would wait for each other for ever. It has to let
 #     go first, and look again at what it read.
+#   - A thread can be in the queue several times, if a signal handler or finaliser asks for the lock while its own thread
+#     waits for it. The outer call cannot go on before the inner one has. So all of a thread stand together, where the
+#     first of them was, those who want to write before those who want to read; and as soon as one has the lock, so have
+#     those behind it.
 #
 # What a thread holds is a number of holds for reading and one of holds for writing. downgrade() changes the kind of its
 # holds, and not their number. So leaving a `with lock.write:` block can always give back one hold: for writing if there
@@ -44,6 +50,7 @@
 from __future__ import annotations
 
 from itertools import starmap
+from time import monotonic
 
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
 from . import _named
@@ -108,13 +115,21 @@ class _State:
             del holders[ident]
         return _State(holders, self.queue, self.lost)
 
+    def with_waiting(self, ticket: _Ticket) -> _State:
+        """With one more in the queue: at its end, or where its thread stands already."""
+        queue = self.queue
+        places = [place for place, other in enumerate(queue) if other.ident == ticket.ident]
+        place = len(queue) if not places else places[0] if ticket.kind == WRITE else places[-1] + 1
+        return _State(self.holders, (*queue[:place], ticket, *queue[place:]), self.lost)
+
     def promoted(self) -> _State:
         """With the lock given to those whose turn it is. For who makes a state; it is nobody else's yet."""
         granted = 0
         for ticket in self.queue:
-            if not self.is_free_for(ticket.kind):
-                break
             reads, writes = self.holders.get(ticket.ident, (0, 0))
+            # A reader who wants to write is not free to: it holds the lock. The other three may.
+            if not self.is_free_for(ticket.kind) and not writes and not (reads and ticket.kind == READ):
+                break
             counts = (reads + (ticket.kind == READ), writes + (ticket.kind == WRITE))
             self.holders = {**self.holders, ticket.ident: counts}
             granted += 1
@@ -450,7 +465,7 @@ class RWLock(Uncopied):
             if wish.ticket is None:
                 wish.ticket = _Ticket(kind)
                 self._tickets[wish.ticket] = None
-            return _State(state.holders, (*state.queue, wish.ticket), state.lost)
+            return state.with_waiting(wish.ticket)
 
         asking = wish.asking
         self._take(asking, asked)
@@ -462,14 +477,24 @@ class RWLock(Uncopied):
         if ticket is None or not self._is_queued(wish):
             return True
         asking.before = asking.after = None
+        deadline = monotonic() + timeout if timeout > 0 else 0.0
         while True:
+            self._ring_whoever_has_left_the_queue()
             if not ticket.bell.acquire(True, timeout) and not self._withdraw(wish):
                 return False
             if ticket.refused:
                 raise self._is_lost()
             if ticket not in self._latest().queue:
                 return True
-            # Rung in a forked child, to be on the safe side. (The time begins anew.)
+            # Rung to be on the safe side: in a forked child, or by who could not see that it was about to enter the queue.
+            if timeout > 0:
+                timeout = max(0, deadline - monotonic())
+
+    def _ring_whoever_has_left_the_queue(self) -> None:
+        tickets = {*self._tickets}
+        if len(tickets) > 1:
+            for ticket in tickets.difference(self._latest().queue):
+                ticket.ring()
 
     def _is_lost(self) -> RuntimeError:
         return RuntimeError(
