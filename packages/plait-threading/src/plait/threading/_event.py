@@ -13,8 +13,8 @@
 #     the very frame that a signal handler interrupted. (On free-threaded builds the dictionary's own lock orders both;
 #     that is why set() lists the bells even if there seem to be none.)
 #   - A bell is rung first and taken down second. A waiter that leaves without having been rung takes down its own. A set()
-#     that is interrupted by an exception rings what is left before it lets the exception go. (Should it be struck again
-#     so that a bell stays which has been rung, the next set() takes it down.)
+#     that is interrupted by an exception rings all that it has found before it lets the exception go, or another thread
+#     does, however many strike (see _surely.py). It has found them before anything can strike.
 #   - Ringing twice is harmless: bells are used once.
 #   - Bells of threads that a fork left behind are rung into the void by the next set(), and gone.
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 from .._thread import allocate_lock
 from ._copies import Uncopied
 from ._reprs import called
+from ._surely import elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -60,17 +61,30 @@ class Event(Uncopied):
     def set(self) -> None:
         """Raise the flag and wake every waiter. Never blocks; callable from signal handlers and finalisers."""
         bells = self._bells
+        found: tuple[Any, ...] = ()
         try:
             self._flag = True
-            for bell in [*bells]:
+            found = (*bells,)
+            for bell in found:
                 try:
                     bell.release()
                 except RuntimeError:  # rung by another set() at this very moment
                     pass
                 bells.pop(bell, None)
         except BaseException:
-            self.set()
+            try:
+                surely(self._ring, *found)
+            except BaseException:  # noqa: BLE001 - see _surely.py
+                elsewhere[self._ring] = found
             raise
+
+    def _ring(self, *found: Any) -> None:
+        for bell in found:
+            try:
+                bell.release()
+            except RuntimeError:
+                pass  # rung already
+            self._bells.pop(bell, None)
 
     def clear(self) -> None:
         """Lower the flag; later waiters wait."""

@@ -55,7 +55,7 @@ from time import monotonic
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
 from . import _named
 from ._copies import Uncopied
-from ._surely import elsewhere, surely
+from ._surely import SEVERAL, elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class _ReadSide(_Side):
         )
 
 
-class _WriteSide(_Side):
+class WriteSide(_Side):
     """The writing side of an `RWLock`; used like a lock of its own, also by a `Condition`."""
 
     __slots__ = ()
@@ -312,7 +312,7 @@ class RWLock(Uncopied):
         self._state = _State({}, ())
         self._tickets: dict[_Ticket, None] = {}  # of all who wait; for the child of a fork
         self.read = _ReadSide(self, READ)
-        self.write = _WriteSide(self, WRITE)
+        self.write = WriteSide(self, WRITE)
         register_after_fork(self, _forget_the_parents_threads)
 
     def __repr__(self) -> str:
@@ -586,6 +586,7 @@ class RWLock(Uncopied):
             return _State({me: held}, state.queue, state.lost)
 
         struck: BaseException | None = None
+        patience = [*SEVERAL]
         while True:
             try:
                 mine = self._mine()
@@ -594,6 +595,11 @@ class RWLock(Uncopied):
                 if not mine[WRITE]:
                     self._acquire(WRITE, True, -1)
                 self._whatever_strikes(as_before)
+            except (RecursionError, MemoryError) as error:
+                if not patience:
+                    raise
+                del patience[-1]
+                struck = error
             except BaseException as error:
                 if self._latest().lost or self._mine()[READ]:
                     raise  # a refusal, which would be the same the next time
