@@ -347,7 +347,18 @@ class Barrier(Uncopied):
 
         Those whose round was full already go on.
         """
-        self._whatever_strikes(self._abort)
+        settled = False
+        try:
+            self._abort()
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(self._abort)
+            except BaseException:
+                if settled:
+                    raise
+                elsewhere[self._abort] = ()
 
     def _abort(self) -> None:
         current = self._current()
@@ -357,31 +368,32 @@ class Barrier(Uncopied):
 
     def reset(self) -> None:
         """Begin anew: the barrier is as when it was made. Whoever waits now gets BrokenBarrierError. Never blocks."""
-        fresh = _Round(self._parties, by_reset=True)
-        self._whatever_strikes(self._begin_anew, fresh)
-        fresh.previous = None
-
-    def _whatever_strikes(self, change: Callable[..., None], *args: _Round) -> None:
+        made: list[_Round] = []
         settled = False
         try:
-            change(*args)
+            self._begin_anew(made)
             settled = True
         finally:
             try:
                 if not settled:
-                    surely(change, *args)
+                    surely(self._begin_anew, made)
             except BaseException:
                 if settled:
                     raise
-                elsewhere[change] = args
+                elsewhere[self._begin_anew] = (made,)
 
-    def _begin_anew(self, fresh: _Round) -> None:
+    def _begin_anew(self, made: list[_Round]) -> None:
+        if not made:
+            made.append(_Round(self._parties, by_reset=True))
+        fresh = made[0]
         while (previous := fresh.previous) is None or previous.follows.get("next") is not fresh:
             fresh.previous = current = self._current()
             current.follows.setdefault("next", fresh)
         self._round = fresh
         previous.doom()
         self._tell(previous)
+        # So that rounds do not keep each other alive. Nothing that can strike comes after it, so this is not begun again.
+        fresh.previous = None
 
 
 def _forget_the_parents_threads(barrier: Barrier) -> None:

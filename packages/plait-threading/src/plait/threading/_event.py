@@ -63,19 +63,24 @@ class Event(Uncopied):
         bells = self._bells
         found: tuple[Any, ...] = ()
         try:
-            self._flag = True
-            found = (*bells,)
-            for bell in found:
-                try:
-                    bell.release()
-                except RuntimeError:  # rung by another set() at this very moment
-                    pass
-                bells.pop(bell, None)
-        except BaseException:
             try:
-                surely(self._ring, *found)
-            except BaseException:  # noqa: BLE001 - see _surely.py
-                elsewhere[self._ring] = found
+                self._flag = True
+                found = (*bells,)
+                for bell in found:
+                    try:
+                        bell.release()
+                    except RuntimeError:  # rung by another set() at this very moment
+                        pass
+                    bells.pop(bell, None)
+            except BaseException:
+                try:
+                    surely(self._ring, *found)
+                except BaseException:  # noqa: BLE001 - see _surely.py
+                    elsewhere[self._ring] = found
+                raise
+        except BaseException:
+            # Once more: on 3.10 a second signal may strike on the way from the first exception to what it calls for.
+            surely(self._ring, *found)
             raise
 
     def _ring(self, *found: Any) -> None:

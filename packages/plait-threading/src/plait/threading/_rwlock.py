@@ -49,7 +49,7 @@
 
 from __future__ import annotations
 
-from itertools import starmap
+from itertools import repeat, starmap
 from time import monotonic
 
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
@@ -59,13 +59,15 @@ from ._surely import SEVERAL, elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any
 
 READ, WRITE = 0, 1
 KINDS = ("reading", "writing")
 NEXT = 0
+# Who is asking, again and again; without state, and so for all threads.
+IDENTS: Iterator[int] = starmap(get_ident, repeat(()))
 
 
 class _Ticket:
@@ -213,11 +215,30 @@ class _Side(Uncopied):
 
     def release(self) -> None:
         """Give it back. Never blocks. RuntimeError if this thread does not hold it in this way."""
-        watcher = _named.watcher() if self._lock.name is not None else None
-        if watcher is None:
-            self._lock._release(self._kind)
-        else:
-            watcher.release(self._lock, self._lock._release, (self._kind,))
+        lock = self._lock
+        watcher = _named.watcher() if lock.name is not None else None
+        if watcher is not None:
+            watcher.release(lock, lock._release, (self._kind,))
+            return
+        # From here on, whatever strikes, it is given back.
+        me = 0
+        steps: list[_Step] = []
+        settled = False
+        try:
+            for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
+                break
+            lock._give_back(steps, me, self._kind)
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(lock._give_back, steps, me, self._kind)
+            except BaseException:
+                if settled:
+                    raise
+                elsewhere[lock._give_back] = (steps, me, self._kind)
+        if steps[0].refusal is not None:
+            raise steps[0].refusal
 
     def locked(self) -> bool:
         """Whether some thread holds the lock in this way."""
@@ -256,11 +277,30 @@ class WriteSide(_Side):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        watcher = _named.watcher() if self._lock.name is not None else None
-        if watcher is None:
-            self._lock._release(WRITE, downgraded_too=True)
-        else:
-            watcher.release(self._lock, self._lock._release, (WRITE, True))
+        lock = self._lock
+        watcher = _named.watcher() if lock.name is not None else None
+        if watcher is not None:
+            watcher.release(lock, lock._release, (WRITE, True))
+            return
+        # As in release(), which is not called because it could be struck before it begins.
+        me = 0
+        steps: list[_Step] = []
+        settled = False
+        try:
+            for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
+                break
+            lock._give_back(steps, me, WRITE, True)
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(lock._give_back, steps, me, WRITE, True)
+            except BaseException:
+                if settled:
+                    raise
+                elsewhere[lock._give_back] = (steps, me, WRITE, True)
+        if steps[0].refusal is not None:
+            raise steps[0].refusal
 
     # What a Condition asks of a lock that can be held several times over.
 
@@ -550,6 +590,14 @@ class RWLock(Uncopied):
             return self._not_held(kind)
 
         return released
+
+    def _give_back(
+        self, steps: list[_Step], me: int, kind: int, downgraded_too: bool = False
+    ) -> None:
+        """Release it for that thread, unless it has happened. Refusals are in the step."""
+        if not steps:
+            steps.append(_Step())
+        self._take(steps[0], self._released(kind, me or get_ident(), downgraded_too))
 
     def _release(self, kind: int, downgraded_too: bool = False) -> None:
         self._whatever_strikes(self._released(kind, get_ident(), downgraded_too))
