@@ -153,9 +153,96 @@ def test_an_exception_out_of_a_handler_loses_no_event():
     """)
 
 
-@pytest.mark.skipif(
+LOOKS_ANYWHERE = pytest.mark.skipif(
     sys.implementation.name == "pypy" or sys.version_info < (3, 11), reason="they look for signals anywhere"
 )
+
+STRIKE_ONCE = """
+    import datetime
+    class Struck(Exception): pass
+    def strike(*_): raise Struck
+    signal.signal(signal.SIGALRM, strike)
+    def struck(within, call, *args):
+        "Strike once, in that call or after it."
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.random() * within + 1e-6)
+            call(*args)
+            while True: time.sleep(0.0001)
+        except Struck:
+            pass
+"""
+
+
+@LOOKS_ANYWHERE
+@pytest.mark.parametrize("kind", ["at", "every"])
+def test_an_exception_out_of_a_handler_loses_no_call_of_what_stands(kind):
+    in_child(
+        STRIKE_ONCE
+        + f"    kind = {kind!r}\n"
+        + """
+    past = datetime.datetime(2000, 1, 1)
+    for _ in range(2000):
+        called = []
+        if kind == "at":
+            s = scheduler()
+            for i in range(5): s.at(past, called.append, (i,))
+        else:
+            now = [0]
+            s = scheduler(lambda: now[0], lambda _: None)
+            s.every(1, called.append, (0,), misfire="catch_up")
+            now[0] = 5
+        struck(0.0001, s.run, False)
+        s.run(False)
+        assert sorted(called) == ([0, 1, 2, 3, 4] if kind == "at" else [0] * 5), called
+    """
+    )
+
+
+@LOOKS_ANYWHERE
+@pytest.mark.parametrize("call", ["cancel", "stop"])
+def test_what_was_cancelled_or_stopped_ends_the_sleep_though_it_was_struck(call):
+    in_child(
+        STRIKE_ONCE
+        + f"    call = {call!r}\n"
+        + """
+    for _ in range(150):
+        s = scheduler()
+        event = s.enter(100, 0, bool)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        thread = threading.Thread(target=s.run); thread.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        while not s._naps: time.sleep(0.0001)
+        run = next(iter(s._runs))
+        struck(0.000012, *((s.cancel, event) if call == "cancel" else (s.stop,)))
+        if not (run.stopped if call == "stop" else not s.queue):
+            s.stop()  # it was struck before it had begun
+        thread.join(5)
+        assert not thread.is_alive()
+    """
+    )
+
+
+@LOOKS_ANYWHERE
+def test_what_is_to_stand_and_was_struck_stands_with_a_handle_or_not_at_all():
+    in_child(
+        STRIKE_ONCE
+        + """
+    some_day = datetime.datetime(2100, 1, 1)
+    for enter in (lambda s: s.every(100, bool), lambda s: s.at(some_day, bool)):
+        for _ in range(1500):
+            s, handles = scheduler(), []
+            def call():
+                handle = enter(s)
+                handles[:] = handle,  # nothing can strike between these two
+            struck(0.00004, call)
+            assert len(s.queue) == len(s._repeating) + len(s._by_wall_clock) == len(handles), (s.queue, handles)
+            for handle in handles: s.cancel(handle)
+            assert s.empty()
+    """
+    )
+
+
+@LOOKS_ANYWHERE
 def test_what_repeats_survives_two_exceptions_that_strike_one_upon_the_other():
     # At the start of every function from the taking of the event to its action: there the interpreter looks for signals.
     in_child("""

@@ -353,3 +353,26 @@ def test_intervals_and_graces_that_make_no_sense_are_refused_at_once():
             s.every(1, print, grace=grace)
     assert s.every(1, print, misfire="catch_up", grace=float("inf")).grace is None
     s.cancel_all()
+
+
+@pytest.mark.parametrize("misfire", ["coalesce", "skip"])
+@pytest.mark.parametrize("far", [1e9, 1e18, 1e40])
+def test_a_clock_that_jumps_far_makes_one_call_of_all_and_the_next_is_later(misfire, far):
+    now = 0.0
+    ran = []
+    s = scheduler(lambda: now, lambda _: None)
+    s.every(0.001, lambda: ran.append(now), misfire=misfire)
+    now = far
+    s.run(blocking=False)
+    assert len(ran) <= 1
+    assert s.next_due() > far
+    if misfire == "coalesce":
+        assert ran == [far]
+
+
+def test_the_first_call_within_a_grace_is_found_however_many_there_are(sim):
+    repeating = sim.s.every(1e-3, sim.work, misfire="catch_up", grace=2e-3)
+    sim.now = 1e10
+    sim.s.run(blocking=False)
+    assert len(sim.ran) <= 4
+    assert repeating.missed + len(sim.ran) == repeating._number

@@ -396,8 +396,11 @@ def test_wherever_an_exception_of_a_signal_handler_strikes_a_watched_lock_is_fre
     class Struck(Exception):
         pass
 
+    armed = False
+
     def strike(_number, _frame):
-        raise Struck
+        if armed:  # a signal may arrive late, when its timer has long been stopped
+            raise Struck
 
     rng, lock, struck = random.Random(11), kind("n"), 0
     old = signal.signal(signal.SIGALRM, strike)
@@ -405,6 +408,7 @@ def test_wherever_an_exception_of_a_signal_handler_strikes_a_watched_lock_is_fre
         for _ in range(300):
             inside = False
             try:
+                armed = True
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00002, 0.0006))
                 for _ in range(50):
                     inside = True
@@ -412,7 +416,9 @@ def test_wherever_an_exception_of_a_signal_handler_strikes_a_watched_lock_is_fre
                     lock.release()
                     inside = False
                 signal.setitimer(signal.ITIMER_REAL, 0)
+                armed = False
             except Struck:
+                armed = False
                 struck += 1
             # Between the two calls it may rightly be held; the report then has to say so.
             holds = [(h.lock, h.count) for thread in debug.report().threads for h in thread.holds]

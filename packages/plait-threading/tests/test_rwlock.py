@@ -288,8 +288,11 @@ def test_a_wait_of_the_writing_side_that_is_interrupted_ends_with_the_lock(actor
     class Struck(Exception):
         pass
 
+    armed = False
+
     def strike(_number, _frame):
-        raise Struck
+        if armed:  # a signal may arrive late, when its timer has long been stopped
+            raise Struck
 
     lock, rng, struck = RWLock(), random.Random(5), 0
     changed, stop = Condition(lock.write), Event()
@@ -305,11 +308,14 @@ def test_a_wait_of_the_writing_side_that_is_interrupted_ends_with_the_lock(actor
         for _ in range(60):
             with changed, lock.write, lock.read:
                 try:
+                    armed = True
                     signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00005, 0.002))
                     for _ in range(20):
                         changed.wait(0.0001)
                     signal.setitimer(signal.ITIMER_REAL, 0)
+                    armed = False
                 except Struck:
+                    armed = False
                     struck += 1
                 assert lock._mine() == (1, 2)
             assert lock._mine() == (0, 0)
@@ -370,8 +376,11 @@ def test_wherever_an_exception_of_a_signal_handler_strikes_the_lock_is_left_free
     class Struck(Exception):
         pass
 
+    armed = False
+
     def strike(_number, _frame):
-        raise Struck
+        if armed:  # a signal may arrive late, when its timer has long been stopped
+            raise Struck
 
     lock, rng = RWLock(), random.Random(7)
     me = lock._latest
@@ -389,10 +398,13 @@ def test_wherever_an_exception_of_a_signal_handler_strikes_the_lock_is_left_free
     try:
         for _ in range(300):
             try:
+                armed = True
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00002, 0.0004))
                 hold()
                 signal.setitimer(signal.ITIMER_REAL, 0)
+                armed = False
             except Struck:
+                armed = False
                 struck += 1
             # Between two calls the lock may rightly be held; what must not be is that it cannot be given back.
             for reads, writes in me().holders.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import re
 import sys
 import threading as standard
@@ -397,6 +398,40 @@ def test_an_exception_goes_to_the_excepthook_that_is_set_then(monkeypatch):
     assert args.exc_type is LookupError
     assert args.exc_traceback is not None
     assert args.thread is thread
+
+
+def test_an_excepthook_of_the_programs_own_is_told_of_system_exit_too(monkeypatch):
+    seen = []
+    monkeypatch.setattr(ours, "excepthook", seen.append)
+    thread = Thread(target=sys.exit, args=(3,))
+    thread.start()
+    assert thread.result(10) is None
+    assert [(args.exc_type, args.exc_value.code, args.thread) for args in seen] == [(SystemExit, 3, thread)]
+
+
+def test_a_timeout_that_is_no_number_is_named():
+    thread = Thread(target=int)
+    thread.start()
+    for call in (thread.join, thread.result):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not '5'"):
+            call("5")
+    thread.join(10)
+
+
+def test_a_thread_that_is_to_be_pickled_is_named():
+    with pytest.raises(TypeError, match="cannot pickle or copy the thread 'reader'"):
+        pickle.dumps(Thread(name="reader"))
+
+
+def test_debug_is_there_without_an_import_of_its_own(run_script):
+    ended = run_script("""
+        import sys
+        import {threading} as t
+        assert t.__name__ + ".debug" not in sys.modules
+        assert not t.debug.is_enabled()
+        assert not hasattr(t, "debugger")
+    """)
+    assert (ended.returncode, ended.err) == (0, "")
 
 
 @pytest.fixture

@@ -75,7 +75,6 @@ class RepeatingEvent(Standing):
         self.missed = 0
         self._start = start
         self._number = 0
-        self._stand(start)
 
     def __repr__(self) -> str:
         event = self.event
@@ -86,15 +85,31 @@ class RepeatingEvent(Standing):
         """For the scheduler: it has come up."""
         if self not in self._register:
             return None  # cancelled when it had been taken off the agenda already
+        me, number, missed = get_ident(), self._number, self.missed
         try:
-            self._busy = get_ident()
+            self._busy = me
             on_time = self._advance(self._scheduler.timefunc())
             self._enter(self._next_time())
         except BaseException:
-            if self.event is None:
-                self._enter(self._next_time())
+            if self._busy == me:  # the next one was not entered
+                self._number, self.missed = number, missed
+                if self.event is None:
+                    self._enter(self._next_time())
+            else:
+                self._go_back(number, missed)
             raise
         return self.action(*argument, **kwargs) if on_time else None
+
+    def _go_back(self, number: int, missed: int) -> None:
+        """Struck when the next event was entered, and before the action has begun: have the same call come up again.
+
+        Unless another thread that runs the scheduler has that next event already; then this call is one that was missed.
+        """
+        if self.event is None:
+            self.missed += 1
+        else:
+            self._number, self.missed = number, missed
+            self._move(self._next_time())
 
     def _advance(self, now: Any) -> bool:
         """Whether a call is to be made now; and set the number of the next."""
@@ -120,17 +135,34 @@ class RepeatingEvent(Standing):
 
     def _newest(self, now: Any) -> int:
         """The number of the last call that is due."""
-        newest = max(self._number, int((now - self._start) // self.interval))
-        # Division and multiplication round differently.
-        while self._due(newest + 1) <= now:
-            newest += 1
-        while newest > self._number and self._due(newest) > now:
-            newest -= 1
-        return newest
+        number = self._number
+        newest = max(number, int((now - self._start) // self.interval))
+        # Division and multiplication round differently; far from the start, by more than one.
+        step = 1
+        while newest > number and self._due(newest) > now:
+            newest -= step
+            step *= 2
+        return _last(lambda n: self._due(n) <= now, max(newest, number))
 
     def _first_within_grace(self, now: Any, newest: int) -> int:
         """The number of the first call that is late by no more than the grace; the newest if none is."""
         number = max(self._number, newest - int(self.grace // self.interval) - 1)
-        while number < newest and now - self._due(number) > self.grace:
-            number += 1
+        if number < newest and now - self._due(number) > self.grace:
+            number = min(newest, _last(lambda n: now - self._due(n) > self.grace, number) + 1)
         return number
+
+
+def _last(holds: Callable[[int], bool], number: int) -> int:
+    """The last number from *number* on for which it *holds*, where it does for none behind one for which it does not.
+
+    By steps that double, and then halve: as far from its start as a clock can jump, a billion numbers may have one time.
+    """
+    step = 1
+    while holds(number + step):
+        number += step
+        step *= 2
+    while step > 1:
+        step //= 2
+        if holds(number + step):
+            number += step
+    return number

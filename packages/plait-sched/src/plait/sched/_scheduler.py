@@ -38,7 +38,8 @@
 #   They strike after a call of C code, at the start of a function, and at the jump back of a loop. So an event is taken
 #   by a `del`, and behind that there is no such place before the action has begun: none is lost on the way. (PyPy looks
 #   for signals anywhere, 3.10 at most jumps; there one can be lost in these few bytecodes.) An event that stands and was
-#   struck before the next one was entered comes up again; see _standing.py.
+#   struck before its action had begun comes up again; see _standing.py. What cancels, stops or enters wakes who sleeps
+#   although it was struck, or has done nothing.
 #   If one strikes in the `finally` of a run, its entry in `_runs` or `_naps` may stay. That is a wake-up that nobody
 #   needs; whoever next stops, or wakes, removes it.
 #
@@ -241,7 +242,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         an event loop with `concurrent`, a call may begin while the one before goes on. Not in the standard module.
         """
         start = self.timefunc() + (interval if delay is None else delay)
-        return RepeatingEvent(
+        event = RepeatingEvent(
             self,
             interval,
             priority,
@@ -252,6 +253,8 @@ class scheduler:  # noqa: N801 - the standard module's name
             misfire,
             grace,
         )
+        event._stand(start)
+        return event
 
     def at(
         self,
@@ -279,7 +282,7 @@ class scheduler:  # noqa: N801 - the standard module's name
             argument,
             {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
         )
-        self._wake_all()
+        event._stand(event._next_time())
         return event
 
     # ---------------------------------------------------------------------------------------------------- cancelling
@@ -300,13 +303,28 @@ class scheduler:  # noqa: N801 - the standard module's name
                 raise self._not_pending(event) from None
             agenda.forget()
             return
-        if not ((held is event or held == event) and pending.pop(number, None) is not None):
+        if not (held is event or held == event):
             raise self._not_pending(event)
-        if self._naps:
-            self._wake_from(number)
-        if isinstance(held.action, Standing):
-            held.action._end()
+        try:
+            del pending[number]  # no call: see "Exceptions of signal handlers"
+        except KeyError:
+            raise self._not_pending(event) from None
+        try:
+            self._was_cancelled(held)
+        except BaseException:
+            try:
+                self._was_cancelled(held)
+            except BaseException:  # two signals can be pending at once
+                self._was_cancelled(held)
+                raise
+            raise
         agenda.forget()
+
+    def _was_cancelled(self, event: Event) -> None:
+        if self._naps:
+            self._wake_from(event.sequence)
+        if isinstance(event.action, Standing):
+            event.action._end()
 
     def _not_pending(self, event: object) -> ValueError:
         return ValueError(f"cannot cancel {event!r}: it is not pending in {self!r}")
@@ -376,6 +394,17 @@ class scheduler:  # noqa: N801 - the standard module's name
         What is pending stays so, and a later `run` goes on with it. Does nothing if nothing runs. Never waits; may be
         called in an action, any thread and signal handler. Not in the standard module.
         """
+        try:
+            self._stop_all()
+        except BaseException:  # of a signal handler, when some may have been told and not been woken
+            try:
+                self._stop_all()
+            except BaseException:  # two signals can be pending at once
+                self._stop_all()
+                raise
+            raise
+
+    def _stop_all(self) -> None:
         for run in [*self._runs]:
             run.stopped = True
             self._runs.pop(run, None)  # it need not be told twice

@@ -16,6 +16,8 @@
 #     action can end what called it. An exception before that (of a clock, or a signal handler) enters it again: who
 #     has called it sees by the numbers in `_events` whether a later one than the Event taken was noted. Therefore those
 #     that are gone are dropped after that, not before.
+#   - What was changed on the way to an action that an exception has kept from beginning is changed back: a call that
+#     was due comes up again.
 #   - When it moves on the agenda, the new Event is pending before the old one is taken, so that no run finds the agenda
 #     empty. For a moment both are, and both may come up: what is to be called once must see to that by the register.
 #   - In the child of a fork, one whose Event had just been taken by another thread comes up anew.
@@ -82,9 +84,21 @@ class Standing:
         raise NotImplementedError
 
     def _stand(self, time: Any) -> None:
-        """Begin to stand, with an event at *time*."""
-        self._register[self] = None
-        self._enter(time)
+        """Begin to stand, with an event at *time*; not if this is struck, for nobody would have it in hand."""
+        try:
+            self._register[self] = None
+            self._enter(time)
+            self._stands()
+        except BaseException:
+            try:
+                self._end()
+            except BaseException:  # two signals can be pending at once
+                self._end()
+                raise
+            raise
+
+    def _stands(self) -> None:
+        """What else is to be done when it begins to stand."""
 
     def _enter(self, time: Any) -> None:
         """Have it come up at *time*."""

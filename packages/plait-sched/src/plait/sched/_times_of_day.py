@@ -52,7 +52,6 @@ class WallClockEvent(Standing):
     ) -> None:
         super().__init__(scheduler, scheduler._by_wall_clock, priority, action, argument, kwargs)
         self.timestamp = timestamp
-        self._stand(self._next_time())
 
     def __repr__(self) -> str:
         import datetime
@@ -73,11 +72,22 @@ class WallClockEvent(Standing):
             if self._to_go() > MICROSECOND:
                 self._enter(self._next_time())
                 return None
+            self._take_events()  # those that were entered when it moved, while it moves
         except BaseException:
             if self.event is None:
                 self._enter(self._scheduler.timefunc())  # it will ask again
             raise
-        return self.action(*argument, **kwargs) if self._end() else None
+        try:
+            del self._register[self]  # no call: from here to the action no signal can strike
+        except KeyError:
+            return None
+        try:
+            return self.action(*argument, **kwargs)
+        finally:
+            self._take_events()  # it may have moved in another thread at the last moment
+
+    def _stands(self) -> None:
+        self._scheduler._wake_all()  # these need naps of another kind
 
     def _next_time(self) -> Any:
         return self._scheduler.timefunc() + self._to_go()

@@ -109,8 +109,9 @@ class Thread:
                 sys.setprofile(profile)
             value = self.run() if self._context is None else self._context.run(self.run)
             self._outcome = value, None, None
-        except SystemExit:
+        except SystemExit as error:
             self._outcome = None, None, None
+            _report(self, error)
         except BaseException as error:
             self._outcome = None, error, error.__traceback__
             if isinstance(error, KeyboardInterrupt):

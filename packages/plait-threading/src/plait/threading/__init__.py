@@ -39,6 +39,10 @@ from ._version import __version__
 
 __excepthook__ = excepthook
 
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
+if TYPE_CHECKING:
+    from . import debug as debug
+
 __all__ = [
     "TIMEOUT_MAX",
     "Barrier",
@@ -79,6 +83,17 @@ __all__ = [
     "synchronized_iterator",
     "unregister_atexit",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import `debug`, which few programs need, when it is first asked for."""
+        if name == "debug":
+            from importlib import import_module
+
+            return import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # Classes say where they are to be had, and are pickled by that, not by the private module that they are written in.
 for _name in __all__:

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextvars import Context
     from types import TracebackType
-    from typing import Any
+    from typing import Any, NoReturn
 
 # Names need not be unique, so it does not matter if two threads of a free-threaded build get the same number.
 _next_number = count(1).__next__
@@ -132,6 +132,11 @@ class _Life(Uncopied, Lifetime):
         self.claims = []
         self.failure = self.mirror = self.outcome = None
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle or copy the thread {self.known_as()!r}: it is one of this process; pass on what it is to do"
+        )
+
     def known_as(self) -> str:
         """The name, made up if none was given."""
         if self.name is not None:
@@ -190,8 +195,9 @@ class _Course(Course):
         try:
             context = self.context
             life.outcome = (thread.run() if context is None else context.run(thread.run), None, None)
-        except SystemExit:
+        except SystemExit as error:
             life.outcome = (None, None, None)
+            report(thread, error)
         except BaseException as error:  # noqa: BLE001 - what excepthook is for
             unchanged = report(thread, error)
             life.outcome = (None, error, _relic(error, unchanged))
@@ -404,7 +410,14 @@ class Thread:
         if life.ident == get_ident() and current_thread() is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
         # In this order, max() keeps what is not a number, to be refused.
-        ended = life.wait(-1 if timeout is None else max(timeout, 0))
+        try:
+            ended = life.wait(-1 if timeout is None else max(timeout, 0))
+        except TypeError:
+            if isinstance(timeout, (int, float, type(None))):
+                raise  # of a signal handler
+            raise TypeError(
+                f"{self!r}: timeout must be a number of seconds or None, not {timeout!r}"
+            ) from None
         if life.outcome is None and _is_cut_off(life):
             raise _EndOfInterpreter(f"{self!r}: cannot join it, the interpreter has ended and it never will")
         if reraise and ended and life.outcome is not None:
