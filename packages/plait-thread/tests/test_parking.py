@@ -86,25 +86,33 @@ def strike_at_once(n):
 
 
 def sheltered(call):
-    """Call it, and wait until no signal is left; say whether one has struck."""
+    """Call it, and wait until no signal is left; say how often one has struck."""
     for number in SIGNALS:
         signal.signal(number, strike)
     struck = 0
-    while True:
+    # No loop, which would jump back where nothing catches what strikes.
+    try:
         try:
             try:
                 try:
-                    if not struck:
-                        call()
-                    for _ in range(3):
-                        time.sleep(0.0002)
-                    return struck
+                    call()
                 except Struck:
                     struck += 1
+                let_them_strike()
             except Struck:
                 struck += 1
+            let_them_strike()
         except Struck:
             struck += 1
+        let_them_strike()
+    except Struck:
+        struck += 1
+    return struck
+
+
+def let_them_strike():
+    for _ in range(3):
+        time.sleep(0.0002)
 
 
 # Elsewhere they are looked for at every `except`; see _parking.py.

@@ -760,25 +760,29 @@ AT_ONCE = """
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
 
     def sheltered(call):
-        "Call it, and wait until none is left."
-        hits, calm = 0, False
-        while not calm:
+        "Call it, and wait until none is left. (No loop jumps back where nothing would catch what strikes.)"
+        hits = 0
+        try:
             try:
                 try:
                     try:
-                        if call is not None:
-                            first, call = call, None
-                            first()
-                        for _ in range(3):
-                            time.sleep(0.0002)
-                        calm = True
+                        call()
                     except Struck:
                         hits += 1
+                    let_them_strike()
                 except Struck:
                     hits += 1
+                let_them_strike()
             except Struck:
                 hits += 1
+            let_them_strike()
+        except Struck:
+            hits += 1
         assert hits
+
+    def let_them_strike():
+        for _ in range(3):
+            time.sleep(0.0002)
     """
 
 

@@ -223,9 +223,14 @@ class WaitQueue:
             parker.park(timeout)
             return not self.leave(parker)
         except BaseException:
-            try:
-                line.remove(parker)
-            except ValueError:  # woken, or about to be
+            # First looked for: to fail, remove() makes a message, and that looks for signals, too.
+            waits = parker in line
+            if waits:
+                try:
+                    line.remove(parker)
+                except ValueError:  # at this very moment somebody has struck it off
+                    waits = False
+            if not waits:
                 try:
                     for heir in self._struck_off:
                         try:
