@@ -6,9 +6,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
+import sys
 import threading as standard
 import time
 from abc import ABC, abstractmethod
+from itertools import repeat
+from operator import itemgetter
 
 import pytest
 
@@ -540,6 +544,7 @@ def test_two_signals_at_once_leave_the_lock_held_and_no_bell(run_script, lock):
     assert ended.out.split() in (["KeyboardInterrupt", "True", "0"], ["Term", "True", "0"])
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("lock", ["t.RLock()", "t.Lock()", "t.RWLock().write", "t.NamedRLock('x')"])
 def test_near_the_recursion_limit_a_wait_ends_with_the_lock_held_and_no_bell(run_script, lock):
     ended = run_script("""
@@ -563,3 +568,48 @@ def test_near_the_recursion_limit_a_wait_ends_with_the_lock_held_and_no_bell(run
     assert ended.err == ""
     # PyPy asks how much of the stack has been used.
     assert int(ended.out) > 0 or sys.implementation.name == "pypy"
+=======
+def test_notifying_nobody_hides_nobody_who_comes_later(cond):
+    for notify in (cond.notify, cond.notify_all) * 2:
+        with cond:
+            notify()
+            notify()
+        with pytest.raises(RuntimeError, match="un-acquired"):
+            notify()
+        log = []
+        (thread,) = waiters(cond, 1, log)
+        with cond:
+            notify()
+        thread.join(10)
+        assert log == [(0, True)]
+
+
+class Struck(Exception):
+    pass
+
+
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="a strike between two steps cannot be arranged"
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_notify_all_that_is_struck_wakes_all_the_same(times):
+    def strike(*_):
+        for error in left:
+            raise error
+
+    cond, log, left = Condition(), [], iter([Struck] * times)
+    threads = waiters(cond, 5, log)
+    # The signal arrives when a bell has been rung, and is seen when the next step begins.
+    arrives = map(importlib.import_module("_thread").interrupt_main, repeat(signal.SIGTERM))
+    cond._strike = map(itemgetter(0), zip(cond._strike, arrives, strict=False))
+    old = signal.signal(signal.SIGTERM, strike)
+    try:
+        with pytest.raises(Struck), cond:
+            cond.notify_all()
+    finally:
+        signal.signal(signal.SIGTERM, old)
+    for thread in threads:
+        thread.join(10)
+    assert sorted(log) == [(n, True) for n in range(5)]
+    assert [*left] == []
+>>>>>>> w6-thr

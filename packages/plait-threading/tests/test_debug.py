@@ -775,3 +775,19 @@ def test_what_cannot_be_is_refused_at_once(wrong, named):
     assert not debug.is_enabled()
     with pytest.raises(TypeError, match="fileno"):
         debug.report_on_signal(signal.SIGINT, fileno="stderr")
+
+
+def test_a_report_does_not_hang_on_garbage_that_has_a_thread_local_in_it(run_script):
+    ended = run_script("""
+        import gc
+        from {threading} import debug, local
+        debug.enable()
+        for threshold in range(1, 150):
+            gc.set_threshold(threshold)
+            circle = [local()]; circle[0].x = circle; circle.append(circle); del circle
+            debug.report()
+        assert gc.isenabled()
+        gc.disable(); debug.report(); assert not gc.isenabled()
+        print("reported")
+    """)
+    assert (ended.returncode, ended.out) == (0, "reported\n"), ended.err

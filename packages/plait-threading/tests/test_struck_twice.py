@@ -14,6 +14,8 @@ import textwrap
 
 import pytest
 
+from plait.threading import Semaphore
+
 pytestmark = pytest.mark.skipif(
     not (hasattr(os, "fork") and hasattr(signal, "setitimer")), reason="no signals to send here"
 )
@@ -122,6 +124,17 @@ def play(run_script):
         return done.out.split()
 
     return run
+
+
+def test_what_is_stored_elsewhere_is_done_by_another_thread():
+    from plait.threading import _surely, get_ident
+
+    done, threads = [], Semaphore(0)
+    _surely.elsewhere[lambda *args: (done.append((args, get_ident())), threads.release())] = (1, 2)
+    assert threads.acquire(timeout=10)
+    ((args, ident),) = done
+    assert args == (1, 2)
+    assert ident != get_ident()
 
 
 @BURSTS

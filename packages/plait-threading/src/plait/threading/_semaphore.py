@@ -319,9 +319,7 @@ class Semaphore(Uncopied):
         bell.acquire()
         return self._stay(_Slip(bell), deadline, self._stand_in_line)
 
-    def _stay(
-        self, slip: _Slip, deadline: float | None, wait: Callable[[_Slip, float | None], bool]
-    ) -> bool:
+    def _stay(self, slip: _Slip, deadline: float | None, wait: Callable[[_Slip, float | None], bool]) -> bool:
         settled = False
         try:
             got = wait(slip, deadline)

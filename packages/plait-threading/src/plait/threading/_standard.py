@@ -197,6 +197,13 @@ def enter(thread: Thread, life: Any) -> None:
         table[life.ident] = entry
     else:
         neighbour.enter(thread)
+
+
+def install_hooks() -> None:
+    """In a thread that the standard module knows: what its functions say that new threads are traced and profiled by."""
+    neighbour = _neighbour
+    if neighbour is None:
+        return
     names = neighbour.names
     if names["_trace_hook"] is not None or names["_profile_hook"] is not None:
         neighbour.install_hooks()

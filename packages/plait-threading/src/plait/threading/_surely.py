@@ -29,10 +29,10 @@
 #                 elsewhere[self._leave] = (claim,)
 #
 #     To store that item is to start the thread: its `__setitem__` is the C function that does. Neither there nor on the
-#     way there is a call or a jump back, so that no signal is looked for. (On 3.10 one is, at the first instruction of an `except`, but not of a
-#     `finally` that begins with `try`. So two exceptions at the same moment can do nothing there; of more, one may get
-#     past. And on 3.10 one can strike in this `try` although all is settled: at the jump of its `if`. It is raised, and
-#     what has been had is given back before.)
+#     way there is a call or a jump back, so that no signal is looked for. (On 3.10 one is, at the first instruction of an
+#     `except`, but not of a `finally` that begins with `try`. So two exceptions at the same moment can do nothing there;
+#     of more, one may get past. And on 3.10 one can strike in this `try` although all is settled: at the jump of its `if`.
+#     It is raised, and what has been had is given back before.)
 #
 # What nothing can be done about: exceptions at the first instruction of a public method, when nothing has happened yet, and
 # after it has returned.

@@ -6,8 +6,9 @@
 #
 #   start()        claims the thread, asks for a system thread that will call `_Course`, and waits at the gate of its
 #                  lifetime until that has begun. (First it gives way, so that it mostly need not sleep there.)
-#   _Course        in the new thread: makes itself known (thread-local, `alive`, standard module), opens the gate, runs
-#                  `run()`, reports what leaves it, and takes itself out of the tables.
+#   _Course        in the new thread: makes itself known (thread-local, `alive`, standard module), opens the gate, has
+#                  itself traced if that is wanted, runs `run()`, reports what leaves it, and takes itself out of the
+#                  tables.
 #                  If those first steps fail, or the course is dropped without ever being called (no memory for its
 #                  first frame), the gate is opened too, and start() finds that nothing has begun, and says so. If not
 #                  even that can be done, start() loses its patience after PATIENCE seconds.
@@ -184,8 +185,6 @@ class _Course(Course):
             alive[id(thread)] = thread
             if "threading" in _modules:
                 _standard.enter(thread, life)
-            if hooks_for_threads:
-                install_hooks()
             if _NAMES_ARE_CHEAP or life.name is not None:
                 _name_in_system(life.known_as())
             self.begin()
@@ -193,6 +192,11 @@ class _Course(Course):
             self.fail(error)
             return
         try:
+            # Not before: if one of them raises, it is the thread that fails, and not its start.
+            if life.mirror is not None:
+                _standard.install_hooks()
+            if hooks_for_threads:
+                install_hooks()
             context = self.context
             life.outcome = (thread.run() if context is None else context.run(thread.run), None, None)
         except SystemExit as error:
@@ -721,6 +725,7 @@ def _settle() -> Thread:
     life = thread._life_
     if life.mirror is None and "threading" in _modules:
         _standard.enter(thread, life)
+        _standard.install_hooks()
     if life.mirror is not None:
         here.settled = thread
     return thread

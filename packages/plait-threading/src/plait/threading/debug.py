@@ -46,10 +46,12 @@ Off unless `enable()` is called, and free until then. It sees the locks that hav
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from dataclasses import dataclass
 from itertools import count, starmap
+from operator import methodcaller
 from time import monotonic
 from traceback import StackSummary
 from weakref import ref
@@ -687,7 +689,7 @@ class _Watcher:
 
     def report(self, late: _Person | None = None) -> Report:
         now = monotonic()
-        frames = sys._current_frames()
+        frames = _current_frames()
         latest = {person.ident: person for person in [*self.people.values()]}
         # Looked at twice, one after the other: what is the same both times was so at one moment between the two.
         noted = [(person, person.holds.copy()) for person in [*self.people.values()]]
@@ -776,6 +778,24 @@ def _write(descriptor: int, text: str) -> None:
     rest = text.encode("utf-8", "backslashreplace")
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+_call = methodcaller("__call__")
+
+
+def _current_frames() -> dict[int, Any]:
+    """What every thread is at.
+
+    Garbage must not be collected meanwhile: 3.11 (seen on 3.11.7) makes frames for it while it holds a lock that the
+    destruction of a thread-local takes, too. So that is switched off in the same step of C code.
+    """
+    collects = gc.isenabled()
+    try:
+        frames: dict[int, Any] = [*map(_call, (gc.disable, sys._current_frames))][1]
+    finally:
+        if collects:
+            gc.enable()
+    return frames
 
 
 def enable(
