@@ -74,6 +74,38 @@ def task_done_join(impl, n):
     yield
 
 
+def poll_empty(impl, n, kind="Queue"):
+    """Calls that find nothing and do not wait, in both of their names."""
+    q, empty = getattr(impl, kind)(), impl.Empty
+    yield
+    for _ in range(n // 2):
+        try:
+            q.get(block=False)
+        except empty:
+            pass
+        try:
+            q.get_nowait()
+        except empty:
+            pass
+    yield
+
+
+def poll_full(impl, n, kind="Queue"):
+    q, full = getattr(impl, kind)(1), impl.Full
+    q.put(0)
+    yield
+    for item in range(n // 2):
+        try:
+            q.put(item, block=False)
+        except full:
+            pass
+        try:
+            q.put_nowait(item)
+        except full:
+            pass
+    yield
+
+
 def put_get_many(impl, n, batch=50):
     """Items that come and go fifty at a time; one by one where the module knows no other way."""
     q, items = impl.Queue(), list(range(batch))
@@ -277,6 +309,8 @@ BOUNDED = {"needs": "Queue", "floor": 2, "goal": 4}
 LIFO = {"needs": "LifoQueue", "floor": 2, "goal": 4}
 PRIORITY = {"needs": "PriorityQueue", "floor": 1.7, "goal": 2.2}
 TURNS = {"hand_over": True}
+POLL = {"peers": (), "floor": 1, "goal": 1.5}
+POLL_LOCKED = {"peers": (), "floor": 1, "goal": 1.1}
 ASYNC = {"needs": "Queue.aget", "note": "beside asyncio.Queue"}
 #: What the standard Queue() is made of became cheaper in between.
 CREATION = 10 if sys.version_info < (3, 12) else 2
@@ -315,6 +349,32 @@ WORKLOADS = [
         "run": partial(fill_drain, kind="PriorityQueue"),
         "n": 5_000,
         **PRIORITY,
+    },
+    {"name": "Queue empty, polled", "run": poll_empty, "needs": "Queue", **POLL},
+    {"name": "Queue full, polled", "run": poll_full, "needs": "Queue", **POLL},
+    {
+        "name": "LifoQueue empty, polled",
+        "run": partial(poll_empty, kind="LifoQueue"),
+        "needs": "LifoQueue",
+        **POLL,
+    },
+    {
+        "name": "LifoQueue full, polled",
+        "run": partial(poll_full, kind="LifoQueue"),
+        "needs": "LifoQueue",
+        **POLL,
+    },
+    {
+        "name": "PriorityQueue empty, polled",
+        "run": partial(poll_empty, kind="PriorityQueue"),
+        "needs": "PriorityQueue",
+        **POLL_LOCKED,
+    },
+    {
+        "name": "PriorityQueue full, polled",
+        "run": partial(poll_full, kind="PriorityQueue"),
+        "needs": "PriorityQueue",
+        **POLL_LOCKED,
     },
     {
         "name": "SimpleQueue put+get",

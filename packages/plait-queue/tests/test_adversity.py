@@ -416,11 +416,15 @@ def meddle_when_a_call_has_left(q, line, then):
     class Meddling(RLock):
         came = False
 
-        def release(self):
-            super().release()
+        def acquire(self, *how):
+            taken = super().acquire(*how)
             if getattr(q, line):
                 self.came = True
-            elif self.came:
+            return taken
+
+        def release(self):
+            super().release()
+            if self.came and not getattr(q, line):
                 self.came = False
                 then()
 
@@ -629,6 +633,52 @@ def test_a_put_that_dies_in_a_comparison_at_the_fork_is_not_counted():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     thread.join(10)
     assert q.qsize() == q.unfinished_tasks == 2
+    """)
+
+
+@signals
+@pytest.mark.parametrize("ends", ["well", "failing"])
+def test_a_put_that_has_to_begin_anew_and_dies_at_the_fork_is_not_counted(ends):
+    in_child(f"""
+    import warnings; warnings.simplefilter("ignore")
+    inside, go_on = threading.Event(), threading.Event()
+    class Item:
+        def __init__(self, number): self.number = number
+        def __lt__(self, other):
+            if threading.current_thread() is not threading.main_thread() and not taken:
+                taken.append(None)
+                taken[0] = q.get(block=False)
+                inside.set(); go_on.wait()
+                if {ends == "failing"}: raise LookupError
+            return self.number < other.number
+    taken = []
+    q = package.PriorityQueue()
+    q.put(Item(2)); q.put(Item(3))
+    def put():
+        try: q.put(Item(1))
+        except LookupError: taken.append("failed")
+    thread = threading.Thread(target=put); thread.start()
+    inside.wait()
+    def child(there, left):
+        pid = os.fork()
+        if not pid:
+            signal.alarm(10)
+            assert (q.qsize(), q.unfinished_tasks) == (there, left), (q.qsize(), q.unfinished_tasks)
+            q.put(Item(0))
+            assert q.get().number == 0
+            for _ in range(left + 1): q.task_done()
+            q.join()
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    child(1, 2)
+    go_on.set()
+    thread.join(10)
+    assert taken[0].number == 2
+    more = {int(ends == "well")}
+    assert taken[1:] == ([] if more else ["failed"])
+    assert q._owed == 0
+    assert (q.qsize(), q.unfinished_tasks) == (1 + more, 2 + more)
+    child(1 + more, 2 + more)  # nothing is taken back twice
     """)
 
 

@@ -889,6 +889,89 @@ def test_a_run_that_is_over_takes_nothing(where):
     assert not waits(q)
 
 
+def test_patience_is_measured_by_the_clock_of_the_run():
+    trio = pytest.importorskip("trio")
+    testing = importlib.import_module("trio.testing")
+    attempts = []
+
+    class Counted(Queue):
+        def get(self, *args, **kwargs):
+            attempts.append(1)
+            return super().get(*args, **kwargs)
+
+    async def main():
+        q = Counted(1)
+        begun = trio.current_time()
+        with pytest.raises(Empty):
+            await q.aget(timeout=3600)
+        assert trio.current_time() == begun + 3600
+        q.put(1)
+        with pytest.raises(Full):
+            await q.aput(2, timeout=3600)
+        assert not await q.ajoin(timeout=3600)
+        assert trio.current_time() == begun + 3 * 3600
+
+    begun = time.monotonic()
+    trio.run(main, clock=testing.MockClock(autojump_threshold=0))
+    assert time.monotonic() - begun < SOON
+    assert len(attempts) == 1
+
+
+def test_patience_is_measured_by_the_clock_of_the_loop():
+    class Simulation(asyncio.SelectorEventLoop):
+        """Time passes when everybody sleeps, and at once."""
+
+        passed = 0.0
+
+        def time(self):
+            return self.passed
+
+    class Leap(selectors.SelectSelector):
+        def select(self, timeout=None):
+            loop.passed += timeout or 0
+            return super().select(0)
+
+    async def main():
+        q = Queue(1)
+        with pytest.raises(Empty):
+            await q.aget(timeout=3600)
+        q.put(1)
+        with pytest.raises(Full):
+            await q.aput(2, timeout=3600)
+        assert not await q.ajoin(timeout=3600)
+
+    loop = Simulation(Leap())
+    begun = time.monotonic()
+    loop.run_until_complete(main())
+    loop.close()
+    assert time.monotonic() - begun < SOON
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("where", list(anywhere()))
+def test_who_leaves_a_loop_early_leaves_nothing_to_be_closed(where):
+    library = where[0]
+
+    async def main():
+        q = Queue()
+        q.put_many([1, 2, 3])
+        async for item in q:
+            assert item == 1
+            break
+        gc.collect()
+        with library.move_on_after(0.01) as scope:
+            async for item in q:
+                assert item in (2, 3)
+        assert scope.cancelled_caught if library.__name__ == "trio" else scope.cancel_called
+        assert not waits(q)
+        q.put(4)
+        q.shutdown()
+        assert [item async for item in q] == [4]
+
+    run_with(where, main)
+    gc.collect()
+
+
 def test_a_task_of_trio_in_a_thread_of_asyncio_is_told_from_one_of_asyncio():
     trio = pytest.importorskip("trio")
 

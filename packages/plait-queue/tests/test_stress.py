@@ -34,3 +34,10 @@ def test_every_kind_of_queue_keeps_its_word_under_stress():
 def test_threads_and_loops_and_cancellations_lose_nothing():
     lines = run("stress_async.py", "--items", os.environ.get("PLAIT_STRESS_ITEMS", 1500), "--patience", 45)
     assert len(lines) == 6
+
+
+def test_runs_of_other_libraries_and_their_cancelled_scopes_lose_nothing():
+    pytest.importorskip("trio")
+    pytest.importorskip("anyio")
+    lines = run("stress_runs.py", "--items", os.environ.get("PLAIT_STRESS_ITEMS", 500), "--patience", 45)
+    assert len(lines) == 5

@@ -8,8 +8,9 @@
 #
 # The pieces
 #   Bed      where a task sleeps: the only thing that is different from library to library. `sleep(timeout)` is awaited in
-#            the task; `rise()` ends it and is called in the event loop; `post(letter)` has the loop call *letter* soon, and
-#            may be called from anywhere. An asyncio bed is a future, a trio bed a trio.Event; anyio runs on either.
+#            the task, by the clock of its loop; `rise()` ends it and is called in the loop; `post(letter)` has the loop call
+#            *letter* soon, and may be called from anywhere. An asyncio bed is a future, a trio bed a trio.Event; anyio runs
+#            on either.
 #   Letter   what is posted. It is called once in its loop, and wakes the task. It may also be thrown away unread.
 #   TaskWaiter  the Waiter of a task: `ring()` posts a letter.
 #   Claim    what the frame of a waiting call holds, to know when it is gone.
@@ -46,16 +47,16 @@
 from __future__ import annotations
 
 import sys
-from time import monotonic
 
 from .._thread import get_ident
+from ._errors import ShutDown
 from ._surely import OVERDUE, elsewhere, surely
-from ._waiting import Waiter, deadline_of
+from ._waiting import Waiter, in_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, Protocol, TypeVar
+    from typing import Any, Protocol, SupportsFloat, TypeVar
 
     from ._fifo import Queue
 
@@ -64,8 +65,12 @@ if TYPE_CHECKING:
     class Bed(Protocol):
         """Where a task sleeps."""
 
+        def now(self) -> float:
+            """The time on the clock of the event loop."""
+            raise NotImplementedError
+
         async def sleep(self, timeout: float | None) -> None:
-            """Until rise(), or *timeout* seconds."""
+            """Until rise(), or *timeout* seconds of that clock."""
 
         def rise(self) -> None:
             """End the sleep; harmless if nobody sleeps. Called in the event loop."""
@@ -82,16 +87,17 @@ if TYPE_CHECKING:
             raise NotImplementedError
 
 
-__all__ = ["get_later", "join_later", "put_later"]
+__all__ = ["Items", "get_later", "join_later", "put_later"]
 
 
 class AsyncioBed:
     """Where a task of asyncio sleeps, whatever the loop is made of."""
 
-    __slots__ = ("current_task", "future", "loop", "thread")
+    __slots__ = ("current_task", "future", "loop", "now", "thread")
 
     def __init__(self, asyncio: Any, loop: Any) -> None:
         self.loop = loop
+        self.now = loop.time
         self.thread = get_ident()
         self.current_task = asyncio.current_task
         self.future = loop.create_future()
@@ -123,9 +129,10 @@ class AsyncioBed:
 class TrioBed:
     """Where a task of trio sleeps."""
 
-    __slots__ = ("event", "patience", "token")
+    __slots__ = ("event", "now", "patience", "token")
 
     def __init__(self, trio: Any) -> None:
+        self.now = trio.current_time
         self.token = trio.lowlevel.current_trio_token()
         self.patience = trio.move_on_after
         self.event = trio.Event()
@@ -220,10 +227,10 @@ class TaskWaiter(Waiter):
         self.queue = queue
         self.bed: Bed | None = bed_here()
 
-    async def sleep(self, deadline: float | None) -> None:
-        """Wait for the bell, or until *deadline* (on the monotonic clock)."""
+    async def sleep(self, deadline: Deadline) -> None:
+        """Wait for the bell, or until the deadline."""
         if self.bed is not None and not self.settled():
-            await self.bed.sleep(None if deadline is None else max(0.0, deadline - monotonic()))
+            await self.bed.sleep(deadline.left())
 
     def ring(self) -> None:
         """Wake the task; ringing twice is harmless."""
@@ -289,45 +296,88 @@ class Claim:
 # -- what is left of a call when it has to wait; the rest, and the contracts, are in Queue's methods
 
 
+class Deadline:
+    """When a call ends that may wait *timeout* seconds from now, on the clock of the event loop: which may be a simulated
+    one, so no other will do."""
+
+    __slots__ = ("now", "when")
+
+    def __init__(self, waiter: TaskWaiter, timeout: SupportsFloat | None) -> None:
+        self.now: Callable[[], float] | None = None
+        self.when = 0.0
+        if timeout is not None and waiter.bed is not None:
+            self.now = waiter.bed.now
+            self.when = self.now() + in_seconds(timeout)
+
+    def left(self) -> float | None:
+        """So many seconds, or None for any number."""
+        return None if self.now is None else max(0.0, self.when - self.now())
+
+    def over(self) -> bool:
+        """Whether it has passed."""
+        return self.now is not None and self.now() >= self.when
+
+
 async def get_later(queue: Queue[T], timeout: float | None) -> T:
     """Wait for an item; `Empty` when *timeout* seconds have passed."""
-    deadline = deadline_of(timeout)
+    waiter = TaskWaiter(queue)
+    deadline = Deadline(waiter, timeout)
     while True:
-        waiter = TaskWaiter(queue)
         if await _stay(queue._ask, waiter, deadline):
             return waiter.box[0]  # type: ignore[no-any-return]
-        if deadline is not None and monotonic() >= deadline:
+        if deadline.over():
             raise queue._no_item(timeout)
+        waiter = TaskWaiter(queue)
 
 
 async def put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> None:
     """Put what is in *rest* as there is room; what could not be put stays there. `Full` when *timeout* seconds have
     passed."""
-    deadline = deadline_of(timeout)
-    while rest:
-        waiter = TaskWaiter(queue, rest)
+    waiter = TaskWaiter(queue, rest)
+    deadline = Deadline(waiter, timeout)
+    while True:
         try:
             if await _stay(queue._offer, waiter, deadline):
                 return
         finally:
             rest[:] = waiter.box
-        if deadline is not None and monotonic() >= deadline:
+        if deadline.over():
             raise queue._no_room(timeout)
+        waiter = TaskWaiter(queue, rest)
 
 
 async def join_later(queue: Queue[T], timeout: float | None) -> bool:
     """Wait until every task is done; false if *timeout* seconds have passed before."""
-    deadline = deadline_of(timeout)
+    waiter = TaskWaiter(queue)
+    deadline = Deadline(waiter, timeout)
     while True:
-        waiter = TaskWaiter(queue)
         await _stay(queue._attend, waiter, deadline)
         if waiter.rung:
             return True
-        if deadline is not None and monotonic() >= deadline:
+        if deadline.over():
             return False
+        waiter = TaskWaiter(queue)
 
 
-async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline: float | None) -> bool:
+class Items:
+    """What `async for` goes through. (An async generator would have to be closed by who leaves the loop early.)"""
+
+    __slots__ = ("queue",)
+
+    def __init__(self, queue: Queue[Any]) -> None:
+        self.queue = queue
+
+    def __aiter__(self) -> Items:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.queue.aget()
+        except ShutDown:
+            raise StopAsyncIteration from None
+
+
+async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline: Deadline) -> bool:
     """Wait in the line that *enter* leads into, and leave it. Whether the waiter was served.
 
     If not, it is the deadline's doing; or the bell was rung for nothing, and the call is to be made anew.

@@ -69,7 +69,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from itertools import compress, count, islice, repeat, starmap
-from math import ceil
 from operator import getitem
 from types import MappingProxyType
 
@@ -136,7 +135,7 @@ class Engine:
     _swift = _swift_in = True  # whether that is so, and may be done, now; the same for `_entry` and putting
     _in_hook = False
     _level_before: int | None = None  # while the _put of a subclass runs
-    _owed = 0  # in the child of a fork: whether the dead have counted an item that they have not stored
+    _owed = 0  # how many items are counted, not stored, and not said to be under way: their put() is about to see to that
     _returned: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
     _parked: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
     _doorbells: Mapping[str, Doorbell] = MappingProxyType({})
@@ -267,10 +266,9 @@ class Engine:
         return self._way_in(stock), steps_of(getattr(stock, self._take))
 
     def _way_in(self, stock: Any) -> Iterator[Any]:
-        bound: Any = self._maxsize
-        if not bound > 0 or bound == float("inf"):  # (a bound that is no number bounds nothing)
+        bound = self._maxsize
+        if bound <= 0:
             return self._puts
-        bound = ceil(bound)  # one of 2.5 lets three in
         places: Any = b"\1" * bound if bound <= _TABLE else range(1, bound + 1)
         return compress(map(getitem, repeat(places), map(len, repeat(stock))), self._puts)
 
@@ -471,6 +469,8 @@ class Engine:
         box = waiter.box
         if self._swift_in and len(box) == 1:
             # What _carry_in does for most, in fewer steps.
+            if 0 < self._maxsize <= len(self._stock):
+                return False  # as the step would find, but by raising, which takes longer
             waiter.busy = True
             try:
                 item = box[0]
@@ -500,7 +500,12 @@ class Engine:
                     waiter.verdict = problem
                 if waiter.box and waiter.verdict is None:
                     return len(waiter.box) < before
-        dismiss(line, waiter)
+        # Rung first: if an exception strikes between the two, it is found in the line.
+        waiter.ring()
+        try:
+            line.remove(waiter)
+        except ValueError:
+            pass
         return True
 
     def _serve_first(self) -> bool:
@@ -520,6 +525,8 @@ class Engine:
             if not self.is_shutdown and not self._level():
                 return False
         elif not box and waiter.verdict is None:
+            if self._swift and not self.is_shutdown and not self._stock:
+                return False  # as _hand_over would find
             if self._swift and self._stock:
                 # What _hand_over does for most, in fewer steps.
                 move = map(box.append, self._exit)
@@ -862,7 +869,7 @@ def _drop_the_dead(queue: Engine) -> None:
         line.extend(living)
     catch_up(queue)
     if not ours:
-        if queue._owed:
+        while queue._owed > 0:
             next(queue._dones)  # counted, and will never be put
-            queue._owed = 0
+            queue._owed -= 1
         queue._look_after()

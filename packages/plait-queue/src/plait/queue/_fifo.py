@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain, compress, count, islice, repeat, starmap
+from math import ceil
 from operator import index
 from sys import maxsize as most_there_can_be
 from time import monotonic
@@ -26,7 +27,6 @@ from ._waiting import (
     Waiter,
     Watcher,
     deadline_of,
-    enlist_nested,
 )
 
 TYPE_CHECKING = False
@@ -75,6 +75,9 @@ class Queue(Engine, Of["T"]):
     _native = True
     _peeks = True  # whether _peek and _get are about the same container
     _in_place = WHOLE_STEPS  # it is free, and no subclass says how a stock is made
+    _empty_message: str | None = None  # of the Empty and the Full that polling raises, once there was one
+    _full_message: str | None = None
+    _bound_given: Any = None  # what `maxsize` was set to, if it is no plain int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -88,6 +91,8 @@ class Queue(Engine, Of["T"]):
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
+        if type(maxsize) is not int:
+            self._set_bound(maxsize)
         self._puts = self._admits = count(1)
         self._alarm = self._putters = self._joiners = NOBODY
         if self._in_place:
@@ -96,12 +101,8 @@ class Queue(Engine, Of["T"]):
             stock: deque[T] = deque()
             self._stock = stock
             self._takes = starmap(stock.popleft, ENDLESS)
-            try:
-                if maxsize > 0:
-                    self._admits = self._way_in(stock)
-            except TypeError:
-                check_bound(maxsize)
-                raise
+            if self._maxsize > 0:
+                self._admits = self._way_in(stock)
         else:
             self._free = self._can_be_free and not self._hooked
             self._admits = self._takes = NO_MORE
@@ -109,11 +110,7 @@ class Queue(Engine, Of["T"]):
             if not self._free:
                 self._furnish()
             self._init(maxsize)
-            try:
-                self._fit()
-            except TypeError:
-                check_bound(maxsize)
-                raise
+            self._fit()
 
     def __getstate__(self) -> Any:
         raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
@@ -130,6 +127,8 @@ class Queue(Engine, Of["T"]):
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
         if timeout is None or timeout >= 0:
+            if not block and self._is_simply_full():
+                raise self._no_room(None)
             try:
                 try:
                     for _ in self._admits:
@@ -159,11 +158,12 @@ class Queue(Engine, Of["T"]):
         held = None
         try:
             for held in self._enters:
-                for _ in self._locked_admits:
-                    self._stock.append(item)
-                    if self._getters:
-                        self._settle()
-                    return True
+                if self._hooked or not 0 < self._maxsize <= len(self._stock):  # else a step would raise
+                    for _ in self._locked_admits:
+                        self._stock.append(item)
+                        if self._getters:
+                            self._settle()
+                        return True
                 break
         except IndexError as problem:  # it is full
             if not of_this_frame(problem):
@@ -188,36 +188,39 @@ class Queue(Engine, Of["T"]):
         box: list[T]
         if timeout is None or timeout >= 0:
             item: Any = NOTHING
-            try:
-                if self._stock:  # else a step would raise, which takes longer than this look
+            if self._stock:  # else a step would raise, which takes longer than this look
+                try:
                     for item in self._takes:
                         if self._putters:
                             self._look_after()
                         return item  # type: ignore[no-any-return]
-            except BaseException as problem:
-                if item is not NOTHING:
-                    box = [item]
-                    try:
-                        self._resettle(box)
-                    except BaseException:  # noqa: BLE001 - the first one is raised
-                        OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                except BaseException as problem:
+                    if item is not NOTHING:
+                        box = [item]
                         try:
-                            for _ in elsewhere:
-                                break
-                        except RuntimeError:
-                            pass  # no thread can be started
-                    raise
-                if not isinstance(problem, IndexError) or not of_this_frame(problem):
-                    raise
+                            self._resettle(box)
+                        except BaseException:  # noqa: BLE001 - the first one is raised
+                            OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                            try:
+                                for _ in elsewhere:
+                                    break
+                            except RuntimeError:
+                                pass  # no thread can be started
+                        raise
+                    if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                        raise
+            elif not block and self._is_simply_empty():
+                raise self._no_item(None)
             if not self._free:
                 held = None
                 try:
                     try:
                         for held in self._enters:
-                            for item in self._locked_takes:
-                                if self._putters:
-                                    self._settle()
-                                return item  # type: ignore[no-any-return]
+                            if self._stock:  # the same here
+                                for item in self._locked_takes:
+                                    if self._putters:
+                                        self._settle()
+                                    return item  # type: ignore[no-any-return]
                             break
                     finally:
                         try:
@@ -445,7 +448,7 @@ class Queue(Engine, Of["T"]):
         Setting it wakes putters for whom there is room now. If more are waiting than it allows, they stay, and nothing
         is let in until fewer do.
         """
-        return self._maxsize
+        return self._maxsize if self._bound_given is None else self._bound_given
 
     @maxsize.setter
     def maxsize(self, bound: int) -> None:
@@ -456,11 +459,20 @@ class Queue(Engine, Of["T"]):
 
     def _set_maxsize(self, bound: int) -> None:
         try:
-            check_bound(bound)  # before anything is changed
-            self._maxsize = bound
+            if not whole_bound(bound) and not (bound <= 0 or bound > 0):
+                raise ValueError(
+                    f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}"
+                )
+            self._set_bound(bound)
             self._fit()
         finally:
             self._settle()
+
+    def _set_bound(self, bound: Any) -> None:
+        # Of any kind of number the integer that does the same: what compares that later runs no code of others.
+        most = bound if type(bound) is int else whole_bound(bound)
+        given = None if most is bound else bound
+        self._maxsize, self._bound_given, self._full_message = most, given, None
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
@@ -692,17 +704,15 @@ class Queue(Engine, Of["T"]):
             problem.remaining = rest
             raise
 
-    async def __aiter__(self) -> AsyncIterator[T]:
+    def __aiter__(self) -> AsyncIterator[T]:
         """Take items, one by one, until the queue is shut down and empty.
 
-        Each is still a task to be done: if somebody is to `join`, call `task_done` for it.
+        Each is still a task to be done: if somebody is to `join`, call `task_done` for it. A loop that ends early leaves
+        nothing to be closed.
         """
-        while True:
-            try:
-                item = await self.aget()
-            except ShutDown:
-                return
-            yield item
+        from ._async import Items
+
+        return Items(self)
 
     # -- what meddlers look at -------------------------------------------------------------------------------------
 
@@ -781,8 +791,7 @@ class Queue(Engine, Of["T"]):
     def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         if OVERDUE:
             catch_up(self)
-        # Nobody waits for items, it was not shut down, and it is full: then nothing is to be done under the mutex.
-        if not (block or self._alarm) and self._free and 0 < self._maxsize <= len(self._stock):
+        if not block and self._is_simply_full():
             problem = self._no_room(None)
             tell_remaining(problem, items)
             raise problem
@@ -800,9 +809,21 @@ class Queue(Engine, Of["T"]):
                     tell_remaining(failure, waiter.box)
                     raise
             else:
-                self._offer(waiter)
+                if not self._furnished:
+                    self._furnish()
+                line = waiter.line = self._putters
+                if self._free and not line:
+                    # What _offer does, in fewer steps: nobody can come in between the look at the line and this.
+                    line.append(waiter)
+                    if self._getters or not self._swift_in or not 0 < self._maxsize <= len(self._stock):
+                        self._locked(self._settle)
+                else:
+                    self._offer(waiter)
                 if not waiter.rung:
-                    waiter.sleep(self._lock, timeout)
+                    if timeout is None and not is_owned(self._lock):
+                        waiter.bell.acquire()
+                    else:
+                        waiter.sleep(self._lock, timeout)
                     if not waiter.rung:
                         self._leave(waiter)
             settled = True
@@ -844,8 +865,7 @@ class Queue(Engine, Of["T"]):
         itself, the box is empty."""
         if OVERDUE:
             catch_up(self)
-        # The same here. (No call, so one piece.)
-        if not (block or self._stock or self._returned or self._putters or self.is_shutdown) and self._free:
+        if not block and self._is_simply_empty():
             return self._no_item(None)
         waiter: Any
         if not block or timeout == 0:
@@ -862,27 +882,16 @@ class Queue(Engine, Of["T"]):
             if not waiter.nests:
                 self._locked(self._take_now, waiter)
             else:
-                # What _ask does, in fewer steps.
                 if not self._furnished:
                     self._furnish()
-                held = None
-                try:
-                    for held in self._enters:
-                        break
-                    line = waiter.line = self._getters
-                    if line:
-                        enlist_nested(line, waiter)
-                    else:
-                        line.append(waiter)
-                    if self._hooked or self._stock or self._putters or self.is_shutdown or self._returned:
-                        self._settle()
-                finally:
-                    try:
-                        if held:
-                            for _ in self._leaves:
-                                break
-                    finally:
-                        pass
+                line = waiter.line = self._getters
+                if self._free and not line:
+                    # What _ask does, in fewer steps: nobody can come in between the look at the line and this.
+                    line.append(waiter)
+                    if self._stock or self._putters or self.is_shutdown or self._returned:
+                        self._locked(self._settle)
+                else:
+                    self._ask(waiter)
                 if not waiter.rung:
                     if timeout is None and not is_owned(self._lock):
                         waiter.bell.acquire()
@@ -914,17 +923,80 @@ class Queue(Engine, Of["T"]):
             return waiter.verdict  # type: ignore[no-any-return]
         return self._no_item(timeout if block else None)
 
+    # Whether a call that does not wait has nothing to do but to say why, since nobody is to be served either. If everything
+    # happens under the mutex, then so does this look: who holds it may be changing things by hand.
+
+    def _is_simply_full(self) -> bool:
+        if self._free:
+            return 0 < self._maxsize <= len(self._stock) and not (self._alarm or OVERDUE)
+        held = None
+        try:
+            for held in self._enters:
+                break
+            return (
+                self._maxsize > 0
+                and not (self._getters or self.is_shutdown or self._hooked or OVERDUE)
+                and self._maxsize <= len(self._stock)
+                and not self._is_torn()
+            )
+        finally:
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
+
+    def _is_simply_empty(self) -> bool:
+        if self._free:
+            return not (self._stock or self._returned or self._putters or self.is_shutdown or OVERDUE)
+        held = None
+        try:
+            for held in self._enters:
+                break
+            return not (
+                self._stock
+                or self._returned
+                or self._putters
+                or self.is_shutdown
+                or self._hooked
+                or OVERDUE
+                or self._is_torn()
+            )
+        finally:
+            try:
+                if held:
+                    self._lock.release()
+            finally:
+                pass
+
+    def _is_torn(self) -> bool:
+        """Whether this may have interrupted something of the same thread that is half-way in the stock."""
+        return False
+
     def _no_item(self, timeout: float | None) -> Empty:
         if timeout:
             return Empty(f"{self!r} had no item within {timeout} s: put one into it, or wait longer")
-        return Empty(f"{self!r} is empty: put an item into it, or wait for one with block=True")
+        message = self._empty_message
+        if message is None:
+            message = f"{self!r} is empty: put an item into it, or wait for one with block=True"
+            # It will say the same the next time, and who polls asks often.
+            if type(self).__repr__ is object.__repr__:
+                self._empty_message = message
+        return Empty(message)
 
     def _no_room(self, timeout: float | None) -> Full:
-        late = f"had no room within {timeout} s" if timeout else "is full"
-        wait = "wait longer" if timeout else "wait for room with block=True"
-        return Full(
-            f"{self!r} {late}: it may hold {self._maxsize} items; take some out, {wait}, or set a larger maxsize"
-        )
+        message = None if timeout else self._full_message
+        if message is None:
+            late = f"had no room within {timeout} s" if timeout else "is full"
+            wait = "wait longer" if timeout else "wait for room with block=True"
+            message = (
+                f"{self!r} {late}: it may hold {self._maxsize} items; "
+                f"take some out, {wait}, or set a larger maxsize"
+            )
+            # Likewise, until there is another bound.
+            if not timeout and type(self).__repr__ is object.__repr__:
+                self._full_message = message
+        return Full(message)
 
     def _take_now(self, waiter: Waiter) -> None:
         self._settle()
@@ -961,7 +1033,9 @@ class BoundOfClass:
         self.bound = bound
 
     def __get__(self, queue: Queue[Any] | None, owner: type | None = None) -> Any:
-        return self.bound if queue is None or not hasattr(queue, "_maxsize") else queue._maxsize
+        if queue is None or not hasattr(queue, "_maxsize"):
+            return self.bound
+        return Queue.maxsize.__get__(queue)
 
     def __set__(self, queue: Queue[Any], bound: Any) -> None:
         Queue.maxsize.__set__(queue, bound)  # type: ignore[attr-defined]
@@ -975,14 +1049,18 @@ def tell_remaining(problem: Any, box: Iterable[Any]) -> None:
         pass  # one of a foreign kind, that has no room for it
 
 
-def check_bound(bound: Any) -> None:
-    """TypeError or ValueError if it cannot be a *maxsize*."""
+def whole_bound(bound: Any) -> int:
+    """The integer that bounds a queue as *bound* does: 2.5 lets three in; infinity lets in any number, as does what is no
+    number but can be compared with one. TypeError if it cannot."""
     try:
-        known = bound <= 0 or bound > 0
+        if not bound > 0:
+            return 0
     except TypeError as problem:
         raise TypeError(f"maxsize must be a number, 0 for no bound, not {bound!r}") from problem
-    if not known:
-        raise ValueError(f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}")
+    try:
+        return index(bound)
+    except TypeError:
+        return 0 if bound == float("inf") else ceil(bound)
 
 
 def peeks(cls: type) -> bool:

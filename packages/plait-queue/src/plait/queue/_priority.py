@@ -22,8 +22,10 @@
 #   - Stopping compares nothing, so it succeeds. Who needs the order, to push, pop or peek, then has to make a heap of the
 #     list first, which can fail as any comparison can: then so does that call, the list is as it was, and the next who needs
 #     the order tries anew. Who only counts or drops items, or looks into the list, needs none.
-#   - `_uncounted` is the item being pushed if it is counted together with its being in the list. The child of a fork takes
-#     back the count of any other that was being pushed.
+#   - `_uncounted` is the item being pushed if it is counted together with its being in the list. Any other is counted
+#     before. While such a one is not in the list because its push was stopped, which is until its put() begins anew or
+#     takes back the count, `_owed` says so, and changes in one piece with `_sifting`, or with the count. The child of a fork
+#     takes back what is owed by those whom it does not have.
 #   - If comparing fails, the operation has not happened: an item that cannot be pushed is not in the queue, one that
 #     could not be popped stays in it. (The standard module leaves the one in and loses the other.)
 #
@@ -90,8 +92,11 @@ class PriorityQueue(Queue["T"]):
         so too, for it was compared by whoever made room.
         """
         if timeout is None or timeout >= 0:
+            if not block and self._is_simply_full():
+                raise self._no_room(None)
             held = heap = None
-            counted = pushed = False
+            counted = False
+            pushed: Any = False
             try:
                 try:
                     for held in self._enters:
@@ -105,8 +110,8 @@ class PriorityQueue(Queue["T"]):
                                     self._sifting = NOTHING
                                     pushed = True
                                 else:  # a nested call took over
-                                    self._push_counted(item)
-                                    pushed = True
+                                    pushed = []
+                                    self._push_counted(item, pushed)
                                 if self._getters:
                                     self._settle()
                                 return
@@ -135,8 +140,7 @@ class PriorityQueue(Queue["T"]):
                 raise
         self._put_slowly((item,), block, timeout)
 
-    def _push_counted(self, item: T) -> None:
-        done: list[bool] = []
+    def _push_counted(self, item: T, done: list[bool]) -> None:
         while not done:
             self._push_once(item, starmap(done.append, ((True,),)), counted=True)
 
@@ -149,7 +153,11 @@ class PriorityQueue(Queue["T"]):
             self._undo()
         if debt:
             for _ in zip(steps_of(debt.pop), self._dones):  # noqa: B905 - in one piece
-                self._owed = 0
+                if self._owed:
+                    self._owed -= 1
+                else:
+                    # That it is under way could not be ended. It is not counted any more.
+                    self._uncounted = self._sifting
                 break
         self._resettle_now([])
 
@@ -157,6 +165,8 @@ class PriorityQueue(Queue["T"]):
         """Take the smallest item, as `Queue.get` does. If comparing raises, no item is lost."""
         box: list[T]
         if timeout is None or timeout >= 0:
+            if not (block or self._stock) and self._is_simply_empty():
+                raise self._no_item(None)
             held = heap = None
             item: Any = NOTHING
             try:
@@ -238,6 +248,8 @@ class PriorityQueue(Queue["T"]):
                 self._sifting = item
                 self._uncounted = NOTHING if counted else item
                 started = True
+                if counted:
+                    self._owed -= 1
                 break
             heappush(heap, item)
             if self._stock is heap and (
@@ -247,9 +259,11 @@ class PriorityQueue(Queue["T"]):
                 for _ in commit:
                     break
         finally:
-            self._uncounted = NOTHING
-            if started and self._sifting is item and self._stock is heap:
-                self._undo()
+            try:
+                if started and self._sifting is item and self._stock is heap:
+                    self._undo()
+            finally:
+                self._uncounted = NOTHING
 
     def _stop(self) -> None:
         """End an operation that is under way as if it had not begun. The list is UNSORTED then."""
@@ -265,7 +279,8 @@ class PriorityQueue(Queue["T"]):
                     items.append(sifting)
             elif len(items) > size:
                 discard(items, sifting)
-            self._go_on_with(items, UNSORTED, heap, sifting)
+            owes = size >= 0 and sifting is not self._uncounted
+            self._go_on_with(items, UNSORTED, heap, sifting, owes)
 
     def _order(self) -> None:
         """See to it that nothing is under way, and the list is a heap."""
@@ -284,8 +299,10 @@ class PriorityQueue(Queue["T"]):
                     else:
                         self._go_on_with(items, NOTHING, heap, UNSORTED)
 
-    def _go_on_with(self, items: list[T], sifting: Any, before: list[T], sifting_before: Any) -> None:
-        """Have *items* as the list, unless a nested call has been quicker."""
+    def _go_on_with(
+        self, items: list[T], sifting: Any, before: list[T], sifting_before: Any, owes: bool = False
+    ) -> None:
+        """Have *items* as the list, unless a nested call has been quicker. *owes*: whether a counted item was under way."""
         way_in, way_out = self._ways(items)
         sizes, below = self._measures(items)
         if self._sifting is sifting_before and self._stock is before:
@@ -297,6 +314,8 @@ class PriorityQueue(Queue["T"]):
                 items, way_in, way_out, sizes, below,
             )  # fmt: skip
             self._sifting = sifting
+            if owes:
+                self._owed += 1
             self._tune()
 
     def _undo(self) -> None:
@@ -304,6 +323,8 @@ class PriorityQueue(Queue["T"]):
         heap = self._stock
         if len(heap) > self._size >= 0 and heap[-1] is self._sifting:
             del heap[-1]  # not compared with anything yet, or found in its place
+            if self._sifting is not self._uncounted:
+                self._owed += 1
             self._sifting = NOTHING
             return
         try:
@@ -329,6 +350,9 @@ class PriorityQueue(Queue["T"]):
         if self._sifting is NOTHING or self._sifting is UNSORTED or self._hooked:
             return super()._level()
         return abs(self._size) + len(self._returned)
+
+    def _is_torn(self) -> bool:
+        return self._sifting is not NOTHING
 
     def _runs_foreign_code(self) -> bool:
         return True
@@ -429,8 +453,6 @@ class PriorityQueue(Queue["T"]):
             if self._in_hook:
                 self._sifting = UNSORTED
         elif self._sifting is not NOTHING:
-            if self._size >= 0 and self._sifting is not UNSORTED and self._sifting is not self._uncounted:
-                self._owed = 1
             self._undo()
         self._uncounted = NOTHING
         super()._after_fork()

@@ -80,6 +80,7 @@ __all__ = [
     "dismiss",
     "enlist_nested",
     "first_present",
+    "in_seconds",
     "next_ticket",
     "steps_of",
     "strike",

@@ -119,9 +119,15 @@ class Agenda:
         averaged over all events."""
         if len(self.pending) == 1 and len(self.arrivals) <= MANY:
             # As where each event enters the next: then the truth shows the order, and the index can wait.
-            only = [*self.pending.copy().values()]
-            if len(only) == 1:
-                return only, self.drained
+            pending = self.pending
+            try:
+                for event in pending.values():
+                    # No event comes back: so if this one is pending after the count, it was the only one.
+                    if len(pending) == 1 and event[2] in pending:
+                        return [event], self.drained
+                    break
+            except RuntimeError:
+                pass  # where there is no global lock: another thread has entered one meanwhile
         nested = self._lock._is_owned()
         try:
             with self._lock:
