@@ -544,7 +544,6 @@ def test_two_signals_at_once_leave_the_lock_held_and_no_bell(run_script, lock):
     assert ended.out.split() in (["KeyboardInterrupt", "True", "0"], ["Term", "True", "0"])
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("lock", ["t.RLock()", "t.Lock()", "t.RWLock().write", "t.NamedRLock('x')"])
 def test_near_the_recursion_limit_a_wait_ends_with_the_lock_held_and_no_bell(run_script, lock):
     ended = run_script("""
@@ -568,7 +567,8 @@ def test_near_the_recursion_limit_a_wait_ends_with_the_lock_held_and_no_bell(run
     assert ended.err == ""
     # PyPy asks how much of the stack has been used.
     assert int(ended.out) > 0 or sys.implementation.name == "pypy"
-=======
+
+
 def test_notifying_nobody_hides_nobody_who_comes_later(cond):
     for notify in (cond.notify, cond.notify_all) * 2:
         with cond:
@@ -612,4 +612,3 @@ def test_a_notify_all_that_is_struck_wakes_all_the_same(times):
         thread.join(10)
     assert sorted(log) == [(n, True) for n in range(5)]
     assert [*left] == []
->>>>>>> w6-thr

@@ -765,12 +765,19 @@ def test_a_handler_that_waits_at_a_barrier_in_place_of_its_thread_leaves_nobody_
 # ------------------------------------------------------------------------------------------------ several, one upon the other
 
 AT_ONCE = """
-    def struck_inside(numbers):
-        "All are pending when the first one strikes: here."
+    def be_struck(numbers):
+        "In a handler: all of them are pending when the first one strikes."
         signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
         for number in numbers:
             os.kill(os.getpid(), number)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
+
+    def struck_inside(numbers):
+        "Be struck here. (Out of a call that looks for signals itself, the second one would not strike at once.)"
+        signal.signal(signal.SIGALRM, lambda *_: be_struck(numbers))
+        signal.setitimer(signal.ITIMER_REAL, 0.0001)
+        while True:
+            pass
 
     def sheltered(call):
         "Call it, and wait until none is left. (No loop jumps back where nothing would catch what strikes.)"
@@ -796,6 +803,7 @@ AT_ONCE = """
     def let_them_strike():
         for _ in range(3):
             time.sleep(0.0002)
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())  # a call that looks for signals
     """
 
 
@@ -807,7 +815,7 @@ def test_a_condition_has_its_lock_and_no_bell_in_line(play, numbers, lock):
         textwrap.dedent(AT_ONCE)
         + textwrap.dedent(
             """
-            signal.signal(signal.SIGALRM, lambda *_: struck_inside(numbers))
+            signal.signal(signal.SIGALRM, lambda *_: be_struck(numbers))
             for _ in range(5):
                 condition = Condition(make())
                 condition.acquire()
