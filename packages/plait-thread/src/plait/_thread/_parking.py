@@ -44,8 +44,9 @@
 # threads some ten. We never spin: under a global lock the thread we wait for cannot run while we do.
 #
 # What remains: on 3.10 and PyPy an exception of a signal handler can strike between two bytecodes at which nothing can
-# catch it (after the last instruction of a `try`). Then a park() may end with an exception and without the token. A
-# WaitQueue does not rely on tokens to know who was woken, and is not hurt by that.
+# catch it (after the last instruction of a `try`; where there are two, at the first one of an `except`). Then a park() may
+# end with an exception and without the token. A WaitQueue does not rely on tokens to know who was woken, and is not hurt by
+# that; but three at once (on PyPy, two) may leave a waiter in line that has gone, and a wake-up is spent on it.
 
 from __future__ import annotations
 

@@ -61,11 +61,11 @@ class Event(Uncopied):
     def set(self) -> None:
         """Raise the flag and wake every waiter. Never blocks; callable from signal handlers and finalisers."""
         bells = self._bells
-        found: tuple[Any, ...] = ()
+        found: list[Any] = []
         try:
             try:
                 self._flag = True
-                found = (*bells,)
+                found = [*bells]
                 for bell in found:
                     try:
                         bell.release()
@@ -76,7 +76,7 @@ class Event(Uncopied):
                 try:
                     surely(self._ring, *found)
                 except BaseException:  # noqa: BLE001 - see _surely.py
-                    elsewhere[self._ring] = found
+                    elsewhere[self._ring] = (*found,)
                 raise
         except BaseException:
             # Once more: on 3.10 a second signal may strike on the way from the first exception to what it calls for.

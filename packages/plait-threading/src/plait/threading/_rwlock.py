@@ -332,6 +332,9 @@ class RWLock(Uncopied):
     RuntimeError (two of them would wait for each other for ever): release it first, then read again what you based your
     decision on. A writer becomes a reader, without letting another writer in between, by `downgrade()`.
 
+    A signal handler or finaliser may ask for it while its own thread waits for it; when it is that thread's turn, both
+    have it.
+
     A `Condition` can be made of the writing side: its waiters let go of the lock altogether, so that readers come in, too.
 
     With a *name*, `debug` can watch it. In a forked child readers and waiters that only the parent has are gone; if a
