@@ -85,7 +85,9 @@ BLOCKING_ONCE: Any = ((True,),)
 # What a `for` gets is stored before a signal is looked for; see above.
 STORED_AT_ONCE = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
 
-# So many frames there have to be room for, at the most, to take back a lock that is written in Python.
+# So many frames there has to be room for below one more, to end a wait: for calls of C code, which count before 3.12; and
+# to take back a lock that is written in Python, at the most.
+SHALLOW = 0 if sys.version_info >= (3, 12) else 1
 DEEP = 25
 
 _ring: Callable[[Any], None] = LockType.release
@@ -192,8 +194,10 @@ class Condition(metaclass=SlotMethods):
             self._release_save = getattr(lock, "_release_save", release)
             restore = getattr(lock, "_acquire_restore", None)
             self._restores = restore is not None
-            # Others' acquire() may take no arguments.
-            self._acquire_restore = restore or (lambda _blocking: acquire())
+            if restore is None:
+                # Others' acquire() may take no arguments.
+                restore = acquire if isinstance(lock, Named) else lambda _blocking: acquire()
+            self._acquire_restore = restore
             owned = getattr(lock, "_is_owned", None)
             if isinstance(lock, LockType):
                 # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
@@ -202,7 +206,8 @@ class Condition(metaclass=SlotMethods):
         self._idle: Callable[[], bool] = bool
         # A lock of somebody else's may be broken, and raise for ever.
         self._is_ours = isinstance(lock, (LockType, RLockType, Named, WriteSide))
-        self._room = 1 if isinstance(lock, (LockType, RLockType)) else DEEP
+        in_python = hasattr(self._acquire_restore, "__func__") or hasattr(self._acquire_restore, "__code__")
+        self._room = DEEP if in_python else SHALLOW
         self._letting_go: Iterator[Any] = starmap(self._release_save, ALWAYS)
         self._taking_back: Iterator[Any] | None = None if self._restores else starmap(acquire, ALWAYS)
 
@@ -266,7 +271,11 @@ class Condition(metaclass=SlotMethods):
                 # Taken again, and in nobody's hands: good for the next wait. (The lock is ours, and so is the place.)
                 self._spare = bell
                 return True
-            return not self._struck_off(bell)
+            try:
+                self._bells.remove(bell)
+            except ValueError:  # a notifier was first
+                return True
+            return False
         except BaseException:
             let_go = [] if saved is self else [saved]
             again = [] if back is self else [back]

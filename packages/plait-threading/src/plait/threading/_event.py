@@ -27,6 +27,7 @@ from ._surely import elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -61,7 +62,7 @@ class Event(Uncopied):
     def set(self) -> None:
         """Raise the flag and wake every waiter. Never blocks; callable from signal handlers and finalisers."""
         bells = self._bells
-        found: list[Any] = []
+        found: Sequence[Any] = ()
         try:
             try:
                 self._flag = True
