@@ -546,7 +546,8 @@ def test_two_signals_at_once_leave_the_lock_held_and_no_bell(run_script, lock):
 
 @pytest.mark.parametrize("lock", ["t.RLock()", "t.Lock()", "t.RWLock().write", "t.NamedRLock('x')"])
 def test_near_the_recursion_limit_a_wait_ends_with_the_lock_held_and_no_bell(run_script, lock):
-    ended = run_script("""
+    ended = run_script(
+        """
         import sys
         import {threading} as t
 
@@ -563,7 +564,8 @@ def test_near_the_recursion_limit_a_wait_ends_with_the_lock_held_and_no_bell(run
                     refused += 1
                 assert not cond._bells and cond._is_owned(), depth
         print(refused)
-    """.replace("{lock}", lock))
+    """.replace("{lock}", lock)
+    )
     assert ended.err == ""
     # PyPy asks how much of the stack has been used.
     assert int(ended.out) > 0 or sys.implementation.name == "pypy"

@@ -762,7 +762,7 @@ def test_a_handler_that_waits_at_a_barrier_in_place_of_its_thread_leaves_nobody_
     ) == ["broken", "True", "0", "1"]
 
 
-# ------------------------------------------------------------------------------------------------ several, one upon the other
+# -------------------------------------------------------------------------------------------- several, one upon the other
 
 AT_ONCE = """
     def be_struck(numbers):
@@ -811,7 +811,7 @@ AT_ONCE = """
 @pytest.mark.skipif(sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere")
 @pytest.mark.parametrize("lock", ["RLock()", "Lock()", "RWLock().write", "NamedRLock('x')"])
 def test_a_condition_has_its_lock_and_no_bell_in_line(play, numbers, lock):
-    assert play(
+    left_in_line = play(
         textwrap.dedent(AT_ONCE)
         + textwrap.dedent(
             """
@@ -827,7 +827,8 @@ def test_a_condition_has_its_lock_and_no_bell_in_line(play, numbers, lock):
         ),
         numbers=numbers,
         make=f"lambda: {lock}",
-    ) == ["0"] * 5
+    )
+    assert left_in_line == ["0"] * 5
 
 
 @BURSTS

@@ -594,9 +594,7 @@ class RWLock(Uncopied):
 
         return released
 
-    def _give_back(
-        self, steps: list[_Step], me: int, kind: int, downgraded_too: bool = False
-    ) -> None:
+    def _give_back(self, steps: list[_Step], me: int, kind: int, downgraded_too: bool = False) -> None:
         """Release it for that thread, unless it has happened. Refusals are in the step."""
         if not steps:
             steps.append(_Step())
