@@ -191,9 +191,9 @@ class Semaphore(Uncopied):
             try:
                 # What can fail, and what must not be done twice, has no call in it, and so no place to strike.
                 if not n > BATCH:
-                    tokens = _TOKEN * n
-                    self._tokens += tokens
-                    given += tokens
+                    more = _TOKEN * n
+                    self._tokens += more
+                    given += more
                 self._announce_many(n, given)
             except BaseException:
                 if n > BATCH or given:
