@@ -29,8 +29,8 @@
 #   - Struck off first, rung second: whoever is awake and still in line has not been woken by the line. A waker notes
 #     whom it has struck off in the same step of C code, so that an exception of a signal handler leaves nobody unrung.
 #   - What is done when an exception has struck (to leave the line, to pass the wake-up on, to ring whom one has struck
-#     off) is done by C code only, with no place for another signal's to strike before it is done. (In a forked child a
-#     wake-up is also passed on by who was left behind, and there several at once may end that.)
+#     off) is done by C code only, with no place for another signal's to strike before it is done. (If a fork has left the
+#     next one behind, Python code passes the wake-up on; three at once may end that.)
 #   - `wait(unless=...)` looks at the condition after the waiter has entered. A waker changes the condition first and
 #     wakes second. So one of the two sees the other, and no lock has to be held across both.
 #
