@@ -14,7 +14,8 @@
 #     that is why set() lists the bells even if there seem to be none.)
 #   - A bell is rung first and taken down second. A waiter that leaves without having been rung takes down its own. A set()
 #     that is interrupted by an exception rings all that it has found before it lets the exception go, or another thread
-#     does, however many strike (see _surely.py). It has found them before anything can strike.
+#     does, however many strike (see _surely.py). Since 3.11, CPython has found them before anything can strike; elsewhere a
+#     set() that is struck before it has begins anew.
 #   - Ringing twice is harmless: bells are used once.
 #   - Bells of threads that a fork left behind are rung into the void by the next set(), and gone.
 
@@ -85,6 +86,9 @@ class Event(Uncopied):
             raise
 
     def _ring(self, *found: Any) -> None:
+        if not found:  # struck before it has looked, as is possible on 3.10 and PyPy
+            self._flag = True
+            found = (*self._bells,)
         for bell in found:
             try:
                 bell.release()
