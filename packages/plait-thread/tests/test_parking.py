@@ -74,6 +74,63 @@ def until_in_line(queue, n=1):
         time.sleep(0.001)
 
 
+SIGNALS = [getattr(signal, name, None) for name in ("SIGUSR1", "SIGUSR2", "SIGTERM")]
+
+
+def strike_at_once(n):
+    """In a handler: be struck by so many signals, all pending when the first one strikes."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    for number in SIGNALS[:n]:
+        os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def struck_here(n):
+    """Be struck here. (Out of a call that looks for signals itself, the second one would not strike at once.)"""
+    signal.signal(signal.SIGALRM, lambda *_: strike_at_once(n))
+    signal.setitimer(signal.ITIMER_REAL, 0.0001)
+    while True:
+        pass
+
+
+def sheltered(call):
+    """Call it, and wait until no signal is left; say how often one has struck."""
+    for number in SIGNALS:
+        signal.signal(number, strike)
+    struck = 0
+    # No loop, which would jump back where nothing catches what strikes.
+    try:
+        try:
+            try:
+                try:
+                    call()
+                except Struck:
+                    struck += 1
+                let_them_strike()
+            except Struck:
+                struck += 1
+            let_them_strike()
+        except Struck:
+            struck += 1
+        let_them_strike()
+    except Struck:
+        struck += 1
+    return struck
+
+
+def let_them_strike():
+    for _ in range(3):
+        time.sleep(0.0002)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ())  # a call that looks for signals
+
+
+# Elsewhere they are looked for at every `except`; see _parking.py.
+BURSTS = pytest.mark.skipif(
+    sys.version_info < (3, 11) or sys.implementation.name == "pypy" or not hasattr(signal, "pthread_sigmask"),
+    reason="nothing can be done there",
+)
+
+
 # ------------------------------------------------------------------------------------------------------------- parkers
 
 
@@ -141,6 +198,17 @@ def test_an_exception_of_a_handler_ends_park_and_leaves_a_token(alarm):
     with pytest.raises(Struck):
         parker.park(LONG)
     assert parker.park(0)
+
+
+@BURSTS
+@pytest.mark.parametrize("n", [2, 3])
+def test_several_exceptions_at_once_leave_a_token_too(alarm, n):
+    def work():
+        parker = Parker()
+        alarm(lambda *_: strike_at_once(n))
+        return sheltered(lambda: parker.park(LONG)) > 0 and parker.park(0)
+
+    assert in_child(work)
 
 
 def test_a_parker_says_in_a_child_that_its_thread_is_not_there():
@@ -249,6 +317,49 @@ def test_an_exception_of_a_handler_ends_wait_and_leaves_the_line(alarm):
     with pytest.raises(Struck):
         queue.wait(LONG)
     assert len(queue) == 0
+
+
+@BURSTS
+@pytest.mark.parametrize("n", [2, 3])
+def test_several_exceptions_at_once_leave_nobody_in_line(alarm, n):
+    def work():
+        queue = WaitQueue()
+        alarm(lambda *_: strike_at_once(n))
+        return sheltered(lambda: queue.wait(LONG)) > 0 and not len(queue)
+
+    assert in_child(work)
+
+
+@BURSTS
+@pytest.mark.parametrize("n", [2, 3])
+def test_several_exceptions_at_once_leave_nobody_unrung_who_has_been_struck_off(n):
+    class Bystander(Parker):
+        def unpark(self):
+            struck_here(n)
+
+    def work():
+        queue, parker = WaitQueue(), Bystander()
+        queue.enter(parker)
+        return sheltered(queue.wake) > 0 and not len(queue) and parker.park(0)
+
+    assert in_child(work)
+
+
+@BURSTS
+@pytest.mark.parametrize("n", [2, 3])
+def test_several_exceptions_at_once_pass_a_wake_up_on_that_came_with_them(n):
+    def work():
+        queue, heir = WaitQueue(), Parker()
+
+        def woken_and_struck():
+            queue.enter(heir)
+            queue.wake()
+            struck_here(n)
+
+        struck = sheltered(lambda: queue.wait(LONG, unless=woken_and_struck))
+        return struck > 0 and not len(queue) and heir.park(0)
+
+    assert in_child(work)
 
 
 def test_a_handler_may_wake_the_line_in_which_its_own_thread_stands(alarm):

@@ -544,6 +544,33 @@ def test_two_signals_at_once_leave_the_lock_held_and_no_bell(run_script, lock):
     assert ended.out.split() in (["KeyboardInterrupt", "True", "0"], ["Term", "True", "0"])
 
 
+@pytest.mark.parametrize("lock", ["t.RLock()", "t.Lock()", "t.RWLock().write", "t.NamedRLock('x')"])
+def test_near_the_recursion_limit_a_wait_ends_with_the_lock_held_and_no_bell(run_script, lock):
+    ended = run_script(
+        """
+        import sys
+        import {threading} as t
+
+        cond, limit, refused = t.Condition({lock}), sys.getrecursionlimit(), 0
+
+        def wait(depth):
+            return wait(depth - 1) if depth else cond.wait(0)
+
+        for depth in range(limit - 60, limit):
+            with cond:
+                try:
+                    wait(depth)
+                except RecursionError:
+                    refused += 1
+                assert not cond._bells and cond._is_owned(), depth
+        print(refused)
+    """.replace("{lock}", lock)
+    )
+    assert ended.err == ""
+    # PyPy asks how much of the stack has been used.
+    assert int(ended.out) > 0 or sys.implementation.name == "pypy"
+
+
 def test_notifying_nobody_hides_nobody_who_comes_later(cond):
     for notify in (cond.notify, cond.notify_all) * 2:
         with cond:

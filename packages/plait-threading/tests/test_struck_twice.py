@@ -594,3 +594,344 @@ def test_who_is_told_that_it_has_the_lock_has_it(play):
         print(lies, times > 50)
         """
     ) == ["0", "True"]
+
+
+# ---------------------------------------------------------------------------------------- handlers that use what they struck
+
+
+def test_a_handler_may_ask_for_an_rwlock_that_its_own_thread_waits_for(play):
+    assert play(
+        """
+        def hold():
+            with lock.write:
+                up.set()
+                until(lambda: len(lock._latest().queue) == 1)
+                os.kill(os.getpid(), signal.SIGALRM)
+                until(lambda: len(lock._latest().queue) == 2)
+
+        def ask(*_):
+            with getattr(lock, inner):
+                log.append(lock._mine())
+
+        signal.signal(signal.SIGALRM, ask)
+        for outer in ("read", "write"):
+            for inner in ("read", "write"):
+                lock, up, log = RWLock(), Event(), []
+                (holder,) = started(hold)
+                up.wait()
+                with getattr(lock, outer):
+                    log.append(lock._mine())
+                assert not lock.locked() and not lock._tickets, lock
+                print(outer, inner, *log, sep=":")
+        """
+    ) == [
+        # Both ask, so both hold it, as soon as its turn has come; whoever wants to write has to come before who reads.
+        *["read:read:(2,", "0):(1,", "0)"],
+        *["read:write:(1,", "1):(1,", "0)"],
+        *["write:read:(1,", "1):(0,", "1)"],
+        *["write:write:(0,", "2):(0,", "1)"],
+    ]
+
+
+@pytest.mark.parametrize("how", ["release", "downgrade"])
+def test_a_handler_may_ask_for_an_rwlock_that_has_been_given_to_who_is_not_rung_yet(play, how):
+    assert play(
+        """
+        def other():
+            side = lock.read if how == "downgrade" else lock.write
+            with side:
+                log.append("other")
+
+        def ring(state):  # a signal comes between the state and the bells
+            RWLock._ring = staticmethod(rings)
+            os.kill(os.getpid(), signal.SIGALRM)
+            rings(state)
+
+        def ask(*_):
+            if how == "downgrade":
+                lock.read.release()
+            with getattr(lock, kind):
+                log.append("handler")
+
+        rings = RWLock._ring
+        signal.signal(signal.SIGALRM, ask)
+        for kind in ("write",) if how == "downgrade" else ("read", "write"):
+            lock, log = RWLock(), []
+            lock.write.acquire()
+            (thread,) = started(other)
+            until(lambda: lock._latest().queue)
+            RWLock._ring = staticmethod(ring)
+            lock.downgrade() if how == "downgrade" else lock.write.release()
+            thread.join(5)
+            print(*log, lock.locked())
+        """,
+        how=repr(how),
+    ) == ["other", "handler", "False"] * (1 if how == "downgrade" else 2)
+
+
+STRUCK_WITH_THE_LAST_SEAT = """
+    def wait():
+        try:
+            passed.append(barrier.wait())
+        except BrokenBarrierError:
+            passed.append("broken")
+
+    def sit_down(self, claim):  # a signal comes when the last seat has been taken, and before that is noticed
+        Barrier._sit_down = sits_down
+        current = sits_down(self, claim)
+        os.kill(os.getpid(), signal.SIGALRM)
+        return current
+
+    def all_asleep(n):
+        return len(barrier._claims) == n and sum(claim.bell is not None for claim in [*barrier._claims]) >= n - 1
+
+    barrier, passed = Barrier(2), []
+    threads = started(wait)
+    until(lambda: barrier.n_waiting == 1)
+    sits_down = Barrier._sit_down
+    """
+
+
+def test_a_last_seat_that_is_left_again_is_for_who_came_meanwhile(play):
+    assert play(
+        textwrap.dedent(STRUCK_WITH_THE_LAST_SEAT)
+        + textwrap.dedent(
+            """
+            def come(*_):
+                threads.extend(started(wait))
+                until(lambda: all_asleep(3))
+                raise Struck
+
+            signal.signal(signal.SIGALRM, come)
+            Barrier._sit_down = sit_down
+            try:
+                barrier.wait()
+            except Struck:
+                for thread in threads:
+                    thread.join(5)
+                print(*sorted(passed), len(barrier._claims))
+            """
+        )
+    ) == ["0", "1", "0"]
+
+
+def test_a_barrier_passes_without_who_came_before_it_was_decided(play):
+    assert play(
+        textwrap.dedent(STRUCK_WITH_THE_LAST_SEAT)
+        + textwrap.dedent(
+            """
+            def come(*_):
+                threads.extend(started(wait))
+                until(lambda: all_asleep(3))
+
+            signal.signal(signal.SIGALRM, come)
+            Barrier._sit_down = sit_down
+            mine = barrier.wait()
+            threads[0].join(5)
+            until(lambda: barrier.n_waiting == 1)
+            print(*sorted([mine, *passed]))
+            (last,) = started(wait)
+            for thread in (*threads, last):
+                thread.join(5)
+            print(*sorted(passed[1:]))
+            """
+        )
+    ) == ["0", "1", "0", "1"]
+
+
+def test_a_handler_that_waits_at_a_barrier_in_place_of_its_thread_leaves_nobody_there(play):
+    # The handler cannot wait for its own thread to decide; so it begins the next round, and the interrupted one is broken.
+    assert play(
+        textwrap.dedent(STRUCK_WITH_THE_LAST_SEAT)
+        + textwrap.dedent(
+            """
+            signal.signal(signal.SIGALRM, lambda *_: barrier.wait(0.01))
+            Barrier._sit_down = sit_down
+            try:
+                barrier.wait()
+            except BrokenBarrierError:
+                threads[0].join(5)
+                print(*passed, barrier.broken)
+            barrier.reset()
+            passed.clear()
+            for thread in started(wait, wait):
+                thread.join(5)
+            print(*sorted(passed))
+            """
+        )
+    ) == ["broken", "True", "0", "1"]
+
+
+# -------------------------------------------------------------------------------------------- several, one upon the other
+
+AT_ONCE = """
+    def be_struck(numbers):
+        "In a handler: all of them are pending when the first one strikes."
+        signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
+
+    def struck_inside(numbers):
+        "Be struck here. (Out of a call that looks for signals itself, the second one would not strike at once.)"
+        signal.signal(signal.SIGALRM, lambda *_: be_struck(numbers))
+        signal.setitimer(signal.ITIMER_REAL, 0.0001)
+        while True:
+            pass
+
+    def sheltered(call):
+        "Call it, and wait until none is left. (No loop jumps back where nothing would catch what strikes.)"
+        hits = 0
+        try:
+            try:
+                try:
+                    try:
+                        call()
+                    except Struck:
+                        hits += 1
+                    let_them_strike()
+                except Struck:
+                    hits += 1
+                let_them_strike()
+            except Struck:
+                hits += 1
+            let_them_strike()
+        except Struck:
+            hits += 1
+        assert hits
+
+    def let_them_strike():
+        for _ in range(3):
+            time.sleep(0.0002)
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())  # a call that looks for signals
+    """
+
+
+@BURSTS
+@pytest.mark.skipif(sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere")
+@pytest.mark.parametrize("lock", ["RLock()", "Lock()", "RWLock().write", "NamedRLock('x')"])
+def test_a_condition_has_its_lock_and_no_bell_in_line(play, numbers, lock):
+    left_in_line = play(
+        textwrap.dedent(AT_ONCE)
+        + textwrap.dedent(
+            """
+            signal.signal(signal.SIGALRM, lambda *_: be_struck(numbers))
+            for _ in range(5):
+                condition = Condition(make())
+                condition.acquire()
+                signal.setitimer(signal.ITIMER_REAL, 0.005)
+                sheltered(lambda: condition.wait(5))
+                print(len(condition._bells))
+                condition.release()
+            """
+        ),
+        numbers=numbers,
+        make=f"lambda: {lock}",
+    )
+    assert left_in_line == ["0"] * 5
+
+
+@BURSTS
+@pytest.mark.skipif(sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere")
+def test_an_event_that_is_set_has_woken_all(play, numbers):
+    assert play(
+        textwrap.dedent(AT_ONCE)
+        + textwrap.dedent(
+            """
+            class Bells(dict):
+                def pop(self, *bell):
+                    if armed:
+                        armed.clear()
+                        struck_inside(numbers)
+                    return dict.pop(self, *bell)
+
+            event, armed = Event(), [True]
+            threads = started(event.wait, event.wait, event.wait)
+            until(lambda: len(event._bells) == 3)
+            event._bells = Bells(event._bells)
+            sheltered(event.set)
+            for thread in threads:
+                thread.join(5)
+            print(any(thread.is_alive() for thread in threads))
+            """
+        ),
+        numbers=numbers,
+    ) == ["False"]
+
+
+EVERYWHERE = """
+    monitoring, me = sys.monitoring, get_ident()
+    monitoring.use_tool_id(4, "struck")
+    place = last = 0
+
+    def strikes(code, *_):
+        global place
+        if place < last and get_ident() == me and "/threading/" in code.co_filename.replace("\\\\", "/"):
+            place += 1
+            if place == last:
+                raise Struck
+
+    for kind in (monitoring.events.PY_START, monitoring.events.C_RETURN):
+        monitoring.register_callback(4, kind, strikes)
+
+    def wherever_it_strikes(make, call, has_been_done):
+        "Again and again, struck at the second place, the third, ...; the first is the first instruction of the call."
+        global place, last
+        undone, n = [], 1
+        while True:
+            n += 1
+            thing = make()
+            monitoring.set_events(4, monitoring.events.PY_START | monitoring.events.CALL)
+            place, last = 0, n
+            try:
+                call(thing)
+                struck = False
+            except Struck:
+                struck = True
+            place = last = 0
+            monitoring.set_events(4, 0)
+            end = time.monotonic() + 5
+            while not has_been_done(thing) and time.monotonic() < end:
+                time.sleep(0.001)
+            if not has_been_done(thing):
+                undone.append(n)
+            if not struck:
+                break
+        print(n > 5, *undone)
+
+    def at_barrier():
+        def wait():
+            try:
+                barrier.wait()
+            except BrokenBarrierError:
+                left.append(None)
+
+        barrier, left = Barrier(2), []
+        started(wait)
+        until(lambda: barrier.n_waiting == 1)
+        return barrier, left
+
+    def held(kind):
+        lock = RWLock()
+        getattr(lock, kind).acquire()
+        return lock
+    """
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no sys.monitoring")
+@pytest.mark.skipif(sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere")
+@pytest.mark.parametrize(
+    "case",
+    [
+        "lambda: held('read'), lambda lock: lock.read.release(), lambda lock: not lock.locked()",
+        "lambda: held('write'), lambda lock: lock.write.release(), lambda lock: not lock.locked()",
+        "lambda: held('write'), lambda lock: lock.write.__exit__(None, None, None), lambda lock: not lock.locked()",
+        "lambda: Semaphore(0), lambda semaphore: semaphore.release(2), lambda semaphore: semaphore._value == 2",
+        "lambda: Semaphore(0), lambda semaphore: semaphore.release(2000), lambda semaphore: semaphore._value == 2000",
+        "at_barrier, lambda at: at[0].abort(), lambda at: at[0].broken and at[1]",
+        "at_barrier, lambda at: at[0].reset(), lambda at: not at[0].broken and at[1]",
+    ],
+    ids=["read.release", "write.release", "write.exit", "release 2", "release 2000", "abort", "reset"],
+)
+def test_what_has_begun_is_finished_wherever_it_is_struck(play, case):
+    assert play(textwrap.dedent(EVERYWHERE) + f"wherever_it_strikes({case})\n") == ["True"]

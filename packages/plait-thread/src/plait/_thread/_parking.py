@@ -28,6 +28,9 @@
 #   - wake(n) wakes those that have waited longest. Waiters that a fork left behind are struck off and not counted.
 #   - Struck off first, rung second: whoever is awake and still in line has not been woken by the line. A waker notes
 #     whom it has struck off in the same step of C code, so that an exception of a signal handler leaves nobody unrung.
+#   - What is done when an exception has struck (to leave the line, to pass the wake-up on, to ring whom one has struck
+#     off) is done by C code only, with no place for another signal's to strike before it is done. (If a fork has left the
+#     next one behind, Python code passes the wake-up on; three at once may end that.)
 #   - `wait(unless=...)` looks at the condition after the waiter has entered. A waker changes the condition first and
 #     wakes second. So one of the two sees the other, and no lock has to be held across both.
 #
@@ -41,12 +44,13 @@
 # threads some ten. We never spin: under a global lock the thread we wait for cannot run while we do.
 #
 # What remains: on 3.10 and PyPy an exception of a signal handler can strike between two bytecodes at which nothing can
-# catch it (after the last instruction of a `try`). Then a park() may end with an exception and without the token. A
-# WaitQueue does not rely on tokens to know who was woken, and is not hurt by that.
+# catch it (after the last instruction of a `try`; where there are two, at the first one of an `except`). Then a park() may
+# end with an exception and without the token. A WaitQueue does not rely on tokens to know who was woken, and is not hurt by
+# that; but three at once (on PyPy, two) may leave a waiter in line that has gone, and a wake-up is spent on it.
 
 from __future__ import annotations
 
-from itertools import starmap
+from itertools import repeat, starmap
 from time import monotonic
 
 from ._after_fork import fork_generation
@@ -59,7 +63,9 @@ if TYPE_CHECKING:
 __all__ = ["Parker", "WaitQueue"]
 
 _accompanied = can_start_threads()
-_ONCE = ((),)  # for starmap: one call without arguments
+# For starmap: one call without arguments; such calls endlessly.
+_ONCE = ((),)
+_ALWAYS: Iterator[tuple[()]] = repeat(())
 
 
 class Parker:
@@ -104,7 +110,11 @@ class Parker:
                 return bell.acquire(True, timeout)
             return self._park_for(timeout)
         except BaseException:
-            self.unpark()
+            # Not unpark(), at whose beginning another signal's exception could strike; after this one, it may.
+            try:
+                bell.release()
+            except RuntimeError:  # rung already
+                pass
             raise
 
     def _park_alone(self) -> bool:
@@ -162,10 +172,12 @@ class WaitQueue:
     forked child, waiters that only the parent has are woken into the void, and not counted. Not in the standard module.
     """
 
-    __slots__ = ("__weakref__", "_line")
+    __slots__ = ("__weakref__", "_line", "_struck_off")
 
     def __init__(self) -> None:
-        self._line: deque[Parker] = deque()
+        line: deque[Parker] = deque()
+        self._line = line
+        self._struck_off: Iterator[Parker] = starmap(line.popleft, _ALWAYS)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {id(self):#x}, {len(self._line)} waiting>"
@@ -202,8 +214,9 @@ class WaitQueue:
         time.
         """
         parker = Parker()
+        line = self._line
         try:
-            self._line.append(parker)
+            line.append(parker)
             if unless is not None and unless():
                 if not self.leave(parker):
                     self._pass_on()
@@ -211,8 +224,25 @@ class WaitQueue:
             parker.park(timeout)
             return not self.leave(parker)
         except BaseException:
-            if not self.leave(parker):
-                self._pass_on()
+            # First looked for: to fail, remove() makes a message, and that looks for signals, too.
+            waits = parker in line
+            if waits:
+                try:
+                    line.remove(parker)
+                except ValueError:  # at this very moment somebody has struck it off
+                    waits = False
+            if not waits:
+                try:
+                    for heir in self._struck_off:
+                        try:
+                            heir._bell.release()
+                        except RuntimeError:
+                            pass  # unparked by somebody else, and not yet awake
+                        if heir._generation != fork_generation():
+                            self._pass_on()
+                        break
+                except IndexError:
+                    pass  # nobody is left who could use it
             raise
 
     def wake(self, n: int = 1) -> int:
@@ -227,7 +257,10 @@ class WaitQueue:
             except BaseException as error:
                 # Struck off but perhaps not rung.
                 for parker in struck_off:
-                    parker.unpark()
+                    try:
+                        parker._bell.release()
+                    except RuntimeError:
+                        pass  # rung already
                 if struck_off or not isinstance(error, IndexError):
                     raise
                 # Otherwise the last one has left, or another waker was quicker.

@@ -9,6 +9,12 @@
 #   waits for it. Who finds that there are none any more may decide that the round is full, runs the action, and rings
 #   all the bells. The next round can begin at once: it shares nothing with the one whose waiters are still waking up.
 #
+#   But not before it is decided that the round is full: who has the last seat may still be interrupted, and leave it. Who
+#   comes at that moment waits for the decision, with a bell and without a seat, and is rung also when one comes back.
+#   Except if the seat is its own thread's, and it is called by a signal handler or finaliser: then the decision cannot
+#   come before it has gone on, and it begins the next round. Should the interrupted call leave after that, the round it
+#   leaves is broken, as nobody would come there any more.
+#
 # What must always hold
 #   - A round's fate is decided once: it is the one element of `fate`, and goes from there, in one operation, into the claim
 #     of who decides that the round is full, or into `doomed` if it breaks (a time-out, abort(), reset()). When the action
@@ -186,10 +192,11 @@ class Barrier(Uncopied):
                 self._ring(later)
             current = later
 
-    def _ring(self, current: _Round) -> None:
+    def _ring(self, current: _Round, all_of_it: bool = True) -> None:
+        """Ring all who are in that round, or those who have no seat there."""
         for claim in [*self._claims]:
             bell = claim.bell
-            if claim.round is current and bell is not None:
+            if claim.round is current and bell is not None and (all_of_it or not claim.seat):
                 try:
                     bell.release()
                 except RuntimeError:  # rung already
@@ -230,8 +237,8 @@ class Barrier(Uncopied):
     def _stay(self, claim: _Claim, timeout: float | None) -> int:
         self._claims[claim] = None
         while True:
-            current = self._sit_down(claim)
-            if not current.seats and (current.unmade is None or not current.seats_unmade()):
+            current = claim.round if claim.seat else self._sit_down(claim)
+            if claim.seat and not current.seats and (current.unmade is None or not current.seats_unmade()):
                 decided: list[bool] = []
                 claim.decided = decided
                 try:
@@ -260,15 +267,14 @@ class Barrier(Uncopied):
                 )
             if claim.counted:
                 break
-            # The seat of somebody who was counted, and left at the last moment.
-            claim.seat.clear()
+            if current.passed:
+                claim.seat.clear()  # It was of somebody who was counted, and left at the last moment.
             claim.bell = None
-            claim.round = self._after(current)
         self._claims.pop(claim, None)
         return claim.seat[0]
 
     def _sit_down(self, claim: _Claim) -> _Round:
-        """Take a seat in the round that is being filled."""
+        """Take a seat in the round that is being filled; or none, if it may be full."""
         while True:
             current = claim.round
             if current.doomed:
@@ -288,11 +294,18 @@ class Barrier(Uncopied):
                         current.seats += islice(current.unmade, BATCH)
                         if current.seats:
                             continue
+                    if self._is_being_decided(current, claim):
+                        return current
                     claim.round = self._after(current)
+
+    def _is_being_decided(self, current: _Round, by_others_than: _Claim) -> bool:
+        """Whether other threads, and no call below this one, are about to say that a round is full."""
+        seated = {claim.ident for claim in [*self._claims] if claim.round is current and claim.seat}
+        return bool(current.fate and seated) and by_others_than.ident not in seated
 
     def _wait_for_the_end(self, claim: _Claim, timeout: float | None) -> None:
         current, bell = claim.round, claim.bell
-        if current.has_ended():
+        if current.has_ended() or (not claim.seat and (current.seats or not current.fate)):
             return
         if timeout is None:
             bell.acquire()
@@ -312,6 +325,7 @@ class Barrier(Uncopied):
             if not current.passed:
                 current.doomed += claim.decided
         if claim.breaks:
+            current.doom()
             self._tell(current)
         elif current.doomed:
             self._doom_those_after(current)
@@ -320,6 +334,12 @@ class Barrier(Uncopied):
                 current.seats += starmap(claim.seat.pop, _ONCE)
             except IndexError:
                 pass  # it had none yet
+            if current.follows:
+                claim.breaks = True
+                current.doom()
+                self._tell(current)
+            else:
+                self._ring(current, all_of_it=False)
         self._claims.pop(claim, None)
 
     def abort(self) -> None:
@@ -327,7 +347,18 @@ class Barrier(Uncopied):
 
         Those whose round was full already go on.
         """
-        self._whatever_strikes(self._abort)
+        settled = False
+        try:
+            self._abort()
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(self._abort)
+            except BaseException:
+                if settled:
+                    raise
+                elsewhere[self._abort] = ()
 
     def _abort(self) -> None:
         current = self._current()
@@ -337,31 +368,32 @@ class Barrier(Uncopied):
 
     def reset(self) -> None:
         """Begin anew: the barrier is as when it was made. Whoever waits now gets BrokenBarrierError. Never blocks."""
-        fresh = _Round(self._parties, by_reset=True)
-        self._whatever_strikes(self._begin_anew, fresh)
-        fresh.previous = None
-
-    def _whatever_strikes(self, change: Callable[..., None], *args: _Round) -> None:
+        made: list[_Round] = []
         settled = False
         try:
-            change(*args)
+            self._begin_anew(made)
             settled = True
         finally:
             try:
                 if not settled:
-                    surely(change, *args)
+                    surely(self._begin_anew, made)
             except BaseException:
                 if settled:
                     raise
-                elsewhere[change] = args
+                elsewhere[self._begin_anew] = (made,)
 
-    def _begin_anew(self, fresh: _Round) -> None:
+    def _begin_anew(self, made: list[_Round]) -> None:
+        if not made:
+            made.append(_Round(self._parties, by_reset=True))
+        fresh = made[0]
         while (previous := fresh.previous) is None or previous.follows.get("next") is not fresh:
             fresh.previous = current = self._current()
             current.follows.setdefault("next", fresh)
         self._round = fresh
         previous.doom()
         self._tell(previous)
+        # So that rounds do not keep each other alive. Nothing that can strike comes after it, so this is not begun again.
+        fresh.previous = None
 
 
 def _forget_the_parents_threads(barrier: Barrier) -> None:
@@ -379,6 +411,7 @@ def _forget_the_parents_threads(barrier: Barrier) -> None:
             made = barrier._parties - current.seats_unmade()
             # In its place: our own thread may be about to take one, in the frame below this signal handler.
             current.seats[:] = [number for number in range(made - 1, -1, -1) if number not in taken]
+            barrier._ring(current, all_of_it=False)
         elif here and not any(claim.decided for claim in here):
             current.doomed += (True,)
             barrier._tell(current)

@@ -41,6 +41,13 @@
 #     `happened += starmap(call, ONCE)` calls it and notes the answer in a list. That works everywhere, but makes wait()
 #     slower than the standard one.
 #
+# At the recursion limit nothing can be undone, for that takes calls. So wait() looks whether there is room for them before
+# it does anything, and raises RecursionError if not. Should there be none after all (a lock may need more than is
+# looked for), it tries some times and then ends, with the RecursionError and perhaps without the lock.
+#
+# Several signals at once (see _surely.py): a wait must end in its own thread, for the lock is to be that thread's. Three
+# may strike it at the same moment, on 3.10 two; one more can get past, and the wait then ends without the lock.
+#
 # What remains: exceptions that strike between the user's own `with condition:` and its body leave the lock held on 3.14
 # and PyPy, as they do for every lock; and nothing can be done for an exception that strikes after wait() has returned.
 #
@@ -58,7 +65,9 @@ from time import monotonic
 from .._thread import LockType, RLock, RLockType, allocate_lock, fork_generation, register_after_fork
 from ._named import Named
 from ._platform import deque
+from ._rwlock import WriteSide
 from ._slots import SlotMethods
+from ._surely import SEVERAL
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -76,6 +85,11 @@ BLOCKING_ONCE: Any = ((True,),)
 # What a `for` gets is stored before a signal is looked for; see above.
 STORED_AT_ONCE = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
 
+# So many frames there has to be room for below one more, to end a wait: for calls of C code, which count before 3.12; and
+# to take back a lock that is written in Python, at the most.
+SHALLOW = 0 if sys.version_info >= (3, 12) else 1
+DEEP = 25
+
 _ring: Callable[[Any], None] = LockType.release
 
 # The fork generation, to be read without a call.
@@ -85,6 +99,11 @@ _epoch = fork_generation()
 def _in_child(_condition: object) -> None:
     global _epoch
     _epoch = fork_generation()
+
+
+def _see_whether_there_is_room(frames: int) -> None:
+    if frames:
+        _see_whether_there_is_room(frames - 1)
 
 
 class Condition(metaclass=SlotMethods):
@@ -117,6 +136,7 @@ class Condition(metaclass=SlotMethods):
         "_noted_in",
         "_release_save",
         "_restores",
+        "_room",
         "_spare",
         "_strangers",
         "_strike",
@@ -174,8 +194,10 @@ class Condition(metaclass=SlotMethods):
             self._release_save = getattr(lock, "_release_save", release)
             restore = getattr(lock, "_acquire_restore", None)
             self._restores = restore is not None
-            # Others' acquire() may take no arguments.
-            self._acquire_restore = restore or (lambda _blocking: acquire())
+            if restore is None:
+                # Others' acquire() may take no arguments.
+                restore = acquire if isinstance(lock, Named) else lambda _blocking: acquire()
+            self._acquire_restore = restore
             owned = getattr(lock, "_is_owned", None)
             if isinstance(lock, LockType):
                 # A plain lock does not know its owner; that somebody holds it is the most that can be asked.
@@ -183,7 +205,9 @@ class Condition(metaclass=SlotMethods):
             self._is_owned = self._is_held if owned is None else owned
         self._idle: Callable[[], bool] = bool
         # A lock of somebody else's may be broken, and raise for ever.
-        self._is_ours = isinstance(lock, (LockType, RLockType, Named))
+        self._is_ours = isinstance(lock, (LockType, RLockType, Named, WriteSide))
+        in_python = hasattr(self._acquire_restore, "__func__") or hasattr(self._acquire_restore, "__code__")
+        self._room = DEEP if in_python else SHALLOW
         self._letting_go: Iterator[Any] = starmap(self._release_save, ALWAYS)
         self._taking_back: Iterator[Any] | None = None if self._restores else starmap(acquire, ALWAYS)
 
@@ -207,9 +231,11 @@ class Condition(metaclass=SlotMethods):
         Returns True when notified and False after *timeout* seconds without a notification; zero or less does not wait.
         The lock is let go of however often an RLock was taken. Taking it back is not subject to the timeout.
         RuntimeError without the lock. An exception from a signal handler ends the wait, with the lock held.
+        RecursionError, and nothing has happened, where there is no room on the stack to end the wait.
         """
         if not self._is_owned():
             raise self._not_held("wait")
+        _see_whether_there_is_room(self._room)
         if self._generation != _epoch:
             self._note_strangers()
         bell = self._spare
@@ -245,23 +271,38 @@ class Condition(metaclass=SlotMethods):
                 # Taken again, and in nobody's hands: good for the next wait. (The lock is ours, and so is the place.)
                 self._spare = bell
                 return True
-            return not self._struck_off(bell)
+            try:
+                self._bells.remove(bell)
+            except ValueError:  # a notifier was first
+                return True
+            return False
         except BaseException:
             let_go = [] if saved is self else [saved]
             again = [] if back is self else [back]
             done: list[Any] = []
-            while True:
-                try:
-                    self._withdraw(bell, let_go, again, done)
-                    break
-                except BaseException:  # another signal; the first exception does for both
-                    if not self._is_ours:
-                        raise
+            patience = [*SEVERAL]
+            try:
+                while True:
+                    try:
+                        self._withdraw(bell, let_go, again, done)
+                        break
+                    except (RecursionError, MemoryError):
+                        if not self._is_ours or not patience:
+                            raise
+                        del patience[-1]
+                    except BaseException:  # another signal; the first exception does for both
+                        if not self._is_ours:
+                            raise
+            except BaseException:  # a third, where this jumps back
+                if not self._is_ours or not patience:
+                    raise
+                self._end_wait(bell, let_go, again, done)
             raise
 
     def _wait_carefully(self, timeout: float | None = None) -> bool:
         if not self._is_owned():
             raise self._not_held("wait")
+        _see_whether_there_is_room(self._room)
         if self._generation != _epoch:
             self._note_strangers()
         bell = allocate_lock()
@@ -291,10 +332,15 @@ class Condition(metaclass=SlotMethods):
             raise
 
     def _end_wait(self, bell: Any, let_go: list[Any], back: list[Any], done: list[Any]) -> None:
+        patience = [*SEVERAL]
         while True:
             try:
                 self._withdraw(bell, let_go, back, done)
                 return
+            except (RecursionError, MemoryError):
+                if not self._is_ours or not patience:
+                    raise
+                del patience[-1]
             except BaseException:  # another signal; the first exception does for both
                 if not self._is_ours:
                     raise

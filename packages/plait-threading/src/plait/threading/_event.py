@@ -13,8 +13,9 @@
 #     the very frame that a signal handler interrupted. (On free-threaded builds the dictionary's own lock orders both;
 #     that is why set() lists the bells even if there seem to be none.)
 #   - A bell is rung first and taken down second. A waiter that leaves without having been rung takes down its own. A set()
-#     that is interrupted by an exception rings what is left before it lets the exception go. (Should it be struck again
-#     so that a bell stays which has been rung, the next set() takes it down.)
+#     that is interrupted by an exception rings all that it has found before it lets the exception go, or another thread
+#     does, however many strike (see _surely.py). Since 3.11, CPython has found them before anything can strike; elsewhere a
+#     set() that is struck before it has begins anew.
 #   - Ringing twice is harmless: bells are used once.
 #   - Bells of threads that a fork left behind are rung into the void by the next set(), and gone.
 
@@ -23,9 +24,11 @@ from __future__ import annotations
 from .._thread import allocate_lock
 from ._copies import Uncopied
 from ._reprs import called
+from ._surely import elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -60,17 +63,38 @@ class Event(Uncopied):
     def set(self) -> None:
         """Raise the flag and wake every waiter. Never blocks; callable from signal handlers and finalisers."""
         bells = self._bells
+        found: Sequence[Any] = ()
         try:
-            self._flag = True
-            for bell in [*bells]:
+            try:
+                self._flag = True
+                found = [*bells]
+                for bell in found:
+                    try:
+                        bell.release()
+                    except RuntimeError:  # rung by another set() at this very moment
+                        pass
+                    bells.pop(bell, None)
+            except BaseException:
                 try:
-                    bell.release()
-                except RuntimeError:  # rung by another set() at this very moment
-                    pass
-                bells.pop(bell, None)
+                    surely(self._ring, *found)
+                except BaseException:  # noqa: BLE001 - see _surely.py
+                    elsewhere[self._ring] = (*found,)
+                raise
         except BaseException:
-            self.set()
+            # Once more: on 3.10 a second signal may strike on the way from the first exception to what it calls for.
+            surely(self._ring, *found)
             raise
+
+    def _ring(self, *found: Any) -> None:
+        if not found:  # struck before it has looked, as is possible on 3.10 and PyPy
+            self._flag = True
+            found = (*self._bells,)
+        for bell in found:
+            try:
+                bell.release()
+            except RuntimeError:
+                pass  # rung already
+            self._bells.pop(bell, None)
 
     def clear(self) -> None:
         """Lower the flag; later waiters wait."""

@@ -13,7 +13,9 @@
 #   follow from it.
 #
 #   A thread that cannot have the lock at once is in the state's queue with a raw lock of its own, taken (its bell).
-#   Whoever makes a state in which it does hold the lock rings it, after that state has been linked.
+#   Whoever makes a state in which it does hold the lock rings it, after that state has been linked. A call that has been
+#   interrupted between the two may have to wait for the handler, which waits for this lock; so whoever is going to sleep
+#   rings all who have left the queue, before. To be rung for nothing does no harm: one looks, and sleeps on.
 #
 # Who gets it
 #   - Strictly in order of arrival: who comes while others wait, waits behind them. Readers who stand next to each other
@@ -22,6 +24,10 @@
 #     would wait for itself otherwise.
 #   - Except that a reader who wants to write is refused: two of them would wait for each other for ever. It has to let
 #     go first, and look again at what it read.
+#   - A thread can be in the queue several times, if a signal handler or finaliser asks for the lock while its own thread
+#     waits for it. The outer call cannot go on before the inner one has. So all of a thread stand together, where the
+#     first of them was, those who want to write before those who want to read; and as soon as one has the lock, so have
+#     those behind it.
 #
 # What a thread holds is a number of holds for reading and one of holds for writing. downgrade() changes the kind of its
 # holds, and not their number. So leaving a `with lock.write:` block can always give back one hold: for writing if there
@@ -43,20 +49,25 @@
 
 from __future__ import annotations
 
+from itertools import repeat, starmap
+from time import monotonic
+
 from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
 from . import _named
 from ._copies import Uncopied
-from ._surely import elsewhere, surely
+from ._surely import SEVERAL, elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any
 
 READ, WRITE = 0, 1
 KINDS = ("reading", "writing")
 NEXT = 0
+# Who is asking, again and again; without state, and so for all threads.
+IDENTS: Iterator[int] = starmap(get_ident, repeat(()))
 
 
 class _Ticket:
@@ -106,13 +117,21 @@ class _State:
             del holders[ident]
         return _State(holders, self.queue, self.lost)
 
+    def with_waiting(self, ticket: _Ticket) -> _State:
+        """With one more in the queue: at its end, or where its thread stands already."""
+        queue = self.queue
+        places = [place for place, other in enumerate(queue) if other.ident == ticket.ident]
+        place = len(queue) if not places else places[0] if ticket.kind == WRITE else places[-1] + 1
+        return _State(self.holders, (*queue[:place], ticket, *queue[place:]), self.lost)
+
     def promoted(self) -> _State:
         """With the lock given to those whose turn it is. For who makes a state; it is nobody else's yet."""
         granted = 0
         for ticket in self.queue:
-            if not self.is_free_for(ticket.kind):
-                break
             reads, writes = self.holders.get(ticket.ident, (0, 0))
+            # A reader who wants to write is not free to: it holds the lock. The other three may.
+            if not self.is_free_for(ticket.kind) and not writes and not (reads and ticket.kind == READ):
+                break
             counts = (reads + (ticket.kind == READ), writes + (ticket.kind == WRITE))
             self.holders = {**self.holders, ticket.ident: counts}
             granted += 1
@@ -196,11 +215,30 @@ class _Side(Uncopied):
 
     def release(self) -> None:
         """Give it back. Never blocks. RuntimeError if this thread does not hold it in this way."""
-        watcher = _named.watcher() if self._lock.name is not None else None
-        if watcher is None:
-            self._lock._release(self._kind)
-        else:
-            watcher.release(self._lock, self._lock._release, (self._kind,))
+        lock = self._lock
+        watcher = _named.watcher() if lock.name is not None else None
+        if watcher is not None:
+            watcher.release(lock, lock._release, (self._kind,))
+            return
+        # From here on, whatever strikes, it is given back.
+        me = 0
+        steps: list[_Step] = []
+        settled = False
+        try:
+            for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
+                break
+            lock._give_back(steps, me, self._kind)
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(lock._give_back, steps, me, self._kind)
+            except BaseException:
+                if settled:
+                    raise
+                elsewhere[lock._give_back] = (steps, me, self._kind)
+        if steps[0].refusal is not None:
+            raise steps[0].refusal
 
     def locked(self) -> bool:
         """Whether some thread holds the lock in this way."""
@@ -231,7 +269,7 @@ class _ReadSide(_Side):
         )
 
 
-class _WriteSide(_Side):
+class WriteSide(_Side):
     """The writing side of an `RWLock`; used like a lock of its own, also by a `Condition`."""
 
     __slots__ = ()
@@ -239,11 +277,30 @@ class _WriteSide(_Side):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        watcher = _named.watcher() if self._lock.name is not None else None
-        if watcher is None:
-            self._lock._release(WRITE, downgraded_too=True)
-        else:
-            watcher.release(self._lock, self._lock._release, (WRITE, True))
+        lock = self._lock
+        watcher = _named.watcher() if lock.name is not None else None
+        if watcher is not None:
+            watcher.release(lock, lock._release, (WRITE, True))
+            return
+        # As in release(), which is not called because it could be struck before it begins.
+        me = 0
+        steps: list[_Step] = []
+        settled = False
+        try:
+            for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
+                break
+            lock._give_back(steps, me, WRITE, True)
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(lock._give_back, steps, me, WRITE, True)
+            except BaseException:
+                if settled:
+                    raise
+                elsewhere[lock._give_back] = (steps, me, WRITE, True)
+        if steps[0].refusal is not None:
+            raise steps[0].refusal
 
     # What a Condition asks of a lock that can be held several times over.
 
@@ -275,6 +332,9 @@ class RWLock(Uncopied):
     RuntimeError (two of them would wait for each other for ever): release it first, then read again what you based your
     decision on. A writer becomes a reader, without letting another writer in between, by `downgrade()`.
 
+    A signal handler or finaliser may ask for it while its own thread waits for it; when it is that thread's turn, both
+    have it.
+
     A `Condition` can be made of the writing side: its waiters let go of the lock altogether, so that readers come in, too.
 
     With a *name*, `debug` can watch it. In a forked child readers and waiters that only the parent has are gone; if a
@@ -295,7 +355,7 @@ class RWLock(Uncopied):
         self._state = _State({}, ())
         self._tickets: dict[_Ticket, None] = {}  # of all who wait; for the child of a fork
         self.read = _ReadSide(self, READ)
-        self.write = _WriteSide(self, WRITE)
+        self.write = WriteSide(self, WRITE)
         register_after_fork(self, _forget_the_parents_threads)
 
     def __repr__(self) -> str:
@@ -448,7 +508,7 @@ class RWLock(Uncopied):
             if wish.ticket is None:
                 wish.ticket = _Ticket(kind)
                 self._tickets[wish.ticket] = None
-            return _State(state.holders, (*state.queue, wish.ticket), state.lost)
+            return state.with_waiting(wish.ticket)
 
         asking = wish.asking
         self._take(asking, asked)
@@ -460,14 +520,24 @@ class RWLock(Uncopied):
         if ticket is None or not self._is_queued(wish):
             return True
         asking.before = asking.after = None
+        deadline = monotonic() + timeout if timeout > 0 else 0.0
         while True:
+            self._ring_whoever_has_left_the_queue()
             if not ticket.bell.acquire(True, timeout) and not self._withdraw(wish):
                 return False
             if ticket.refused:
                 raise self._is_lost()
             if ticket not in self._latest().queue:
                 return True
-            # Rung in a forked child, to be on the safe side. (The time begins anew.)
+            # Rung to be on the safe side: in a forked child, or by who could not see that it was about to enter the queue.
+            if timeout > 0:
+                timeout = max(0, deadline - monotonic())
+
+    def _ring_whoever_has_left_the_queue(self) -> None:
+        tickets = {*self._tickets}
+        if len(tickets) > 1:
+            for ticket in tickets.difference(self._latest().queue):
+                ticket.ring()
 
     def _is_lost(self) -> RuntimeError:
         return RuntimeError(
@@ -524,6 +594,12 @@ class RWLock(Uncopied):
 
         return released
 
+    def _give_back(self, steps: list[_Step], me: int, kind: int, downgraded_too: bool = False) -> None:
+        """Release it for that thread, unless it has happened. Refusals are in the step."""
+        if not steps:
+            steps.append(_Step())
+        self._take(steps[0], self._released(kind, me or get_ident(), downgraded_too))
+
     def _release(self, kind: int, downgraded_too: bool = False) -> None:
         self._whatever_strikes(self._released(kind, get_ident(), downgraded_too))
 
@@ -559,6 +635,7 @@ class RWLock(Uncopied):
             return _State({me: held}, state.queue, state.lost)
 
         struck: BaseException | None = None
+        patience = [*SEVERAL]
         while True:
             try:
                 mine = self._mine()
@@ -567,6 +644,11 @@ class RWLock(Uncopied):
                 if not mine[WRITE]:
                     self._acquire(WRITE, True, -1)
                 self._whatever_strikes(as_before)
+            except (RecursionError, MemoryError) as error:
+                if not patience:
+                    raise
+                del patience[-1]
+                struck = error
             except BaseException as error:
                 if self._latest().lost or self._mine()[READ]:
                     raise  # a refusal, which would be the same the next time

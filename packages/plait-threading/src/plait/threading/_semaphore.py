@@ -185,7 +185,24 @@ class Semaphore(Uncopied):
     def release(self, n: int = 1) -> None:
         """Give back *n* permits, or add them, and wake those who have waited longest. Never blocks."""
         if n != 1:
-            return self._release_many(n)
+            if n < 1:
+                raise ValueError(f"n must be one or more, not {n!r}")
+            given: list[Any] = []
+            try:
+                # What can fail, and what must not be done twice, has no call in it, and so no place to strike.
+                if not n > BATCH:
+                    more = _TOKEN * n
+                    self._tokens += more
+                    given += more
+                self._announce_many(n, given)
+            except BaseException:
+                if n > BATCH or given:
+                    try:
+                        surely(self._announce_many, n, given)
+                    except BaseException:  # noqa: BLE001 - see _surely.py
+                        elsewhere[self._announce_many] = (n, given)
+                raise
+            return
         try:
             tokens = self._tokens
             tokens += _TOKEN
@@ -216,31 +233,20 @@ class Semaphore(Uncopied):
                 except IndexError:  # nobody there
                     pass
             raise
-        return None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
 
-    def _release_many(self, n: int) -> None:
-        if n < 1:
-            raise ValueError(f"n must be one or more, not {n!r}")
-        stock = (_Stock(n),) if n > BATCH else ()
-        tokens = () if stock else _TOKEN * n  # here, so that nothing has been done if it cannot
-        n = int(min(n, sys.maxsize))
-        try:
-            if stock:
-                self._stock += stock
-            else:
-                self._tokens += tokens
-            self._announce(n)
-        except BaseException:
-            try:
-                surely(self._announce, n)
-            except BaseException:  # noqa: BLE001 - see _surely.py
-                elsewhere[self._announce] = (n,)
-            raise
+    def _announce_many(self, n: int, given: list[Any]) -> None:
+        """There are *n* tokens more: those that have been given, or a stock of them, which is made here."""
+        if not given:
+            given.append(_Stock(n))
+        if n > BATCH and given[0] not in self._stock:
+            # If it has been used up meanwhile, and this is done again, it is an empty one.
+            self._stock += given
+        self._announce(int(min(n, sys.maxsize)))
 
     def _nobody_waits(self) -> bool:
         # Rotating a deque takes its lock, even by nothing; hanging up a bell did, too. So either that bell is seen here,
@@ -489,7 +495,8 @@ class BoundedSemaphore(Semaphore):
         if n != 1:
             if n > 1 and self._value + n > self._initial_value:
                 raise self._too_many()
-            return self._release_many(n)
+            super().release(n)
+            return
         try:
             tokens = self._tokens
             tokens += _TOKEN
@@ -531,7 +538,6 @@ class BoundedSemaphore(Semaphore):
                 except IndexError:  # nobody there
                     pass
             raise
-        return None
 
     def _takes_surplus(self) -> bool:
         """Take away a token that is one too many, if there is one, while some are in stock."""

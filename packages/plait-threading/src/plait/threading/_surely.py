@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["elsewhere", "surely"]
+__all__ = ["SEVERAL", "elsewhere", "surely"]
 
 
 class _Elsewhere:
