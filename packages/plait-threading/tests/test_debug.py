@@ -777,6 +777,7 @@ def test_what_cannot_be_is_refused_at_once(wrong, named):
         debug.report_on_signal(signal.SIGINT, fileno="stderr")
 
 
+@pytest.mark.skipif(not hasattr(gc, "set_threshold"), reason="no thresholds here")
 def test_a_report_does_not_hang_on_garbage_that_has_a_thread_local_in_it(run_script):
     ended = run_script("""
         import gc

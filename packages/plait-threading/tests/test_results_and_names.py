@@ -64,6 +64,7 @@ def test_a_result_that_is_not_there_yet_times_out():
     assert thread.result(10) is True
 
 
+@pytest.mark.usefixtures("quiet")
 def test_system_exit_ends_a_thread_without_a_result():
     thread = started(Thread(target=sys.exit, args=("bye",)))
     assert thread.result(10) is None
