@@ -95,7 +95,7 @@ class Queue(Engine, Of["T"]):
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
         if type(maxsize) is not int:
-            self._set_bound(maxsize)
+            self._maxsize, self._bound_given = whole_bound(maxsize), maxsize
         self._puts = self._admits = count(1)
         self._alarm = self._putters = self._joiners = NOBODY
         if self._in_place:
@@ -105,7 +105,7 @@ class Queue(Engine, Of["T"]):
             self._stock = stock
             self._takes = starmap(stock.popleft, ENDLESS)
             if self._maxsize > 0:
-                self._admits = self._way_in(stock)
+                self._admits = self._way_in(stock, self._maxsize)
         else:
             self._free = self._can_be_free and not self._hooked
             self._admits = self._takes = NO_MORE
@@ -479,7 +479,8 @@ class Queue(Engine, Of["T"]):
         """How many items may wait in the queue; zero or less means any number.
 
         Setting it wakes putters for whom there is room now. If more are waiting than it allows, they stay, and nothing
-        is let in until fewer do.
+        is let in until fewer do. If an exception ends the setting, out of a signal handler or because this is no number, it
+        has happened or not.
         """
         return self._maxsize if self._bound_given is None else self._bound_given
 
@@ -490,18 +491,22 @@ class Queue(Engine, Of["T"]):
         else:
             self._maxsize = bound  # by a subclass, before `Queue.__init__`, which has the last word
 
-    def _set_maxsize(self, bound: int) -> None:
-        try:
-            self._set_bound(bound)
-            self._fit()
-        finally:
-            self._settle()
-
-    def _set_bound(self, bound: Any) -> None:
+    def _set_maxsize(self, bound: Any) -> None:
         # Of any kind of number the integer that does the same: what compares that later runs no code of others.
         most = bound if type(bound) is int else whole_bound(bound)
         given = None if most is bound else bound
-        self._maxsize, self._bound_given, self._full_message = most, given, None
+        while True:
+            stock, hooked = self._stock, self._hooked
+            entry = self._entry if hooked else self._ways(stock, most)[0]
+            # One piece from the look whether a nested call has come in between: the bound, and the way in that heeds it.
+            # The old way is closed until `_tune`, which whoever is struck before it makes up for, opens the new one.
+            if self._stock is stock and self._hooked is hooked:
+                self._maxsize, self._bound_given, self._full_message = most, given, None
+                self._entry = entry
+                self._admits = self._locked_admits = NO_MORE
+                break
+        self._tune()
+        self._settle()
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
@@ -585,7 +590,7 @@ class Queue(Engine, Of["T"]):
         try:
             self._attend(waiter)
             if not waiter.rung:
-                waiter.sleep(self._lock, timeout)
+                waiter.sleep(self, timeout)
                 self._leave(waiter)
             settled = True
         finally:
@@ -887,7 +892,7 @@ class Queue(Engine, Of["T"]):
                     if timeout is None and not is_owned(self._lock):
                         waiter.bell.acquire()
                     else:
-                        waiter.sleep(self._lock, timeout)
+                        waiter.sleep(self, timeout)
                     if not waiter.rung:
                         self._leave(waiter)
             settled = True
@@ -967,7 +972,7 @@ class Queue(Engine, Of["T"]):
                     if timeout is None and not is_owned(self._lock):
                         waiter.bell.acquire()
                     else:
-                        waiter.sleep(self._lock, timeout)
+                        waiter.sleep(self, timeout)
                     if not waiter.rung:
                         self._leave(waiter)
             if box:

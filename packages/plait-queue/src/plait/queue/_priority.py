@@ -316,7 +316,7 @@ class PriorityQueue(Queue["T"]):
         self, items: list[T], sifting: Any, before: list[T], sifting_before: Any, owes: bool = False
     ) -> None:
         """Have *items* as the list, unless a nested call has been quicker. *owes*: whether a counted item was under way."""
-        way_in, way_out = self._ways(items)
+        way_in, way_out = self._ways(items, self._maxsize)
         sizes, below = self._measures(items)
         if self._sifting is sifting_before and self._stock is before:
             if self._locked_takes is not NO_MORE:
@@ -347,9 +347,10 @@ class PriorityQueue(Queue["T"]):
 
     # -- what the engine asks for ----------------------------------------------------------------------------------
 
-    def _ways(self, stock: Any) -> tuple[Iterator[Any], Iterator[Any]]:
+    def _ways(self, stock: Any, bound: int) -> tuple[Iterator[Any], Iterator[Any]]:
         # A step of the way in says how long the heap is, for `_size`.
-        return compress(map(len, repeat(stock)), self._way_in(stock)), starmap(heappop, repeat((stock,)))
+        way_in = compress(map(len, repeat(stock)), self._way_in(stock, bound))
+        return way_in, starmap(heappop, repeat((stock,)))
 
     def _measures(self, stock: list[T]) -> tuple[Iterator[int], Iterator[int]]:
         return map(len, repeat(stock)), map(neg, map(len, repeat(stock)))
@@ -427,7 +428,7 @@ class PriorityQueue(Queue["T"]):
             state = self._sifting
             heap = self._stock
             stock: list[T] = []
-            way_in, way_out = self._ways(stock)
+            way_in, way_out = self._ways(stock, self._maxsize)
             sizes, below = self._measures(stock)
             # A step drops an item and counts it.
             dropping = zip(steps_of(heap.pop), self._dones)  # noqa: B905
