@@ -173,7 +173,7 @@ def test_an_interrupted_getter_loses_no_item_and_no_order():
         random.seed(7)
         for r in range(rounds):
             start.acquire()
-            eventually(lambda: q._getters)
+            eventually(lambda: q._getters_)
             first = random.random() < 0.5
             if first: os.kill(pid, signal.SIGUSR1)
             for i in range(per_round):
@@ -222,7 +222,7 @@ def test_an_interrupted_putter_puts_its_item_once_or_not_at_all():
     pid, taken, done = os.getpid(), [], []
     def take():
         while not done or q.qsize():
-            eventually(lambda: q._putters or done)
+            eventually(lambda: q._putters_ or done)
             if random.random() < 0.5: os.kill(pid, signal.SIGUSR1)
             if random.random() < 0.7:
                 try: taken.append(q.get(timeout=0.01))
@@ -258,7 +258,7 @@ def test_ctrl_c_ends_a_waiting_get():
         q.get()
     except KeyboardInterrupt:
         pass
-    assert not q._getters
+    assert not q._getters_
     q.put(1)
     assert q.get() == 1
     """)
@@ -300,7 +300,7 @@ def test_a_child_does_not_serve_the_calls_of_threads_that_it_does_not_have():
     full.put("mine")
     getter = threading.Thread(target=q.get); getter.start()
     putter = threading.Thread(target=full.put, args=("theirs",)); putter.start()
-    eventually(lambda: q._getters and full._putters)
+    eventually(lambda: q._getters_ and full._putters_)
     pid = os.fork()
     if not pid:
         signal.alarm(10)
@@ -388,7 +388,7 @@ def test_many_threads_with_timeouts_and_a_handler_move_every_item_once(bound):
         for p in range(producers):  # a handler may interrupt itself, which leaves no order between its items
             mine = [n for q_, n in one if q_ == p]
             assert mine == sorted(mine), mine
-    assert not (q._getters or q._putters or q._joiners or q._returned)
+    assert not (q._getters_ or q._putters_ or q._joiners_ or q._returned_)
     """)
 
 
@@ -396,9 +396,9 @@ def test_given_back_items_come_first_and_in_the_order_in_which_they_were_taken()
     q = Queue()
     q.put("stock")
     with q.mutex:
-        q._put_back(2, ["second"])
-        q._put_back(1, ["first"])
-        q._tune()
+        q._put_back_(2, ["second"])
+        q._put_back_(1, ["first"])
+        q._tune_()
     assert q.qsize() == 3
     assert [q.get() for _ in range(3)] == ["first", "second", "stock"]
 
@@ -428,9 +428,9 @@ def meddle_when_a_call_has_left(q, line, then):
                 self.came = False
                 then()
 
-    q._entering  # noqa: B018
-    q._lock = mutex = Meddling()
-    q._enters, q._leaves = starmap(mutex.acquire, repeat(())), starmap(mutex.release, repeat(()))
+    q._entering_  # noqa: B018
+    q._lock_ = mutex = Meddling()
+    q._enters_, q._leaves_ = starmap(mutex.acquire, repeat(())), starmap(mutex.release, repeat(()))
 
 
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
@@ -441,7 +441,7 @@ def test_an_item_that_was_refused_is_not_admitted_a_moment_later(kind, looked_at
     if looked_at:
         q.mutex  # noqa: B018
     taken = []
-    meddle_when_a_call_has_left(q, "_putters", lambda: taken.append(q.get(block=False)))
+    meddle_when_a_call_has_left(q, "_putters_", lambda: taken.append(q.get(block=False)))
     with pytest.raises(Full):
         q.put("second", timeout=0.001)
     assert taken == ["first"]
@@ -455,10 +455,10 @@ def test_a_getter_that_found_nothing_is_not_served_a_moment_later(kind, looked_a
     q = kind()
     if looked_at:
         q.mutex  # noqa: B018
-    meddle_when_a_call_has_left(q, "_getters", lambda: q.put("late"))
+    meddle_when_a_call_has_left(q, "_getters_", lambda: q.put("late"))
     with pytest.raises(Empty):
         q.get(timeout=0.001)
-    assert not q._returned
+    assert not q._returned_
     assert q.get(block=False) == "late"
 
 
@@ -486,7 +486,7 @@ def hold_up_put(q, item, meanwhile):
 
 
 needs_freedom = pytest.mark.skipif(
-    not Queue()._free, reason="everything happens under the mutex on this Python"
+    not Queue()._free_, reason="everything happens under the mutex on this Python"
 )
 
 
@@ -676,7 +676,7 @@ def test_a_put_that_has_to_begin_anew_and_dies_at_the_fork_is_not_counted(ends):
     assert taken[0].number == 2
     more = {int(ends == "well")}
     assert taken[1:] == ([] if more else ["failed"])
-    assert q._owed == 0
+    assert q._owed_ == 0
     assert (q.qsize(), q.unfinished_tasks) == (1 + more, 2 + more)
     child(1 + more, 2 + more)  # nothing is taken back twice
     """)
@@ -715,7 +715,7 @@ def test_a_comparison_that_fails_at_last_owes_nothing():
 @signals
 @pytest.mark.parametrize("change", ["mutex", "shutdown", "maxsize"])
 def test_a_change_that_a_fork_cuts_short_is_whole_in_the_child(change):
-    if change == "mutex" and not Queue()._free:
+    if change == "mutex" and not Queue()._free_:
         pytest.skip("a first look at it changes nothing there")
     in_child(f"""
     import warnings; warnings.simplefilter("ignore")
@@ -725,9 +725,9 @@ def test_a_change_that_a_fork_cuts_short_is_whole_in_the_child(change):
         def wait(self):
             if threading.current_thread() is not threading.main_thread() and not inside.is_set():
                 inside.set(); go_on.wait()
-        def _tune(self):
+        def _tune_(self):
             self.wait()
-            super()._tune()
+            super()._tune_()
     q = Slow(2)
     q.put(1)
     def begin():
@@ -768,11 +768,11 @@ def test_a_handler_that_raises_index_error_is_not_taken_for_an_empty_queue():
         raise IndexError("struck")
 
     q.mutex  # noqa: B018
-    good, q._enters = q._enters, starmap(strike, repeat(()))
+    good, q._enters_ = q._enters_, starmap(strike, repeat(()))
     for attempt in (lambda: q.get(block=False), lambda: q.put(2)):
         with pytest.raises(IndexError, match="struck"):
             attempt()
-    q._enters = good
+    q._enters_ = good
     assert q.get() == 1
 
 
@@ -910,13 +910,13 @@ SERVED = """
 def test_a_handler_may_wait_for_whom_the_interrupted_call_has_served_and_not_rung(kind):
     in_child(f"""{SERVED}
     for looked_into in False, True:
-        for owner, name, behind in (waiting.ThreadWaiter, "ring", False), (engine.Engine, "_hand_over", True):
+        for owner, name, behind in (waiting.ThreadWaiter, "ring", False), (engine.Engine, "_hand_over_", True):
             if name == "ring" or looked_into:  # else it is not called
                 q, got = {kind}(), []
                 if looked_into: q.not_full
                 def echo(): q.put(q.get() + 1)
                 thread = started(echo)
-                eventually(lambda: q._furnished and q._getters)
+                eventually(lambda: q._furnished_ and q._getters_)
                 struck(owner, name, behind, lambda: got.append(q.get(timeout=5)), lambda: q.put(1))
                 thread.join(5)
                 assert got == [2] and not thread.is_alive()
@@ -935,7 +935,7 @@ def test_a_handler_may_wait_for_room_made_by_whom_the_interrupted_call_has_serve
             q.put(1)
             got.extend((q.get(timeout=5), q.get(timeout=5)))
         thread = started(put_and_get)
-        eventually(lambda: q._furnished and q._putters)
+        eventually(lambda: q._furnished_ and q._putters_)
         struck(waiting.ThreadWaiter, "ring", False, lambda: q.put(2, timeout=5), q.get)
         thread.join(5)
         assert got == [1, 2], got
@@ -950,7 +950,7 @@ def test_a_handler_may_wait_for_room_made_by_whom_the_interrupted_call_is_servin
             super().append(item)
             if item == 1: signal.raise_signal(signal.SIGUSR1)
     class Striking(Queue):
-        def _init(self, maxsize): self._stock = Stock()
+        def _init(self, maxsize): self._stock_ = Stock()
     q, got = Striking(1), []
     q.put(0)
     signal.signal(signal.SIGUSR1, lambda *_: q.put(2, timeout=5))
@@ -958,7 +958,7 @@ def test_a_handler_may_wait_for_room_made_by_whom_the_interrupted_call_is_servin
         q.put(1)
         got.extend((q.get(timeout=5), q.get(timeout=5)))
     thread = started(put_and_get)
-    eventually(lambda: q._furnished and q._putters)
+    eventually(lambda: q._furnished_ and q._putters_)
     q.get()
     thread.join(5)
     assert got == [1, 2], got
@@ -978,7 +978,7 @@ def test_in_any_thread_a_call_of_a_finaliser_goes_before_the_one_that_it_interru
         waiting.ThreadWaiter.sleep = trap
         def body(): call(q, "outer"); ended.append("outer")
         thread = started(body)
-        eventually(lambda: q._furnished and len(q._putters if full else q._getters) == 2)
+        eventually(lambda: q._furnished_ and len(q._putters_ if full else q._getters_) == 2)
         other(q)
         eventually(lambda: ended == ["inner"], 3)
         other(q)
@@ -1055,13 +1055,13 @@ def test_a_change_of_maxsize_that_is_struck_has_happened_or_not(kind):
     for looked_into in False, True:
         for before, after in (2, 5), (5, 2), (0, 2), (2, 0), (2, 4.5):
             for raises in {raising}:
-                for name in "_locked", "_ways", "_way_in", "_tune", "_settle":
+                for name in "_locked_", "_ways_", "_way_in_", "_tune_", "_settle_":
                     for behind in False, True:
                         q, said = {kind}(before), []
                         q.put(1); q.put(2)
                         if looked_into: q.mutex
                         thread = started(lambda: q.put(3)) if before == 2 else None
-                        if thread: eventually(lambda: q._furnished and q._putters)
+                        if thread: eventually(lambda: q._furnished_ and q._putters_)
                         def fits():
                             bound, size = q.maxsize, q.qsize()
                             try: q.put(4, block=False)

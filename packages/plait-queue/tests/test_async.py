@@ -77,12 +77,12 @@ def standing(q, line):
 
 
 def getters(q):
-    return standing(q, "_getters")
+    return standing(q, "_getters_")
 
 
 def waits(q):
     """Whether some call waits in the queue."""
-    return bool(getters(q) or standing(q, "_putters") or standing(q, "_joiners"))
+    return bool(getters(q) or standing(q, "_putters_") or standing(q, "_joiners_"))
 
 
 # -- without a switch
@@ -192,7 +192,7 @@ def test_join_waits_for_tasks_and_tasks_for_join():
         assert await q.ajoin(0.01) is False
         joining = asyncio.ensure_future(q.ajoin())
         thread, joined = in_thread(q.join)
-        await until(lambda: standing(q, "_joiners") == 2)
+        await until(lambda: standing(q, "_joiners_") == 2)
         assert await q.aget() == 1
         q.task_done()
         assert await asyncio.wait_for(joining, SOON) is True
@@ -659,7 +659,7 @@ def test_an_item_that_a_task_returned_is_not_given_back_by_a_bell_that_nobody_he
 
     def patience_ends():
         loop.call_soon(item_comes)
-        q._getters[0].bed.rise()
+        q._getters_[0].bed.rise()
 
     def item_comes():
         q.put(1)

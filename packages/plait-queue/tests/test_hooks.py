@@ -179,7 +179,7 @@ def test_what_a_handler_raises_goes_to_whom_it_struck(kind):
         q.put(Item(1))
         putter = threading.Thread(target=put, daemon=True)
         putter.start()
-        while not q._putters:
+        while not q._putters_:
             time.sleep(0.001)
         armed.append(True)
         with pytest.raises(Late):
@@ -287,7 +287,7 @@ def test_tasks_of_a_closed_loop_are_looked_at_once():
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     q.put(1)
-    assert not q._getters
+    assert not q._getters_
     assert q.get(block=False) == 1
     for task in tasks:
         task._log_destroy_pending = False

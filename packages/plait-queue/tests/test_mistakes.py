@@ -93,6 +93,33 @@ def test_who_forgets_to_call_init_is_told_so(kind, call, monkeypatch):
     assert not importlib.import_module(MODULE.__name__ + "._surely").OVERDUE
 
 
+HOOKS = {"_init", "_put", "_get", "_qsize", "_peek"}
+
+
+@KINDS
+def test_names_of_a_subclass_do_not_collide_with_those_inside(kind):
+    class Shop(kind):
+        def __init__(self):
+            super().__init__()
+            self._stock, self._free, self._alarm, self._lock = {}, [], None, threading.Lock()
+
+        def _close(self):
+            raise AssertionError
+
+        _settle = _locked = _change = _level = _close
+
+    q = Shop()
+    with q.mutex:
+        q.put(1)
+    q.task_done()
+    assert q.join(1)
+    assert q.get(timeout=1) == 1
+    inside = {name for name in dir(q) if name[0] == "_" and not name.startswith("__")}
+    assert inside - HOOKS == {name for name in inside if name[-1] == "_"} | {
+        *("_stock", "_free", "_alarm", "_lock", "_close", "_settle", "_locked", "_change", "_level")
+    }
+
+
 @KINDS
 def test_a_bound_that_is_no_number_is_none_whenever_it_is_given(kind):
     with pytest.raises(ValueError, match="maxsize must be a number that can be compared"):
@@ -120,7 +147,7 @@ def test_what_a_hook_raises_is_its_own():
         def _put(self, item):
             raise TypeError("mine")
 
-    with pytest.raises(TypeError, match="^mine$"):
+    with pytest.raises(TypeError, match=r"^mine$"):
         Picky().put(1, timeout=1)
 
 

@@ -98,7 +98,7 @@ class Model(RuleBasedStateMachine):
         # As a getter does that is interrupted after it was served.
         item = self.q.get()
         assert item == self.items[0]
-        self.q._resettle([item])
+        self.q._resettle_([item])
 
     @rule(immediate=st.booleans())
     def shutdown(self, immediate):
@@ -111,7 +111,7 @@ class Model(RuleBasedStateMachine):
     @rule()
     def clear_by_hand(self):
         with self.q.mutex:
-            given_back = len(self.q._returned)
+            given_back = len(self.q._returned_)
             self.q.queue.clear()
             self.q.not_full.notify_all()
         while len(self.items) > given_back:

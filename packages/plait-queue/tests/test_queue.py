@@ -68,7 +68,7 @@ def eventually(condition, seconds=10):
 
 
 def waiting(q):
-    return len(q._getters) + len(q._putters) + len(q._joiners)
+    return len(q._getters_) + len(q._putters_) + len(q._joiners_)
 
 
 def test_items_come_out_in_the_order_in_which_they_went_in(flavour):

@@ -151,7 +151,7 @@ def test_a_call_that_waits_leaves_nothing_behind(call, numbers):
         if {full}:
             q.put(0)
         assert struck_asleep(numbers, lambda: q.{call})
-        until(lambda: not (q._getters or q._putters or q._joiners))
+        until(lambda: not (q._getters_ or q._putters_ or q._joiners_))
         if not {full}:
             q.put(0)
         print(q.get(timeout=5), q.qsize(), q.unfinished_tasks)
@@ -183,7 +183,7 @@ def test_select_leaves_all_the_lines(numbers):
         """
         queues = [Queue(), LifoQueue(), PriorityQueue()]
         assert struck_asleep(numbers, lambda: select(queues))
-        until(lambda: not any(q._getters for q in queues))
+        until(lambda: not any(q._getters_ for q in queues))
         """,
         numbers=numbers,
     ) == []  # fmt: skip
@@ -197,7 +197,7 @@ def test_who_slept_within_the_mutex_holds_it_again(numbers):
         with q.mutex:
             assert struck_asleep(numbers, q.get)
             assert waiting.is_owned(q.mutex)
-        until(lambda: not q._getters)
+        until(lambda: not q._getters_)
         print(q.mutex.acquire(blocking=False))
         """,
         numbers=numbers,
@@ -213,8 +213,8 @@ def test_a_put_that_is_struck_wakes_the_getter(numbers):
         if look:
             q.mutex
         (getter,) = started(lambda: print(q.get(timeout=20)))
-        until(lambda: vars(q).get("_getters"))
-        assert struck_at(engine.Engine, "_serve_first", numbers, lambda: q.put(7))
+        until(lambda: vars(q).get("_getters_"))
+        assert struck_at(engine.Engine, "_serve_first_", numbers, lambda: q.put(7))
         getter.join(5)
         assert not getter.is_alive()
         """,
@@ -236,8 +236,8 @@ def test_a_get_that_is_struck_gives_its_item_back(call, numbers):
         q = kind(1)
         q.put(1)
         (putter,) = started(lambda: q.put(2, timeout=20))
-        until(lambda: q._putters)
-        assert struck_at(engine.Engine, "_admit_first", numbers, lambda: q.{call})
+        until(lambda: q._putters_)
+        assert struck_at(engine.Engine, "_admit_first_", numbers, lambda: q.{call})
         print(*sorted(q.get(timeout=5) for _ in range(2)))
         putter.join(5)
         assert not putter.is_alive()
@@ -276,7 +276,7 @@ def test_who_is_struck_still_wakes_who_must_be_woken(call):
         if look:
             q.not_empty
         waiters = started(wait)
-        until(lambda: vars(q).get("_getters") or q._putters or q._joiners)
+        until(lambda: vars(q).get("_getters_") or q._putters_ or q._joiners_)
         assert struck_at(waiting.ThreadWaiter, "ring", numbers, lambda: q.{call})
         for waiter in waiters:
             waiter.join(5)
@@ -296,7 +296,7 @@ def test_a_notify_that_is_struck_wakes_the_queues_own_putters():
         q = Queue(1)
         q.put(0)
         waiters = started(lambda: q.put(1))
-        until(lambda: q._putters)
+        until(lambda: q._putters_)
         with q.mutex:
             q.queue.clear()
             assert struck_at(waiting.ThreadWaiter, "ring", numbers, q.not_full.notify_all)
@@ -322,7 +322,7 @@ def test_a_shutdown_that_is_struck_notifies_who_waits_in_a_condition():
         q.not_empty
         (waiter,) = started(wait)
         time.sleep(0.1)
-        assert struck_at(engine.Engine, "_ring_all", numbers, q.shutdown)
+        assert struck_at(engine.Engine, "_ring_all_", numbers, q.shutdown)
         waiter.join(5)
         """,
             numbers=ONE_OR_TWO,
@@ -341,11 +341,11 @@ def test_a_task_that_is_struck_when_it_has_its_item_gives_it_back():
             q = Queue()
             task = asyncio.ensure_future(q.aget())
             await asyncio.sleep(0)
-            leave = q._leave
+            leave = q._leave_
             def left(waiter):
                 leave(waiter)
                 tasks.TaskWaiter.served = strike
-            q._leave = left
+            q._leave_ = left
             q.put("item")
             try:
                 await task
@@ -424,9 +424,9 @@ def test_a_duty_that_fails_is_reported_and_keeps_nothing_from_the_others():
         surely = import_module(package.__name__ + "._surely")
         sys.unraisablehook = lambda args: print(type(args.exc_value).__name__)
         q = Queue()
-        surely.OVERDUE[:0] = ((q._locked, (starmap, 1, 2, 3)),)
-        surely.OVERDUE[:0] = ((q._locked, (print, "done")),)
-        surely.OVERDUE[:0] = ((q._locked, (starmap, 1, 2, 3)),)
+        surely.OVERDUE[:0] = ((q._locked_, (starmap, 1, 2, 3)),)
+        surely.OVERDUE[:0] = ((q._locked_, (print, "done")),)
+        surely.OVERDUE[:0] = ((q._locked_, (starmap, 1, 2, 3)),)
         if by_thread:
             for _ in surely.elsewhere:
                 break
@@ -440,14 +440,14 @@ def test_a_duty_that_fails_is_reported_and_keeps_nothing_from_the_others():
 
 
 HOLDERS = {
-    "put(5)": ("_settle", "get()"),
-    "get()": ("_settle", "put(1)"),
-    "task_done()": ("_last_task_done", "join()"),
-    "clear()": ("_settle", "qsize()"),
-    "get(timeout=0.01)": ("_settle", "put(1)"),
-    "qsize()": ("_level", "qsize()"),
-    "join(0.01)": ("_settle", "qsize()"),
-    "mutex": ("_close_now", "qsize()"),
+    "put(5)": ("_settle_", "get()"),
+    "get()": ("_settle_", "put(1)"),
+    "task_done()": ("_last_task_done_", "join()"),
+    "clear()": ("_settle_", "qsize()"),
+    "get(timeout=0.01)": ("_settle_", "put(1)"),
+    "qsize()": ("_level_", "qsize()"),
+    "join(0.01)": ("_settle_", "qsize()"),
+    "mutex": ("_close_now_", "qsize()"),
 }
 
 
@@ -472,11 +472,11 @@ def test_the_mutex_is_free_however_often_its_holder_is_struck(call):
         if {not call.startswith("put")}:
             q.put(0)
         waiters = started(lambda: q.{waits}) if {waits != "qsize()"} else ()
-        until(lambda: not waiters or q._getters or q._putters or q._joiners)
-        if {call != "mutex"} or q._free:
+        until(lambda: not waiters or q._getters_ or q._putters_ or q._joiners_)
+        if {call != "mutex"} or q._free_:
             assert struck_at(type(q), {method!r}, BOTH, lambda: q.{call})
-        q._entering
-        assert not waiting.is_owned(q._lock)
+        q._entering_
+        assert not waiting.is_owned(q._lock_)
         """,
         kind="(Queue, PriorityQueue)",
     )
@@ -514,7 +514,7 @@ NEXT = {
 @pytest.mark.parametrize("then", NEXT)
 def test_nothing_overtakes_what_is_still_to_be_given_back(then):
     source = textwrap.dedent(NO_THREAD) + textwrap.dedent(OWED) + textwrap.dedent(NEXT[then])
-    source += "\nq.put(4); q.get(block=False)\nassert not q._behind and not (q._free and q._takes is waiting.NO_MORE)\n"
+    source += "\nq.put(4); q.get(block=False)\nassert not q._behind_ and not (q._free_ and q._takes_ is waiting.NO_MORE)\n"
     assert (
         play(
             source,
@@ -538,11 +538,11 @@ def test_nobody_who_waits_is_given_what_comes_after_what_is_still_to_be_given_ba
             q.mutex
         got = []
         def second():
-            until(lambda: len(vars(q).get("_getters", ())) == 1)
+            until(lambda: len(vars(q).get("_getters_", ())) == 1)
             got.append(q.get(timeout=5))
         (waiter,) = started(second)
         def hand_over_and_strike(*_):
-            until(lambda: len(q._getters) == 2)
+            until(lambda: len(q._getters_) == 2)
             q.put(0)
             at_once(ALL)
         signal.signal(signal.SIGALRM, hand_over_and_strike)
@@ -574,8 +574,8 @@ def test_a_get_that_did_not_wait_gives_back_in_its_place_too():
             putter, = started(lambda: q.put_many([3, 4], timeout=9))
         else:
             putter, = started(lambda: q.put(3, timeout=9))
-        until(lambda: q._putters)
-        assert struck_at(engine.Engine, "_look_after", ALL, lambda: q.get_many(2) if many else q.get())
+        until(lambda: q._putters_)
+        assert struck_at(engine.Engine, "_look_after_", ALL, lambda: q.get_many(2) if many else q.get())
         print(*(q.get(timeout=5) for _ in range(4)))
             """),
             many="(False, True)",
@@ -609,14 +609,14 @@ def test_each_goes_back_to_the_place_that_it_had():
         q = Queue()
         waiter, other = waiting.ThreadWaiter([]), waiting.ThreadWaiter([])
         waiter.nests = other.nests = False  # as if they were not of one thread
-        q._ask(waiter)
-        q._ask(other)
+        q._ask_(waiter)
+        q._ask_(other)
         for number in range(4):
             q.put(number)
-        q._locked(q._take_more, waiter, None)
+        q._locked_(q._take_more_, waiter, None)
         assert (waiter.box, other.box) == ([0, 2, 3], [1])
         for one in (waiter, other) if look else (other, waiter):
-            q._abandon(one)
+            q._abandon_(one)
         print(*q.get_many())
         """,
             look="(False, True)",

@@ -99,7 +99,7 @@ def test_a_handler_wakes_the_run_that_it_interrupts():
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     s.run()
-    assert ran == [1] and not s._naps
+    assert ran == [1] and not s._naps_
     """,
         deadline=10,
     )
@@ -142,14 +142,14 @@ def test_an_exception_out_of_a_handler_loses_no_event():
     if sys.implementation.name == "pypy":
         # There the exception may strike in a `finally`, before anything is done. What is left goes at the next occasion.
         s.stop()
-    assert not s._naps
-    assert not s._runs
+    assert not s._naps_
+    assert not s._runs_
     # The lock of the index is free for other threads, and nothing passes for being rearranged.
-    lock = s._agenda._lock
+    lock = s._agenda_._lock
     free = []
     thread = threading.Thread(target=lambda: free.append(lock.acquire(timeout=5)))
     thread.start(); thread.join()
-    assert free == [True] and not s._agenda._rearranging
+    assert free == [True] and not s._agenda_._rearranging
     """)
 
 
@@ -237,10 +237,10 @@ def test_a_child_can_use_a_scheduler_whose_lock_another_thread_held_at_the_fork(
     s.enter(0.001, 1, ran.append, (1,))
     held, release = threading.Event(), threading.Event()
     def hold():
-        with s._agenda._lock:
-            s._agenda._rearranging = True
+        with s._agenda_._lock:
+            s._agenda_._rearranging = True
             held.set(); release.wait()
-            s._agenda._rearranging = False
+            s._agenda_._rearranging = False
     threading.Thread(target=hold).start()
     held.wait()
     pid = os.fork()
@@ -266,7 +266,7 @@ def test_a_handler_stops_the_run_that_it_interrupts():
     for _ in range(5):
         s.run(forever=True)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    assert len(s.queue) == 1 and not s._naps and not s._runs
+    assert len(s.queue) == 1 and not s._naps_ and not s._runs_
     """,
         deadline=10,
     )
@@ -301,7 +301,7 @@ def test_a_handler_may_do_all_that_is_not_waiting():
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert ran
     s.cancel_all()
-    assert s.empty() and not s._repeating and s.run() is None
+    assert s.empty() and not s._repeating_ and s.run() is None
     """)
 
 
@@ -329,7 +329,7 @@ def test_a_signal_strikes_cancel_without_leaving_the_index_locked():
                 s.cancel(event)
     assert s.queue == [keep]
     free = []
-    lock = s._agenda._lock
+    lock = s._agenda_._lock
     thread = threading.Thread(target=lambda: free.append(lock.acquire(timeout=5)))
     thread.start(); thread.join()
     assert free == [True]
@@ -350,7 +350,7 @@ def test_a_child_goes_on_with_what_stands_and_is_not_disturbed_by_the_threads_of
         pid = os.fork()
         if not pid:
             signal.alarm(20)
-            assert not background.is_alive() and not s._naps
+            assert not background.is_alive() and not s._naps_
             del ran[:]
             s.enter(0.05, 1, s.stop)
             s.run()

@@ -82,8 +82,8 @@ def test_events_are_called_at_their_times(loop):
     loop.run(s.arun)
     assert [delay for delay, _ in ran] == [0.02, 0.04, 0.06]
     assert all(delay <= at < delay + 0.3 for delay, at in ran)
-    assert not s._runs
-    assert not s._naps
+    assert not s._runs_
+    assert not s._naps_
 
 
 def test_other_tasks_run_meanwhile_and_between_actions(loop):
@@ -221,8 +221,8 @@ def test_cancelling_it_leaves_what_is_pending(loop):
     event = s.enter(60, 1, print)
     assert loop.run(lambda: loop.cancelled_after(0.05, s.arun))
     assert s.queue == [event]
-    assert not s._naps
-    assert not s._runs
+    assert not s._naps_
+    assert not s._runs_
 
 
 def test_cancelling_it_cancels_its_tasks(loop):
@@ -242,7 +242,7 @@ def test_cancelling_it_cancels_its_tasks(loop):
     assert loop.run(lambda: loop.cancelled_after(0.1, lambda: s.arun(concurrent=True)))
     assert seen == ["cancelled", "cancelled"]
     assert time.monotonic() - begun < 10
-    assert not s._runs
+    assert not s._runs_
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
@@ -268,7 +268,7 @@ def test_an_exception_goes_to_the_caller_as_it_is(loop, concurrent):
         loop.run(lambda: s.arun(concurrent=concurrent))
     assert s.queue == [rest]
     assert seen == ["ended"] * concurrent
-    assert not s._naps
+    assert not s._naps_
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
@@ -327,7 +327,7 @@ def test_a_failing_task_cancels_the_others_after_a_stop_too(loop):
     with pytest.raises(KeyError, match="broken"):
         loop.run(lambda: s.arun(concurrent=True))
     assert ended == ["endless"]
-    assert not s._runs
+    assert not s._runs_
 
 
 def test_of_several_failures_none_is_lost(loop, monkeypatch):
@@ -390,7 +390,7 @@ def test_a_task_that_is_cancelled_before_its_first_step_is_not_waited_for(kind):
     s.enter(0, 0, action)
     asyncio.run(main())
     assert not begun or kind == "task"
-    assert not s._runs
+    assert not s._runs_
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
@@ -504,7 +504,7 @@ def test_elsewhere_it_says_what_it_needs():
     s = scheduler()
     with pytest.raises(RuntimeError, match="asyncio or trio"):
         s.arun().send(None)
-    assert not s._runs
+    assert not s._runs_
 
 
 def test_nobody_is_woken_in_a_loop_that_is_closed():
@@ -513,8 +513,8 @@ def test_nobody_is_woken_in_a_loop_that_is_closed():
     loop = asyncio.new_event_loop()
     task = loop.create_task(s.arun())
     loop.run_until_complete(asyncio.sleep(0.01))
-    assert s._naps
-    (nap,) = s._naps
+    assert s._naps_
+    (nap,) = s._naps_
     task.cancel()
     loop.run_until_complete(asyncio.wait([task]))
     loop.close()
@@ -560,7 +560,7 @@ def test_a_strike_while_a_task_is_started_leaves_nothing_to_wait_for(moment):
         with pytest.raises(Struck):
             await asyncio.wait_for(s.arun(concurrent=True), 10)
         await asyncio.sleep(0)
-        assert not s._runs
+        assert not s._runs_
         s.on_error = lambda event, error: ran.append(type(error))
         s.enter(0, 1, lambda: armed.append(True))
         s.enter(0, 2, action)

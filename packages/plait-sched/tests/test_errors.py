@@ -33,7 +33,7 @@ def test_by_default_it_goes_to_the_caller_and_the_rest_stays():
     with pytest.raises(ValueError, match="broken"):
         sim.s.run()
     assert sim.delays == [1]
-    assert not sim.s._runs
+    assert not sim.s._runs_
     sim.s.run()
     assert sim.ran == [1]
 

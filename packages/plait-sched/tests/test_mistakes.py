@@ -18,7 +18,9 @@ MODULE = importlib.import_module(scheduler.__module__)
 @pytest.mark.parametrize("wrong", [None, "5", datetime.timedelta(1)])
 def test_a_delay_that_cannot_be_added_to_the_time(wrong):
     s = scheduler()
-    with pytest.raises(TypeError, match="delay must be something that can be added to what .*monotonic.* returns"):
+    with pytest.raises(
+        TypeError, match=r"delay must be something that can be added to what .*monotonic.* returns"
+    ):
         s.enter(wrong, 1, print)
     with pytest.raises(TypeError, match="interval must be something that can be added"):
         s.every(wrong, print)
@@ -31,7 +33,7 @@ def test_what_the_timefunc_raises_is_its_own():
     def tell():
         raise TypeError("mine")
 
-    with pytest.raises(TypeError, match="^mine$"):
+    with pytest.raises(TypeError, match=r"^mine$"):
         scheduler(tell).enter(1, 1, print)
 
 
@@ -85,6 +87,28 @@ def test_a_recheck_that_is_no_length_of_time(recheck, error):
 @pytest.mark.parametrize("recheck", [None, 0, 0.5, math.inf])
 def test_a_recheck_that_is_one(recheck):
     assert scheduler(recheck=recheck).recheck is recheck
+
+
+def test_names_of_a_subclass_do_not_collide_with_those_inside():
+    class Counting(scheduler):
+        def __init__(self):
+            super().__init__()
+            self._runs = self._naps = self._agenda = 0
+
+        def _wake(self):
+            raise AssertionError
+
+        _wait = _wake_all = _go_on = _wake
+
+    s, ran = Counting(), []
+    s.enter(0, 1, ran.append, (1,))
+    s.enter(0.01, 1, ran.append, (2,))
+    s.run()
+    assert ran == [1, 2]
+    inside = {name for name in dir(s) if name[0] == "_" and not name.startswith("__")}
+    assert {name for name in inside if name[-1] != "_"} == {
+        *("_runs", "_naps", "_agenda", "_wake", "_wait", "_wake_all", "_go_on")
+    }
 
 
 @pytest.mark.parametrize("cls", [Event, RepeatingEvent, SchedulerThread, WallClockEvent, scheduler])

@@ -309,7 +309,7 @@ class BesideAPlainOne(Pair):
     def next_is_the_same(self):
         ours, other = self.sides
         assert ours.s.next_due() == other.s.next_due()
-        assert len(ours.s._repeating) == len(other.s.repeating)
+        assert len(ours.s._repeating_) == len(other.s.repeating)
 
 
 TestBesideTheStandard = BesideTheStandard.TestCase

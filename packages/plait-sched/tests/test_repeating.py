@@ -235,7 +235,7 @@ def test_what_cannot_be_meant_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         s.every(action=print, **arguments)
     assert s.empty()
-    assert not s._repeating
+    assert not s._repeating_
 
 
 def test_it_says_what_it_is(sim):
@@ -305,21 +305,21 @@ def test_a_run_that_sleeps_for_an_event_which_is_taken_back_is_woken():
     s = scheduler()
     ticking = s.every(60, print)
     naps = []
-    enter = s._enter_event
+    enter = s._enter_event_
 
     def enter_while_another_falls_asleep(*args):
         event = enter(*args)
         naps.append(_naps.ParkedSleep(event))
-        s._naps.append(naps[0])
-        del s._repeating[ticking]
+        s._naps_.append(naps[0])
+        del s._repeating_[ticking]
         return event
 
-    s._enter_event = enter_while_another_falls_asleep
+    s._enter_event_ = enter_while_another_falls_asleep
     ticking._enter(s.timefunc() + 60)
     begun = time.monotonic()
     naps[0].sleep(30)
     assert time.monotonic() - begun < 10
-    assert not s._naps
+    assert not s._naps_
 
 
 def test_a_clock_that_fails_does_not_end_it(sim):

@@ -236,7 +236,7 @@ def run_in_thread(s):
 
 def asleep(s):
     deadline = time.monotonic() + 10
-    while not s._naps:
+    while not s._naps_:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -276,13 +276,13 @@ def test_a_sleeping_run_is_not_woken_for_a_later_event(monkeypatch):
     soon = s.enter(60, 1, print)
     thread, _ = run_in_thread(s)
     asleep(s)
-    (nap,) = s._naps
+    (nap,) = s._naps_
     ended = []
     end = type(nap).end
     monkeypatch.setattr(type(nap), "end", lambda nap: (ended.append(nap), end(nap)))
     later = s.enter(120, 1, print)
     s.cancel(later)
-    assert s._naps == [nap]
+    assert s._naps_ == [nap]
     assert not ended
     s.cancel(soon)
     thread.join(10)

@@ -73,7 +73,7 @@ def test_stop_ends_every_run():
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 10
-    while len(s._naps) < 4:
+    while len(s._naps_) < 4:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     s.stop()
@@ -134,7 +134,7 @@ def test_a_thread_runs_what_is_entered_until_it_is_stopped():
     thread.join(10)
     assert not thread.is_alive()
     assert len(s.queue) == 1
-    assert not s._runs
+    assert not s._runs_
 
 
 def test_a_stop_that_comes_before_the_thread_has_begun_is_not_in_vain():
@@ -210,7 +210,7 @@ def test_an_exception_ends_the_thread_and_can_be_had(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         thread.join(10, reraise=True)
     assert len(reported) == 1
-    assert not s._runs
+    assert not s._runs_
 
 
 def test_it_is_a_thread_like_others():
@@ -237,7 +237,7 @@ def test_where_no_thread_can_be_started_nothing_is_left_behind(monkeypatch):
     s = scheduler()
     with pytest.raises(RuntimeError, match="can't start"):
         s.run_in_thread()
-    assert not s._runs
+    assert not s._runs_
 
 
 def test_a_scheduler_that_nobody_needs_is_freed():
@@ -246,7 +246,7 @@ def test_a_scheduler_that_nobody_needs_is_freed():
     s.every(0.01, int)
     s.stop()
     thread.join(10)
-    gone = weakref.ref(s._agenda)
+    gone = weakref.ref(s._agenda_)
     del s, thread
     for _ in range(10):
         gc.collect()

@@ -102,7 +102,7 @@ def test_it_is_called_once_however_often_the_clock_jumps(sim):
         sim.at_delay[when] = 7 if when % 2 else -6
     sim.s.run()
     assert sorted(what for what, _ in sim.ran) == [10, 30, 45, 70, 90]
-    assert not sim.s._by_wall_clock
+    assert not sim.s._by_wall_clock_
     assert sim.s.empty()
 
 
@@ -199,7 +199,7 @@ def test_what_is_beyond_all_years_is_refused(monkeypatch, sim):
         with pytest.raises(ValueError, match=r"at\(\) cannot tell .*wall clock at"):
             scheduler(wallclock=lambda clock=clock: clock).at(time_of_day(12), print)
     assert sim.s.empty()
-    assert not sim.s._by_wall_clock
+    assert not sim.s._by_wall_clock_
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -232,7 +232,7 @@ def test_a_wall_clock_that_jumps_at_random_makes_nothing_early_twice_or_endless(
     assert sorted(sim.ran) == list(range(60))
     assert len(days) == 4
     assert sim.s.empty()
-    assert not sim.s._by_wall_clock
+    assert not sim.s._by_wall_clock_
 
 
 @pytest.mark.parametrize("wrong", [5, 5.0, "12:00", None, timedelta(1), NOON.date()])
@@ -240,7 +240,7 @@ def test_other_things_than_times_are_refused(sim, wrong):
     with pytest.raises(TypeError, match=r"datetime.*enter\(\)"):
         sim.s.at(wrong, print)
     assert sim.s.empty()
-    assert not sim.s._by_wall_clock
+    assert not sim.s._by_wall_clock_
 
 
 def test_a_clock_that_does_not_count_seconds_is_refused():
@@ -280,7 +280,7 @@ def test_a_sleeping_run_notices_one_that_is_entered_and_a_jump(monkeypatch, told
     s.enter(60, 1, print)
     thread = s.run_in_thread()
     deadline = time.monotonic() + 10
-    while not s._naps:
+    while not s._naps_:
         assert time.monotonic() < deadline
         time.sleep(0.001)
     # Later than what it sleeps for: it must sleep otherwise from now on, all the same.
@@ -332,7 +332,7 @@ def test_cancellations_and_jumps_in_many_threads_leave_nothing_pending():
     assert not runner.is_alive()
     assert sorted(ran) == list(range(0, 150, 2))
     assert s.empty()
-    assert not s._by_wall_clock
+    assert not s._by_wall_clock_
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")

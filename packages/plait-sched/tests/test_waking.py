@@ -137,14 +137,14 @@ def test_one_that_waits_for_ever_for_new_events_is_woken_by_the_first(s):
 def test_nobody_is_woken_in_vain(s):
     soon = s.enter(60, 1, print)
     thread, ended = started(s.run)
-    if not s._naps:
+    if not s._naps_:
         s.cancel(soon)
         thread.join(10)
         pytest.skip("looks by itself every so often")
-    (nap,) = s._naps
+    (nap,) = s._naps_
     for _ in range(10):
         s.cancel(s.enter(120, 1, print))
-    assert s._naps == [nap]
+    assert s._naps_ == [nap]
     since = time.monotonic()
     s.cancel(soon)
     joined(thread, ended, since)

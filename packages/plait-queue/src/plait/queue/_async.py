@@ -19,7 +19,7 @@
 #   Whoever is handed an item is either woken, and returns it, or gives it back. An item can be on its way in four places:
 #
 #   1. in the box of a waiter whose letter is posted and not read yet. Cancelled here, the task wakes from its sleep by the
-#      exception, and `_abandon` gives the item back, into its place or to the next in line. The letter, read later, finds
+#      exception, and `_abandon_` gives the item back, into its place or to the next in line. The letter, read later, finds
 #      a bed that nobody sleeps in.
 #   2. the letter is read, the future has its result, and the task has not had its turn. asyncio then throws the cancellation
 #      into the task in spite of the result: the same way out. (trio does not: the call returns its item, and the
@@ -269,15 +269,15 @@ class TaskWaiter(Waiter):
     def forsake(self) -> None:
         """End the call in its task's stead."""
         if not self.over:
-            self.queue._abandon(self)
+            self.queue._abandon_(self)
 
     def abandon(self) -> None:
         """End the call, which an exception ends already."""
         if not self.over:
-            surely(self._abandon)
+            surely(self._abandon_)
 
-    def _abandon(self) -> None:
-        self.queue._abandon(self)
+    def _abandon_(self) -> None:
+        self.queue._abandon_(self)
         self.over = True
 
 
@@ -323,10 +323,10 @@ async def get_later(queue: Queue[T], timeout: float | None) -> T:
     waiter = TaskWaiter(queue)
     deadline = Deadline(waiter, timeout)
     while True:
-        if await _stay(queue._ask, waiter, deadline):
+        if await _stay(queue._ask_, waiter, deadline):
             return waiter.box[0]  # type: ignore[no-any-return]
         if deadline.over():
-            raise queue._no_item(timeout)
+            raise queue._no_item_(timeout)
         waiter = TaskWaiter(queue)
 
 
@@ -337,12 +337,12 @@ async def put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> No
     deadline = Deadline(waiter, timeout)
     while True:
         try:
-            if await _stay(queue._offer, waiter, deadline):
+            if await _stay(queue._offer_, waiter, deadline):
                 return
         finally:
             rest[:] = waiter.box
         if deadline.over():
-            raise queue._no_room(timeout)
+            raise queue._no_room_(timeout)
         waiter = TaskWaiter(queue, rest)
 
 
@@ -351,7 +351,7 @@ async def join_later(queue: Queue[T], timeout: float | None) -> bool:
     waiter = TaskWaiter(queue)
     deadline = Deadline(waiter, timeout)
     while True:
-        await _stay(queue._attend, waiter, deadline)
+        await _stay(queue._attend_, waiter, deadline)
         if waiter.rung:
             return True
         if deadline.over():
@@ -386,7 +386,7 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
     try:
         enter(waiter)
         await waiter.sleep(deadline)
-        waiter.queue._leave(waiter)
+        waiter.queue._leave_(waiter)
         # No call between this and what the callers do with the box.
         served = waiter.served()
     except BaseException:
@@ -395,9 +395,9 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
         except BaseException:  # noqa: BLE001 - the first one is raised
             queue = waiter.queue
             if not waiter.gives:
-                queue._behind = (waiter.box, *queue._behind)  # until then nothing may overtake it
-                queue._admits = queue._takes = queue._locked_admits = queue._locked_takes = NO_MORE
-            OVERDUE[:0] = ((waiter.queue._locked, (waiter.queue._abandon_now, waiter)),)
+                queue._behind_ = (waiter.box, *queue._behind_)  # until then nothing may overtake it
+                queue._admits_ = queue._takes_ = queue._locked_admits_ = queue._locked_takes_ = NO_MORE
+            OVERDUE[:0] = ((waiter.queue._locked_, (waiter.queue._abandon_now_, waiter)),)
             try:
                 for _ in elsewhere:
                     break

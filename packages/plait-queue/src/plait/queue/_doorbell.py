@@ -22,7 +22,7 @@ class Doorbell(Condition):
     """
 
     def __init__(self, queue: Engine) -> None:
-        super().__init__(queue._lock)
+        super().__init__(queue._lock_)
         self._queue = ref(queue)
 
     def notify(self, n: int = 1) -> None:
@@ -31,7 +31,7 @@ class Doorbell(Condition):
         try:
             super().notify(n)
         finally:
-            self._settle()
+            self._settle_()
 
     def notify_all(self) -> None:
         """Wake all threads that wait in this Condition, and every waiting call of the queue that can be served
@@ -39,7 +39,7 @@ class Doorbell(Condition):
         try:
             super().notify_all()
         finally:
-            self._settle()
+            self._settle_()
 
     def ring(self) -> None:
         """The queue's own notify()."""
@@ -49,7 +49,7 @@ class Doorbell(Condition):
         """The queue's own notify_all()."""
         Condition.notify_all(self)
 
-    def _settle(self) -> None:
+    def _settle_(self) -> None:
         queue = self._queue()
         if queue is not None:
-            queue._change(queue._settle)
+            queue._change_(queue._settle_)

@@ -75,46 +75,46 @@ class Queue(Engine, Of["T"]):
     `put_many`, `get_many`, `peek`, `clear`, iteration, the `a...` methods, and that a changed *maxsize* wakes putters.
     """
 
-    _native = True
-    _peeks = True  # whether _peek and _get are about the same container
-    _in_place = WHOLE_STEPS  # it is free, and no subclass says how a stock is made
-    _empty_message: str | None = None  # of the Empty and the Full that polling raises, once there was one
-    _full_message: str | None = None
-    _bound_given: Any = None  # what `maxsize` was set to, if it is no plain int
+    _native_ = True
+    _peeks_ = True  # whether _peek and _get are about the same container
+    _in_place_ = WHOLE_STEPS  # it is free, and no subclass says how a stock is made
+    _empty_message_: str | None = None  # of the Empty and the Full that polling raises, once there was one
+    _full_message_: str | None = None
+    _bound_given_: Any = None  # what `maxsize` was set to, if it is no plain int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        native = next(base for base in cls.__mro__ if "_native" in vars(base))
-        cls._hooked = any(getattr(cls, hook) is not getattr(native, hook) for hook in _HOOKS)
-        cls._peeks = peeks(cls)
+        native = next(base for base in cls.__mro__ if "_native_" in vars(base))
+        cls._hooked_ = any(getattr(cls, hook) is not getattr(native, hook) for hook in _HOOKS)
+        cls._peeks_ = peeks(cls)
         bound = vars(cls).get("maxsize")
         if bound is not None and not hasattr(bound, "__get__"):
             cls.maxsize = BoundOfClass(bound)  # type: ignore[assignment]
-        cls._in_place = cls._can_be_free and cls._init is Queue._init and not cls._hooked
+        cls._in_place_ = cls._can_be_free_ and cls._init is Queue._init and not cls._hooked_
 
     def __init__(self, maxsize: int = 0) -> None:
-        self._maxsize = maxsize
+        self._maxsize_ = maxsize
         if type(maxsize) is not int:
-            self._maxsize, self._bound_given = whole_bound(maxsize), maxsize
-        self._puts = self._admits = count(1)
-        self._alarm = self._putters = self._joiners = NOBODY
-        if self._in_place:
+            self._maxsize_, self._bound_given_ = whole_bound(maxsize), maxsize
+        self._puts_ = self._admits_ = count(1)
+        self._alarm_ = self._putters_ = self._joiners_ = NOBODY
+        if self._in_place_:
             # What the other branch does, in fewer steps.
-            self._free = True
+            self._free_ = True
             stock: deque[T] = deque()
-            self._stock = stock
-            self._takes = starmap(stock.popleft, ENDLESS)
-            if self._maxsize > 0:
-                self._admits = self._way_in(stock, self._maxsize)
+            self._stock_ = stock
+            self._takes_ = starmap(stock.popleft, ENDLESS)
+            if self._maxsize_ > 0:
+                self._admits_ = self._way_in_(stock, self._maxsize_)
         else:
-            self._free = self._can_be_free and not self._hooked
-            self._admits = self._takes = NO_MORE
-            if not hasattr(self, "_stock"):  # else a subclass has set `queue` before
-                self._stock = ()  # for subclasses that keep their items elsewhere
-            if not self._free:
-                self._furnish()
+            self._free_ = self._can_be_free_ and not self._hooked_
+            self._admits_ = self._takes_ = NO_MORE
+            if not hasattr(self, "_stock_"):  # else a subclass has set `queue` before
+                self._stock_ = ()  # for subclasses that keep their items elsewhere
+            if not self._free_:
+                self._furnish_()
             self._init(maxsize)
-            self._fit()
+            self._fit_()
 
     def __getstate__(self) -> Any:
         raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
@@ -132,25 +132,25 @@ class Queue(Engine, Of["T"]):
         """
         try:
             if timeout is None or timeout >= 0:
-                if not block and self._is_simply_full():
-                    raise self._no_room(None)
+                if not block and self._is_simply_full_():
+                    raise self._no_room_(None)
                 try:
                     try:
-                        for _ in self._admits:
-                            self._stock.append(item)
-                            if self._alarm:
-                                self._look_after(item)
+                        for _ in self._admits_:
+                            self._stock_.append(item)
+                            if self._alarm_:
+                                self._look_after_(item)
                             return
-                        if not self._free and self._put_locked(item):
+                        if not self._free_ and self._put_locked_(item):
                             return
                     except IndexError as problem:  # it is full
                         if not of_this_frame(problem):
                             raise
                 except BaseException:
                     try:
-                        self._resettle([])
+                        self._resettle_([])
                     except BaseException:  # noqa: BLE001 - the first one is raised
-                        OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                        OVERDUE[:0] = ((self._locked_, (self._resettle_now_, [])),)
                         try:
                             for _ in elsewhere:
                                 break
@@ -158,19 +158,19 @@ class Queue(Engine, Of["T"]):
                             pass  # no thread can be started
                     raise
         except (AttributeError, TypeError):
-            self._explain(timeout)
+            self._explain_(timeout)
             raise
-        self._put_slowly((item,), block, timeout)
+        self._put_slowly_((item,), block, timeout)
 
-    def _put_locked(self, item: T) -> bool:
+    def _put_locked_(self, item: T) -> bool:
         held = None
         try:
-            for held in self._enters:
-                if self._hooked or not 0 < self._maxsize <= len(self._stock):  # else a step would raise
-                    for _ in self._locked_admits:
-                        self._stock.append(item)
-                        if self._getters:
-                            self._settle()
+            for held in self._enters_:
+                if self._hooked_ or not 0 < self._maxsize_ <= len(self._stock_):  # else a step would raise
+                    for _ in self._locked_admits_:
+                        self._stock_.append(item)
+                        if self._getters_:
+                            self._settle_()
                         return True
                 break
         except IndexError as problem:  # it is full
@@ -179,7 +179,7 @@ class Queue(Engine, Of["T"]):
         finally:
             try:
                 if held:
-                    self._lock.release()
+                    self._lock_.release()
             finally:
                 pass
         return False
@@ -198,23 +198,25 @@ class Queue(Engine, Of["T"]):
             if timeout is None or timeout >= 0:
                 item: Any = NOTHING
                 ticket = None
-                if self._stock:  # else a step would raise, which takes longer than this look
+                if self._stock_:  # else a step would raise, which takes longer than this look
                     try:
-                        for item in self._takes:
-                            if self._putters:
+                        for item in self._takes_:
+                            if self._putters_:
                                 for ticket in TICKETS:
                                     break
-                                self._look_after()
+                                self._look_after_()
                             return item  # type: ignore[no-any-return]
                     except BaseException as problem:
                         if item is not NOTHING:
                             box = [item]
                             try:
-                                self._resettle(box, ticket)
+                                self._resettle_(box, ticket)
                             except BaseException:  # noqa: BLE001 - the first one is raised
-                                self._behind = (box, *self._behind)  # until then nothing may overtake it
-                                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                                OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
+                                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = (
+                                    NO_MORE
+                                )
+                                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
                                 try:
                                     for _ in elsewhere:
                                         break
@@ -223,27 +225,27 @@ class Queue(Engine, Of["T"]):
                             raise
                         if not isinstance(problem, IndexError) or not of_this_frame(problem):
                             raise
-                elif not block and self._is_simply_empty():
-                    raise self._no_item(None)
-                if not self._free:
+                elif not block and self._is_simply_empty_():
+                    raise self._no_item_(None)
+                if not self._free_:
                     held = None
                     try:
                         try:
-                            for held in self._enters:
-                                if self._stock:  # the same here
-                                    for item in self._locked_takes:
-                                        if self._putters:
+                            for held in self._enters_:
+                                if self._stock_:  # the same here
+                                    for item in self._locked_takes_:
+                                        if self._putters_:
                                             for ticket in TICKETS:
                                                 break
-                                            self._settle()
+                                            self._settle_()
                                         return item  # type: ignore[no-any-return]
                                 break
                         finally:
                             try:
                                 if held:
-                                    # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                                    # 3.10 it can all the same.
-                                    for _ in self._leaves:
+                                    # Not by a call, behind which an exception could strike; and within
+                                    # the outer `try`, since on 3.10 it can all the same.
+                                    for _ in self._leaves_:
                                         break
                             finally:
                                 pass
@@ -251,11 +253,13 @@ class Queue(Engine, Of["T"]):
                         if item is not NOTHING:
                             box = [item]
                             try:
-                                self._resettle(box, ticket)
+                                self._resettle_(box, ticket)
                             except BaseException:  # noqa: BLE001 - the first one is raised
-                                self._behind = (box, *self._behind)  # until then nothing may overtake it
-                                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                                OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
+                                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = (
+                                    NO_MORE
+                                )
+                                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
                                 try:
                                     for _ in elsewhere:
                                         break
@@ -265,20 +269,20 @@ class Queue(Engine, Of["T"]):
                         if not isinstance(problem, IndexError) or not of_this_frame(problem):
                             raise
         except (AttributeError, TypeError):
-            self._explain(timeout)
+            self._explain_(timeout)
             raise
         box = []
         try:
-            refusal = self._get_slowly(box, block, timeout)
+            refusal = self._get_slowly_(box, block, timeout)
             if refusal is None:
                 return box[-1]
         except BaseException:  # on 3.10 it can strike behind that call
             try:
-                self._resettle(box)
+                self._resettle_(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
-                self._behind = (box, *self._behind)  # until then nothing may overtake it
-                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
+                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
                 try:
                     for _ in elsewhere:
                         break
@@ -307,19 +311,19 @@ class Queue(Engine, Of["T"]):
         if timeout is None or may_wait(timeout):
             try:
                 try:
-                    if self._admits is not NO_MORE:
-                        bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits))
-                        self._stock.extend(bring)
-                        if self._alarm:
-                            self._look_after()
+                    if self._admits_ is not NO_MORE:
+                        bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits_))
+                        self._stock_.extend(bring)
+                        if self._alarm_:
+                            self._look_after_()
                 except IndexError as problem:  # it is full
                     if not of_this_frame(problem):
                         raise
             except BaseException:
                 try:
-                    self._resettle([])
+                    self._resettle_([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, [])),)
                     try:
                         for _ in elsewhere:
                             break
@@ -327,7 +331,7 @@ class Queue(Engine, Of["T"]):
                         pass  # no thread can be started
                 raise
         if box:
-            self._put_slowly(box, block, timeout)
+            self._put_slowly_(box, block, timeout)
 
     def get_many(
         self, max_items: int | None = None, block: bool = True, timeout: float | None = None
@@ -351,25 +355,25 @@ class Queue(Engine, Of["T"]):
         if timeout is None or may_wait(timeout):
             ticket = None
             try:
-                way = self._takes
+                way = self._takes_
                 steps = way if max_items is None else islice(way, max_items)
                 try:
                     for ticket in TICKETS:
-                        if self._takes is way:  # it may have been closed since
+                        if self._takes_ is way:  # it may have been closed since
                             box.extend(steps)
                         break
                 except IndexError as problem:  # that was all
                     if not of_this_frame(problem):
                         raise
-                if box and self._putters:
-                    self._look_after()
+                if box and self._putters_:
+                    self._look_after_()
             except BaseException:
                 try:
-                    self._resettle(box, ticket)
+                    self._resettle_(box, ticket)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind = (box, *self._behind)  # until then nothing may overtake it
-                    self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                    OVERDUE[:0] = ((self._locked, (self._resettle_now, box, ticket)),)
+                    self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
                     try:
                         for _ in elsewhere:
                             break
@@ -379,16 +383,16 @@ class Queue(Engine, Of["T"]):
         if box:
             return box
         try:
-            refusal = self._get_slowly(box, block, timeout, max_items)
+            refusal = self._get_slowly_(box, block, timeout, max_items)
             if refusal is None:
                 return box
         except BaseException:  # on 3.10 it can strike behind that call
             try:
-                self._resettle(box)
+                self._resettle_(box)
             except BaseException:  # noqa: BLE001 - the first one is raised
-                self._behind = (box, *self._behind)  # until then nothing may overtake it
-                self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                OVERDUE[:0] = ((self._locked, (self._resettle_now, box)),)
+                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
+                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
                 try:
                     for _ in elsewhere:
                         break
@@ -403,7 +407,7 @@ class Queue(Engine, Of["T"]):
         Waits, and raises, as `get` does. Another call may take the item at any moment. A subclass that keeps its items
         in another way has to define `_peek`, else this is a TypeError. Not in the standard module.
         """
-        if not self._peeks or (self._hooked and not type(self)._hooked):
+        if not self._peeks_ or (self._hooked_ and not type(self)._hooked_):
             raise TypeError(
                 f"peek() does not know how {type(self).__name__} keeps its items; define _peek(self) there, "
                 "to return the item that _get would take"
@@ -412,50 +416,50 @@ class Queue(Engine, Of["T"]):
             check_timeout(timeout)
         deadline = deadline_of(timeout)
         while True:
-            item = self._change(self._peek_now)
+            item = self._change_(self._peek_now_)
             if item is not NOTHING:
                 return item  # type: ignore[no-any-return]
             left = 0 if not block else None if deadline is None else deadline - monotonic()
             if left is not None and left <= 0:
-                raise self._no_item(timeout if block else None)
+                raise self._no_item_(timeout if block else None)
             Watcher((self,)).watch(left)
 
-    def _peek_now(self) -> Any:
-        self._settle()
-        for _, item in self._returned:
+    def _peek_now_(self) -> Any:
+        self._settle_()
+        for _, item in self._returned_:
             return item
-        if self._level():
-            if self._in_hook and self._parked:
-                return self._parked[0]
+        if self._level_():
+            if self._in_hook_ and self._parked_:
+                return self._parked_[0]
             try:
                 return self._peek()
             except IndexError as problem:  # a get() without the mutex was quicker
-                if self._hooked or not of_this_frame(problem, below=1):
+                if self._hooked_ or not of_this_frame(problem, below=1):
                     raise
         elif self.is_shutdown:
-            raise self._refusal()
+            raise self._refusal_()
         return NOTHING
 
-    def _would_not_wait(self) -> bool:
-        return self._change(self._would_not_wait_now)  # type: ignore[no-any-return]
+    def _would_not_wait_(self) -> bool:
+        return self._change_(self._would_not_wait_now_)  # type: ignore[no-any-return]
 
-    def _would_not_wait_now(self) -> bool:
-        self._settle()
-        return self.is_shutdown or self._level() > 0
+    def _would_not_wait_now_(self) -> bool:
+        self._settle_()
+        return self.is_shutdown or self._level_() > 0
 
     def clear(self) -> int:
         """Drop all items, each counted as done, and return how many there were.
 
         Wakes putters, for there is room, and every `join` if no task is left. Not in the standard module.
         """
-        return self._change(self._clear_now)  # type: ignore[no-any-return]
+        return self._change_(self._clear_now_)  # type: ignore[no-any-return]
 
-    def _clear_now(self) -> int:
+    def _clear_now_(self) -> int:
         try:
-            return self._drop_all()
+            return self._drop_all_()
         finally:
-            self._settle()
-            self._ring_all("not_full")
+            self._settle_()
+            self._ring_all_("not_full")
 
     # `item in queue` would take everything out to look at it, and then wait. There is none in the standard class either.
     __contains__: Any = None
@@ -482,37 +486,37 @@ class Queue(Engine, Of["T"]):
         is let in until fewer do. If an exception ends the setting, out of a signal handler or because this is no number, it
         has happened or not.
         """
-        return self._maxsize if self._bound_given is None else self._bound_given
+        return self._maxsize_ if self._bound_given_ is None else self._bound_given_
 
     @maxsize.setter
     def maxsize(self, bound: int) -> None:
-        if self._is_made():
-            self._change(self._set_maxsize, bound)
+        if self._is_made_():
+            self._change_(self._set_maxsize_, bound)
         else:
-            self._maxsize = bound  # by a subclass, before `Queue.__init__`, which has the last word
+            self._maxsize_ = bound  # by a subclass, before `Queue.__init__`, which has the last word
 
-    def _set_maxsize(self, bound: Any) -> None:
+    def _set_maxsize_(self, bound: Any) -> None:
         # Of any kind of number the integer that does the same: what compares that later runs no code of others.
         most = bound if type(bound) is int else whole_bound(bound)
         given = None if most is bound else bound
         while True:
-            stock, hooked = self._stock, self._hooked
-            entry = self._entry if hooked else self._ways(stock, most)[0]
+            stock, hooked = self._stock_, self._hooked_
+            entry = self._entry_ if hooked else self._ways_(stock, most)[0]
             # One piece from the look whether a nested call has come in between: the bound, and the way in that heeds it.
-            # The old way is closed until `_tune`, which whoever is struck before it makes up for, opens the new one.
-            if self._stock is stock and self._hooked is hooked:
-                self._maxsize, self._bound_given, self._full_message = most, given, None
-                self._entry = entry
-                self._admits = self._locked_admits = NO_MORE
+            # The old way is closed until `_tune_`, which whoever is struck before it makes up for, opens the new one.
+            if self._stock_ is stock and self._hooked_ is hooked:
+                self._maxsize_, self._bound_given_, self._full_message_ = most, given, None
+                self._entry_ = entry
+                self._admits_ = self._locked_admits_ = NO_MORE
                 break
-        self._tune()
-        self._settle()
+        self._tune_()
+        self._settle_()
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
-        if self._free:
-            return len(self._stock) + len(self._returned)
-        return self._locked(self._level)  # type: ignore[no-any-return]
+        if self._free_:
+            return len(self._stock_) + len(self._returned_)
+        return self._locked_(self._level_)  # type: ignore[no-any-return]
 
     def empty(self) -> bool:
         """Whether the queue is empty at this moment. Even so, a get() behind it may find an item."""
@@ -520,7 +524,7 @@ class Queue(Engine, Of["T"]):
 
     def full(self) -> bool:
         """Whether the queue has *maxsize* items at this moment. Even so, a put() behind it may find room."""
-        return 0 < self._maxsize <= self.qsize()
+        return 0 < self._maxsize_ <= self.qsize()
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
@@ -533,25 +537,25 @@ class Queue(Engine, Of["T"]):
         held = None
         left = 1
         try:
-            if not self._free:
-                for held in self._enters:
+            if not self._free_:
+                for held in self._enters_:
                     break
             try:
-                tasks = self._tasks
+                tasks = self._tasks_
             except AttributeError:
-                tasks = self._make_tasks()
+                tasks = self._make_tasks_()
             # Counts, and looks at the difference, in one piece.
             for _, puts, dones in tasks:
                 left = puts - dones
                 break
-            if left <= 0 and (left < 0 or self._joiners or not self._free):
-                self._last_task_done(left)
+            if left <= 0 and (left < 0 or self._joiners_ or not self._free_):
+                self._last_task_done_(left)
         except BaseException:
             if left >= 0:
                 try:
-                    self._resettle([])
+                    self._resettle_([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._locked, (self._resettle_now, [])),)
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, [])),)
                     try:
                         for _ in elsewhere:
                             break
@@ -561,16 +565,16 @@ class Queue(Engine, Of["T"]):
         finally:
             try:
                 if held:
-                    self._lock.release()
+                    self._lock_.release()
             finally:
                 pass
 
-    def _last_task_done(self, left: int) -> None:
+    def _last_task_done_(self, left: int) -> None:
         if left < 0:
-            next(self._puts)  # takes back what task_done counted
+            next(self._puts_)  # takes back what task_done counted
             raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
-        self._look_after()
-        self._ring_all("all_tasks_done")
+        self._look_after_()
+        self._ring_all_("all_tasks_done")
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until `task_done` has been called for every item ever put: True, or False after *timeout* seconds.
@@ -588,19 +592,19 @@ class Queue(Engine, Of["T"]):
         waiter = ThreadWaiter([])
         settled = False
         try:
-            self._attend(waiter)
+            self._attend_(waiter)
             if not waiter.rung:
                 waiter.sleep(self, timeout)
-                self._leave(waiter)
+                self._leave_(waiter)
             settled = True
         finally:
             try:
                 if not settled:
-                    self._abandon(waiter)
+                    self._abandon_(waiter)
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    OVERDUE[:0] = ((self._locked_, (self._abandon_now_, waiter)),)
                     try:
                         for _ in elsewhere:
                             break
@@ -612,20 +616,20 @@ class Queue(Engine, Of["T"]):
     @property
     def unfinished_tasks(self) -> int:
         """How many items were put and not yet declared done. After setting it to 0, notify `all_tasks_done`."""
-        if self._free:
-            return self._unfinished()
-        return self._locked(self._unfinished)  # type: ignore[no-any-return]
+        if self._free_:
+            return self._unfinished_()
+        return self._locked_(self._unfinished_)  # type: ignore[no-any-return]
 
     @unfinished_tasks.setter
     def unfinished_tasks(self, number: int) -> None:
-        if not self._is_made():
+        if not self._is_made_():
             return  # by a subclass; Queue.__init__ sets it to 0
-        self._close()
-        self._locked(self._set_unfinished, number)
+        self._close_()
+        self._locked_(self._set_unfinished_, number)
 
-    def _set_unfinished(self, number: int) -> None:
-        more = number - self._unfinished()
-        deque(islice(self._puts if more > 0 else self._dones, abs(more)), maxlen=0)
+    def _set_unfinished_(self, number: int) -> None:
+        more = number - self._unfinished_()
+        deque(islice(self._puts_ if more > 0 else self._dones_, abs(more)), maxlen=0)
 
     def shutdown(self, immediate: bool = False) -> None:
         """Refuse new items; wake everyone who waits in put() or get().
@@ -634,20 +638,20 @@ class Queue(Engine, Of["T"]):
         left is dropped, each item counted as done, so that `join` waits only for the items that were taken already.
         Calling it twice is harmless.
         """
-        self._change(self._shut_down, immediate)
+        self._change_(self._shut_down_, immediate)
 
-    def _shut_down(self, immediate: bool) -> None:
+    def _shut_down_(self, immediate: bool) -> None:
         try:
             self.is_shutdown = True
-            self._alarm = True
-            self._tune()
+            self._alarm_ = True
+            self._tune_()
             if immediate:
-                self._drop_all()
+                self._drop_all_()
         finally:
-            self._tune()
-            self._settle()
-            for name in tuple(self._doorbells):
-                self._ring_all(name)
+            self._tune_()
+            self._settle_()
+            for name in tuple(self._doorbells_):
+                self._ring_all_(name)
 
     # -- for asyncio and others like it; how they wait is told in _async.py, which is imported when one has to -------
 
@@ -710,11 +714,11 @@ class Queue(Engine, Of["T"]):
                 pass  # there is no more than the one
             except BaseException:
                 try:
-                    self._resettle(items)
+                    self._resettle_(items)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind = (items, *self._behind)  # until then nothing may overtake it
-                    self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                    OVERDUE[:0] = ((self._locked, (self._resettle_now, items)),)
+                    self._behind_ = (items, *self._behind_)  # until then nothing may overtake it
+                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, items)),)
                     try:
                         for _ in elsewhere:
                             break
@@ -758,15 +762,15 @@ class Queue(Engine, Of["T"]):
     def mutex(self) -> RLock:
         """The lock under which everything happens from now on: before it was first looked at, some things happened
         without any."""
-        if self._free:
-            self._close()
-        return self._lock
+        if self._free_:
+            self._close_()
+        return self._lock_
 
     # Before Queue.__init__, which has the last word, a subclass may set what it likes.
 
     @mutex.setter
     def mutex(self, lock: object) -> None:
-        if not self._is_made():
+        if not self._is_made_():
             return
         raise AttributeError(
             f"cannot replace the mutex of {self!r} by {lock!r}: others may hold it, or sleep in a Condition over it; "
@@ -781,55 +785,55 @@ class Queue(Engine, Of["T"]):
         Items that interrupted getters gave back are not in it; they are taken first.
         """
         try:
-            self._lay_open()
+            self._lay_open_()
         except AttributeError:
-            if not hasattr(self, "_stock"):  # else a subclass has set it, and not called Queue.__init__ yet
-                self._must_be_made()
+            if not hasattr(self, "_stock_"):  # else a subclass has set it, and not called Queue.__init__ yet
+                self._must_be_made_()
                 raise
-        return self._stock
+        return self._stock_
 
     @queue.setter
     def queue(self, container: Any) -> None:
-        if not self._is_made():
-            self._stock = container  # which stays if `_init` makes no other
+        if not self._is_made_():
+            self._stock_ = container  # which stays if `_init` makes no other
             return
-        self._lay_open()
-        self._replace_stock(container)
-        if not (hasattr(container, self._take) and hasattr(container, "append")):
-            self._hooked = True
-        self._fit()
+        self._lay_open_()
+        self._replace_stock_(container)
+        if not (hasattr(container, self._take_) and hasattr(container, "append")):
+            self._hooked_ = True
+        self._fit_()
 
     @property
     def not_empty(self) -> Doorbell:
         """A Condition over `mutex` that is notified once for each item put. Notify it after adding to `queue` by
         hand."""
-        return self._doorbell("not_empty")
+        return self._doorbell_("not_empty")
 
     @not_empty.setter
     def not_empty(self, condition: object) -> None:
-        self._refuse("not_empty", condition)
+        self._refuse_("not_empty", condition)
 
     @property
     def not_full(self) -> Doorbell:
         """A Condition over `mutex` that is notified once for each item taken. Notify it after removing from `queue`
         by hand."""
-        return self._doorbell("not_full")
+        return self._doorbell_("not_full")
 
     @not_full.setter
     def not_full(self, condition: object) -> None:
-        self._refuse("not_full", condition)
+        self._refuse_("not_full", condition)
 
     @property
     def all_tasks_done(self) -> Doorbell:
         """A Condition over `mutex` that is notified when `unfinished_tasks` becomes 0."""
-        return self._doorbell("all_tasks_done")
+        return self._doorbell_("all_tasks_done")
 
     @all_tasks_done.setter
     def all_tasks_done(self, condition: object) -> None:
-        self._refuse("all_tasks_done", condition)
+        self._refuse_("all_tasks_done", condition)
 
-    def _refuse(self, name: str, condition: object) -> None:
-        if self._is_made():
+    def _refuse_(self, name: str, condition: object) -> None:
+        if self._is_made_():
             raise AttributeError(
                 f"cannot replace {name} of {self!r} by {condition!r}: others may wait in it; wait in and notify the one "
                 "that is there"
@@ -838,72 +842,72 @@ class Queue(Engine, Of["T"]):
     # -- what subclasses override; called with the mutex held ------------------------------------------------------
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
-        self._stock = deque()
+        self._stock_ = deque()
 
     @hook
     def _qsize(self) -> int:
-        return len(self._stock)
+        return len(self._stock_)
 
     @hook
     def _put(self, item: T) -> None:
-        self._stock.append(item)
+        self._stock_.append(item)
 
     @hook
     def _get(self) -> T:
-        return self._stock.popleft()  # type: ignore[no-any-return]
+        return self._stock_.popleft()  # type: ignore[no-any-return]
 
     def _peek(self) -> T:
-        return self._stock[0]  # type: ignore[no-any-return]
+        return self._stock_[0]  # type: ignore[no-any-return]
 
     # -- the long ways ---------------------------------------------------------------------------------------------
 
-    def _put_slowly(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
+    def _put_slowly_(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         if OVERDUE:
             catch_up(self)
-        if not block and self._is_simply_full():
-            problem = self._no_room(None)
+        if not block and self._is_simply_full_():
+            problem = self._no_room_(None)
             tell_remaining(problem, items)
             raise problem
         waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
         settled = False
         try:
             negative = timeout is not None and not timeout >= 0
-            if block and negative and not self.is_shutdown and self._maxsize > 0:
+            if block and negative and not self.is_shutdown and self._maxsize_ > 0:
                 raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
             if not waiter.nests:
                 try:
-                    self._locked(self._offer_now, waiter)
+                    self._locked_(self._offer_now_, waiter)
                 except Exception as failure:
                     # Comparing failed, or a hook. (If it was a handler, it does no harm.)
                     tell_remaining(failure, waiter.box)
                     raise
             else:
-                if not self._furnished:
-                    self._furnish()
-                line = waiter.line = self._putters
-                if self._free and not line:
-                    # What _offer does, in fewer steps: nobody can come in between the look at the line and this.
+                if not self._furnished_:
+                    self._furnish_()
+                line = waiter.line = self._putters_
+                if self._free_ and not line:
+                    # What _offer_ does, in fewer steps: nobody can come in between the look at the line and this.
                     line.append(waiter)
-                    if self._getters or not self._swift_in or not 0 < self._maxsize <= len(self._stock):
-                        self._locked(self._settle)
+                    if self._getters_ or not self._swift_in_ or not 0 < self._maxsize_ <= len(self._stock_):
+                        self._locked_(self._settle_)
                 else:
-                    self._offer(waiter)
+                    self._offer_(waiter)
                 if not waiter.rung:
-                    if timeout is None and not is_owned(self._lock):
+                    if timeout is None and not is_owned(self._lock_):
                         waiter.bell.acquire()
                     else:
                         waiter.sleep(self, timeout)
                     if not waiter.rung:
-                        self._leave(waiter)
+                        self._leave_(waiter)
             settled = True
         finally:
             try:
                 if not settled:
-                    self._abandon(waiter)
+                    self._abandon_(waiter)
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    OVERDUE[:0] = ((self._locked_, (self._abandon_now_, waiter)),)
                     try:
                         for _ in elsewhere:
                             break
@@ -911,38 +915,38 @@ class Queue(Engine, Of["T"]):
                         pass  # no thread can be started
                 raise
         if waiter.box:
-            problem = waiter.verdict or self._no_room(timeout if block else None)
+            problem = waiter.verdict or self._no_room_(timeout if block else None)
             tell_remaining(problem, waiter.box)
             raise problem
 
-    def _offer_now(self, waiter: Waiter) -> None:
-        self._settle()
+    def _offer_now_(self, waiter: Waiter) -> None:
+        self._settle_()
         if self.is_shutdown:
-            waiter.verdict = self._refusal()
+            waiter.verdict = self._refusal_()
         else:
             # If there is room with putters in line, then because we interrupted the one who was about to serve them.
             before = -1
             while waiter.box and len(waiter.box) != before:
                 before = len(waiter.box)
-                self._carry_in(waiter)
-                self._settle()  # whoever is given an item makes room for another
+                self._carry_in_(waiter)
+                self._settle_()  # whoever is given an item makes room for another
 
-    def _explain(self, timeout: Any) -> None:
+    def _explain_(self, timeout: Any) -> None:
         """What to raise instead of an AttributeError or TypeError if it comes from not having called `__init__`, or from
         this *timeout*."""
-        self._must_be_made()
+        self._must_be_made_()
         if timeout is not None:
             may_wait(timeout)
 
-    def _get_slowly(
+    def _get_slowly_(
         self, box: list[T], block: bool, timeout: float | None, most: int | None = 1
     ) -> Exception | None:
         """Fill *box* with one item, or what there is up to *most*; or return what there is to raise. If it raises by
         itself, the box is empty."""
         if OVERDUE:
             catch_up(self)
-        if not block and self._is_simply_empty():
-            return self._no_item(None)
+        if not block and self._is_simply_empty_():
+            return self._no_item_(None)
         waiter: Any
         if not block or timeout == 0:
             waiter = Waiter()
@@ -950,47 +954,47 @@ class Queue(Engine, Of["T"]):
         elif timeout is None or timeout > 0:
             waiter = ThreadWaiter(box)
         elif self.is_shutdown and not self.qsize():
-            return self._refusal()
+            return self._refusal_()
         else:
             return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
         settled = False
         try:
             if not waiter.nests:
-                self._locked(self._take_now, waiter)
+                self._locked_(self._take_now_, waiter)
             else:
-                if not self._furnished:
-                    self._furnish()
-                line = waiter.line = self._getters
-                if self._free and not line:
-                    # What _ask does, in fewer steps: nobody can come in between the look at the line and this.
+                if not self._furnished_:
+                    self._furnish_()
+                line = waiter.line = self._getters_
+                if self._free_ and not line:
+                    # What _ask_ does, in fewer steps: nobody can come in between the look at the line and this.
                     line.append(waiter)
-                    if self._stock or self._putters or self.is_shutdown or self._returned:
-                        self._locked(self._settle)
+                    if self._stock_ or self._putters_ or self.is_shutdown or self._returned_:
+                        self._locked_(self._settle_)
                 else:
-                    self._ask(waiter)
+                    self._ask_(waiter)
                 if not waiter.rung:
-                    if timeout is None and not is_owned(self._lock):
+                    if timeout is None and not is_owned(self._lock_):
                         waiter.bell.acquire()
                     else:
                         waiter.sleep(self, timeout)
                     if not waiter.rung:
-                        self._leave(waiter)
+                        self._leave_(waiter)
             if box:
                 if most != 1:
-                    self._locked(self._take_more, waiter, most)
+                    self._locked_(self._take_more_, waiter, most)
                 settled = True
                 return None
             settled = True
         finally:
             try:
                 if not settled:
-                    self._abandon(waiter)
+                    self._abandon_(waiter)
             except BaseException:
                 if not settled:
                     waiter.gone = True  # until then it is handed nothing
-                    self._behind = (box, *self._behind)  # and nothing may overtake what it was handed
-                    self._admits = self._takes = self._locked_admits = self._locked_takes = NO_MORE
-                    OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+                    self._behind_ = (box, *self._behind_)  # and nothing may overtake what it was handed
+                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
+                    OVERDUE[:0] = ((self._locked_, (self._abandon_now_, waiter)),)
                     try:
                         for _ in elsewhere:
                             break
@@ -999,112 +1003,112 @@ class Queue(Engine, Of["T"]):
                 raise
         if waiter.verdict is not None:
             return waiter.verdict  # type: ignore[no-any-return]
-        return self._no_item(timeout if block else None)
+        return self._no_item_(timeout if block else None)
 
     # Whether a call that does not wait has nothing to do but to say why, since nobody is to be served either. If everything
     # happens under the mutex, then so does this look: who holds it may be changing things by hand.
 
-    def _is_simply_full(self) -> bool:
-        if self._free:
-            return 0 < self._maxsize <= len(self._stock) and not (self._alarm or OVERDUE)
+    def _is_simply_full_(self) -> bool:
+        if self._free_:
+            return 0 < self._maxsize_ <= len(self._stock_) and not (self._alarm_ or OVERDUE)
         held = None
         try:
-            for held in self._enters:
+            for held in self._enters_:
                 break
             return (
-                self._maxsize > 0
-                and not (self._getters or self.is_shutdown or self._hooked or OVERDUE)
-                and self._maxsize <= len(self._stock)
-                and not self._is_torn()
+                self._maxsize_ > 0
+                and not (self._getters_ or self.is_shutdown or self._hooked_ or OVERDUE)
+                and self._maxsize_ <= len(self._stock_)
+                and not self._is_torn_()
             )
         finally:
             try:
                 if held:
-                    self._lock.release()
+                    self._lock_.release()
             finally:
                 pass
 
-    def _is_simply_empty(self) -> bool:
-        if self._free:
-            return not (self._stock or self._returned or self._putters or self.is_shutdown or OVERDUE)
+    def _is_simply_empty_(self) -> bool:
+        if self._free_:
+            return not (self._stock_ or self._returned_ or self._putters_ or self.is_shutdown or OVERDUE)
         held = None
         try:
-            for held in self._enters:
+            for held in self._enters_:
                 break
             return not (
-                self._stock
-                or self._returned
-                or self._putters
+                self._stock_
+                or self._returned_
+                or self._putters_
                 or self.is_shutdown
-                or self._hooked
+                or self._hooked_
                 or OVERDUE
-                or self._is_torn()
+                or self._is_torn_()
             )
         finally:
             try:
                 if held:
-                    self._lock.release()
+                    self._lock_.release()
             finally:
                 pass
 
-    def _is_torn(self) -> bool:
+    def _is_torn_(self) -> bool:
         """Whether this may have interrupted something of the same thread that is half-way in the stock."""
         return False
 
-    def _no_item(self, timeout: float | None) -> Empty:
+    def _no_item_(self, timeout: float | None) -> Empty:
         if timeout:
             return Empty(f"{self!r} had no item within {timeout} s: put one into it, or wait longer")
-        message = self._empty_message
+        message = self._empty_message_
         if message is None:
             message = f"{self!r} is empty: put an item into it, or wait for one with block=True"
             # It will say the same the next time, and who polls asks often.
             if type(self).__repr__ is object.__repr__:
-                self._empty_message = message
+                self._empty_message_ = message
         return Empty(message)
 
-    def _no_room(self, timeout: float | None) -> Full:
-        message = None if timeout else self._full_message
+    def _no_room_(self, timeout: float | None) -> Full:
+        message = None if timeout else self._full_message_
         if message is None:
             late = f"had no room within {timeout} s" if timeout else "is full"
             wait = "wait longer" if timeout else "wait for room with block=True"
             message = (
-                f"{self!r} {late}: it may hold {self._maxsize} items; "
+                f"{self!r} {late}: it may hold {self._maxsize_} items; "
                 f"take some out, {wait}, or set a larger maxsize"
             )
             # Likewise, until there is another bound.
             if not timeout and type(self).__repr__ is object.__repr__:
-                self._full_message = message
+                self._full_message_ = message
         return Full(message)
 
-    def _take_now(self, waiter: Waiter) -> None:
-        self._settle()
-        if self._hand_over(waiter):
-            self._settle()
+    def _take_now_(self, waiter: Waiter) -> None:
+        self._settle_()
+        if self._hand_over_(waiter):
+            self._settle_()
         elif self.is_shutdown:
-            waiter.verdict = self._refusal()
+            waiter.verdict = self._refusal_()
 
-    def _take_more(self, waiter: Waiter, most: int | None) -> None:
+    def _take_more_(self, waiter: Waiter, most: int | None) -> None:
         """Add what there is to what a getter of many has got."""
         box = waiter.box
         waiter.later = []
         # (A method for each step: PyPy 8.0's compiler aborts the interpreter at a loop that has it all.)
-        while (most is None or len(box) < most) and self._take_another(waiter):
+        while (most is None or len(box) < most) and self._take_another_(waiter):
             pass
-        self._settle()
+        self._settle_()
 
-    def _take_another(self, waiter: Waiter) -> bool:
+    def _take_another_(self, waiter: Waiter) -> bool:
         box = waiter.box
         another = Waiter()
         try:
-            if not self._hand_over(another):
+            if not self._hand_over_(another):
                 return False
             waiter.later[len(box) - 1 :] = (another.ticket,)
             box.extend(starmap(another.box.pop, ONCE))
             return True
         finally:
             if another.box:
-                self._put_back(another.ticket, another.box)
-                self._tune()
+                self._put_back_(another.ticket, another.box)
+                self._tune_()
 
 
 class BoundOfClass:
@@ -1115,7 +1119,7 @@ class BoundOfClass:
         self.bound = bound
 
     def __get__(self, queue: Queue[Any] | None, owner: type | None = None) -> Any:
-        if queue is None or not hasattr(queue, "_maxsize"):
+        if queue is None or not hasattr(queue, "_maxsize_"):
             return self.bound
         return Queue.maxsize.__get__(queue)
 

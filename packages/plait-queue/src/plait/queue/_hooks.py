@@ -35,29 +35,29 @@ class Hook:
     def __get__(self, queue: Engine | None, owner: type) -> Any:
         if queue is None:
             return self.function
-        own = queue._own_hooks
+        own = queue._own_hooks_
         return own[self.name] if self.name in own else MethodType(self.function, queue)
 
     def __set__(self, queue: Engine, function: Callable[..., Any]) -> None:
-        self._replace(queue, {**queue._own_hooks, self.name: function})
+        self._replace(queue, {**queue._own_hooks_, self.name: function})
 
     def __delete__(self, queue: Engine) -> None:
-        if self.name not in queue._own_hooks:
+        if self.name not in queue._own_hooks_:
             raise AttributeError(f"{self.name} was not replaced in {queue!r}")
-        self._replace(queue, {name: own for name, own in queue._own_hooks.items() if name != self.name})
+        self._replace(queue, {name: own for name, own in queue._own_hooks_.items() if name != self.name})
 
     @staticmethod
     def _replace(queue: Engine, own: dict[str, Any]) -> None:
         def replace() -> None:
-            queue._own_hooks = own
-            queue._hook_in()
+            queue._own_hooks_ = own
+            queue._hook_in_()
 
-        if queue._is_made():
-            queue._close()
-            queue._change(replace)
+        if queue._is_made_():
+            queue._close_()
+            queue._change_(replace)
         else:  # by a subclass, before Queue.__init__
-            queue._own_hooks = own
-            queue._hooked, queue._in_place = True, False
+            queue._own_hooks_ = own
+            queue._hooked_, queue._in_place_ = True, False
 
 
 if TYPE_CHECKING:

@@ -23,25 +23,25 @@ class LifoQueue(Queue["T"]):
     An item that an interrupted getter gives back is on top again.
     """
 
-    _native = True
-    _take = "pop"
+    _native_ = True
+    _take_ = "pop"
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
-        self._stock = []
+        self._stock_ = []
 
     @hook
     def _get(self) -> T:
-        return self._stock.pop()  # type: ignore[no-any-return]
+        return self._stock_.pop()  # type: ignore[no-any-return]
 
     def _peek(self) -> T:
-        return self._stock[-1]  # type: ignore[no-any-return]
+        return self._stock_[-1]  # type: ignore[no-any-return]
 
-    def _put_back(self, ticket: int, box: list[Any], later: Sequence[int] = ()) -> None:
-        if self._hooked:
-            super()._put_back(ticket, box, later)
+    def _put_back_(self, ticket: int, box: list[Any], later: Sequence[int] = ()) -> None:
+        if self._hooked_:
+            super()._put_back_(ticket, box, later)
             return
         # The one that was taken first goes on top.
-        move = map(self._stock.append, steps_of(box.pop))
+        move = map(self._stock_.append, steps_of(box.pop))
         while box:
             for _ in move:
                 break

@@ -50,7 +50,7 @@ def select(queues: Iterable[Queue[Any]], timeout: float | None = None) -> list[Q
         check_timeout(timeout)
     deadline = deadline_of(timeout)
     while True:
-        ready = [queue for queue in watched if queue._would_not_wait()]
+        ready = [queue for queue in watched if queue._would_not_wait_()]
         if ready:
             return ready
         left = None if deadline is None else deadline - monotonic()

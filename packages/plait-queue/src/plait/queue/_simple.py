@@ -21,15 +21,15 @@ class SimpleQueue(Of["T"]):
     handler or a finaliser. Waiting getters are served in the order in which they came.
     """
 
-    __slots__ = ("__weakref__", "_items")
+    __slots__ = ("__weakref__", "_items_")
 
     def __init__(self) -> None:
-        self._items: Queue[T] = Queue()
+        self._items_: Queue[T] = Queue()
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002
         """Put *item* into the queue. *block* and *timeout* are there for the sake of `Queue.put` and change
         nothing."""
-        self._items.put(item)
+        self._items_.put(item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the item that has been in the queue longest.
@@ -37,20 +37,20 @@ class SimpleQueue(Of["T"]):
         Waits while the queue is empty: as long as it takes, or *timeout* seconds, or not at all if *block* is false;
         then raises `Empty`. A negative *timeout* is a `ValueError` if *block* is true.
         """
-        return self._items.get(block, timeout)
+        return self._items_.get(block, timeout)
 
     def put_nowait(self, item: T) -> None:
         """The same as `put`."""
-        self._items.put(item)
+        self._items_.put(item)
 
     def get_nowait(self) -> T:
         """Take an item if there is one at this moment, else raise `Empty`."""
-        return self._items.get(False)
+        return self._items_.get(False)
 
     def empty(self) -> bool:
         """Whether the queue is empty at this moment."""
-        return self._items.empty()
+        return self._items_.empty()
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment."""
-        return self._items.qsize()
+        return self._items_.qsize()

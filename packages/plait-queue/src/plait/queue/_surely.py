@@ -7,7 +7,7 @@
 # call that whoever has caught the exception of the first would make.
 #
 # A duty is a call that is right to repeat, however far it has come: it finds what has been moved already, and
-# `_settle` may begin anew at any time.
+# `_settle_` may begin anew at any time.
 #
 #   - `surely` begins it again whenever an exception has ended it. Once it has been entered, strikes end nothing.
 #   - What can be struck is the way into it. So it stands in a `try`, and who is struck there leaves the duty to another
@@ -15,9 +15,9 @@
 #
 #         except BaseException:
 #             try:
-#                 self._abandon(waiter)
+#                 self._abandon_(waiter)
 #             except BaseException:
-#                 OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+#                 OVERDUE[:0] = ((self._locked_, (self._abandon_now_, waiter)),)
 #                 try:
 #                     for _ in elsewhere:
 #                         break
@@ -38,11 +38,11 @@
 #         finally:
 #             try:
 #                 if not settled:
-#                     self._abandon(waiter)
+#                     self._abandon_(waiter)
 #             except BaseException:
 #                 if not settled:
 #                     waiter.gone = True  # until then it is handed nothing
-#                     OVERDUE[:0] = ((self._locked, (self._abandon_now, waiter)),)
+#                     OVERDUE[:0] = ((self._locked_, (self._abandon_now_, waiter)),)
 #                     try:
 #                         for _ in elsewhere:
 #                             break
@@ -55,7 +55,7 @@
 #         finally:
 #             try:
 #                 if held:
-#                     self._lock.release()
+#                     self._lock_.release()
 #             finally:
 #                 pass
 #

@@ -7,16 +7,16 @@
 #   take the mutex themselves, never block for longer than others hold it, and leave nothing to be undone if they
 #   raise before the waiter stands in line:
 #
-#     queue._ask(waiter)      wants items: it is served at once if it can be, else it stands in line
-#     queue._offer(waiter)    the same for one that brings items
-#     queue._attend(waiter)   the same for one that waits until all tasks are done
-#     queue._leave(waiter)    stands in line no more. From here on nobody touches it, and its `box` tells how it ended
-#     queue._abandon(waiter)  the same, and what was handed over meanwhile goes back to its place in the queue: for a
+#     queue._ask_(waiter)      wants items: it is served at once if it can be, else it stands in line
+#     queue._offer_(waiter)    the same for one that brings items
+#     queue._attend_(waiter)   the same for one that waits until all tasks are done
+#     queue._leave_(waiter)    stands in line no more. From here on nobody touches it, and its `box` tells how it ended
+#     queue._abandon_(waiter)  the same, and what was handed over meanwhile goes back to its place in the queue: for a
 #                             call that ends with an exception
 #
 #   So a waiting call is: enter; unless `settled()`, sleep until rung; leave; look at `verdict`, then at `box`; and
 #   abandon, if an exception strikes anywhere on the way, even if another one strikes there (_surely.py). A thread can
-#   leave out `_leave` if it has been served: who is served has been struck off.
+#   leave out `_leave_` if it has been served: who is served has been struck off.
 #
 #   `ring()` wakes the caller. It comes once the waiter is settled, possibly more than once, from any thread, signal
 #   handler or finaliser, with the mutex held: it must neither block, nor raise, nor use the queue.
@@ -96,7 +96,8 @@ ONCE: Any = ((),)  # the same, once
 NO_MORE: Iterator[Any] = iter(())  # a way that is closed
 NOBODY: deque[Any] = deque(maxlen=0)  # a line that is always empty
 
-TICKETS: Iterator[int] = count()  # of what is handed over, and of what is given back: in the order in which it was taken
+# Of what is handed over, and of what is given back: in the order in which it was taken.
+TICKETS: Iterator[int] = count()
 
 
 def steps_of(call: Callable[[], Any]) -> Iterator[Any]:
@@ -210,9 +211,9 @@ class ThreadWaiter(Waiter):
         ring. And it rings those first whom the interrupted operation has served and not rung yet, for that one goes on
         only when this has been rung, perhaps by one of them.
         """
-        mutex = queue._lock
+        mutex = queue._lock_
         if is_owned(mutex):
-            queue._settle()
+            queue._settle_()
             self._outside(mutex, partial(self.sleep, queue, timeout))
         elif timeout is None:
             self.bell.acquire()
@@ -277,10 +278,10 @@ class Watcher(ThreadWaiter):
         """Wait until one of the queues has something, at most *timeout* seconds."""
         try:
             for queue in self.queues:
-                queue._ask(self)
+                queue._ask_(self)
                 if self.rung:
                     return
-            self._sleep_outside_all([queue._lock for queue in self.queues], timeout)
+            self._sleep_outside_all([queue._lock_ for queue in self.queues], timeout)
         finally:
             try:
                 surely(self._leave_all)
@@ -303,8 +304,8 @@ class Watcher(ThreadWaiter):
     def _leave_all(self) -> None:
         self.gone = True
         for queue in self.queues:
-            if queue._furnished:
-                queue._locked(strike, queue._getters, self)
+            if queue._furnished_:
+                queue._locked_(strike, queue._getters_, self)
 
 
 # -- lines; the mutex is held ------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ async def arun(scheduler: scheduler, forever: bool, concurrent: bool) -> None:
     host = _host(scheduler)
     run = Run(forever)
     try:
-        scheduler._runs[run] = None
+        scheduler._runs_[run] = None
         if not concurrent:
             await _go_on(scheduler, run, host, None)
             return
@@ -70,11 +70,11 @@ async def arun(scheduler: scheduler, forever: bool, concurrent: bool) -> None:
                 report_unraisable(failure, "Exception in a scheduled action", culprit)
                 del failure  # this frame may be in its traceback
     finally:
-        scheduler._runs.pop(run, None)
+        scheduler._runs_.pop(run, None)
 
 
 async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurrent | None) -> None:
-    agenda, timefunc = scheduler._agenda, scheduler.timefunc
+    agenda, timefunc = scheduler._agenda_, scheduler.timefunc
     while not run.stopped:
         event = agenda.first()
         if event is None:
@@ -83,7 +83,7 @@ async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurren
             await _wait(scheduler, run, host, None)
             continue
         if timefunc() < event.time:
-            if not (scheduler._by_wall_clock and scheduler._follow_wall_clock()):
+            if not (scheduler._by_wall_clock_ and scheduler._follow_wall_clock_()):
                 await _wait(scheduler, run, host, event)
             continue
         try:
@@ -112,11 +112,11 @@ async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurren
 
 
 async def _wait(scheduler: scheduler, run: Run, host: _Host, event: Event | None) -> None:
-    by_wall_clock = bool(scheduler._by_wall_clock)
+    by_wall_clock = bool(scheduler._by_wall_clock_)
     nap = host.nap(event)
     try:
-        scheduler._naps.append(nap)
-        if scheduler._may_sleep(event, by_wall_clock, run):
+        scheduler._naps_.append(nap)
+        if scheduler._may_sleep_(event, by_wall_clock, run):
             seconds = None if event is None else max(0.0, event.time - scheduler.timefunc())
             if by_wall_clock or _clocks.may_jump(scheduler.timefunc):
                 # The loop's clock stands still during suspend, and does not see the other's jumps.
@@ -124,7 +124,7 @@ async def _wait(scheduler: scheduler, run: Run, host: _Host, event: Event | None
             await nap.sleep(seconds)
     finally:
         try:
-            scheduler._naps.remove(nap)
+            scheduler._naps_.remove(nap)
         except ValueError:
             pass  # removed by who ended it
 
@@ -161,7 +161,7 @@ class _Concurrent:
             self._run.tasks -= 1
             if not begun:
                 _let_go(outcome)
-            self._scheduler._wake_all()
+            self._scheduler._wake_all_()
 
         self._run.tasks += 1
         try:
@@ -286,7 +286,7 @@ class _AsyncioNap(_TaskNap):
         self._awake = loop.create_future()
 
     async def sleep(self, seconds: float | None) -> None:
-        timer = None if seconds is None else self._loop.call_later(seconds, self._wake)
+        timer = None if seconds is None else self._loop.call_later(seconds, self._wake_)
         try:
             await self._awake
         finally:
@@ -295,11 +295,11 @@ class _AsyncioNap(_TaskNap):
 
     def end(self) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._wake)
+            self._loop.call_soon_threadsafe(self._wake_)
         except RuntimeError:
             pass  # the loop is closed, and with it the sleeper gone
 
-    def _wake(self) -> None:
+    def _wake_(self) -> None:
         if not self._awake.done():
             self._awake.set_result(None)
 

@@ -31,14 +31,14 @@ class SchedulerThread(Thread):
         self._scheduler = scheduler
         # From now on, so that a stop() that is sooner than the thread is not in vain.
         self._course = Run(forever)
-        scheduler._runs[self._course] = None
+        scheduler._runs_[self._course] = None
 
     def start(self) -> None:
         try:
             super().start()
         except BaseException:
             if self.ident is None:
-                self._scheduler._runs.pop(self._course, None)
+                self._scheduler._runs_.pop(self._course, None)
             raise
 
     def run(self) -> None:
@@ -46,16 +46,16 @@ class SchedulerThread(Thread):
         if not self.daemon:
             register_atexit(self._let_end)
         try:
-            self._scheduler._go_on(self._course, True)
+            self._scheduler._go_on_(self._course, True)
         finally:
-            self._scheduler._runs.pop(self._course, None)
+            self._scheduler._runs_.pop(self._course, None)
             unregister_atexit(self._let_end)
 
     def stop(self) -> None:
         """Have it end after the action that it is in, or at once if it sleeps. Other runs of the scheduler go on. Never
         waits: `join()` does."""
         self._course.stopped = True
-        self._scheduler._wake_all()
+        self._scheduler._wake_all_()
 
     def join(self, timeout: float | None = None, *, reraise: bool = False) -> None:
         """Have it end when nothing is pending, and wait for that, at most *timeout* seconds.
@@ -68,4 +68,4 @@ class SchedulerThread(Thread):
 
     def _let_end(self) -> None:
         self._course.forever = False
-        self._scheduler._wake_all()
+        self._scheduler._wake_all_()

@@ -72,7 +72,7 @@ class RepeatingEvent(Standing):
             ) from problem
         if not in_time:
             raise ValueError(f"grace must not be negative, not {grace!r}; without one, no call is too late")
-        super().__init__(scheduler, scheduler._repeating, priority, action, argument, kwargs)
+        super().__init__(scheduler, scheduler._repeating_, priority, action, argument, kwargs)
         self.interval = interval
         self.misfire: Misfire = misfire
         if grace is None and misfire == "skip":

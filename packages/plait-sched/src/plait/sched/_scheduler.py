@@ -6,6 +6,7 @@
 #     pending while it runs, and an exception out of it leaves the others as they were.
 #   - enter, cancel and stop take no lock, so they may come from any thread, any action, any signal handler or finaliser,
 #     also one that interrupted run(), enter() or cancel().
+#   - what is ours in a scheduler has a name that ends with an underscore, which no subclass takes by chance.
 #
 # Waiting (see _naps.py for who sees whom)
 #   A run that has to wait announces a nap, then looks at everything once more, then sleeps. A nap is ended by an event
@@ -39,7 +40,7 @@
 #   by a `del`, and behind that there is no such place before the action has begun: none is lost on the way. (PyPy looks
 #   for signals anywhere, 3.10 at most jumps; there one can be lost in these few bytecodes.) An event that stands and was
 #   struck before the next one was entered comes up again; see _standing.py.
-#   If one strikes in the `finally` of a run, its entry in `_runs` or `_naps` may stay. That is a wake-up that nobody
+#   If one strikes in the `finally` of a run, its entry in `_runs_` or `_naps_` may stay. That is a wake-up that nobody
 #   needs; whoever next stops, or wakes, removes it.
 #
 # Fork
@@ -143,8 +144,13 @@ class scheduler:  # noqa: N801 - the standard module's name
         wallclock: Callable[[], float] = wall_time,
         on_error: Callable[[Event, Exception], object] | None = None,
     ) -> None:
-        for name, call in (("wakefunc", wakefunc), ("wallclock", wallclock), ("on_error", on_error)):
-            if not (callable(call) or (call is None and name != "wallclock")):
+        calls: dict[str, Any] = {"wallclock": wallclock}
+        if wakefunc is not None:
+            calls["wakefunc"] = wakefunc
+        if on_error is not None:
+            calls["on_error"] = on_error
+        for name, call in calls.items():
+            if not callable(call):
                 raise TypeError(f"{name} must be callable, not {call!r}")
         if recheck is not None:
             check_recheck(recheck)
@@ -154,13 +160,13 @@ class scheduler:  # noqa: N801 - the standard module's name
         self.recheck = recheck
         self.wallclock = wallclock
         self.on_error = on_error
-        self._agenda = Agenda()
-        self._numbers = count()
-        self._naps: list[Nap] = []
-        self._runs: dict[Run, None] = {}
-        self._repeating: dict[RepeatingEvent, None] = {}
-        self._by_wall_clock: dict[WallClockEvent, None] = {}
-        self._ahead = 0.0  # of the wall clock, when the events by it were put in their places
+        self._agenda_ = Agenda()
+        self._numbers_ = count()
+        self._naps_: list[Nap] = []
+        self._runs_: dict[Run, None] = {}
+        self._repeating_: dict[RepeatingEvent, None] = {}
+        self._by_wall_clock_: dict[WallClockEvent, None] = {}
+        self._ahead_ = 0.0  # of the wall clock, when the events by it were put in their places
         register_after_fork(self, _mend)
 
     # ------------------------------------------------------------------------------------------------------ entering
@@ -179,7 +185,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         Returns the event, which is what `cancel` takes. Never waits; a sleeping `run` wakes if this event is before
         the one it waits for.
         """
-        number = next(self._numbers)
+        number = next(self._numbers_)
         event = _make(
             Event,
             (
@@ -191,25 +197,25 @@ class scheduler:  # noqa: N801 - the standard module's name
                 {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
             ),
         )
-        agenda = self._agenda
+        agenda = self._agenda_
         try:
             agenda.pending[number] = event
             agenda.arrivals.append(event)
-            if self._naps:
-                self._wake_for(event)
+            if self._naps_:
+                self._wake_for_(event)
         except BaseException:  # of a signal handler or a wakefunc: who gets no event back has entered none
             agenda.pending.pop(number, None)
             raise
         return event
 
-    def _wake_for(self, event: Event) -> None:
-        for nap in self._naps.copy():
+    def _wake_for_(self, event: Event) -> None:
+        for nap in self._naps_.copy():
             try:
                 earlier = nap.event is None or event < nap.event
             except TypeError:
                 earlier = True  # that they cannot be compared is for run() to say
             if earlier:
-                self._wake(nap)
+                self._wake_(nap)
 
     def enter(
         self,
@@ -224,11 +230,11 @@ class scheduler:  # noqa: N801 - the standard module's name
             time = self.timefunc() + delay
         except TypeError as problem:
             if problem.__traceback__ is None or problem.__traceback__.tb_next is None:
-                raise self._no_delay("delay", delay) from problem
+                raise self._no_delay_("delay", delay) from problem
             raise  # of the timefunc
         return self.enterabs(time, priority, action, argument, kwargs)
 
-    def _no_delay(self, name: str, delay: object) -> TypeError:
+    def _no_delay_(self, name: str, delay: object) -> TypeError:
         return TypeError(
             f"{name} must be something that can be added to what {self.timefunc!r} returns, as a number of seconds is to "
             f"those of time.monotonic, not {delay!r}"
@@ -259,12 +265,11 @@ class scheduler:  # noqa: N801 - the standard module's name
         """
         now = self.timefunc()
         try:
-            start = now + (interval if delay is None else delay)
-            start + interval
+            start, _ = now + (interval if delay is None else delay), now + interval
         except TypeError as problem:
             if delay is None:
-                raise self._no_delay("interval", interval) from problem
-            raise self._no_delay("interval and delay", (interval, delay)) from problem
+                raise self._no_delay_("interval", interval) from problem
+            raise self._no_delay_("interval and delay", (interval, delay)) from problem
         return RepeatingEvent(
             self,
             interval,
@@ -294,7 +299,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         already is called at once. Not in the standard module.
         """
         timestamp = moment(when, self.wallclock())
-        self._follow_wall_clock()
+        self._follow_wall_clock_()
         event = WallClockEvent(
             self,
             timestamp,
@@ -303,7 +308,7 @@ class scheduler:  # noqa: N801 - the standard module's name
             argument,
             {} if kwargs is _NONE_GIVEN or kwargs is None else kwargs,
         )
-        self._wake_all()
+        self._wake_all_()
         return event
 
     # ---------------------------------------------------------------------------------------------------- cancelling
@@ -314,25 +319,25 @@ class scheduler:  # noqa: N801 - the standard module's name
 
         Never waits, in whatever thread; wakes a `run` that sleeps until this very event. Takes constant time.
         """
-        agenda = self._agenda
+        agenda = self._agenda_
         try:
             number = event.sequence  # type: ignore[union-attr]
             pending = agenda.pending
             held = pending[number]
         except (AttributeError, KeyError, TypeError):
             if not (isinstance(event, Standing) and event._scheduler is self and event._end()):
-                raise self._not_pending(event) from None
+                raise self._not_pending_(event) from None
             agenda.forget()
             return
         if not ((held is event or held == event) and pending.pop(number, None) is not None):
-            raise self._not_pending(event)
-        if self._naps:
-            self._wake_from(number)
+            raise self._not_pending_(event)
+        if self._naps_:
+            self._wake_from_(number)
         if isinstance(held.action, Standing):
             held.action._end()
         agenda.forget()
 
-    def _not_pending(self, event: object) -> ValueError:
+    def _not_pending_(self, event: object) -> ValueError:
         return ValueError(f"cannot cancel {event!r}: it is not pending in {self!r}")
 
     def cancel_all(self) -> int:
@@ -342,24 +347,24 @@ class scheduler:  # noqa: N801 - the standard module's name
         which returns if it does not wait for new events. Not in the standard module.
         """
         cancelled = 0
-        for standing in (*self._repeating, *self._by_wall_clock):
+        for standing in (*self._repeating_, *self._by_wall_clock_):
             cancelled += standing._end()
-        for event in [*self._agenda.pending.copy().values()]:
-            cancelled += self._agenda.take(event)
-        self._wake_all()
-        self._agenda.forget()
+        for event in [*self._agenda_.pending.copy().values()]:
+            cancelled += self._agenda_.take(event)
+        self._wake_all_()
+        self._agenda_.forget()
         return cancelled
 
     # ------------------------------------------------------------------------------------------------------- looking
 
     def empty(self) -> bool:
         """Whether no event is pending."""
-        return not self._agenda.pending
+        return not self._agenda_.pending
 
     @property
     def queue(self) -> list[Event]:
         """The pending events, in the order in which they would be called: a new list each time."""
-        return self._agenda.in_order()
+        return self._agenda_.in_order()
 
     def next_due(self) -> Any:
         """The time, as *timefunc* tells it, at which the next event is due, or None if none is pending.
@@ -367,9 +372,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         For other loops: wait until then, or until somebody enters something, then call `run(blocking=False)`. May be
         past. Never waits. Not in the standard module.
         """
-        if self._by_wall_clock:
-            self._follow_wall_clock()
-        event = self._agenda.first()
+        if self._by_wall_clock_:
+            self._follow_wall_clock_()
+        event = self._agenda_.first()
         return None if event is None else event.time
 
     # ------------------------------------------------------------------------------------------------------- running
@@ -389,10 +394,10 @@ class scheduler:  # noqa: N801 - the standard module's name
             raise ValueError(f"{self!r}: run() either waits forever or does not block; pass one of the two")
         run = Run(forever)
         try:
-            self._runs[run] = None
-            return self._go_on(run, blocking)
+            self._runs_[run] = None
+            return self._go_on_(run, blocking)
         finally:
-            self._runs.pop(run, None)
+            self._runs_.pop(run, None)
 
     def stop(self) -> None:
         """Make every `run` that is going on return, after the action that it is in, or at once if it sleeps.
@@ -400,10 +405,10 @@ class scheduler:  # noqa: N801 - the standard module's name
         What is pending stays so, and a later `run` goes on with it. Does nothing if nothing runs. Never waits; may be
         called in an action, any thread and signal handler. Not in the standard module.
         """
-        for run in [*self._runs]:
+        for run in [*self._runs_]:
             run.stopped = True
-            self._runs.pop(run, None)  # it need not be told twice
-        self._wake_all()
+            self._runs_.pop(run, None)  # it need not be told twice
+        self._wake_all_()
 
     def run_in_thread(
         self, *, forever: bool = True, daemon: bool | None = None, name: str | None = None
@@ -438,8 +443,8 @@ class scheduler:  # noqa: N801 - the standard module's name
 
         await arun(self, forever, concurrent)
 
-    def _go_on(self, run: Run, blocking: bool) -> Any:
-        agenda, timefunc, delayfunc = self._agenda, self.timefunc, self.delayfunc
+    def _go_on_(self, run: Run, blocking: bool) -> Any:
+        agenda, timefunc, delayfunc = self._agenda_, self.timefunc, self.delayfunc
         arrivals, pending, upcoming = agenda.arrivals, agenda.pending, agenda.upcoming
         steady = does_not_go_back(timefunc)
         ours = delayfunc is _native_sleep
@@ -451,7 +456,7 @@ class scheduler:  # noqa: N801 - the standard module's name
             if not events:
                 if not (blocking and run.forever):
                     return None
-                self._wait(None, None, run)
+                self._wait_(None, None, run)
                 continue
             if ahead < FAR:
                 ahead *= 2
@@ -464,11 +469,11 @@ class scheduler:  # noqa: N801 - the standard module's name
                     if now < at:
                         ahead = 1
                         to_go = at - now
-                        if self._by_wall_clock and self._follow_wall_clock():
+                        if self._by_wall_clock_ and self._follow_wall_clock_():
                             break
                         if not blocking:
                             return to_go
-                        self._wait(event, to_go, run)
+                        self._wait_(event, to_go, run)
                         break
                 try:
                     del pending[number]  # no call: see "Exceptions of signal handlers"
@@ -500,10 +505,10 @@ class scheduler:  # noqa: N801 - the standard module's name
 
     # ------------------------------------------------------------------------------------------------------- waiting
 
-    def _wait(self, event: Event | None, to_go: Any, run: Run) -> None:
+    def _wait_(self, event: Event | None, to_go: Any, run: Run) -> None:
         """Wait until *event* is due, *to_go* from now, or, if that is None, something is entered; or less long."""
         timefunc, delayfunc, wakefunc = self.timefunc, self.delayfunc, self.wakefunc
-        by_wall_clock = bool(self._by_wall_clock)
+        by_wall_clock = bool(self._by_wall_clock_)
         at_most: float | None = None
         nap: Sleep
         if delayfunc is _native_sleep:
@@ -526,29 +531,29 @@ class scheduler:  # noqa: N801 - the standard module's name
                 return
             nap = ParkedSleep(None)
         try:
-            self._naps.append(nap)
-            if self._may_sleep(event, by_wall_clock, run):
+            self._naps_.append(nap)
+            if self._may_sleep_(event, by_wall_clock, run):
                 if event is not None and may_jump(timefunc):
                     # It may have jumped before there was a nap to be ended by that.
                     to_go = event.time - timefunc()
                 nap.sleep(at_most if to_go is None or (at_most is not None and at_most < to_go) else to_go)
         finally:
             try:
-                self._naps.remove(nap)
+                self._naps_.remove(nap)
             except ValueError:
                 pass  # interrupted before it was in, or removed by who ended it
 
-    def _may_sleep(self, event: Event | None, by_wall_clock: bool, run: Run) -> bool:
+    def _may_sleep_(self, event: Event | None, by_wall_clock: bool, run: Run) -> bool:
         """After the nap was announced: is everything still as it was when that was decided?"""
         return (
-            self._agenda.first() is event
+            self._agenda_.first() is event
             and not run.stopped
             and (event is not None or run.forever or run.tasks > 0)
-            and (by_wall_clock or not self._by_wall_clock)
-            and not (by_wall_clock and self._follow_wall_clock())
+            and (by_wall_clock or not self._by_wall_clock_)
+            and not (by_wall_clock and self._follow_wall_clock_())
         )
 
-    def _follow_wall_clock(self) -> bool:
+    def _follow_wall_clock_(self) -> bool:
         """If the wall clock has jumped, move the events by it on the agenda, and return true."""
         timefunc, wallclock = self.timefunc, self.wallclock
         try:
@@ -557,35 +562,35 @@ class scheduler:  # noqa: N801 - the standard module's name
             raise TypeError(
                 f"{self!r}: at() needs a timefunc that counts seconds, not {timefunc!r}"
             ) from error
-        if self._by_wall_clock and abs(ahead - self._ahead) <= TOLERANCE:
+        if self._by_wall_clock_ and abs(ahead - self._ahead_) <= TOLERANCE:
             return False
-        self._ahead = ahead
-        moved = [*self._by_wall_clock]
+        self._ahead_ = ahead
+        moved = [*self._by_wall_clock_]
         for event in moved:
             event._set_right()
         return bool(moved)
 
-    def _wake(self, nap: Nap) -> None:
+    def _wake_(self, nap: Nap) -> None:
         nap.end()
         # It serves once. The sleeper removes it, too, but may be kept from it by a signal handler's exception.
         try:
-            self._naps.remove(nap)
+            self._naps_.remove(nap)
         except ValueError:
             pass
 
-    def _wake_all(self) -> None:
-        for nap in self._naps.copy():
-            self._wake(nap)
+    def _wake_all_(self) -> None:
+        for nap in self._naps_.copy():
+            self._wake_(nap)
 
-    def _wake_from(self, number: int) -> None:
+    def _wake_from_(self, number: int) -> None:
         """End the naps of those who wait for this event."""
-        for nap in self._naps.copy():
+        for nap in self._naps_.copy():
             if nap.event is not None and nap.event.sequence == number:
-                self._wake(nap)
+                self._wake_(nap)
 
     # --------------------------------------------------------------------------------- for standing events (_standing.py)
 
-    def _enter_event(
+    def _enter_event_(
         self,
         time: Any,
         priority: Any,
@@ -595,15 +600,15 @@ class scheduler:  # noqa: N801 - the standard module's name
     ) -> Event:
         return scheduler.enterabs(self, time, priority, action, argument, kwargs)
 
-    def _take_and_wake(self, event: Event) -> None:
-        if self._agenda.take(event):
-            self._wake_from(event.sequence)
+    def _take_and_wake_(self, event: Event) -> None:
+        if self._agenda_.take(event):
+            self._wake_from_(event.sequence)
 
 
 def check_recheck(recheck: Any) -> None:
     """TypeError or ValueError if it is no length of time."""
     try:
-        recheck - recheck  # noqa: B018 - a string can be added and compared, but not that
+        _ = recheck - recheck  # a string can be added and compared, but not that
         fine = recheck + recheck >= recheck
     except TypeError:
         raise TypeError(
@@ -616,9 +621,9 @@ def check_recheck(recheck: Any) -> None:
 def _mend(scheduler: scheduler) -> None:
     """In the child of a fork."""
     me = get_ident()
-    for nap in scheduler._naps.copy():
+    for nap in scheduler._naps_.copy():
         if nap.thread != me:
-            scheduler._naps.remove(nap)
+            scheduler._naps_.remove(nap)
             nap.abandon()
-    for standing in (*scheduler._repeating, *scheduler._by_wall_clock):
+    for standing in (*scheduler._repeating_, *scheduler._by_wall_clock_):
         standing._resume()

@@ -52,9 +52,13 @@ class Standing:
         if not callable(action):
             raise TypeError(f"the action must be callable, not {action!r}")
         if not hasattr(argument, "__iter__") and not hasattr(argument, "__getitem__"):
-            raise TypeError(f"argument must be a sequence of what {action!r} is to be called with, not {argument!r}")
+            raise TypeError(
+                f"argument must be a sequence of what {action!r} is to be called with, not {argument!r}"
+            )
         if not hasattr(kwargs, "keys"):
-            raise TypeError(f"kwargs must be a mapping of names to what {action!r} is to be called with, not {kwargs!r}")
+            raise TypeError(
+                f"kwargs must be a mapping of names to what {action!r} is to be called with, not {kwargs!r}"
+            )
         self._scheduler = scheduler
         self._register = register
         self._events: dict[int, Event] = {}
@@ -72,7 +76,7 @@ class Standing:
 
         Its *action* is this object; cancelling it is cancelling this.
         """
-        pending = self._scheduler._agenda.pending
+        pending = self._scheduler._agenda_.pending
         return min((event for event in [*self._events.values()] if event.sequence in pending), default=None)
 
     def cancel(self) -> None:
@@ -95,13 +99,13 @@ class Standing:
     def _enter(self, time: Any) -> None:
         """Have it come up at *time*."""
         scheduler, events = self._scheduler, self._events
-        pending = scheduler._agenda.pending
-        event = scheduler._enter_event(time, self.priority, self, self.argument, self.kwargs)
+        pending = scheduler._agenda_.pending
+        event = scheduler._enter_event_(time, self.priority, self, self.argument, self.kwargs)
         events[event.sequence] = event
         self._busy = None
         if self not in self._register:
             # A run of another thread may have seen it, and sleep for it.
-            scheduler._take_and_wake(event)
+            scheduler._take_and_wake_(event)
         for number in [*events]:
             if number not in pending:
                 events.pop(number, None)
@@ -111,7 +115,7 @@ class Standing:
         before = [*self._events.values()]
         self._enter(time)
         for event in before:
-            self._scheduler._take_and_wake(event)
+            self._scheduler._take_and_wake_(event)
 
     def _resume(self) -> None:
         """In the child of a fork: if the thread in whose hands its Event was is not here, have it come up anew."""
@@ -141,11 +145,11 @@ class Standing:
 
     def _take_events(self) -> None:
         for event in [*self._events.values()]:
-            self._scheduler._take_and_wake(event)
+            self._scheduler._take_and_wake_(event)
 
     def _restore(self, event: Event) -> None:
         """If *event* was taken, and struck before a later one was noted, have this come up anew."""
-        number, pending = event[2], self._scheduler._agenda.pending
+        number, pending = event[2], self._scheduler._agenda_.pending
         if self in self._register and max(self._events, default=None) == number and number not in pending:
             self._enter(self._next_time())
 

@@ -50,7 +50,7 @@ class WallClockEvent(Standing):
         argument: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> None:
-        super().__init__(scheduler, scheduler._by_wall_clock, priority, action, argument, kwargs)
+        super().__init__(scheduler, scheduler._by_wall_clock_, priority, action, argument, kwargs)
         self.timestamp = timestamp
         self._stand(self._next_time())
 
