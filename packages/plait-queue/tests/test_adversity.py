@@ -943,6 +943,24 @@ def test_a_handler_may_wait_for_room_made_by_whom_the_interrupted_call_has_serve
 
 
 @signals
+def test_a_handler_may_wait_for_whom_the_interrupted_task_done_is_about_to_wake():
+    in_child(f"""{SERVED}
+    for looked_into in False, True:
+        q, got = Queue(), []
+        if looked_into: q.mutex
+        def join_and_put():
+            q.join()
+            q.put(2)
+        q.put(1); q.get()
+        thread = started(join_and_put)
+        eventually(lambda: q._furnished_ and q._joiners_)
+        struck(Queue, "_last_task_done_", False, lambda: got.append(q.get(timeout=5)), q.task_done)
+        thread.join(5)
+        assert got == [2] and not thread.is_alive()
+    """)
+
+
+@signals
 def test_a_handler_may_wait_for_room_made_by_whom_the_interrupted_call_is_serving():
     in_child(f"""{SERVED}
     class Stock(type(Queue().queue)):

@@ -38,8 +38,8 @@
 #   - by a nested operation: the mutex lets the same thread in again. No value read before a piece is written back after
 #     it, and what was found true before a piece is either looked at again as part of it or harmless when stale (nested
 #     puts may overfill a bounded queue that is locked, by the depth of nesting). A nested call that has to wait
-#     settles the queue first, for whoever the interrupted operation has served and not rung may be who ends that wait, and
-#     lets go of the mutex at all its levels; what other threads do meanwhile is, for the interrupted operation, no
+#     settles the queue first, for it may wait for somebody whom the interrupted operation has served and not rung; and it
+#     lets go of the mutex at all its levels. What other threads do meanwhile is, for the interrupted operation, no
 #     different from nested operations. That is why a waiter's `gone` is looked at as part of the piece that serves it.
 #   - by an exception out of a handler, while waiting: the call leaves its line, and what it was handed goes back to its
 #     place. For first-in first-out queues that place is `_returned_`, from which getters are served before the stock,
@@ -52,9 +52,10 @@
 #
 # What if it is forked here
 #   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread
-#   itself holds it (fork in a handler); so it does with the lock under which the parts of a queue are made. Stock, counts and returned items are the parent's at that moment. Counting an
-#   item and storing it cannot be parted by a fork; only the hook of a subclass, or a comparison, can, and the item is then
-#   not counted. The ways are made anew: they may not have been what they should be, as only the mutex kept others out.
+#   itself holds it (fork in a handler); so it does with the lock under which the parts of a queue are made. Stock, counts
+#   and returned items are the parent's at that moment. Counting an item and storing it cannot be parted by a fork; only the
+#   hook of a subclass, or a comparison, can, and the item is then not counted. The ways are made anew: they may not have
+#   been what they should be, as only the mutex kept others out.
 #
 # Subclasses and meddlers
 #   `_init/_put/_get/_qsize` are honoured where a class overrides them, or somebody sets one in an instance (_hooks.py);
@@ -357,8 +358,16 @@ class Engine:
                 enlist_nested(line, waiter)
             else:
                 line.append(waiter)
-            # Looked at again, now that we stand in line. What is in a container of a subclass, settling finds out.
-            if self._hooked_ or self._stock_ or self._putters_ or self.is_shutdown or self._returned_:
+            # Looked at again, now that we stand in line. What is in a container of a subclass, settling finds out; and
+            # whether the task_done() that we may have interrupted was the last.
+            if (
+                self._hooked_
+                or self._stock_
+                or self._putters_
+                or self.is_shutdown
+                or self._returned_
+                or self._joiners_
+            ):
                 self._settle_()
         finally:
             try:

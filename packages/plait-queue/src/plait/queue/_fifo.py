@@ -968,7 +968,13 @@ class Queue(Engine, Of["T"]):
                 if self._free_ and not line:
                     # What _ask_ does, in fewer steps: nobody can come in between the look at the line and this.
                     line.append(waiter)
-                    if self._stock_ or self._putters_ or self.is_shutdown or self._returned_:
+                    if (
+                        self._stock_
+                        or self._putters_
+                        or self.is_shutdown
+                        or self._returned_
+                        or self._joiners_
+                    ):
                         self._locked_(self._settle_)
                 else:
                     self._ask_(waiter)

@@ -329,6 +329,7 @@ _thread_of = attrgetter("thread")
 def enlist_nested(line: deque[Waiter], waiter: Waiter) -> None:
     """Let a call that blocks its thread stand in line: ahead of a call of the same thread, for that was interrupted by
     this one (in a signal handler, or, in any thread, in a finaliser), and waits for it."""
+    # (Whoever does not block a thread, as a task, has not the number of any.)
     if waiter.thread in map(_thread_of, tuple(line)):
         others = chain.from_iterable(starmap(line.copy, ONCE))
         # One piece: the step copies the line and looks through it.
