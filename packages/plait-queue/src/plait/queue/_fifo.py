@@ -131,9 +131,9 @@ class Queue(Engine, Of["T"]):
         If an exception out of a signal handler ends the call, the item is in the queue as a whole or not at all.
         """
         try:
-            if timeout is None or timeout >= 0:
-                if not block and self._is_simply_full_():
-                    raise self._no_room_(None)
+            if not block and self._is_simply_full_():
+                block = NOTHING  # to be raised below: on its way through the `except` it would be slower
+            elif timeout is None or timeout >= 0:
                 try:
                     try:
                         for _ in self._admits_:
@@ -160,6 +160,8 @@ class Queue(Engine, Of["T"]):
         except (AttributeError, TypeError):
             self._explain_(timeout)
             raise
+        if block is NOTHING:
+            raise self._no_room_(None)
         self._put_slowly_((item,), block, timeout)
 
     def _put_locked_(self, item: T) -> bool:
@@ -226,8 +228,8 @@ class Queue(Engine, Of["T"]):
                         if not isinstance(problem, IndexError) or not of_this_frame(problem):
                             raise
                 elif not block and self._is_simply_empty_():
-                    raise self._no_item_(None)
-                if not self._free_:
+                    block = NOTHING  # to be raised below: on its way through the `except` it would be slower
+                if not self._free_ and block is not NOTHING:
                     held = None
                     try:
                         try:
@@ -271,6 +273,8 @@ class Queue(Engine, Of["T"]):
         except (AttributeError, TypeError):
             self._explain_(timeout)
             raise
+        if block is NOTHING:
+            raise self._no_item_(None)
         box = []
         try:
             refusal = self._get_slowly_(box, block, timeout)

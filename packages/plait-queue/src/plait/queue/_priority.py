@@ -92,9 +92,9 @@ class PriorityQueue(Queue["T"]):
         so too, for it was compared by whoever made room.
         """
         try:
-            if timeout is None or timeout >= 0:
-                if not block and self._is_simply_full_():
-                    raise self._no_room_(None)
+            if not block and self._is_simply_full_():
+                block = NOTHING  # to be raised below: on its way through the `except` it would be slower
+            elif timeout is None or timeout >= 0:
                 held = heap = None
                 counted = False
                 pushed: Any = False
@@ -142,6 +142,8 @@ class PriorityQueue(Queue["T"]):
         except (AttributeError, TypeError):
             self._explain_(timeout)
             raise
+        if block is NOTHING:
+            raise self._no_room_(None)
         self._put_slowly_((item,), block, timeout)
 
     def _push_counted_(self, item: T, done: list[bool]) -> None:
@@ -170,9 +172,9 @@ class PriorityQueue(Queue["T"]):
         """Take the smallest item, as `Queue.get` does. If comparing raises, no item is lost."""
         box: list[T]
         try:
-            if timeout is None or timeout >= 0:
-                if not (block or self._stock_) and self._is_simply_empty_():
-                    raise self._no_item_(None)
+            if not (block or self._stock_) and self._is_simply_empty_():
+                block = NOTHING  # likewise
+            elif timeout is None or timeout >= 0:
                 held = heap = None
                 item: Any = NOTHING
                 try:
@@ -224,6 +226,8 @@ class PriorityQueue(Queue["T"]):
         except (AttributeError, TypeError):
             self._explain_(timeout)
             raise
+        if block is NOTHING:
+            raise self._no_item_(None)
         box = []
         try:
             refusal = self._get_slowly_(box, block, timeout)
