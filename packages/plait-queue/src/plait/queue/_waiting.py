@@ -153,7 +153,7 @@ class Waiter:
     gone = False  # its caller does not wait any more
     busy = False  # it is being served at this moment, by somebody whom whoever reads this has interrupted
     rung = False
-    nests = False  # it blocks its thread, which may wait in the same line already, below a handler or finaliser
+    nests = False  # it blocks its thread, which may wait in this line already, below a handler, say
     present = True  # somebody would hear the bell
     verdict: Exception | None = None
     ticket = 0
