@@ -725,11 +725,8 @@ def test_a_change_that_a_fork_cuts_short_is_whole_in_the_child(change):
         def wait(self):
             if threading.current_thread() is not threading.main_thread() and not inside.is_set():
                 inside.set(); go_on.wait()
-        def _fit_(self):
-            if change == "maxsize": self.wait()
-            super()._fit_()
         def _tune_(self):
-            if change != "maxsize": self.wait()
+            self.wait()
             super()._tune_()
     q = Slow(2)
     q.put(1)
@@ -884,3 +881,224 @@ def test_what_is_made_for_the_first_who_needs_it_is_made_once_though_he_is_inter
             break
     else:
         raise AssertionError("the call has no end")
+
+
+SERVED = """
+    waiting, engine = (import_module(f"{package.__name__}.{name}") for name in ("_waiting", "_engine"))
+    def struck(owner, name, behind, handle, call):
+        "Do it; a signal strikes at the head of a method that it calls, the first time, or behind its end."
+        method = getattr(owner, name)
+        def trap(*args):
+            setattr(owner, name, method)
+            if not behind: signal.raise_signal(signal.SIGUSR1)
+            result = method(*args)
+            if behind: signal.raise_signal(signal.SIGUSR1)
+            return result
+        signal.signal(signal.SIGUSR1, lambda *_: handle())
+        setattr(owner, name, trap)
+        call()
+        assert getattr(owner, name) is method, "it was not struck"
+    def started(body):
+        thread = threading.Thread(target=body, daemon=True)
+        thread.start()
+        return thread
+"""
+
+
+@signals
+@pytest.mark.parametrize("kind", ["Queue", "package.LifoQueue", "package.PriorityQueue"])
+def test_a_handler_may_wait_for_whom_the_interrupted_call_has_served_and_not_rung(kind):
+    in_child(f"""{SERVED}
+    for looked_into in False, True:
+        for owner, name, behind in (waiting.ThreadWaiter, "ring", False), (engine.Engine, "_hand_over_", True):
+            if name == "ring" or looked_into:  # else it is not called
+                q, got = {kind}(), []
+                if looked_into: q.not_full
+                def echo(): q.put(q.get() + 1)
+                thread = started(echo)
+                eventually(lambda: q._furnished_ and q._getters_)
+                struck(owner, name, behind, lambda: got.append(q.get(timeout=5)), lambda: q.put(1))
+                thread.join(5)
+                assert got == [2] and not thread.is_alive()
+    """)
+
+
+@signals
+@pytest.mark.parametrize("kind", ["Queue", "package.LifoQueue", "package.PriorityQueue"])
+def test_a_handler_may_wait_for_room_made_by_whom_the_interrupted_call_has_served(kind):
+    in_child(f"""{SERVED}
+    for looked_into in False, True:
+        q, got = {kind}(1), []
+        if looked_into: q.not_full
+        q.put(0)
+        def put_and_get():
+            q.put(1)
+            got.extend((q.get(timeout=5), q.get(timeout=5)))
+        thread = started(put_and_get)
+        eventually(lambda: q._furnished_ and q._putters_)
+        struck(waiting.ThreadWaiter, "ring", False, lambda: q.put(2, timeout=5), q.get)
+        thread.join(5)
+        assert got == [1, 2], got
+    """)
+
+
+@signals
+def test_a_handler_may_wait_for_whom_the_interrupted_task_done_is_about_to_wake():
+    in_child(f"""{SERVED}
+    for looked_into in False, True:
+        q, got = Queue(), []
+        if looked_into: q.mutex
+        def join_and_put():
+            q.join()
+            q.put(2)
+        q.put(1); q.get()
+        thread = started(join_and_put)
+        eventually(lambda: q._furnished_ and q._joiners_)
+        struck(Queue, "_last_task_done_", False, lambda: got.append(q.get(timeout=5)), q.task_done)
+        thread.join(5)
+        assert got == [2] and not thread.is_alive()
+    """)
+
+
+@signals
+def test_a_handler_may_wait_for_room_made_by_whom_the_interrupted_call_is_serving():
+    in_child(f"""{SERVED}
+    class Stock(type(Queue().queue)):
+        def append(self, item):
+            super().append(item)
+            if item == 1: signal.raise_signal(signal.SIGUSR1)
+    class Striking(Queue):
+        def _init(self, maxsize): self._stock_ = Stock()
+    q, got = Striking(1), []
+    q.put(0)
+    signal.signal(signal.SIGUSR1, lambda *_: q.put(2, timeout=5))
+    def put_and_get():
+        q.put(1)
+        got.extend((q.get(timeout=5), q.get(timeout=5)))
+    thread = started(put_and_get)
+    eventually(lambda: q._furnished_ and q._putters_)
+    q.get()
+    thread.join(5)
+    assert got == [1, 2], got
+    """)
+
+
+def test_in_any_thread_a_call_of_a_finaliser_goes_before_the_one_that_it_interrupts():
+    in_child(f"""{SERVED}
+    sleep = waiting.ThreadWaiter.sleep
+    def trial(call, other, full):
+        q, ended = Queue(1), []
+        if full: q.put("before")
+        def trap(*args):  # as if the garbage collector came here
+            waiting.ThreadWaiter.sleep = sleep
+            call(q, "inner"); ended.append("inner")
+            return sleep(*args)
+        waiting.ThreadWaiter.sleep = trap
+        def body(): call(q, "outer"); ended.append("outer")
+        thread = started(body)
+        eventually(lambda: q._furnished_ and len(q._putters_ if full else q._getters_) == 2)
+        other(q)
+        eventually(lambda: ended == ["inner"], 3)
+        other(q)
+        thread.join(5)
+        assert ended == ["inner", "outer"]
+    trial(lambda q, item: q.get(timeout=5), lambda q: q.put(1), False)
+    trial(lambda q, item: q.put(item, timeout=5), lambda q: q.get(), True)
+    """)
+
+
+@signals
+@pytest.mark.parametrize("part", ["RLock", "count"])
+def test_a_handler_may_fork_while_its_thread_makes_the_parts_of_a_queue(part):
+    in_child(f"""
+    import warnings; warnings.simplefilter("ignore")
+    engine = import_module(package.__name__ + "._engine")
+    children = []
+    signal.signal(signal.SIGUSR1, lambda *_: children.append(os.fork()))
+    make = engine.{part}
+    def trap(*args):
+        engine.{part} = make
+        signal.raise_signal(signal.SIGUSR1)
+        return make(*args)
+    def use(q):
+        q.put(1); q.put(2)
+        assert q.get(timeout=5) == 1
+        q.task_done()
+        assert q.clear() == 1 and q.join(5)
+        try: q.get(timeout=0.001)
+        except Empty: pass
+        else: raise AssertionError("there is nothing")
+    for first in use, lambda q: q.get(timeout=0.001), Queue.task_done, Queue.clear, lambda q: q.shutdown(True):
+        children.clear()
+        engine.{part} = trap
+        q = Queue()
+        try: first(q)
+        except (Empty, ValueError): pass
+        if engine.{part} is trap:
+            continue  # this one does not make it
+        if not children[0]:
+            signal.alarm(10)
+            use(Queue())
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7, first
+    assert children
+
+    # Nor is it left held by a thread that is not in the child.
+    inside, go_on = threading.Event(), threading.Event()
+    def slow(*args):
+        engine.{part} = make
+        inside.set(); go_on.wait()
+        return make(*args)
+    engine.{part} = slow
+    thread = threading.Thread(target=lambda: use(Queue()))
+    thread.start(); inside.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        use(Queue())
+        os._exit(7)
+    go_on.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    thread.join(10)
+    """)
+
+
+@signals
+@pytest.mark.parametrize("kind", ["Queue", "package.LifoQueue", "package.PriorityQueue"])
+def test_a_change_of_maxsize_that_is_struck_has_happened_or_not(kind):
+    raising = "False, True" if sys.implementation.name == "cpython" else "False,"
+    in_child(f"""{SERVED}
+    class Struck(Exception): pass
+    happened = set()
+    for looked_into in False, True:
+        for before, after in (2, 5), (5, 2), (0, 2), (2, 0), (2, 4.5):
+            for raises in {raising}:
+                for name in "_locked_", "_ways_", "_way_in_", "_tune_", "_settle_":
+                    for behind in False, True:
+                        q, said = {kind}(before), []
+                        q.put(1); q.put(2)
+                        if looked_into: q.mutex
+                        thread = started(lambda: q.put(3)) if before == 2 else None
+                        if thread: eventually(lambda: q._furnished_ and q._putters_)
+                        def fits():
+                            bound, size = q.maxsize, q.qsize()
+                            try: q.put(4, block=False)
+                            except Full: said.append(bound == 2 <= size)
+                            else: said.append(bound != 2 or size < 2); q.get()
+                        def handle():
+                            if raises: raise Struck
+                            fits()
+                        def change(): q.maxsize = after
+                        try: struck(type(q), name, behind, handle, change)
+                        except Struck: pass
+                        else: assert q.maxsize == after
+                        happened.add((raises, q.maxsize == after))
+                        fits()
+                        assert all(said), (before, after, raises, name, behind, said)
+                        if thread:
+                            if q.maxsize != 2: thread.join(5)
+                            else: q.get()
+                            thread.join(5)
+                            assert not thread.is_alive()
+    assert len(happened) == (3 if True in ({raising}) else 1), happened
+    """)

@@ -38,7 +38,8 @@
 #   - by a nested operation: the mutex lets the same thread in again. No value read before a piece is written back after
 #     it, and what was found true before a piece is either looked at again as part of it or harmless when stale (nested
 #     puts may overfill a bounded queue that is locked, by the depth of nesting). A nested call that has to wait
-#     lets go of the mutex at all its levels; what other threads do meanwhile is, for the interrupted operation, no
+#     settles the queue first, for it may wait for somebody whom the interrupted operation has served and not rung; and it
+#     lets go of the mutex at all its levels. What other threads do meanwhile is, for the interrupted operation, no
 #     different from nested operations. That is why a waiter's `gone` is looked at as part of the piece that serves it.
 #   - by an exception out of a handler, while waiting: the call leaves its line, and what it was handed goes back to its
 #     place. For first-in first-out queues that place is `_returned_`, from which getters are served before the stock,
@@ -46,14 +47,15 @@
 #     box is noted in `_behind_` and the ways are closed until it is empty: who comes meanwhile takes a long way, and does
 #     it first. So nothing put or taken after the call has ended overtakes the item.
 #   - by an exception out of a handler, elsewhere: whatever was done stays done, and `_settle_` runs before the
-#     exception goes on. A put() or get() that ends so has happened or not, never half. This is exact on CPython; on PyPy
-#     a few bytecodes remain in which an exception loses what the stack holds, or the mutex.
+#     exception goes on. A put(), a get() or a change of `maxsize` that ends so has happened or not, never half. This is
+#     exact on CPython; on PyPy a few bytecodes remain in which an exception loses what the stack holds, or the mutex.
 #
 # What if it is forked here
 #   The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread
-#   itself holds it (fork in a handler). Stock, counts and returned items are the parent's at that moment. Counting an
-#   item and storing it cannot be parted by a fork; only the hook of a subclass, or a comparison, can, and the item is then
-#   not counted. The ways are made anew: they may not have been what they should be, as only the mutex kept others out.
+#   itself holds it (fork in a handler); so it does with the lock under which the parts of a queue are made. Stock, counts
+#   and returned items are the parent's at that moment. Counting an item and storing it cannot be parted by a fork; only the
+#   hook of a subclass, or a comparison, can, and the item is then not counted. The ways are made anew: they may not have
+#   been what they should be, as only the mutex kept others out.
 #
 # Subclasses and meddlers
 #   `_init/_put/_get/_qsize` are honoured where a class overrides them, or somebody sets one in an instance (_hooks.py);
@@ -112,7 +114,15 @@ _by_ticket = itemgetter(0)
 
 _founding = RLock()
 _enter_founding = steps_of(_founding.acquire)
-register_after_fork(_founding, reset_lock)
+
+
+def _free_founding(lock: RLock) -> None:
+    """In the child of a fork: free it, unless a handler has forked while its own thread held it and will release it."""
+    if not is_owned(lock):
+        reset_lock(lock)
+
+
+register_after_fork(_founding, _free_founding)
 
 
 class _Counter:
@@ -247,9 +257,9 @@ class Engine:
             enters, leaves = steps_of(lock.acquire), steps_of(lock.release)
             doorbells: dict[str, Doorbell] = {}
             lines: list[deque[Any]] = [deque() for _ in range(5)]
-            ways = (
-                self._ways_(self._stock_) if self._free_ else (NO_MORE, NO_MORE)
-            )  # those in use may be closed
+            ways = NO_MORE, NO_MORE
+            if self._free_:  # those in use may be closed
+                ways = self._ways_(self._stock_, self._maxsize_)
             register_after_fork(self, _drop_the_dead)  # before anybody can hold the mutex
             if (
                 not self._furnished_
@@ -286,23 +296,22 @@ class Engine:
 
     # -- the ways in and out ---------------------------------------------------------------------------------------
 
-    def _ways_(self, stock: Any) -> tuple[Iterator[Any], Iterator[Any]]:
-        """The way into *stock*, which counts what goes through it and raises IndexError when it is full, and the way
-        out, which raises IndexError when it is empty."""
-        return self._way_in_(stock), steps_of(getattr(stock, self._take_))
+    def _ways_(self, stock: Any, bound: int) -> tuple[Iterator[Any], Iterator[Any]]:
+        """The way into *stock*, which counts what goes through it and raises IndexError when it has *bound* items, and the
+        way out, which raises IndexError when it is empty."""
+        return self._way_in_(stock, bound), steps_of(getattr(stock, self._take_))
 
-    def _way_in_(self, stock: Any) -> Iterator[Any]:
-        bound = self._maxsize_
+    def _way_in_(self, stock: Any, bound: int) -> Iterator[Any]:
         if bound <= 0:
             return self._puts_
         places: Any = b"\1" * bound if bound <= _TABLE else range(1, bound + 1)
         return compress(map(getitem, repeat(places), map(len, repeat(stock))), self._puts_)
 
     def _fit_(self) -> None:
-        """Make the ways anew, for another container or another bound."""
+        """Make the ways anew, for another container."""
         stock = self._stock_
         if not self._hooked_:
-            entry, way_out = self._ways_(stock)
+            entry, way_out = self._ways_(stock, self._maxsize_)
             self._entry_, self._exit_ = entry, way_out
         self._tune_()
 
@@ -349,8 +358,16 @@ class Engine:
                 enlist_nested(line, waiter)
             else:
                 line.append(waiter)
-            # Looked at again, now that we stand in line. What is in a container of a subclass, settling finds out.
-            if self._hooked_ or self._stock_ or self._putters_ or self.is_shutdown or self._returned_:
+            # Looked at again, now that we stand in line. What is in a container of a subclass, settling finds out; and
+            # whether the task_done() that we may have interrupted was the last.
+            if (
+                self._hooked_
+                or self._stock_
+                or self._putters_
+                or self.is_shutdown
+                or self._returned_
+                or self._joiners_
+            ):
                 self._settle_()
         finally:
             try:

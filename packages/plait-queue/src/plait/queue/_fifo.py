@@ -95,7 +95,7 @@ class Queue(Engine, Of["T"]):
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize_ = maxsize
         if type(maxsize) is not int:
-            self._set_bound_(maxsize)
+            self._maxsize_, self._bound_given_ = whole_bound(maxsize), maxsize
         self._puts_ = self._admits_ = count(1)
         self._alarm_ = self._putters_ = self._joiners_ = NOBODY
         if self._in_place_:
@@ -105,7 +105,7 @@ class Queue(Engine, Of["T"]):
             self._stock_ = stock
             self._takes_ = starmap(stock.popleft, ENDLESS)
             if self._maxsize_ > 0:
-                self._admits_ = self._way_in_(stock)
+                self._admits_ = self._way_in_(stock, self._maxsize_)
         else:
             self._free_ = self._can_be_free_ and not self._hooked_
             self._admits_ = self._takes_ = NO_MORE
@@ -487,7 +487,8 @@ class Queue(Engine, Of["T"]):
         """How many items may wait in the queue; zero or less means any number.
 
         Setting it wakes putters for whom there is room now. If more are waiting than it allows, they stay, and nothing
-        is let in until fewer do.
+        is let in until fewer do. If an exception ends the setting, out of a signal handler or because this is no number, it
+        has happened or not.
         """
         return self._maxsize_ if self._bound_given_ is None else self._bound_given_
 
@@ -498,18 +499,22 @@ class Queue(Engine, Of["T"]):
         else:
             self._maxsize_ = bound  # by a subclass, before `Queue.__init__`, which has the last word
 
-    def _set_maxsize_(self, bound: int) -> None:
-        try:
-            self._set_bound_(bound)
-            self._fit_()
-        finally:
-            self._settle_()
-
-    def _set_bound_(self, bound: Any) -> None:
+    def _set_maxsize_(self, bound: Any) -> None:
         # Of any kind of number the integer that does the same: what compares that later runs no code of others.
         most = bound if type(bound) is int else whole_bound(bound)
         given = None if most is bound else bound
-        self._maxsize_, self._bound_given_, self._full_message_ = most, given, None
+        while True:
+            stock, hooked = self._stock_, self._hooked_
+            entry = self._entry_ if hooked else self._ways_(stock, most)[0]
+            # One piece from the look whether a nested call has come in between: the bound, and the way in that heeds it.
+            # The old way is closed until `_tune_`, which whoever is struck before it makes up for, opens the new one.
+            if self._stock_ is stock and self._hooked_ is hooked:
+                self._maxsize_, self._bound_given_, self._full_message_ = most, given, None
+                self._entry_ = entry
+                self._admits_ = self._locked_admits_ = NO_MORE
+                break
+        self._tune_()
+        self._settle_()
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
@@ -593,7 +598,7 @@ class Queue(Engine, Of["T"]):
         try:
             self._attend_(waiter)
             if not waiter.rung:
-                waiter.sleep(self._lock_, timeout)
+                waiter.sleep(self, timeout)
                 self._leave_(waiter)
             settled = True
         finally:
@@ -895,7 +900,7 @@ class Queue(Engine, Of["T"]):
                     if timeout is None and not is_owned(self._lock_):
                         waiter.bell.acquire()
                     else:
-                        waiter.sleep(self._lock_, timeout)
+                        waiter.sleep(self, timeout)
                     if not waiter.rung:
                         self._leave_(waiter)
             settled = True
@@ -967,7 +972,13 @@ class Queue(Engine, Of["T"]):
                 if self._free_ and not line:
                     # What _ask_ does, in fewer steps: nobody can come in between the look at the line and this.
                     line.append(waiter)
-                    if self._stock_ or self._putters_ or self.is_shutdown or self._returned_:
+                    if (
+                        self._stock_
+                        or self._putters_
+                        or self.is_shutdown
+                        or self._returned_
+                        or self._joiners_
+                    ):
                         self._locked_(self._settle_)
                 else:
                     self._ask_(waiter)
@@ -975,7 +986,7 @@ class Queue(Engine, Of["T"]):
                     if timeout is None and not is_owned(self._lock_):
                         waiter.bell.acquire()
                     else:
-                        waiter.sleep(self._lock_, timeout)
+                        waiter.sleep(self, timeout)
                     if not waiter.rung:
                         self._leave_(waiter)
             if box:

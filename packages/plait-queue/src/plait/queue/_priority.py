@@ -320,7 +320,7 @@ class PriorityQueue(Queue["T"]):
         self, items: list[T], sifting: Any, before: list[T], sifting_before: Any, owes: bool = False
     ) -> None:
         """Have *items* as the list, unless a nested call has been quicker. *owes*: whether a counted item was under way."""
-        way_in, way_out = self._ways_(items)
+        way_in, way_out = self._ways_(items, self._maxsize_)
         sizes, below = self._measures_(items)
         if self._sifting_ is sifting_before and self._stock_ is before:
             if self._locked_takes_ is not NO_MORE:
@@ -351,9 +351,10 @@ class PriorityQueue(Queue["T"]):
 
     # -- what the engine asks for ----------------------------------------------------------------------------------
 
-    def _ways_(self, stock: Any) -> tuple[Iterator[Any], Iterator[Any]]:
+    def _ways_(self, stock: Any, bound: int) -> tuple[Iterator[Any], Iterator[Any]]:
         # A step of the way in says how long the heap is, for `_size_`.
-        return compress(map(len, repeat(stock)), self._way_in_(stock)), starmap(heappop, repeat((stock,)))
+        way_in = compress(map(len, repeat(stock)), self._way_in_(stock, bound))
+        return way_in, starmap(heappop, repeat((stock,)))
 
     def _measures_(self, stock: list[T]) -> tuple[Iterator[int], Iterator[int]]:
         return map(len, repeat(stock)), map(neg, map(len, repeat(stock)))
@@ -431,7 +432,7 @@ class PriorityQueue(Queue["T"]):
             state = self._sifting_
             heap = self._stock_
             stock: list[T] = []
-            way_in, way_out = self._ways_(stock)
+            way_in, way_out = self._ways_(stock, self._maxsize_)
             sizes, below = self._measures_(stock)
             # A step drops an item and counts it.
             dropping = zip(steps_of(heap.pop), self._dones_)  # noqa: B905

@@ -52,11 +52,12 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from itertools import count, repeat, starmap
+from itertools import chain, compress, count, repeat, starmap
 from math import inf
+from operator import attrgetter
 from time import monotonic
 
-from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident, main_thread_ident
+from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
 from ._platform import is_owned
 from ._surely import OVERDUE, elsewhere, surely
 
@@ -152,7 +153,7 @@ class Waiter:
     gone = False  # its caller does not wait any more
     busy = False  # it is being served at this moment, by somebody whom whoever reads this has interrupted
     rung = False
-    nests = False  # it blocks its thread, which may wait in the same line already, below a handler
+    nests = False  # it blocks its thread, which may wait in this line already, below a handler, say
     present = True  # somebody would hear the bell
     verdict: Exception | None = None
     ticket = 0
@@ -202,15 +203,18 @@ class ThreadWaiter(Waiter):
         except RuntimeError:
             pass  # it rang before
 
-    def sleep(self, mutex: RLock, timeout: SupportsFloat | None = None) -> None:
-        """Wait for the bell, or until *timeout* seconds have passed.
+    def sleep(self, queue: Engine, timeout: SupportsFloat | None = None) -> None:
+        """Wait for the bell of *queue*, or until *timeout* seconds have passed.
 
-        Whoever calls this from within *mutex* (a signal handler that interrupted an operation of the same queue, or
+        Whoever calls this from within the mutex (a signal handler that interrupted an operation of the same queue, or
         a user's `with q.mutex: q.get()`) lets go of it meanwhile, as in `Condition.wait`: else nobody could ever
-        ring.
+        ring. And it rings those first whom the interrupted operation has served and not rung yet, for that one goes on
+        only when this has been rung, perhaps by one of them.
         """
+        mutex = queue._lock_
         if is_owned(mutex):
-            self._outside(mutex, partial(self.sleep, mutex, timeout))
+            queue._settle_()
+            self._outside(mutex, partial(self.sleep, queue, timeout))
         elif timeout is None:
             self.bell.acquire()
         else:
@@ -309,20 +313,27 @@ class Watcher(ThreadWaiter):
 
 def first_present(line: deque[Waiter]) -> Waiter | None:
     """Who waits longest of those who would hear the bell, have not gone, and are not being served at this moment (by
-    somebody whom we have interrupted). Who would not hear it is taken out of the line, and looked at once only."""
+    somebody whom we have interrupted), unless that has got as far as that they only have to be rung. Who would not hear
+    it is taken out of the line, and looked at once only."""
     for waiter in tuple(line):
         if not waiter.present:
             strike(line, waiter)
-        elif not waiter.busy and not waiter.gone:
+        elif not waiter.gone and (not waiter.busy or waiter.settled()):
             return waiter
     return None
 
 
+_thread_of = attrgetter("thread")
+
+
 def enlist_nested(line: deque[Waiter], waiter: Waiter) -> None:
-    """Let a call of the main thread, the one that runs signal handlers, stand in line: ahead of a call of the same
-    thread, for that was interrupted by this one, and waits for it."""
-    for place, other in enumerate(tuple(line) if waiter.thread == main_thread_ident() else ()):
-        if other.nests and other.thread == waiter.thread:
+    """Let a call that blocks its thread stand in line: ahead of a call of the same thread, for that was interrupted by
+    this one (in a signal handler, or, in any thread, in a finaliser), and waits for it."""
+    # (Whoever does not block a thread, as a task, has not the number of any.)
+    if waiter.thread in map(_thread_of, tuple(line)):
+        others = chain.from_iterable(starmap(line.copy, ONCE))
+        # One piece: the step copies the line and looks through it.
+        for place in compress(count(), map(waiter.thread.__eq__, map(_thread_of, others))):
             line.insert(place, waiter)
             return
     line.append(waiter)
