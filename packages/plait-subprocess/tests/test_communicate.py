@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import importlib
 import os
 import sys
 import threading
@@ -14,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired, run
+
+collected_module = importlib.import_module(Popen.__module__.rpartition(".")[0] + "._collected")
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 BIG = bytes(range(256)) * 12_000  # 3 MB: more than any pipe holds
@@ -78,6 +81,37 @@ def test_one_output_of_any_length_is_whole(stream, target, length, tmp_path):
     with open(tmp_path / "data", "rb") as source:
         result = run(["sh", "-c", f"exec cat >&{target}"], stdin=source, **{stream: PIPE})
     assert getattr(result, stream) == data
+
+
+@pytest.mark.parametrize("block", [None, 1 << 28, 3 << 20, 1 << 18])
+def test_a_lot_of_output_is_whole_wherever_it_is_kept(block, monkeypatch, tmp_path):
+    # In a block that is asked for when a lot has come, in one that is too small for it, or in none.
+    monkeypatch.setattr(collected_module, "_BLOCK", block or 1)
+    monkeypatch.setattr(collected_module, "_can_reserve", block is not None)
+    data = os.urandom(9_000_001)
+    (tmp_path / "data").write_bytes(data)
+    command = "cat data; cat data >&2; exit 3"
+    for options in ({}, {"timeout": 30}):
+        result = run(command, shell=True, cwd=tmp_path, capture_output=True, **options)
+        assert (result.stdout == data, result.stderr == data, result.returncode) == (True, True, 3)
+    so_far = []
+    with Popen("cat data; sleep 0.1; cat data", shell=True, cwd=tmp_path, stdout=PIPE) as process:
+        while True:
+            try:
+                out, _ = process.communicate(timeout=0.03)
+                break
+            except TimeoutExpired as expired:
+                so_far.append(expired.stdout)
+        assert out == data + data
+        assert all(map(out.startswith, so_far))
+
+
+def test_without_addresses_for_a_block_there_is_another_way(monkeypatch):
+    def refuse(_size):
+        raise MemoryError
+
+    monkeypatch.setattr(collected_module, "bytes", refuse, raising=False)
+    assert len(run(["head", "-c", "5000000", "/dev/zero"], stdout=PIPE).stdout) == 5_000_000
 
 
 def test_a_child_that_does_not_want_its_input_is_no_error():

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from plait.subprocess import PIPE, Popen, run
+from plait.subprocess import DEVNULL, PIPE, Popen, run
 
 PACKAGE = Popen.__module__.rpartition(".")[0]
 popen_module = importlib.import_module(Popen.__module__)
@@ -66,6 +66,7 @@ def sweep(act):
             if os.getpid() != me: return None  # a forked child, where signals are held back
             if not frame.f_code.co_filename.startswith(folder) or frame.f_code.co_name == "__del__":
                 return None
+            frame.f_trace = trace  # before it is told of opcodes, or 3.13 forgets about them now and then
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
             if event == "opcode" and is_place(frame):
                 count += 1
@@ -96,7 +97,8 @@ def fail():
 piece.run(["true"], input=b"x", capture_output=True)
 act = {
     "fail": fail,
-    "read one output": lambda: piece.check_output(["echo", "x"]),
+    "run alone": lambda: piece.run(["true"]),
+    "read one output": lambda: piece.check_output(["echo", "x"], text=True),
     "succeed": lambda: piece.run(["true"], input=b"x", capture_output=True, timeout=20),
     "pipeline": lambda: piece.Pipeline([["true"], ["true"]]).run(input=b"x", capture_output=True, timeout=20),
     "limits": lambda: piece.run(["true"], nice=1, spawn_timeout=20),
@@ -113,7 +115,9 @@ print("places:", sweep(act) > 50)
     sys.implementation.name != "cpython" or sys.version_info < (3, 11), reason="needs to know the places"
 )
 # "pipeline", "limits" and "tie" are there too; they take their time.
-@pytest.mark.parametrize("act", os.environ.get("PLAIT_SWEEPS", "succeed,fail,read one output").split(","))
+@pytest.mark.parametrize(
+    "act", os.environ.get("PLAIT_SWEEPS", "succeed,fail,run alone,read one output").split(",")
+)
 def test_a_handler_that_raises_anywhere_leaves_no_descriptor_and_no_child(act):
     result = script(SWEEP, act)
     assert (result.stdout, result.returncode) == ("places: True\n", 0), result.stderr
@@ -285,3 +289,66 @@ def test_a_wrong_encoding_is_found_out_before_the_program_runs(tmp_path):
     with pytest.raises(ChildProcessError):  # there is no child, so nothing can still make the mark
         os.waitpid(-1, 0)
     assert not mark.exists()
+
+
+def test_a_clean_up_that_was_cut_short_is_finished_by_the_next_start(monkeypatch):
+    def strike(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(popen_module, "ProcessHandle", strike)
+        patch.setattr(Popen, "_undo_start", strike)
+        with pytest.raises(KeyboardInterrupt):
+            Popen(["sleep", "60"], stdin=DEVNULL)
+    ((pid,),) = [request.started for request in platform_module.failed.values()]
+    for _ in range(2000):
+        run(["true"])
+        if not popen_module._abandoned:
+            break
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+    assert (platform_module.failed, platform_module.in_flight) == ({}, {})
+
+
+def test_no_handler_raises_in_a_callback_around_the_fork_for_preexec_fn():
+    code = (
+        "import importlib, os, signal, sys, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "class Strike(Exception): pass\n"
+        "def handler(*_): raise Strike\n"
+        "signal.signal(signal.SIGUSR1, handler)\n"
+        "steps = []\n"
+        "def before(): steps.append('locked'); os.kill(os.getpid(), signal.SIGUSR1); steps.append('unlocked')\n"
+        "os.register_at_fork(before=before)\n"
+        "mask = lambda: sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ())))\n"
+        "mine = [int(signal.SIGUSR2)]\n"
+        "signal.pthread_sigmask(signal.SIG_SETMASK, mine)\n"
+        "try: piece.run(['true'], preexec_fn=int)\n"
+        "except Strike: steps.append('struck')\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: None)\n"
+        "read, write = os.pipe()\n"
+        "piece.run(['true'], preexec_fn=lambda: os.write(write, b'1' if mask() == mine else b'0'))\n"
+        "print(*steps, mask() == mine, os.read(read, 1))\n"
+    )
+    result = script(code)
+    assert result.stdout.startswith("locked unlocked struck"), result.stderr
+    assert result.stdout.endswith("True b'1'\n"), result.stdout
+
+
+def test_the_lock_that_keeps_forks_away_is_taken_back_whatever_strikes(monkeypatch):
+    class Lock:
+        held, strikes = 0, 3
+
+        def acquire(self, _blocking):
+            if self.strikes and self.held == 1:
+                self.strikes -= 1
+                raise KeyboardInterrupt
+            self.held += 1
+            return True
+
+    lock = Lock()
+    monkeypatch.setattr(platform_module, "_no_fork", lock)
+    with pytest.raises(KeyboardInterrupt):
+        platform_module._forbid_fork(3)
+    assert lock.held == 3

@@ -343,6 +343,7 @@ def fail():
         ({"args": ["true"], "cwd": "/dev/null"}, NotADirectoryError, "chdir", "/dev/null"),
         ({"args": ["true"], "process_group": 999_999_999}, OSError, "setpgid", None),
         ({"args": ["true"], "preexec_fn": fail}, SubprocessError, "preexec_fn", None),
+        ({"args": ["true"], "pass_fds": [9999]}, OSError, "pass_fds", None),
     ],
 )
 def test_what_fails_before_the_program_has_a_phase(options, kind, phase, filename, by_steps):
@@ -368,6 +369,9 @@ def test_what_no_program_is_to_blame_for_has_a_phase_too(public, monkeypatch):
     with pytest.raises(OSError, match="Bad file descriptor") as caught:
         Popen(["true"], stdin=9999)
     assert caught.value.phase == "before exec"
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
+        Popen(["true"], pass_fds=[9999])
+    assert caught.value.phase == "pass_fds"
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="counts references")

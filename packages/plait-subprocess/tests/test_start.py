@@ -416,6 +416,24 @@ def test_preexec_fn_runs_in_the_child():
         run(["true"], preexec_fn=lambda: 1 / 0)
 
 
+@pytest.mark.parametrize("others", [None, PIPE])
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_number_that_is_not_open_is_not_taken_for_a_pipe_of_the_start(name, others):
+    streams = {**dict.fromkeys(("stdin", "stdout", "stderr"), others), name: os.dup(0)}
+    os.close(streams[name])  # the first number that the start would get
+    with pytest.raises(OSError, match=f"descriptor {streams[name]}"):
+        Popen(["true"], **streams)
+
+
+def test_a_variable_without_a_name_is_passed_on_or_refused_here():
+    try:
+        out = run(["env"], env={**os.environ, "": "x"}, stdout=PIPE).stdout
+    except ValueError as error:
+        assert "illegal environment variable name" in str(error)  # noqa: PT017 - as the public calls say it
+    else:
+        assert b"=x" in out.splitlines()
+
+
 def test_unknown_users_are_refused_before_anything_starts():
     with pytest.raises(KeyError):
         run(["true"], user="no such user here")

@@ -22,6 +22,7 @@ from plait.subprocess import PIPE, Popen, ProcessHandle, TimeoutExpired, run
 
 handle_module = importlib.import_module(ProcessHandle.__module__)
 popen_module = importlib.import_module(Popen.__module__)
+SoleHandle = handle_module.SoleHandle
 PACKAGE = Popen.__module__.rpartition(".")[0]
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 
@@ -472,6 +473,53 @@ class TestProcessHandle:
         assert process.poll() == 0
 
 
+class TestSoleHandle:
+    """The handle that run() has. Here the child has another one too, which finds its status taken."""
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    @pytest.mark.parametrize("code", [0, 7, -9])
+    def test_it_takes_the_status_in_one_step(self, kernel, at_once, code):
+        with start(f"exit {code}" if code >= 0 else "kill -9 $$") as process:
+            handle = SoleHandle(process.pid, at_once)
+            assert (handle.wait(), handle.returncode, handle.poll(), handle._fd) == (code, code, code, -1)
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    @pytest.mark.parametrize("late", [False, True])
+    def test_a_wait_that_is_interrupted_has_lost_nothing(self, kernel, at_once, late, monkeypatch):
+        # Before the status was taken, or between that and the writing down.
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        with start("exit 5" if late else "cat", stdin=PIPE) as process:
+            handle = SoleHandle(process.pid, at_once)
+            with monkeypatch.context() as patch:
+                if late:
+                    patch.setattr(SoleHandle, "_heed", interrupt)
+                else:
+                    patch.setattr(os, "waitpid", interrupt)
+                    patch.setattr(handle_module, "_waitid", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    handle.wait()
+            if not late:
+                assert handle.poll() is None
+                with pytest.raises(TimeoutError):
+                    handle.wait(0.01)
+                handle.send_signal(9)
+            assert handle.wait() == handle.wait(10) == (5 if late else -9)
+            assert not handle.status_lost
+
+    @pytest.mark.parametrize("act", [lambda handle: handle.send_signal(9), lambda handle: handle.wait()])
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_it_signals_nobody_when_a_stranger_has_the_status(self, kernel, at_once, act, monkeypatch):
+        with start("exit 5") as process:
+            handle = SoleHandle(process.pid, at_once)
+            os.waitpid(process.pid, 0)
+            hits = []
+            monkeypatch.setattr(os, "kill", lambda pid, sig: hits.append(pid))
+            act(handle)
+            assert (hits, handle.returncode, handle.status_lost) == ([], 0, True)
+
+
 def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
     if kernel != "pidfd":
         pytest.skip("takes its time; what differs is tested above")
@@ -505,7 +553,7 @@ def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
         "    p.stdout.close()\n"
         "popen._INTERRUPT_GRACE = moment\n"
         "began = time.monotonic()\n"
-        "when_in('_sleep_and_look', lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "when_in('wait', lambda: os.kill(os.getpid(), signal.SIGINT))\n"
         "try: piece.run(['sleep', '60'])\n"
         "except KeyboardInterrupt: print('run', time.monotonic() - began < 5)\n"
     )

@@ -25,6 +25,7 @@ __all__ = [
     "open_descriptors",
     "steps_of",
     "tell_parent",
+    "with_mask",
 ]
 
 FAILED_BEFORE_EXEC = 255
@@ -62,6 +63,17 @@ def tell_parent(write_end: int, phase: bytes, problem: BaseException) -> None:
     if isinstance(problem, ValueError) and phase.startswith(b"noexec:rlimits"):
         number = errno.EPERM  # all else that `resource` says in this way was ruled out in the parent
     os.write(write_end, b"OSError:%x:%b" % (number, phase))
+
+
+def with_mask(mask: Any, preexec_fn: Any) -> Callable[[], None]:
+    """*preexec_fn* with the signal mask *mask*: what fork_exec calls if that is all there is to call."""
+    from signal import SIG_SETMASK, pthread_sigmask
+
+    def call() -> None:
+        pthread_sigmask(SIG_SETMASK, mask)
+        preexec_fn()
+
+    return call
 
 
 class Preparation:

@@ -15,8 +15,8 @@
 # megabyte, rather than the PIPE_BUF bytes that are safe to write to a blocking pipe after poll(). It is taken
 # back at the end of each call, since after a time-out the stream may be the caller's again.
 #
-# What run() starts is known to nobody else, so nobody can kill it while run() reads. If there is one output, no input
-# and no time limit, the loop is not needed before a lot has come: `read_little` sleeps in read().
+# What run() starts is known to nobody else, so nobody can kill it while run() reads: without a time limit the pidfd is not
+# watched then. If there is no input either, the loop is not needed before a lot has come: `read_little` is enough.
 #
 # Pipes are widened (F_SETPIPE_SZ, Linux) only once a lot is seen to flow: their memory counts against a limit
 # per user.
@@ -26,11 +26,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import select
 from time import monotonic
 
+from ._collected import Collected
 from ._platform import feeding, start_feeding, stop_feeding, winapi
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ._handle import ProcessHandle
     from ._lines import LineFeeder
 
-__all__ = ["DRAIN_SECONDS", "Exchange", "LimitReached", "open_exchange"]
+__all__ = ["DRAIN_SECONDS", "Exchange", "LimitReached", "open_exchange", "read_little"]
 
 #: How long after the end of a child that we killed its output may keep us. A guess: long enough for what is
 #: already in the pipes of a busy machine, short enough for whoever set a time limit.
@@ -114,9 +114,9 @@ class Exchange:
     ) -> None:
         self._stdin = stdin
         self._sources = [stream for stream in sources if stream is not None and not stream.closed]
-        # Into one scratch buffer that stays in the processor's cache, and from there into one growing block: the
-        # memory of the result is touched once, and getvalue() hands it out without a copy.
-        self._collected = {id(stream): io.BytesIO() for stream in self._sources}
+        # Into one scratch buffer that stays in the processor's cache, and from there into one growing block; into the
+        # block at once when there is a lot.
+        self._collected = {id(stream): Collected() for stream in self._sources}
         self._scratch = memoryview(b"")
         self._input = memoryview(b"") if data is None else data
         self._sent = 0
@@ -159,7 +159,7 @@ class Exchange:
     def pump(
         self,
         deadline: float | None,
-        handle: ProcessHandle,
+        handle: ProcessHandle | None,
         until: Any = (),
         tell_until: float | None = None,
     ) -> bool:
@@ -167,7 +167,7 @@ class Exchange:
 
         Listeners are called until *deadline*, or *tell_until*; what they have not heard then they hear at the beginning
         of the next call. Raises LimitReached, once for each stream, when one has said more than may be kept; the excess
-        is dropped then and later.
+        is dropped then and later. Without a *handle* only ends of file count; then nobody else may kill the child.
         """
         self._tell_until = deadline if tell_until is None else tell_until
         if self._over - self._told:
@@ -186,7 +186,7 @@ class Exchange:
         sink = given = -1
         if not self._scratch:
             self._scratch = memoryview(bytearray(_ONE_READ))
-        bell = handle.borrow_descriptor()
+        bell = -1 if handle is None else handle.borrow_descriptor()
         try:
             if self._stdin is not None and not self._stdin.closed:
                 sink = given = self._stdin.fileno()
@@ -197,7 +197,7 @@ class Exchange:
                     _widen(sink)
                 elif not self._input:  # then there is nothing to wait for, as a rule
                     sink = self._write(poller, sink)
-            if bell >= 0 and handle.returncode is None:
+            if bell >= 0 and handle is not None and handle.returncode is None:
                 poller.register(bell, select.POLLIN)
             return (
                 self._loop(poller, streams, sink, bell, deadline, handle, until)
@@ -207,24 +207,16 @@ class Exchange:
         finally:
             if not self.feeds_alone:
                 feeding.pop(given, None)
-            handle.return_descriptor()
+            if handle is not None:
+                handle.return_descriptor()
             if sink >= 0 and self._stdin is not None and not self._stdin.closed:
                 os.set_blocking(sink, True)
 
-    def read_little(self) -> bool:
-        """Read the only output to its end, without a look at anything else; False if that is far off.
-
-        What an interruption keeps from being collected here is lost. For who wants nothing more in that case.
-        """
-        (stream,) = self._sources
-        fd, come = stream.fileno(), 0
-        while come < _A_LOT:
-            piece = os.read(fd, _ONE_READ)
-            if not piece:
-                self._end(stream)
-                return True
-            come = self._take(id(stream), memoryview(piece))
-        return False
+    def begin_with(self, stream: Any, pieces: list[bytes]) -> None:
+        """Take what was read of *stream*, which may have ended, before."""
+        self._collected.setdefault(id(stream), Collected())
+        for piece in pieces:
+            self._take(id(stream), memoryview(piece))
 
     def _loop(
         self,
@@ -233,14 +225,18 @@ class Exchange:
         sink: int,
         bell: int,
         deadline: float | None,
-        handle: ProcessHandle,
+        handle: ProcessHandle | None,
         until: Any,
     ) -> bool:
         wide: set[int] = set()
+        # What is read without a look at it, straight to where it stays.
+        straight = {
+            fd: one for fd, s in streams.items() if (one := self._collected.get(id(s))) and one.has_room
+        }
         drained_at: float | None = None
         while (streams or sink >= 0) and not until:
             pause: float | None = None
-            if drained_at is None and (bell < 0 or handle.returncode is not None):
+            if drained_at is None and handle is not None and (bell < 0 or handle.returncode is not None):
                 if handle.kill_sent and handle.poll() is not None:
                     drained_at = monotonic() + DRAIN_SECONDS
                 else:
@@ -255,22 +251,27 @@ class Exchange:
             for fd, _event in ready:
                 if fd == sink:
                     sink = self._write(poller, sink)
-                elif fd == bell:
+                elif fd == bell and handle is not None:
                     poller.unregister(bell)
                     handle.poll()
                 else:
-                    length = _read_into(fd, self._scratch)
+                    length, volume = -1, _A_LOT
+                    if fd in straight:
+                        length = straight[fd].read_from(fd)
+                        if length <= 0:
+                            del straight[fd]
+                    if length < 0:
+                        length = _read_into(fd, self._scratch)
+                        if length:
+                            volume = self._take(id(streams[fd]), self._scratch[:length])
+                            if volume >= _A_LOT:
+                                self._go_straight(fd, streams[fd], straight)
                     if not length:
                         poller.unregister(fd)
                         self._end(streams.pop(fd))
-                        continue
-                    volume = self._take(id(streams[fd]), self._scratch[:length])
-                    if length >= _ONE_READ and fd not in wide and volume >= _A_LOT:
+                    elif length >= _ONE_READ and volume >= _A_LOT and fd not in wide:
                         wide.add(fd)
                         _widen(fd)
-                        # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.
-                        if len(self._scratch) < _WIDE and not self._listeners:
-                            self._scratch = memoryview(bytearray(_WIDE))
             if not ready or (pause is not None and pause <= 0) or (self._listeners and self.is_behind):
                 now = monotonic()
                 if drained_at is not None and now >= drained_at:
@@ -280,14 +281,25 @@ class Exchange:
                     return not (streams or sink >= 0)
         return not (streams or sink >= 0)
 
+    def _go_straight(self, fd: int, stream: Any, straight: dict[int, Collected]) -> None:
+        """From now on read *stream*, of which a lot has come, to where it stays, if nobody wants to see it before."""
+        collected = self._collected.get(id(stream))
+        if id(stream) in self._listeners or self.limit is not None:
+            collected = None
+        if collected is not None and collected.reserve():
+            straight[fd] = collected
+        elif len(self._scratch) < _WIDE and not self._listeners:
+            # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.
+            self._scratch = memoryview(bytearray(_WIDE))
+
     def _take(self, key: int, piece: memoryview) -> int:
         """Keep *piece* and pass it on, as is wanted; how much has come of that stream, if it is known."""
         volume = _A_LOT
         collected = self._collected.get(key)
         if collected is not None:
-            room = len(piece) if self.limit is None else self.limit - collected.tell()
+            room = len(piece) if self.limit is None else self.limit - collected.length
             collected.write(piece[:room])
-            volume = collected.tell()
+            volume = collected.length
             if room < len(piece):
                 self._over.add(key)
         if self._listeners and key in self._listeners:
@@ -302,6 +314,9 @@ class Exchange:
 
     def _end(self, stream: Any) -> None:
         stream.close()
+        collected = self._collected.get(id(stream))
+        if collected is not None:
+            collected.cut()
         feeder = self._listeners.get(id(stream))
         if feeder is not None:
             feeder.feed(b"", True, self._tell_until)
@@ -347,6 +362,38 @@ class Exchange:
                     self._take(id(stream), memoryview(stream.read1(len(left))))
             finally:
                 os.set_blocking(fd, True)
+
+
+def read_little(streams: list[Any], said: list[list[bytes]]) -> bool:
+    """Read *streams* to their ends and close them; False if there is a lot. *said* has what came of each.
+
+    What an interruption keeps from being returned is lost: for who wants nothing more in that case.
+    """
+    left = _A_LOT
+    if len(streams) == 1:
+        fd, pieces = streams[0].fileno(), said[0]
+        while piece := os.read(fd, _ONE_READ):
+            pieces.append(piece)
+            left -= len(piece)
+            if left <= 0:
+                return False
+        streams[0].close()
+        return True
+    poller = select.poll()
+    places = {stream.fileno(): place for place, stream in enumerate(streams)}
+    for fd in places:
+        poller.register(fd, select.POLLIN)
+    while places:
+        for fd, _event in poller.poll():
+            if piece := os.read(fd, _ONE_READ):
+                said[places[fd]].append(piece)
+                left -= len(piece)
+            else:
+                poller.unregister(fd)
+                streams[places.pop(fd)].close()
+        if left <= 0:
+            return not places
+    return True
 
 
 def open_exchange(

@@ -158,7 +158,7 @@ class ThreadedExchange(Exchange):
     def pump(
         self,
         deadline: float | None,
-        handle: ProcessHandle,
+        handle: ProcessHandle | None,
         until: Any = (),
         tell_until: float | None = None,
     ) -> bool:
@@ -186,14 +186,18 @@ class ThreadedExchange(Exchange):
             if until:
                 return False
             now = monotonic()
-            if drained_at is None and handle.kill_sent and handle.poll() is not None:
+            if drained_at is None and handle is not None and handle.kill_sent and handle.poll() is not None:
                 drained_at = now + DRAIN_SECONDS
             if drained_at is not None and now >= drained_at:
                 self._give_up_all(inbox)
                 return not self.is_behind
             if deadline is not None and now >= deadline:
                 return False
-            pause = _LOOK_EVERY_FOR_THE_KILLED if handle.kill_sent and drained_at is None else _LOOK_EVERY
+            pause = (
+                _LOOK_EVERY_FOR_THE_KILLED
+                if handle is not None and handle.kill_sent and drained_at is None
+                else _LOOK_EVERY
+            )
             for limit in (deadline, drained_at):
                 if limit is not None:
                     pause = min(pause, limit - now)

@@ -45,6 +45,8 @@ def _asked_for(request: StartRequest) -> list[str]:
 
 
 def _deduced(number: int, request: StartRequest) -> list[str]:
+    if number == errno.EBADF and request.keep:
+        return ["pass_fds"]
     if request.cwd is not None and (number in _OF_A_PATH or not _asked_for(request)):
         return ["chdir"]
     return _asked_for(request)
@@ -58,6 +60,7 @@ def _doing(step: str, request: StartRequest) -> str:
         "setpgid": f"moving it to process group {request.pgid}",
         "nice": "changing its niceness",
         "die_with_parent": "tying it to its parent",
+        "pass_fds": f"keeping the descriptors {list(request.keep)} open",
         "close": "closing descriptors",
     }.get(step, step)
 

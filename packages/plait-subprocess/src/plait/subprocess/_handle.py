@@ -25,6 +25,12 @@
 # C call that also stores it (list.extend over map), so that no signal handler can run in between, and a lock
 # keeps other threads out.
 #
+# A child that only one thread knows of, until that thread has waited for it without a time limit (run()), needs less:
+# nobody else can ask, and a stranger who takes the status ends the wait. So its `SoleHandle` takes the status in one C
+# call that also stores it. If there are no pipes to be read before, it opens no pidfd either: between the start and the
+# wait nothing sleeps, so nobody else can have got the number, unless all numbers were given out once in that moment. A
+# wait that is interrupted makes of it a handle like the others.
+#
 # The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It
 # is held around calls that do not sleep only. It needs no reset after fork: a handle belongs to the process
 # that made it, and in a child of that process every method refuses before it touches the lock.
@@ -42,7 +48,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ProcessHandle", "deadline_after", "open_pidfd"]
+__all__ = ["ProcessHandle", "SoleHandle", "deadline_after", "open_pidfd"]
 
 # poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
 # nothing.
@@ -58,6 +64,7 @@ _P_PID: Any = getattr(os, "P_PID", None)
 _TAKE: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOHANG", 1)
 _CLD_EXITED: int = getattr(os, "CLD_EXITED", 1)
 _PEEK: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOWAIT", 0)
+_EXITED: int = getattr(os, "WEXITED", 0)
 _WNOHANG: int = getattr(os, "WNOHANG", 1)
 
 _pidfd_works: bool | None = None
@@ -145,10 +152,13 @@ class ProcessHandle:
         self._given_out = False
         self._taken: list[tuple[int, int]] = []  # (pid, status) as waitpid gave it
         self._fd = -1
+        self._open()
+
+    def _open(self) -> None:
         if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
             try:
                 # One call opens and stores, so that no signal handler that raises can come in between.
-                any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (pid,))))
+                any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (self.pid,))))
             except OSError:
                 pass  # out of descriptors, or the child is gone already: the pid has to do
 
@@ -401,3 +411,68 @@ class ProcessHandle:
                 pause = min(pause, remaining)
             sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+class SoleHandle(ProcessHandle):
+    """The handle of a child that only the calling thread knows of, and waits for without a time limit: see above."""
+
+    __slots__ = ("_last_words",)
+
+    def __init__(self, pid: int, at_once: bool) -> None:
+        """Without *at_once* the pidfd is opened only if the wait is interrupted."""
+        self.pid = pid
+        self.returncode = None
+        self.status_lost = self.kill_sent = self._given_out = False
+        self._lock = RLock()
+        self._generation = fork_generation()
+        self._users = 0
+        self._taken = []
+        self._last_words: list[Any] = []  # the status, as the kernel gave it
+        self._fd = -1
+        if at_once:
+            self._open()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Block until the child has ended and return its return code."""
+        if self.returncode is not None:
+            return self.returncode
+        said = self._last_words
+        if timeout is not None or said or self._generation != fork_generation():
+            self._become_known()
+            return super().wait(timeout)
+        try:
+            if self._fd < 0:
+                said.extend(map(os.waitpid, (self.pid,), (0,)))
+            else:
+                said.extend(map(_waitid, (_P_PIDFD,), (self._fd,), (_EXITED,)))
+        except ChildProcessError:
+            self._status_was_taken()
+        else:
+            self._heed()
+        if self._fd >= 0:
+            self.__del__()
+        return self.returncode  # type: ignore[return-value]
+
+    def poll(self) -> int | None:
+        """Look once, without blocking: the return code, or None while the child runs."""
+        if self.returncode is None:
+            self._become_known()
+        return super().poll()
+
+    def _heed(self) -> None:
+        (found,) = self._last_words
+        if len(found) == 2:
+            self.returncode = os.waitstatus_to_exitcode(found[1])
+        else:
+            self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
+
+    def _become_known(self) -> None:
+        """After an interruption: heed what was taken, or open the pidfd and look whether it means our child."""
+        if not self.is_own_child:
+            self._refuse_in_forked_copy()
+        with self._lock:
+            if self._last_words:
+                self._heed()
+            elif self._fd < 0:
+                self._open()
+                self._look()

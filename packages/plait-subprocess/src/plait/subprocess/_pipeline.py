@@ -168,11 +168,11 @@ class Pipeline:
             }
             # In the list before it is started, so that no signal handler can raise when it runs and nobody knows it.
             process: Any = object.__new__(Popen)
-            processes.append(process)
             try:
+                processes.append(process)
                 process.__init__(command.args, **how)
             except BaseException:
-                if process._handle is None:
+                if process._handle is None and process in processes:
                     processes.remove(process)
                 raise
             if source is not None and not isinstance(source, int):

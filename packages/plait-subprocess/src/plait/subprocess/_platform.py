@@ -64,6 +64,7 @@ from ._child import (
     open_descriptors,
     steps_of,
     tell_parent,
+    with_mask,
 )
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
@@ -78,10 +79,12 @@ __all__ = [
     "close",
     "close_newest",
     "end_unowned",
+    "failed",
     "feeding",
     "finish",
     "in_flight",
     "msvcrt",
+    "not_open",
     "open_null",
     "open_pipe",
     "send_through_pidfd",
@@ -101,6 +104,9 @@ _PID_WIDTH = 20
 in_flight: dict[int, list[int]] = {}
 #: Descriptors that lead to a child's input, and the i-nodes of their pipes, which show whether an entry still holds.
 feeding: dict[int, int] = {}
+#: Starts that failed and are being cleaned up, by their id. What is still here when another one begins was left by a
+#: clean-up that signal handlers have cut short: see `finish_failed`.
+failed: dict[int, StartRequest] = {}
 
 #: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then
 #: pidfds are not used.
@@ -131,6 +137,7 @@ if not hasattr(os, "fork") or "_winapi" in sys.modules:
         winapi, msvcrt = _winapi, _msvcrt
 
 _pipe2: Any = getattr(os, "pipe2", None)
+_CLOSE_ON_EXEC = (getattr(os, "O_CLOEXEC", 0),)
 _no_fork = RLock()
 _kept: tuple[int, ...] = ()  # what the fork that this thread is about to make must not lose after all
 _PATIENCE = 1.0
@@ -147,6 +154,7 @@ def _after_fork_in_child() -> None:
                 except OSError:
                     pass  # closed already, which is what we wanted
     in_flight.clear()
+    failed.clear()  # those children are not ours
     for fd, inode in feeding.items():
         try:
             if os.fstat(fd).st_ino != inode:
@@ -187,13 +195,23 @@ def _let_fork() -> int:
         return depth
 
 
+def _forbid_fork(depth: int) -> None:
+    """Undo `_let_fork`, whatever a signal handler raises meanwhile."""
+    taken: list[bool] = []
+    try:
+        taken.extend(map(_no_fork.acquire, repeat(True, depth)))
+    finally:
+        if len(taken) < depth:
+            _forbid_fork(depth - len(taken))
+
+
 def open_pipe(opened: list[int]) -> tuple[int, int]:
     """Append a new pipe to *opened*, which is in `in_flight`: its end to read from, its end to write to."""
     with _no_fork:
         if _pipe2 is None:
             opened.extend(os.pipe())
         else:
-            opened.extend(*map(_pipe2, (os.O_CLOEXEC,)))
+            opened.extend(*map(_pipe2, _CLOSE_ON_EXEC))
     return opened[-2], opened[-1]
 
 
@@ -260,7 +278,9 @@ class StartRequest:
     by_steps = (
         False  # whether there are such steps, or a deadline: the child forks, and prepares itself in Python
     )
-    in_child: Callable[[], object] | None = None  # what does that
+    in_child: Callable[[], object] | None = (
+        None  # what does that, or calls preexec_fn; while the child is started
+    )
     from_lasting_thread = False
     deadline: float | None = None  # when the child has to have become the program
     spawn_timeout: float | None = None  # which was that many seconds after the beginning
@@ -307,9 +327,9 @@ def _read_in_time(fd: int, size: int, request: StartRequest) -> bytes:
     return os.read(fd, size)
 
 
-def _await_exec(read_end: int, request: StartRequest) -> None:
+def _await_exec(read_end: int, request: StartRequest, report: bytes = b"") -> None:
     """Wait until the child has become the program; if it could not, take its status and raise."""
-    report = _read_to_end(read_end, request)
+    report += _read_to_end(read_end, request)
     if report:
         _take_status(request.started)
         _raise_report(report, request)
@@ -342,6 +362,13 @@ def end_unowned(started: list[int]) -> None:
     _take_status(started)
 
 
+def not_open(fd: int, problem: OSError) -> OSError:
+    """The error for a number that was given for one of the standard three, but that nothing can be done with."""
+    number = problem.errno or errno.EBADF
+    text = f"{os.strerror(number)} (the descriptor {fd}, given as stdin, stdout or stderr)"
+    return with_phase(OSError(number, text), "before exec")  # type: ignore[no-any-return]
+
+
 def _lifted(fd: int, opened: list[int]) -> int:
     """A copy of *fd* above the standard three, closed on exec, appended to *opened*."""
     import fcntl
@@ -351,12 +378,15 @@ def _lifted(fd: int, opened: list[int]) -> int:
     return opened[-1]
 
 
+def _lifted_instead(fd: int, opened: list[int]) -> int:
+    copy = _lifted(fd, opened)
+    close(opened, (fd,))
+    return copy
+
+
 def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
     read_end, write_end = open_pipe(opened)
-    if write_end < 3:
-        low, write_end = write_end, _lifted(write_end, opened)
-        close(opened, (low,))
-    return read_end, write_end
+    return read_end, write_end if write_end > 2 else _lifted_instead(write_end, opened)
 
 
 # -- fork_exec -----------------------------------------------------------------------------------------------
@@ -365,10 +395,8 @@ def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
 def _arguments(
     shape: int, request: StartRequest, keep: Sequence[int], read_end: int, write_end: int
 ) -> tuple[Any, ...]:
-    in_child: Any = request.in_child  # which changes the user, too
     identity: tuple[Any, ...] = (None, None, None)
-    if in_child is None:
-        in_child = request.preexec_fn
+    if not request.by_steps:  # among which is the change of user
         identity = (request.gid, request.groups, request.uid)
     longest: tuple[Any, ...] = (
         request.argv,
@@ -390,16 +418,16 @@ def _arguments(
         request.pgid,
         *identity,
         request.umask,
-        in_child,
+        request.in_child,
         True,  # vfork where possible
     )
+    if shape == 23:
+        return longest
     if shape == 22:
         return longest[:22]
     if shape == 21:
         return longest[:16] + longest[17:22]
-    if shape == 17:
-        return (*longest[:16], in_child)
-    return longest
+    return (*longest[:16], request.in_child)
 
 
 KNOWN_SHAPES = (22, 23, 21, 17)
@@ -429,45 +457,52 @@ def _find_shape(fork_exec: Callable[..., int]) -> int:
 
 
 def _start_by_fork_exec(request: StartRequest) -> None:
-    shape = _shape() if _known_shape is None else _known_shape
+    # Most starts come through here: written out, where shorter functions could be called.
+    shape = _known_shape
+    if shape is None:
+        shape = _shape()
     if not shape or (request.pgid >= 0 and shape < 22):
         raise _NotExpressible
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise _NotExpressible
-    global _kept
-    read_end, write_end = _open_error_pipe(request.opened)
+    opened = request.opened
+    read_end, write_end = open_pipe(opened)
+    if write_end < 3:
+        write_end = _lifted_instead(write_end, opened)
     keep: Sequence[int] = (write_end,)
     if request.keep:
         keep = sorted({write_end, *request.keep})
-    if request.by_steps:
-        _fork_exec_by_steps(request, shape, keep, read_end, write_end)
-        return
-    arguments = (_arguments(shape, request, keep, read_end, write_end),)
-    if request.preexec_fn is None:
-        request.started.extend(starmap(_fork_exec, arguments))
+    if request.by_steps or request.preexec_fn is not None:
+        _fork_exec_with_python(request, shape, keep, read_end, write_end)
     else:
-        # A fork whose child runs the after-fork callbacks but is ours, and needs these.
-        with _no_fork:
-            outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
-            try:
-                request.started.extend(starmap(_fork_exec, arguments))
-            finally:
-                _kept = outer
-    close_newest(request.opened)  # the write end
-    _await_exec(read_end, request)
+        request.started.extend(starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),)))
+    with _no_fork:
+        any(map(os.close, map(opened.pop, (-1,))))  # the write end
+    if request.deadline is not None:
+        _await_exec(read_end, request)
+    elif report := os.read(read_end, _LONGEST_REPORT):
+        _await_exec(read_end, request, report)
 
 
-def _fork_exec_by_steps(
+def _fork_exec_with_python(
     request: StartRequest, shape: int, keep: Sequence[int], read_end: int, write_end: int
 ) -> None:
+    """Fork a child that calls functions of Python before exec."""
     global _kept
     import signal
 
     with _no_fork:
+        # The child runs the after-fork callbacks, but is ours and needs these.
         outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        # Asked first: the call that blocks signals may run a handler before it returns, and raise what that raises.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
-            request.in_child = Preparation(request, write_end, before, _getsignal)
+            # No handler may raise in a callback of os.register_at_fork: a lock that it has taken would stay taken.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            if request.by_steps:
+                request.in_child = Preparation(request, write_end, before, _getsignal)
+            else:
+                request.in_child = with_mask(before, request.preexec_fn)
             request.started.extend(
                 starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
             )
@@ -475,8 +510,6 @@ def _fork_exec_by_steps(
             _kept = outer
             request.in_child = None
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    close_newest(request.opened)  # the write end
-    _await_exec(read_end, request)
 
 
 _fork_exec: Any = None
@@ -566,6 +599,9 @@ def _refuse_before_fork(request: StartRequest) -> None:
     for text in (*request.argv, *request.executables, *(request.env or ()), request.cwd or b""):
         if b"\0" in os.fsencode(text):  # exec would stop there, and say so only in the child
             raise ValueError(f"embedded null byte in {text!r}")
+    for line in request.env or ():
+        if line.startswith(b"="):  # fork_exec takes it
+            raise ValueError(f"illegal environment variable name: it is empty, with the value {line[1:]!r}")
     for name, number, most in (
         ("user", request.uid, _LONGEST_ID),
         ("group", request.gid, _LONGEST_ID),
@@ -618,8 +654,9 @@ def _start_by_fork(request: StartRequest) -> None:
     read_end, write_end = _open_error_pipe(request.opened)
     with _no_fork:
         outer, _kept = _kept, (*_kept, request.stdin, request.stdout, request.stderr, read_end, write_end)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, everything)
             try:
                 pid = os.fork()
             except Warning:
@@ -673,10 +710,11 @@ def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any]
         for step, act, arguments in steps_of(request):
             phase = step if step == b"preexec_fn" else b"noexec:" + step
             act(*arguments)
-        phase = b"noexec:close"
+        phase = b"noexec:pass_fds"
         for fd in request.keep:
             if fd != write_end:  # a number that was not open until we took it: exec has to close this one
                 os.set_inheritable(fd, True)
+        phase = b"noexec:close"
         if request.close_fds:
             close_all_but({write_end, *request.keep}, present)
             close_all_but({write_end, *request.keep}, open_descriptors())  # and what preexec_fn has opened
@@ -725,8 +763,7 @@ def start(request: StartRequest) -> int:
         try:
             return call_from_lasting_thread(_start, request)  # type: ignore[no-any-return]
         finally:
-            for _ in range(depth):
-                _no_fork.acquire()
+            _forbid_fork(depth)
     return _start(request)
 
 

@@ -22,8 +22,8 @@ import sys
 from time import monotonic
 
 from . import _platform
-from ._exchange import Exchange, LimitReached, open_exchange
-from ._handle import ProcessHandle, deadline_after
+from ._exchange import Exchange, LimitReached, open_exchange, read_little
+from ._handle import ProcessHandle, SoleHandle, deadline_after
 from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ._lines import Listening
 
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen"]
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "SolePopen"]
 
 PIPE = -1
 STDOUT = -2
@@ -58,6 +58,15 @@ _abandoned: list[ProcessHandle] = []
 
 
 def _reap_abandoned() -> None:
+    for key, request in tuple(_platform.failed.items()):
+        # Left by a clean-up that was cut short, or on its way out in another thread; handles do not get in its way.
+        for pid in tuple(request.started):
+            handle = ProcessHandle(pid)
+            handle.send_signal(9)
+            _abandoned.append(handle)
+        request.started.clear()
+        _platform.finish(request)
+        _platform.failed.pop(key, None)
     for handle in tuple(_abandoned):
         if not handle.is_own_child or handle.poll() is not None:
             try:
@@ -76,24 +85,36 @@ class _Ends:
         self.mine = [-1, -1, -1]
         self.opened = opened  # whatever was opened for the start and belongs to no stream
 
-    def plan(self, number: int, wanted: Any) -> None:
-        """Decide what the child's descriptor *number* will be."""
-        if wanted == PIPE:
-            read_end, write_end = _platform.open_pipe(self.opened)
-            self.mine[number], given = (write_end, read_end) if number == 0 else (read_end, write_end)
-        elif wanted == DEVNULL:
-            given = _platform.open_null(self.opened)
-        elif wanted == STDOUT:
-            if number != 2:
-                raise ValueError("STDOUT can only be given for stderr: it means 'the same as stdout'")
-            given = self.child[1] if self.child[1] >= 0 else 1
-        elif isinstance(wanted, int):
-            given = wanted
-            if given < 0:
-                raise ValueError(f"{wanted} is neither a file descriptor nor PIPE, STDOUT or DEVNULL")
-        else:
-            given = wanted.fileno()
-        self.child[number] = given
+    def plan(self, *all_wanted: Any) -> None:
+        """Decide what the child's descriptors 0, 1 and 2 will be."""
+        # What the caller has opened comes first: a number that is not open could be that of a pipe of ours later.
+        for number, wanted in enumerate(all_wanted):
+            if wanted is not None and (not isinstance(wanted, int) or wanted not in (PIPE, DEVNULL, STDOUT)):
+                self.child[number] = self._given(wanted)
+        for number, wanted in enumerate(all_wanted):
+            if not isinstance(wanted, int):
+                continue
+            if wanted == PIPE:
+                read_end, write_end = _platform.open_pipe(self.opened)
+                ends = (write_end, read_end) if number == 0 else (read_end, write_end)
+                self.mine[number], self.child[number] = ends
+            elif wanted == DEVNULL:
+                self.child[number] = _platform.open_null(self.opened)
+            elif wanted == STDOUT:
+                if number != 2:
+                    raise ValueError("STDOUT can only be given for stderr: it means 'the same as stdout'")
+                self.child[2] = self.child[1] if self.child[1] >= 0 else 1
+
+    @staticmethod
+    def _given(wanted: Any) -> int:
+        given: int = wanted if isinstance(wanted, int) else wanted.fileno()
+        if given < 0:
+            raise ValueError(f"{wanted} is neither a file descriptor nor PIPE, STDOUT or DEVNULL")
+        try:
+            os.fstat(given)
+        except OSError as problem:
+            raise _platform.not_open(given, problem) from None
+        return given
 
 
 def _integer(name: str, value: Any) -> int:
@@ -131,7 +152,7 @@ def _argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
 
 def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
     """Where the program may be, in the order in which to try."""
-    global _last_search
+    global _last_searches
     if env is not None:
         name = os.fsencode(program)
         return [name] if b"/" in name else _in_folders(map(os.fsencode, os.get_exec_path(env)), name)
@@ -140,13 +161,16 @@ def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
         path = os.environb[b"PATH"]
     except KeyError:
         path = _DEFAULT_PATH
-    last_path, last_program, found = _last_search
-    if type(program) is str and program == last_program and path == last_path:
-        return found
-    name = os.fsencode(program)
-    found = [name] if b"/" in name else _in_folders(path.split(b":"), name)
+    last_path, searches = _last_searches
     if type(program) is str:
-        _last_search = path, program, found
+        if path != last_path or len(searches) > _SEARCHES:
+            _last_searches = path, searches = path, {}
+        elif program in searches:
+            return searches[program]
+    name = os.fsencode(program)
+    found = [name] if b"/" in name else _in_folders(dict.fromkeys(path.split(b":")), name)
+    if type(program) is str:
+        searches[program] = found
     return found
 
 
@@ -154,9 +178,10 @@ def _in_folders(folders: Iterable[bytes], name: bytes) -> list[bytes]:
     return [folder + b"/" + name if folder else name for folder in folders]
 
 
-#: PATH, a program, and where that may be. Who starts one program after another starts the same one, as a rule. Nobody
-#: changes the list.
-_last_search: tuple[bytes, str, list[bytes]] = b"", "", []
+#: PATH, and where programs may be under it. Who starts many programs starts the same few, as a rule. Nobody changes the
+#: lists.
+_last_searches: tuple[bytes, dict[str, list[bytes]]] = b"", {}
+_SEARCHES = 64
 
 
 class Popen:
@@ -173,8 +198,8 @@ class Popen:
     `TimeoutExpired` raised. These four make the child fork, where it would use vfork.
 
     What the child could not do before it became the program is raised with a `phase`: "exec", "chdir", "setpgid",
-    "setgroups", "setgid", "setuid", "rlimits", "nice", "die_with_parent", "preexec_fn", or "before exec" where the
-    interpreter does not tell which.
+    "setgroups", "setgid", "setuid", "rlimits", "nice", "die_with_parent", "preexec_fn", "pass_fds", or "before exec" where
+    the interpreter does not tell which.
 
     *startupinfo* and *creationflags* are for Windows, where *preexec_fn*, *start_new_session*, *process_group*, *pass_fds*,
     *umask* and identities of users are not; what a system has no way to do raises ValueError.
@@ -198,7 +223,7 @@ class Popen:
     _exchange: Exchange | None = None
     _grace_given = False
     _mark: bytes | None = None
-    _has_only_one_output = False  # of which, and of this object, nobody knows but run()
+    _is_known_to_one = False
 
     def __init__(
         self,
@@ -235,7 +260,7 @@ class Popen:
         die_with_parent: bool = False,
         spawn_timeout: float | None = None,
     ) -> None:
-        if _abandoned:
+        if _abandoned or _platform.failed:
             _reap_abandoned()
         if bufsize is None:
             bufsize = -1
@@ -243,7 +268,7 @@ class Popen:
             bufsize = _integer("bufsize", bufsize)
         if type(pipesize) is not int:
             pipesize = _integer("pipesize", pipesize)
-        if _platform.winapi is None and (startupinfo is not None or creationflags != 0):
+        if (startupinfo is not None or creationflags != 0) and _platform.winapi is None:
             raise ValueError(
                 "startupinfo and creationflags mean something on Windows only; leave them out here"
             )
@@ -340,13 +365,12 @@ class Popen:
         request.started, request.opened = [], []
         ends: _Ends | None = None
         raw: list[io.FileIO] = []
+        key = id(request)
         try:
-            _platform.in_flight[id(request)] = request.opened
+            _platform.in_flight[key] = request.opened
             if not stdin is stdout is stderr is None:
                 ends = _Ends(request.opened)
-                for number, wanted in enumerate((stdin, stdout, stderr)):
-                    if wanted is not None:
-                        ends.plan(number, wanted)
+                ends.plan(stdin, stdout, stderr)
                 if pipesize > 0:
                     self._size_pipes(ends.mine, pipesize)
                 request.stdin, request.stdout, request.stderr = ends.child
@@ -354,11 +378,14 @@ class Popen:
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
             self.pid = _platform.start(request)
-            self._handle = ProcessHandle(self.pid)
+            self._handle = (
+                SoleHandle(self.pid, bool(raw)) if self._is_known_to_one else ProcessHandle(self.pid)
+            )
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
         except BaseException:
+            _platform.failed[key] = request  # whatever strikes from here on, the next start ends what is left
             try:
                 self._undo_start(request, ends, raw)
             finally:  # once more, should a signal handler have raised in there too
@@ -373,6 +400,7 @@ class Popen:
         for stream in raw:
             stream.close()
         _platform.end_unowned(request.started)
+        _platform.failed.pop(id(request), None)
 
     __class_getitem__ = subscript
 
@@ -401,8 +429,6 @@ class Popen:
             buffered = self.text_mode or wanted[number] is not OWN_PIPE
             streams[number] = self._layered(raw[-1], number, bufsize if buffered else 0)
         self.stdin, self.stdout, self.stderr = streams
-        if len(raw) == 1 and ends.mine[0] < 0 and wanted[1 if self.stdout else 2] is OWN_PIPE:
-            self._has_only_one_output = True
 
     def _layered(self, raw: io.FileIO, number: int, bufsize: int) -> Any:
         """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
@@ -660,18 +686,32 @@ class Popen:
         streams = (self.stdout, self.stderr)
         handle = self._handle
         assert handle is not None
-        done = False
-        if self._exchange is None:
+        exchange = self._exchange
+        # Nobody can kill such a child while this thread reads: its end of file is all that there is to wait for.
+        undisturbed = self._is_known_to_one and exchange is None and timeout is None and listening is None
+        if exchange is None:
             if self.stdin is self.stdout is self.stderr is None:
                 self.wait(timeout)
                 return None, None
-            self._start_exchange(given, listening)
-            # Nobody can kill such a child while this thread reads: its end of file is all that there is to wait for.
-            done = self._has_only_one_output and timeout is None and listening is None
-        exchange = self._exchange
-        assert exchange is not None
+            if undisturbed and self.stdin is None:
+                outputs = [stream for stream in streams if stream is not None]
+                said: list[list[bytes]] = [[] for _ in outputs]
+                if read_little(outputs, said):
+                    self.wait()
+                    whole = [b"".join(pieces) for pieces in said]
+                    if not self.text_mode:
+                        told: list[Any] = list(whole)
+                    else:
+                        told = [self._decoded(one, s, True) for one, s in zip(whole, outputs, strict=True)]
+                    first = None if self.stdout is None else told[0]
+                    return first, None if self.stderr is None else told[-1]
+                exchange = self._start_exchange(None)
+                for stream, pieces in zip(outputs, said, strict=True):
+                    exchange.begin_with(stream, pieces)
+            else:
+                exchange = self._start_exchange(given, listening)
         try:
-            done = (done and exchange.read_little()) or exchange.pump(deadline, handle)
+            done = exchange.pump(deadline, None if undisturbed else handle)
         except LimitReached:
             raise OutputTooLarge(self.args, exchange.limit or 0, *self._output_so_far()) from None
         if done:
@@ -708,7 +748,10 @@ class Popen:
 
     def _as_promised(self, stream: Any, complete: bool, errors: str | None = None) -> Any:
         data = None if self._exchange is None else self._exchange.output_of(stream)
-        if data is None or not self.text_mode:
+        return data if data is None else self._decoded(data, stream, complete, errors)
+
+    def _decoded(self, data: bytes, stream: Any, complete: bool, errors: str | None = None) -> Any:
+        if not self.text_mode:
             return data
         if complete:
             text = data.decode(stream.encoding, stream.errors)
@@ -744,12 +787,13 @@ class Popen:
         if self.returncode is not None:
             return
         handle = self._handle
-        if handle is None or not handle.is_own_child:
+        if handle is None or handle.returncode is not None:
             return
-        # Looked at before the warning, which may be an error in this program, or take its time.
-        if handle.returncode is None and handle.poll() is None:
-            if _platform.winapi is None:  # on Windows there are no zombies
-                _abandoned.append(handle)
+        # First of all, whatever a signal handler raises in here: the next start looks after it. On Windows there are no
+        # zombies. (And before the warning, which may be an error in this program, or take its time.)
+        if _platform.winapi is None:
+            _abandoned.append(handle)
+        if handle.is_own_child and handle.poll() is None:
             try:
                 import warnings
             except ImportError:
@@ -757,3 +801,9 @@ class Popen:
             warnings.warn(
                 f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2
             )
+
+
+class SolePopen(Popen):
+    """A Popen that nobody but the thread that makes it will ever know of, and that is waited for without a time limit."""
+
+    _is_known_to_one = True

@@ -6,7 +6,7 @@ from __future__ import annotations
 from time import monotonic
 
 from ._exchange import DRAIN_SECONDS
-from ._popen import OWN_PIPE, PIPE, Popen
+from ._popen import OWN_PIPE, PIPE, Popen, SolePopen
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
 
 TYPE_CHECKING = False
@@ -53,22 +53,25 @@ def run(
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if kill_tree:
         kwargs["mark_tree"] = True
-    with Popen(*popenargs, **kwargs) as process:
-        try:
-            if listening is None:
-                stdout, stderr = process.communicate(input, timeout)
-            else:
-                stdout, stderr = process._talk(input, timeout, listening)
-        except (TimeoutExpired, OutputTooLarge) as told:
-            end(process, kill_tree, grace)
-            add_the_rest(told, process)
-            raise
-        except BaseException:
-            end(process, kill_tree, grace)
-            raise
+    kind = SolePopen if timeout is None and listening is None and not kill_tree else Popen
+    process = kind(*popenargs, **kwargs)
+    try:
+        if listening is not None:
+            stdout, stderr = process._talk(input, timeout, listening)
+        elif process.stdin is process.stdout is process.stderr is None:
+            stdout = stderr = None
+            process.wait(timeout)
+        else:
+            stdout, stderr = process.communicate(input, timeout)
         returncode = process.returncode
         if returncode is None:
             returncode = process.wait()
+    except BaseException as problem:
+        with process:
+            end(process, kill_tree, grace)
+            if isinstance(problem, (TimeoutExpired, OutputTooLarge)):
+                add_the_rest(problem, process)
+            raise
     if check and returncode:
         raise CalledProcessError(returncode, process.args, stdout, stderr)
     return CompletedProcess(process.args, returncode, stdout, stderr)
@@ -87,7 +90,7 @@ def streams_for(
         if kwargs.get("stdin") is not None:
             raise ValueError("pass either input or stdin: input needs a pipe of its own")
         kwargs["stdin"] = PIPE
-    if kwargs:
+    if kwargs:  # most commands are run without
         for name in ("stdin", "stdout", "stderr"):
             if kwargs.get(name) == PIPE:
                 kwargs[name] = OWN_PIPE
@@ -161,7 +164,7 @@ def call(
     """
     if kill_tree:
         kwargs["mark_tree"] = True
-    with Popen(*popenargs, **kwargs) as process:
+    with (SolePopen if timeout is None and not kill_tree else Popen)(*popenargs, **kwargs) as process:
         try:
             return process.wait(timeout)
         except BaseException:
