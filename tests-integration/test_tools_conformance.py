@@ -110,6 +110,10 @@ def test_an_entry_speaks_of_the_pythons_it_names(python: str, inside: str, outsi
         ),
         (('reason = "not yet"', 'reason = "x"\nhangs = "yes"'), "hangs = 'yes' must be a bool"),
         (('reason = "not yet"', 'reason = "x"\npython = "3.x"'), 'python = "3.x" is not understood'),
+        (
+            ('reason = "not yet"', 'reason = "x"\nimpl = "mine"'),
+            "impl = 'mine' is not one of plait, fallback",
+        ),
         (('["test_queue.A.*"]', "[]"), "tests is empty"),
         (('["test_queue.A.*"]', '["QueueTest.*"]'), "does not begin with the name of a test module"),
         (("[[listed]]", "[[liste]]"), "'liste' is not known here"),
@@ -139,6 +143,13 @@ def test_the_same_pattern_twice_is_refused_only_where_both_apply() -> None:
     with pytest.raises(listed.MalformedError, match="already listed in line 1"):
         listed.parse(ENTRY + ENTRY, "queue.toml")
     listed.parse(f'{ENTRY}python = "3.11"\n{ENTRY}python = ">=3.12"\n', "queue.toml")
+    listed.parse(f'{ENTRY}impl = "plait"\n{ENTRY}impl = "fallback"\n', "queue.toml")
+
+
+def test_an_entry_may_be_for_one_implementation() -> None:
+    listing = listing_of(f'{ENTRY}impl = "fallback"\n')
+    assert listing.of_implementation("fallback").find("queue", "3.11", "test_queue.A.x") is not None
+    assert listing.of_implementation("plait").find("queue", "3.11", "test_queue.A.x") is None
 
 
 def listing_of(text: str) -> Any:

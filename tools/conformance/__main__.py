@@ -133,7 +133,7 @@ class Run:
         self.begun = time.monotonic()
         self.stop = threading.Event()
         self.names = places.selected(options.what)
-        self.listing = listed.read(options.data, places.PORTIONS)
+        self.listing = listed.read(options.data, places.PORTIONS).of_implementation(options.impl)
         self.python = places.interpreter(options.python)
         self.build = options.build.absolute() / self.python.name
         self.build.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@
     [[listed]]
     python = ">=3.12"          # or "3.11", "3.10-3.12", "<3.13", "pypy", "cpython"; a comma means "or"; default: all
     kind = "private"           # see KINDS
+    impl = "fallback"          # optional: only for that implementation, "plait" or "fallback" (see __main__.py)
     reason = "reaches into threading._shutdown_locks, which nobody documents"
     hangs = true               # optional: these are run each alone, with a short deadline
     unsteady = true            # optional: they pass now and then, and either is accepted
@@ -41,7 +42,16 @@ KINDS = {
 }
 EXCLUSIONS = frozenset(KINDS) - {"missing"}
 
-_KEYS = {"python": str, "kind": str, "reason": str, "hangs": bool, "unsteady": bool, "tests": list}
+_IMPLEMENTATIONS = ("plait", "fallback")
+_KEYS = {
+    "python": str,
+    "impl": str,
+    "kind": str,
+    "reason": str,
+    "hangs": bool,
+    "unsteady": bool,
+    "tests": list,
+}
 _VERSION = r"3\.(\d+)"
 
 
@@ -62,6 +72,7 @@ class Entry:
     python: str = ""
     hangs: bool = False
     unsteady: bool = False
+    impl: str = ""
     _ranges: tuple[tuple[str, int, int], ...] = ()
 
     @property
@@ -121,6 +132,15 @@ class Listing:
     """Every entry of the data files, in their order, by package."""
 
     entries: dict[str, list[Entry]] = field(default_factory=dict)
+
+    def of_implementation(self, name: str) -> Listing:
+        """Without the entries that are for another implementation."""
+        return Listing(
+            {
+                portion: [entry for entry in entries if entry.impl in ("", name)]
+                for portion, entries in self.entries.items()
+            }
+        )
 
     def of(self, portion: str, python: str) -> list[Entry]:
         return [entry for entry in self.entries.get(portion, []) if entry.applies(python)]
@@ -200,6 +220,7 @@ def parse(text: str, name: str) -> list[Entry]:
             table.get("python", ""),
             table.get("hangs", False),
             table.get("unsteady", False),
+            table.get("impl", ""),
             ranges(table.get("python", "")),
         )
         for pattern in entry.tests:
@@ -216,7 +237,7 @@ def parse(text: str, name: str) -> list[Entry]:
 
 
 def _overlap(one: Entry, other: Entry) -> bool:
-    return any(
+    return (not one.impl or not other.impl or one.impl == other.impl) and any(
         a[1] <= b[2] and b[1] <= a[2] and (a[0] == b[0] or "" in (a[0], b[0]))
         for a in one._ranges
         for b in other._ranges
@@ -233,6 +254,8 @@ def _problems(table: dict[str, Any]) -> Iterator[str]:
         if key not in table:
             yield f"{key!r} is missing"
     kind, reason, tests, python = (table.get(key) for key in ("kind", "reason", "tests", "python"))
+    if table.get("impl", _IMPLEMENTATIONS[0]) not in _IMPLEMENTATIONS:
+        yield f"impl = {table['impl']!r} is not one of {', '.join(_IMPLEMENTATIONS)}"
     if isinstance(kind, str) and kind not in KINDS:
         yield f"kind = {kind!r} is not one of {', '.join(KINDS)}"
     if isinstance(reason, str) and (not reason.strip() or "\n" in reason):

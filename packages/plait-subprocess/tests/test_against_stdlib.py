@@ -11,7 +11,7 @@ import pytest
 
 from plait.subprocess import Popen
 
-piece = importlib.import_module(Popen.__module__.rpartition(".")[0])
+piece = importlib.import_module(Popen.__module__)
 PIPE, STDOUT, DEVNULL = -1, -2, -3
 
 

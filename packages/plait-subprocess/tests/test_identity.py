@@ -12,7 +12,7 @@ from plait.subprocess import PIPE, Popen, _platform, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become someone else")
-PACKAGE = Popen.__module__.rpartition(".")[0]
+PACKAGE = Popen.__module__
 NOBODY, OTHER = 65534, 54321
 
 

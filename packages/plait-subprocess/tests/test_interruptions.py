@@ -12,8 +12,8 @@ import pytest
 
 from plait.subprocess import DEVNULL, PIPE, Popen, run
 
-PACKAGE = Popen.__module__.rpartition(".")[0]
-popen_module = importlib.import_module(Popen.__module__)
+PACKAGE = Popen.__module__
+popen_module = importlib.import_module(f"{Popen.__module__}._popen")
 platform_module = importlib.import_module(PACKAGE + "._platform")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -33,7 +33,7 @@ import dis, gc, importlib, os, sys, warnings
 warnings.simplefilter("ignore")
 piece = importlib.import_module(sys.argv[1])
 platform = importlib.import_module(sys.argv[1] + "._platform")
-abandoned = importlib.import_module(sys.argv[1] + "._popen")._abandoned
+abandoned = importlib.import_module(sys.argv[1] + "._popen").abandoned
 folder = os.path.dirname(piece.__file__)
 class Interruption(BaseException): pass
 
@@ -303,7 +303,7 @@ def test_a_clean_up_that_was_cut_short_is_finished_by_the_next_start(monkeypatch
     ((pid,),) = [request.started for request in platform_module.failed.values()]
     for _ in range(2000):
         run(["true"])
-        if not popen_module._abandoned:
+        if not popen_module.abandoned:
             break
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, 0)

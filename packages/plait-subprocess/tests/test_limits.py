@@ -20,7 +20,7 @@ from plait.subprocess import PIPE, Popen, SubprocessError, TimeoutExpired, _last
 resource = pytest.importorskip("resource")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-PACKAGE = Popen.__module__.rpartition(".")[0]
+PACKAGE = Popen.__module__
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie is Linux's")
 
 

@@ -18,7 +18,7 @@ EXPECTED = {(3, 10): 21, (3, 11): 23, (3, 12): 23, (3, 13): 23, (3, 14): 22, (3,
 def forget(monkeypatch):
     """As if nothing had been started yet."""
     monkeypatch.setattr(_platform, "_known_shape", None)
-    monkeypatch.setattr(_platform, "_fork_exec", None)
+    monkeypatch.setattr(_platform, "_posixsubprocess", None)
 
 
 @pytest.mark.skipif(

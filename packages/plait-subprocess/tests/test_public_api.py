@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess as stdlib_subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from plait.subprocess import (
     run,
 )
 
-PACKAGE = Popen.__module__.rpartition(".")[0]
+PACKAGE = Popen.__module__
 piece = importlib.import_module(PACKAGE)
 BANNED = {
     "threading",
@@ -137,6 +138,48 @@ def test_errors_survive_pickling(error):
     assert copy.stdout == copy.output
     copy.stdout = 1
     assert copy.output == 1
+
+
+def test_public_names_say_where_they_are_to_be_had():
+    for name in piece.__all__:
+        thing = getattr(piece, name)
+        if hasattr(thing, "__module__"):
+            assert thing.__module__ == PACKAGE, name
+            assert pickle.loads(pickle.dumps(thing)) is thing
+    assert f"{PACKAGE}.CalledProcessError" in "".join(
+        traceback.format_exception_only(CalledProcessError(1, "x"))
+    )
+
+
+THERE_AND_BACK = """
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+things = pickle.load(sys.stdin.buffer)
+pickle.dump([(thing, type(thing).__module__) for thing in things], sys.stdout.buffer)
+"""
+
+
+def test_results_and_errors_go_to_another_process_and_back():
+    things = [
+        CompletedProcess(["x"], 3, b"o", "e"),
+        CalledProcessError(-9, ["x"], b"o", b"e"),
+        TimeoutExpired("x", 1.5, "o", "e"),
+        OutputTooLarge("x", 1, "o", "e"),
+        SubprocessError("said"),
+    ]
+    try:
+        run(["/absent/program"], cwd="/")
+    except OSError as problem:
+        things.append(problem)
+    things[2].phase = "before exec"
+    sent = b"".join(map(pickle.dumps, (sys.path, things)))
+    back = pickle.loads(run([sys.executable, "-c", THERE_AND_BACK], input=sent, stdout=-1).stdout)
+    assert [module for _, module in back] == [PACKAGE] * 5 + ["builtins"]
+    for sent_one, (got, _) in zip(things, back, strict=True):
+        assert type(got) is type(sent_one)
+        assert vars(got) == vars(sent_one)
+        assert repr(got) == repr(sent_one)
+        assert str(got) == str(sent_one)
 
 
 def test_popen_and_completed_process_can_be_subscripted():

@@ -75,7 +75,7 @@ def test_the_environment_is_that_of_the_process_not_that_of_os_environ():
         "print(importlib.import_module(sys.argv[1]).run(['env'], stdout=-1, text=True).stdout)\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__.rpartition(".")[0]]
+    command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__]
     said = run([*command, "+".join(_platform.order)], stdout=PIPE, text=True, env=env).stdout
     assert "GIVEN=yes" in said.splitlines()
 
@@ -280,7 +280,7 @@ def test_stdout_and_stderr_can_be_exchanged():
         "importlib.import_module(sys.argv[1] + '._platform').order[:] = order\n"
         "piece.run('echo out; echo err >&2', shell=True, stdout=2, stderr=1)\n"
     )
-    package = run.__module__.rpartition(".")[0]
+    package = run.__module__
     result = run(
         [sys.executable, "-c", code, package, "+".join(_platform.order)],
         capture_output=True,
@@ -300,7 +300,7 @@ def test_children_work_when_the_standard_descriptors_are_closed():
         "p = piece.run(['sh', '-c', 'cat; echo err >&2'], input=b'in', capture_output=True)\n"
         "os.write(keep, repr((p.stdout, p.stderr, p.returncode)).encode())\n"
     )
-    package = run.__module__.rpartition(".")[0]
+    package = run.__module__
     result = run(
         [sys.executable, "-c", code, package, "+".join(_platform.order)],
         capture_output=True,

@@ -178,7 +178,7 @@ def test_run_leaves_nobody_after_an_interruption():
 
 
 def script(code, identity, **options):
-    package = Popen.__module__.rpartition(".")[0]
+    package = Popen.__module__
     prelude = (
         "import importlib, os, sys, time\n"
         "piece = importlib.import_module(sys.argv[1])\n"

@@ -20,10 +20,10 @@ import pytest
 
 from plait.subprocess import PIPE, Popen, ProcessHandle, TimeoutExpired, run
 
-handle_module = importlib.import_module(ProcessHandle.__module__)
-popen_module = importlib.import_module(Popen.__module__)
+handle_module = importlib.import_module(ProcessHandle.__module__ + "._handle")
+popen_module = importlib.import_module(f"{Popen.__module__}._popen")
 SoleHandle = handle_module.SoleHandle
-PACKAGE = Popen.__module__.rpartition(".")[0]
+PACKAGE = Popen.__module__
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -320,7 +320,7 @@ def test_a_popen_in_a_cycle_closes_its_descriptor_once_and_its_child_is_reaped()
         gc.collect()
     other = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]  # one of them has its number now
     os.kill(pid, signal.SIGKILL)
-    while popen_module._abandoned:
+    while popen_module.abandoned:
         run(["true"])
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
@@ -335,14 +335,14 @@ def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
         del process
         gc.collect()
     assert ref() is None
-    assert [handle.pid for handle in popen_module._abandoned] == [pid]
+    assert [handle.pid for handle in popen_module.abandoned] == [pid]
     # Wait for its end without taking the status.
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     else:
         time.sleep(0.5)
     run(["true"])
-    assert popen_module._abandoned == []
+    assert popen_module.abandoned == []
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 
@@ -443,12 +443,16 @@ class TestProcessHandle:
         def refuse(_pid):
             raise OSError(errno.EMFILE, "Too many open files")
 
+        real = os.pidfd_open
+
         with monkeypatch.context() as patch:
             patch.setattr(handle_module, "_pidfd_works", None)
+            patch.setattr(os, "pidfd_open", refuse)
             patch.setattr(handle_module, "_pidfd_open", refuse)
             assert start(["true"]).wait(10) == 0
             assert handle_module._pidfd_works is None
-            patch.setattr(handle_module, "_pidfd_open", os.pidfd_open)
+            patch.setattr(os, "pidfd_open", real)
+            patch.setattr(handle_module, "_pidfd_open", real)
             assert start(["true"]).wait(10) == 0
             assert handle_module._pidfd_works is True
 

@@ -22,7 +22,7 @@ from simulated_winapi import until
 
 from plait.subprocess import Popen, run
 
-PACKAGE = Popen.__module__.rpartition(".")[0]
+PACKAGE = Popen.__module__
 PIPE, STDOUT, DEVNULL = -1, -2, -3
 BIG = bytes(range(256)) * 4000  # a megabyte: more than any pipe holds
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -67,7 +67,7 @@ WINDOWS_NAMES |= {"DETACHED_PROCESS", "STARTUPINFO"}
 
 
 def test_the_names_of_windows_are_there_and_nowhere_else(windows):
-    elsewhere = importlib.import_module(Popen.__module__).__dict__
+    elsewhere = importlib.import_module(PACKAGE + "._popen").__dict__
     assert set(windows.piece.__all__) >= WINDOWS_NAMES
     for name in WINDOWS_NAMES - {"STARTUPINFO"}:
         assert getattr(windows.piece, name) == simulated_winapi.CONSTANTS[name], name
@@ -777,7 +777,7 @@ with simulated_winapi.installed(sys.argv[1]) as (windows, piece):
         finally: sys.settrace(None)
         if where is None and count <= number: break
         if windows.problems(): gc.collect()
-        abandoned = sys.modules[sys.argv[1] + "._popen"]._abandoned
+        abandoned = sys.modules[sys.argv[1] + "._popen"].abandoned
         while abandoned: abandoned.pop().wait()
         assert windows.problems() == [], (where, windows.problems())
         assert simulated_winapi.until(lambda: os.listdir("/proc/self/fd") == before), where

@@ -6,17 +6,19 @@ r"""Child processes: start them, talk to them, wait for them without polling.
 'hello\n'
 """
 
-from __future__ import annotations
-
 from ._async import arun
-from ._cmdline import getoutput, getstatusoutput, list2cmdline
+from ._cmdline import getoutput, getstatusoutput
+from ._cmdline import list2cmdline as list2cmdline
 from ._handle import ProcessHandle
 from ._pipeline import Command, Pipeline, PipelineResult
+from ._platform import fork_exec_of_the_interpreter as _fork_exec_of_the_interpreter
 from ._platform import winapi as _winapi
 from ._popen import DEVNULL, PIPE, STDOUT, Popen
+from ._popen import abandoned as _active
+from ._popen import reap_abandoned as _cleanup
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, SubprocessError, TimeoutExpired
 from ._run import call, check_call, check_output, run
-from ._version import __version__
+from ._version import __version__ as __version__
 
 __all__ = [
     "DEVNULL",
@@ -32,14 +34,12 @@ __all__ = [
     "ProcessHandle",
     "SubprocessError",
     "TimeoutExpired",
-    "__version__",
     "arun",
     "call",
     "check_call",
     "check_output",
     "getoutput",
     "getstatusoutput",
-    "list2cmdline",
     "run",
 ]
 
@@ -92,3 +92,30 @@ if _winapi is not None:  # names that exist on Windows only, as in the standard 
         "STD_OUTPUT_HANDLE",
         "SW_HIDE",
     ]
+
+# Classes and functions say where they are to be had, and are pickled by that, not by the private module that they are
+# written in.
+for _name in __all__:
+    _public = globals()[_name]
+    if getattr(_public, "__module__", "").startswith(f"{__name__}.") and _public.__name__ == _name:
+        _public.__module__ = __name__
+
+# Not in __all__, but found by those who know them from the standard module (_switches.py).
+_USE_VFORK = True
+_USE_POSIX_SPAWN = True
+_ALSO = (_active, _cleanup)
+
+TYPE_CHECKING = False
+if not TYPE_CHECKING:  # a checker would take every name for one that this function knows
+
+    def __getattr__(name):
+        if name == "_fork_exec":  # not loaded before the first start
+            return _fork_exec_of_the_interpreter()
+        if name in ("_args_from_interpreter_flags", "_optim_args_from_interpreter_flags"):
+            from . import _flags
+
+            return _flags.optimisation_arguments if name.startswith("_o") else _flags.interpreter_arguments
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+del TYPE_CHECKING

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from time import monotonic
 
+from ._ending import FIRST_PAUSE, LONGEST_PAUSE, heed, let_go, wind_up
 from ._exchange import LimitReached
 from ._handle import deadline_after
 from ._platform import feeding
 from ._popen import Popen
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
-from ._run import add_the_rest, end, streams_for
+from ._run import streams_for
 from ._standard import running_loop
 
 TYPE_CHECKING = False
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["arun", "await_end"]
 
-_FIRST_PAUSE = 0.0005
-_LONGEST_PAUSE = 0.02
 # Timers of event loops do not like to be set beyond this.
 _LONGEST_TIMER = 86_400.0
 #: How long callbacks are called in one go; then the loop's other tasks have their turn. A guess.
@@ -71,20 +70,20 @@ async def _until_ready(readers: Iterable[int], writers: Iterable[int], seconds: 
             loop.remove_writer(fd)
 
 
-async def await_end(handle: ProcessHandle, timeout: float | None = None) -> int:
-    """Sleep until the child has ended; its return code. Built-in TimeoutError after *timeout* seconds."""
+async def await_end(handle: ProcessHandle, timeout: float | None = None) -> int | None:
+    """Sleep until the child has ended; its return code. None after *timeout* seconds."""
     deadline = None if timeout is None else deadline_after(timeout)
-    pause = _FIRST_PAUSE
+    pause = FIRST_PAUSE
     while (code := handle.poll()) is None:
         left = None if deadline is None else deadline - monotonic()
         if left is not None and left <= 0:
-            raise TimeoutError(f"process {handle.pid} is still running after {timeout} seconds")
+            return None
         # Several tasks, of several loops perhaps, may wait for one child, and a loop knows one reader for each
         # descriptor: everybody has one of their own.
         fd = handle.duplicate_descriptor()
         if fd < 0:
             await _until_ready((), (), pause if left is None else min(pause, left))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, LONGEST_PAUSE)
             continue
         try:
             await _until_ready((fd,), (), left)
@@ -122,43 +121,68 @@ async def _pump_to_end(process: Popen, exchange: Exchange, deadline: float | Non
             raise OutputTooLarge(process.args, limit, *process._output_so_far()) from None
         left = None if deadline is None else deadline - monotonic()
         if done:
-            return await _has_ended(handle, left)
+            return await await_end(handle, None if left is None else max(left, 0.0)) is not None
         if left is not None and left <= 0:
             return False
         if exchange.is_behind:
             await _until_ready((), (), 0.0)
             continue
         if exchange.in_threads:
-            await _until_ready((), (), _LONGEST_PAUSE if left is None else min(_LONGEST_PAUSE, left))
+            await _until_ready((), (), LONGEST_PAUSE if left is None else min(LONGEST_PAUSE, left))
             continue
-        streams = [one for one in (process.stdout, process.stderr) if one is not None and not one.closed]
-        sinks = [one for one in (process.stdin,) if one is not None and not one.closed]
-        await _until_ready([one.fileno() for one in streams], [one.fileno() for one in sinks], left)
+        await _until_ready(
+            _descriptors(process.stdout, process.stderr), _descriptors(process.stdin), left
+        )
 
 
-async def _has_ended(handle: ProcessHandle, seconds: float | None) -> bool:
+async def _wind_up(process: Popen, problem: BaseException, kill_tree: bool, grace: float) -> None:
+    """As `wind_up` in _ending.py, but the loop runs while the child has its grace."""
     try:
-        await await_end(handle, None if seconds is None else max(seconds, 0.0))
-    except TimeoutError:
-        return False
-    return True
-
-
-async def _end(process: Popen, kill_tree: bool, grace: float) -> None:
-    """As `end` in _run.py, but the loop runs while the child has its grace."""
-    try:
-        if grace > 0:
-            tree = process._ask_tree() if kill_tree else None
-            if tree is None:
-                process.terminate()
-                await _has_ended(process.handle, grace)
-            else:
-                deadline, pause = deadline_after(grace), _FIRST_PAUSE
-                while (process.poll() is None or tree.living()) and monotonic() < deadline:
-                    await _until_ready((), (), pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
+        # Who is closed, rather than cancelled, cannot wait for anything any more.
+        if grace > 0 and process._handle is not None and not isinstance(problem, GeneratorExit):
+            heed(process, problem)
+            await _sit_out(process, kill_tree, deadline_after(grace))
     finally:
-        end(process, kill_tree, 0.0)
+        wind_up(process, problem, kill_tree, 0.0)
+
+
+async def _sit_out(process: Popen, kill_tree: bool, deadline: float) -> None:
+    """Ask the child, or its tree, to end, and read what it says until it has, or until *deadline*."""
+    tree = process._ask_tree() if kill_tree else None
+    if tree is None:
+        process.terminate()
+    handle, exchange, pause = process.handle, process._exchange, FIRST_PAUSE
+    bell = handle.duplicate_descriptor() if tree is None else -1
+    try:
+        while (now := monotonic()) < deadline and (
+            process.poll() is None or (tree is not None and tree.living())
+        ):
+            wait: Any = deadline - now if bell >= 0 else min(pause, deadline - now)
+            pause = min(pause * 2, LONGEST_PAUSE)
+            readers, writers = [bell][: bell >= 0], []
+            if exchange is not None:
+                exchange.feeds_alone = False
+                try:
+                    exchange.pump(now, handle, (), min(now + _TELLING_SECONDS, deadline))
+                except LimitReached:
+                    pass  # the excess is dropped from now on
+                if exchange.is_behind:
+                    wait = 0.0
+                elif exchange.in_threads:
+                    wait = min(wait, LONGEST_PAUSE)
+                else:
+                    readers += _descriptors(process.stdout, process.stderr)
+                    writers = _descriptors(process.stdin)
+            await _until_ready(readers, writers, wait)
+    finally:
+        if bell >= 0:
+            import os
+
+            os.close(bell)
+
+
+def _descriptors(*streams: Any) -> list[int]:
+    return [one.fileno() for one in streams if one is not None and not one.closed]
 
 
 async def arun(
@@ -187,20 +211,20 @@ async def arun(
         kwargs["mark_tree"] = True
     running_loop()
     deadline = None if timeout is None else deadline_after(timeout)
-    with Popen(*popenargs, **kwargs) as process:
-        try:
-            if not await _communicate(process, input, deadline, listening):
-                assert timeout is not None
-                raise TimeoutExpired(process.args, timeout)
-        except (TimeoutExpired, OutputTooLarge) as told:
-            await _end(process, kill_tree, grace)
-            add_the_rest(told, process)
-            raise
-        except BaseException:
-            await _end(process, kill_tree, grace)
-            raise
+    process: Any = object.__new__(Popen)  # see _ending.py
+    try:
+        process.__init__(*popenargs, **kwargs)
+        if not await _communicate(process, input, deadline, listening):
+            assert timeout is not None
+            raise TimeoutExpired(process.args, timeout)
         stdout, stderr = process.communicate()  # nothing is left to wait for
-    returncode = process.wait()
+        returncode = process.wait()
+    except BaseException as problem:
+        try:
+            await _wind_up(process, problem, kill_tree, grace)
+        finally:
+            let_go(process, kill_tree)
+        raise
     if check and returncode:
         raise CalledProcessError(returncode, process.args, stdout, stderr)
     return CompletedProcess(process.args, returncode, stdout, stderr)

@@ -19,6 +19,12 @@
 #   - The pidfd is opened when the handle is made, while the pid cannot mean anyone else, and is closed as
 #     soon as the child was taken, when nobody sleeps on it any more and nobody was given its number by
 #     fileno().
+#   - "The time is up" is a result in here (`ended_within`). As an exception it could not be told from a TimeoutError that a
+#     signal handler of the program raises meanwhile; only who calls `wait` gets it as one.
+#
+# A number that must mean nobody else although its process has ended, because it is that of a process group too, is kept:
+# with `keeps_number` the status is written down but left with the kernel, until `give_number_back`, or the end of the
+# handle. (The number of a zombie is not given out again.) So it is where groups are all that there is: see _tree.py.
 #
 # Without pidfd (other kernels, PyPy, out of descriptors) the same order holds with waitid(P_PID); timed waits
 # then look again after 0.5, 1, 2 ... at most 20 ms. Without waitid the status is taken by waitpid inside one
@@ -100,16 +106,25 @@ def open_pidfd(pid: int) -> int:
     if _probe_pidfd():
         try:
             return _pidfd_open(pid)  # type: ignore[no-any-return]
-        except OSError:
-            pass  # out of descriptors, or no such process
+        except OSError as refusal:
+            _raise_if_strange(refusal)  # else: out of descriptors, or no such process
     return -1
+
+
+def _raise_if_strange(refusal: OSError) -> None:
+    """Raise *refusal* if the kernel cannot have said that: then it is the TimeoutError, say, of a signal handler."""
+    if refusal.errno is None or isinstance(refusal, TimeoutError):
+        raise refusal
 
 
 def deadline_after(timeout: float) -> float:
     """The monotonic time *timeout* seconds from now."""
     if timeout != timeout:  # a NaN, which no clock ever reaches
         raise ValueError(f"the time-out must be a number of seconds, not {timeout!r}")
-    return monotonic() + timeout
+    try:
+        return monotonic() + timeout
+    except OverflowError:  # an integer that no float can hold
+        return float("inf") if timeout > 0 else float("-inf")
 
 
 class ProcessHandle:
@@ -132,6 +147,7 @@ class ProcessHandle:
         "_lock",
         "_taken",
         "_users",
+        "keeps_number",
         "kill_sent",
         "pid",
         "returncode",
@@ -146,6 +162,8 @@ class ProcessHandle:
         self.status_lost = False
         #: True once SIGKILL was to be sent through this handle, whether or not the child was there to get it.
         self.kill_sent = False
+        #: Whether the number stays its own after the end; see above.
+        self.keeps_number = False
         self._lock = RLock()
         self._generation = fork_generation()
         self._users = 0  # threads that may be asleep on _fd
@@ -158,19 +176,22 @@ class ProcessHandle:
         if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
             try:
                 # One call opens and stores, so that no signal handler that raises can come in between.
-                any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (self.pid,))))
-            except OSError:
-                pass  # out of descriptors, or the child is gone already: the pid has to do
+                any(map(setattr, (self,), ("_fd",), map(os.pidfd_open, (self.pid,))))  # type: ignore[attr-defined,unused-ignore]
+            except OSError as refusal:
+                # Out of descriptors, or the child is gone already: the pid has to do.
+                _raise_if_strange(refusal)
 
     def __repr__(self) -> str:
         state = "running" if self.returncode is None else f"returncode={self.returncode}"
         return f"<{type(self).__name__} pid={self.pid} {state}>"
 
     def __del__(self) -> None:
-        # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `_abandoned`.
+        # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `abandoned`.
         fd, self._fd = getattr(self, "_fd", -1), -1
         if fd >= 0:
             os.close(fd)
+        if getattr(self, "keeps_number", False):
+            self.give_number_back()
 
     @property
     def is_own_child(self) -> bool:
@@ -199,6 +220,13 @@ class ProcessHandle:
         Raises the built-in TimeoutError when *timeout* seconds have passed; any size will do, `inf` included.
         Several threads may wait at once; all are woken. Waiting again returns the same code.
         """
+        code = self.ended_within(timeout)
+        if code is None:
+            raise TimeoutError(f"process {self.pid} is still running after {timeout} seconds")
+        return code
+
+    def ended_within(self, timeout: float | None) -> int | None:
+        """`wait`, but None when the time is up."""
         if self.returncode is not None:
             return self.returncode
         if timeout is None:
@@ -210,7 +238,7 @@ class ProcessHandle:
         while code is None:
             remaining = deadline - monotonic()
             if remaining <= 0:
-                raise TimeoutError(f"process {self.pid} is still running after {timeout} seconds")
+                return None
             code = self._sleep_and_look(remaining)
         return code
 
@@ -296,8 +324,26 @@ class ProcessHandle:
                 return -1
             try:
                 return os.dup(self._fd)
-            except OSError:
+            except OSError as refusal:
+                _raise_if_strange(refusal)
                 return -1  # out of descriptors: the caller looks at the child every now and then
+
+    def has_number(self) -> bool:
+        """Whether the number cannot mean anybody else: the child runs, or it was kept."""
+        if self.poll() is None:
+            return True
+        if not self.keeps_number:
+            return False
+        try:
+            return _waitid(_P_PID, self.pid, _PEEK | _WNOHANG) is not None
+        except ChildProcessError:
+            return False  # a stranger took it, who waits for any child
+
+    def give_number_back(self) -> None:
+        """Take the status, if it was left for the sake of the number."""
+        kept, self.keeps_number = self.keeps_number, False
+        if kept and self.returncode is not None and self.is_own_child:
+            self._take_after_all(_P_PID, self.pid)
 
     def return_descriptor(self) -> None:
         """The counterpart of `borrow_descriptor`."""
@@ -332,13 +378,14 @@ class ProcessHandle:
             found = _waitid(kind, number, how)
             if found is not None:
                 self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
-                _waitid(kind, number, _TAKE)
+                if not self.keeps_number:
+                    _waitid(kind, number, _TAKE)
         except ChildProcessError:
             # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
             # else it was a stranger.
             return False
         except BaseException:  # a signal handler raised: nobody looks again at what is written down
-            if self.returncode is not None:
+            if self.returncode is not None and not self.keeps_number:
                 self._take_after_all(kind, number)
             raise
         return True
@@ -351,6 +398,7 @@ class ProcessHandle:
             pass  # done before the interruption
 
     def _take_at_once(self) -> None:
+        self.keeps_number = False  # there is no peek
         try:
             self._taken.extend(map(os.waitpid, (self.pid,), (_WNOHANG,)))
         except ChildProcessError:
@@ -365,6 +413,7 @@ class ProcessHandle:
 
     def _status_was_taken(self) -> None:
         self.status_lost = True
+        self.keeps_number = False
         self.returncode = 0
 
     def _sleep_and_look(self, timeout: float | None) -> int | None:
@@ -422,7 +471,7 @@ class SoleHandle(ProcessHandle):
         """Without *at_once* the pidfd is opened only if the wait is interrupted."""
         self.pid = pid
         self.returncode = None
-        self.status_lost = self.kill_sent = self._given_out = False
+        self.status_lost = self.kill_sent = self.keeps_number = self._given_out = False
         self._lock = RLock()
         self._generation = fork_generation()
         self._users = 0
@@ -432,14 +481,14 @@ class SoleHandle(ProcessHandle):
         if at_once:
             self._open()
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Block until the child has ended and return its return code."""
+    def ended_within(self, timeout: float | None) -> int | None:
+        """Block until the child has ended and return its return code; None when the time is up."""
         if self.returncode is not None:
             return self.returncode
         said = self._last_words
         if timeout is not None or said or self._generation != fork_generation():
             self._become_known()
-            return super().wait(timeout)
+            return super().ended_within(timeout)
         try:
             if self._fd < 0:
                 said.extend(map(os.waitpid, (self.pid,), (0,)))
@@ -451,7 +500,7 @@ class SoleHandle(ProcessHandle):
             self._heed()
         if self._fd >= 0:
             self.__del__()
-        return self.returncode  # type: ignore[return-value]
+        return self.returncode
 
     def poll(self) -> int | None:
         """Look once, without blocking: the return code, or None while the child runs."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from time import monotonic
 
+from ._results import incremental_decoder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +41,9 @@ class LineFeeder:
         self._rest: list[Any] = []
         self._rest_size = 0
         if encoding is not None:
-            import codecs
             import io
 
-            decoder = codecs.getincrementaldecoder(encoding)(errors or "strict")
+            decoder = incremental_decoder(encoding, errors or "strict")
             self._decode = io.IncrementalNewlineDecoder(decoder, translate=True).decode
             self._line_end = "\n"
         self._waiting: list[Any] = []  # the next one last

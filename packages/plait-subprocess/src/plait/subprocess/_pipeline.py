@@ -6,17 +6,17 @@
 # end of its input. All that is left with us, the first input, the last output and every captured stderr, is served
 # by one Exchange: no command can be kept waiting by another's output, however many there are.
 #
-# However run() is left, every command started has ended and its status has been taken.
+# However run() is left, every command started has ended and its status has been taken: see _ending.py.
 
 from __future__ import annotations
 
 from time import monotonic
 
+from ._ending import end, let_go, lives_on, sit_out
 from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
 from ._popen import OWN_PIPE, PIPE, Popen
 from ._results import CalledProcessError, TimeoutExpired
-from ._run import end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,17 +137,16 @@ class Pipeline:
         try:
             self._start(processes, input is not None, capture_output, options)
             if not _serve(processes, input, deadline):
-                _end_all(processes, kill_tree, grace)
-                _drain(processes)
-                stdout, stderr = _outputs(processes, False)
-                said = [one for one in stderr if one is not None]
-                raise TimeoutExpired(self, timeout or 0.0, stdout, said[0][:0].join(said) if said else None)
+                raise TimeoutExpired(self, timeout or 0.0)
             stdout, stderr = _outputs(processes, True)
-        except BaseException:
-            _end_all(processes, kill_tree, grace)
+        except BaseException as problem:
+            try:
+                _wind_up_all(processes, problem, kill_tree, grace)
+                if isinstance(problem, TimeoutExpired) and problem.cmd is self:
+                    _add_the_rest(problem, processes)
+            finally:
+                _let_go_all(processes, kill_tree)
             raise
-        finally:
-            _leave_all(processes)
         result = PipelineResult(self.commands, [process.wait() for process in processes], stdout, stderr)
         if check:
             result.check_returncodes()
@@ -192,24 +191,38 @@ def _serve(processes: list[Popen], given: Any, deadline: float | None) -> bool:
     for process in processes:
         try:
             process.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
-        except TimeoutExpired:
+        except TimeoutExpired as late:
+            if late.cmd is not process.args:
+                raise  # out of a signal handler, about some other command
             return False
     return True
+
+
+def _wind_up_all(processes: list[Popen], problem: BaseException, kill_tree: bool, grace: float) -> None:
+    """As `wind_up` in _ending.py, for all of them at once."""
+    try:
+        _end_all(processes, kill_tree, grace)
+    except PermissionError as refusal:
+        if not any([lives_on(process) for process in processes]):
+            raise
+        problem.__cause__ = refusal
+    else:
+        for process in processes:
+            process.wait()
 
 
 def _end_all(processes: list[Popen], kill_tree: bool, grace: float) -> None:
     """End every command, whatever goes wrong with one of them."""
     try:
-        if grace > 0:
+        if grace > 0 and processes:
+            trees = []
             for process in processes:
-                if not kill_tree or process._ask_tree() is None:
+                tree = process._ask_tree() if kill_tree else None
+                if tree is None:
                     process.terminate()
-            deadline = deadline_after(grace)
-            for process in processes:
-                try:
-                    process.wait(max(deadline - monotonic(), 0.0))
-                except TimeoutExpired:
-                    pass  # its time is up
+                else:
+                    trees.append(tree)
+            sit_out(processes, trees, grace)
     finally:
         _kill_all(processes, kill_tree)
 
@@ -222,20 +235,23 @@ def _kill_all(processes: list[Popen], kill_tree: bool) -> None:
             _kill_all(processes[1:], kill_tree)
 
 
-def _leave_all(processes: list[Popen]) -> None:
-    """Close all pipes and wait for everybody, whatever goes wrong with one of them."""
+def _let_go_all(processes: list[Popen], kill_tree: bool) -> None:
+    """As `let_go`, whatever goes wrong with one of them."""
     if processes:
         try:
-            processes[0].__exit__(None, None, None)
+            let_go(processes[0], kill_tree)
         finally:
-            _leave_all(processes[1:])
+            _let_go_all(processes[1:], kill_tree)
 
 
-def _drain(processes: list[Popen]) -> None:
-    """Take what the killed have left in their pipes; whoever else holds these is not waited for."""
+def _add_the_rest(told: TimeoutExpired, processes: list[Popen]) -> None:
+    """Write into *told* what the killed have said; whoever else holds their pipes is not waited for."""
     exchange = processes[0]._exchange
     assert exchange is not None
     exchange.pump(monotonic() + DRAIN_SECONDS, processes[-1].handle)
+    told.output, stderr = _outputs(processes, False)
+    said = [one for one in stderr if one is not None]
+    told.stderr = said[0][:0].join(said) if said else None
 
 
 def _outputs(processes: list[Popen], complete: bool) -> tuple[Any, list[Any]]:

@@ -49,6 +49,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import sys
@@ -68,6 +69,7 @@ from ._child import (
 )
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
+from ._switches import names, uses_posix_spawn, uses_vfork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ __all__ = [
     "failed",
     "feeding",
     "finish",
+    "fork_exec_of_the_interpreter",
     "in_flight",
     "msvcrt",
     "not_open",
@@ -116,7 +119,7 @@ _getsignal: Any = None
 try:
     import _signal  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
-    pass
+    import signal as _signal  # type: ignore[no-redef,unused-ignore]
 else:
     send_through_pidfd = getattr(_signal, "pidfd_send_signal", None)
     _getsignal = _signal.getsignal
@@ -337,6 +340,8 @@ def _await_exec(read_end: int, request: StartRequest, report: bytes = b"") -> No
 
 def _take_status(started: list[int]) -> None:
     for pid in tuple(started):
+        if pid <= 0:  # what stands in for fork_exec has started none; the number would mean many others
+            continue
         try:
             os.waitpid(pid, 0)
         except ChildProcessError:
@@ -355,6 +360,8 @@ def finish(request: StartRequest) -> None:
 def end_unowned(started: list[int]) -> None:
     """Kill, and take the status of, a child whose Popen will not come to be."""
     for pid in started:
+        if pid <= 0:  # as there
+            continue
         try:
             os.kill(pid, 9)
         except ProcessLookupError:
@@ -419,7 +426,7 @@ def _arguments(
         *identity,
         request.umask,
         request.in_child,
-        True,  # vfork where possible
+        names.get("_USE_VFORK") is True or uses_vfork(),
     )
     if shape == 23:
         return longest
@@ -463,6 +470,9 @@ def _start_by_fork_exec(request: StartRequest) -> None:
         shape = _shape()
     if not shape or (request.pgid >= 0 and shape < 22):
         raise _NotExpressible
+    if shape != 23 and not uses_vfork():  # only that shape can say so
+        raise _NotExpressible
+    fork_exec = names.get("_fork_exec") or _posixsubprocess.fork_exec
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise _NotExpressible
     opened = request.opened
@@ -473,9 +483,9 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     if request.keep:
         keep = sorted({write_end, *request.keep})
     if request.by_steps or request.preexec_fn is not None:
-        _fork_exec_with_python(request, shape, keep, read_end, write_end)
+        _fork_exec_with_python(request, fork_exec, shape, keep, read_end, write_end)
     else:
-        request.started.extend(starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),)))
+        request.started.extend(starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),)))
     with _no_fork:
         any(map(os.close, map(opened.pop, (-1,))))  # the write end
     if request.deadline is not None:
@@ -485,7 +495,7 @@ def _start_by_fork_exec(request: StartRequest) -> None:
 
 
 def _fork_exec_with_python(
-    request: StartRequest, shape: int, keep: Sequence[int], read_end: int, write_end: int
+    request: StartRequest, fork_exec: Any, shape: int, keep: Sequence[int], read_end: int, write_end: int
 ) -> None:
     """Fork a child that calls functions of Python before exec."""
     global _kept
@@ -504,7 +514,7 @@ def _fork_exec_with_python(
             else:
                 request.in_child = with_mask(before, request.preexec_fn)
             request.started.extend(
-                starmap(_fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
+                starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
             )
         finally:
             _kept = outer
@@ -512,21 +522,28 @@ def _fork_exec_with_python(
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_fork_exec: Any = None
+_posixsubprocess: Any = None
 _known_shape: int | None = None
 
 
 def _shape() -> int:
-    global _fork_exec, _known_shape
+    global _posixsubprocess, _known_shape
     if _known_shape is None:
         try:
-            from _posixsubprocess import fork_exec  # type: ignore[attr-defined,unused-ignore]
-        except ImportError:
+            import _posixsubprocess as found  # type: ignore[import-not-found,unused-ignore]
+
+            fork_exec = found.fork_exec
+        except (ImportError, AttributeError):
             _known_shape = 0
         else:
-            _fork_exec = fork_exec
+            _posixsubprocess = found
             _known_shape = _find_shape(fork_exec)
     return _known_shape
+
+
+def fork_exec_of_the_interpreter() -> Any:
+    """The private call of the interpreter that the first starter uses; None where it is not known."""
+    return _posixsubprocess.fork_exec if _shape() else None
 
 
 # -- posix_spawn ---------------------------------------------------------------------------------------------
@@ -547,7 +564,7 @@ def _spawn(path: bytes, argv: list[Any], env: Any, options: dict[str, Any]) -> i
 def _start_by_posix_spawn(request: StartRequest) -> None:
     spawn: Any = getattr(os, "posix_spawn", None)
     close_from: Any = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
-    if spawn is None or not request.is_plain:
+    if spawn is None or not request.is_plain or not (uses_posix_spawn() and uses_vfork()):
         raise _NotExpressible
     keep = tuple(request.keep)
     if request.close_fds and (keep or close_from is None):
@@ -566,10 +583,9 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
     if request.pgid >= 0:
         options["setpgroup"] = request.pgid
     if request.restore_signals:
-        import signal
-
-        names = [name for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
-        options["setsigdef"] = [getattr(signal, name) for name in names]
+        options["setsigdef"] = [
+            getattr(_signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(_signal, name)
+        ]
     env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
     refused = errno.ENOENT  # a number: an exception that is kept keeps its frames, and with them the Popen
     for path in request.executables:
@@ -590,6 +606,7 @@ def _start_by_posix_spawn(request: StartRequest) -> None:
 # -- fork and exec -------------------------------------------------------------------------------------------
 
 
+_FinalizationError: type[RuntimeError] = getattr(builtins, "PythonFinalizationError", RuntimeError)
 _LONGEST_ID = 2**32 - 1
 _LONGEST_INT = 2**31 - 1
 
@@ -643,8 +660,11 @@ def _may_exist(path: bytes) -> bool:
 
 def _start_by_fork(request: StartRequest) -> None:
     global _kept
-    import signal
-
+    try:
+        import signal
+    except ImportError as problem:
+        what = "a start by fork()" if request.preexec_fn is None else "preexec_fn"
+        raise _FinalizationError(f"{what} not supported at interpreter shutdown") from problem
     if not hasattr(os, "fork"):
         raise OSError(errno.ENOSYS, "this platform cannot start processes", request.program)
     restored = [getattr(signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]

@@ -6,7 +6,7 @@
 #   A Popen owns its ends of the pipes, as file objects, and one ProcessHandle. The other ends exist only from
 #   pipe() to the moment the child has them; they are closed here whatever happens.
 #
-#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `_abandoned`.
+#   A Popen that nobody refers to any more while its child still runs hands its ProcessHandle to `abandoned`.
 #   Nobody sleeps on those; each later start looks at them once. So zombies never pile up, and nothing runs in
 #   the background.
 #
@@ -22,9 +22,12 @@ import sys
 from time import monotonic
 
 from . import _platform
+from ._callers import level_of_the_caller
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
 from ._handle import ProcessHandle, SoleHandle, deadline_after
-from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, subscript
+from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, incremental_decoder, subscript
+from ._stand_in import feed, is_ours
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
     from ._lines import Listening
 
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "SolePopen"]
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "SolePopen", "abandoned", "reap_abandoned"]
 
 PIPE = -1
 STDOUT = -2
@@ -52,25 +55,30 @@ OWN_PIPE = _OwnPipe(PIPE)
 #: After Ctrl-C the child, which the terminal has interrupted too, gets this long to end before we go on.
 _INTERRUPT_GRACE = 0.25
 
+_LONGEST_REPR = 80
+
+_text_encoding: Any = getattr(io, "text_encoding", None)
+
 _DEFAULT_PATH = os.fsencode(os.defpath)
 
-_abandoned: list[ProcessHandle] = []
+abandoned: list[ProcessHandle] = []
 
 
-def _reap_abandoned() -> None:
+def reap_abandoned() -> None:
+    """Look once at each child that no Popen stands for any more, and forget those that have ended."""
     for key, request in tuple(_platform.failed.items()):
         # Left by a clean-up that was cut short, or on its way out in another thread; handles do not get in its way.
         for pid in tuple(request.started):
             handle = ProcessHandle(pid)
             handle.send_signal(9)
-            _abandoned.append(handle)
+            abandoned.append(handle)
         request.started.clear()
         _platform.finish(request)
         _platform.failed.pop(key, None)
-    for handle in tuple(_abandoned):
+    for handle in tuple(abandoned):
         if not handle.is_own_child or handle.poll() is not None:
             try:
-                _abandoned.remove(handle)
+                abandoned.remove(handle)
             except ValueError:
                 pass  # another thread was faster
 
@@ -223,6 +231,7 @@ class Popen:
     _exchange: Exchange | None = None
     _grace_given = False
     _mark: bytes | None = None
+    _tree_ended = False  # whether kill_tree() has come to its end
     _is_known_to_one = False
 
     def __init__(
@@ -260,8 +269,8 @@ class Popen:
         die_with_parent: bool = False,
         spawn_timeout: float | None = None,
     ) -> None:
-        if _abandoned or _platform.failed:
-            _reap_abandoned()
+        if abandoned or _platform.failed:
+            package._cleanup()
         if bufsize is None:
             bufsize = -1
         elif type(bufsize) is not int:
@@ -284,9 +293,13 @@ class Popen:
             import warnings
 
             warnings.warn(
-                "line buffering (bufsize=1) needs text mode; using the default size", RuntimeWarning, 2
+                "line buffering (bufsize=1) needs text mode; using the default size",
+                RuntimeWarning,
+                level_of_the_caller(),
             )
             bufsize = -1
+        if self.text_mode and not encoding and sys.flags.warn_default_encoding:
+            self.encoding = _text_encoding(None, level_of_the_caller())
 
         if _platform.winapi is not None:
             from ._windows_start import WindowsStart, refuse
@@ -305,11 +318,9 @@ class Popen:
                 windows.plan((stdin, stdout, stderr))
                 layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
                 flags = _integer("creationflags", creationflags)
-                self._handle = windows.start(
-                    args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree
-                )
+                about = (args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree)
+                self._execute_child(windows, *about)
                 self.stdin, self.stdout, self.stderr = layered
-                self.pid = self._handle.pid
                 windows.close()
             except BaseException:
                 try:
@@ -318,6 +329,7 @@ class Popen:
                     windows.undo()
                 raise
             return
+        leads_tree = False
         # What is left alone in a plain start has its default in StartRequest, and costs nothing here.
         request = _platform.StartRequest()
         if pass_fds:
@@ -325,7 +337,7 @@ class Popen:
             if request.keep and not close_fds:
                 import warnings
 
-                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, stacklevel=2)
+                warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, level_of_the_caller())
                 close_fds = True
         request.argv = argv = _argument_list(args, shell, executable)
         request.program = program = executable if executable is not None else argv[0]
@@ -341,8 +353,10 @@ class Popen:
             from ._tree import can_search, marked
 
             request.env, self._mark = marked(request.env)
-            if process_group is None and not start_new_session and not can_search():
-                process_group = 0
+            if not can_search():
+                if process_group is None and not start_new_session:
+                    process_group = 0
+                leads_tree = start_new_session or process_group == 0
         if not restore_signals:
             request.restore_signals = False
         if start_new_session:
@@ -377,10 +391,9 @@ class Popen:
                 # Before the start, so that a wrong encoding is found out before the program has done anything.
                 if ends.mine != [-1, -1, -1]:
                     self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
-            self.pid = _platform.start(request)
-            self._handle = (
-                SoleHandle(self.pid, bool(raw)) if self._is_known_to_one else ProcessHandle(self.pid)
-            )
+            self._execute_child(request)
+            if leads_tree and self._handle is not None:
+                self._handle.keeps_number = True
             _platform.finish(request)
             if ends is not None and stdin is not OWN_PIPE:
                 _platform.feeding.pop(ends.mine[0], None)
@@ -391,6 +404,17 @@ class Popen:
             finally:  # once more, should a signal handler have raised in there too
                 self._undo_start(request, ends, raw)
             raise
+
+    def _execute_child(self, request: Any, *about: Any) -> None:
+        """Start the child. A subclass may override this, as it may in the standard class; the arguments are our own."""
+        if about:  # on Windows
+            self._handle = handle = request.start(*about)
+            self.pid = handle.pid
+        else:
+            self.pid = _platform.start(request)
+            self._handle = (
+                SoleHandle(self.pid, self._has_pipes) if self._is_known_to_one else ProcessHandle(self.pid)
+            )
 
     def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None
@@ -447,8 +471,8 @@ class Popen:
         return stream
 
     def __repr__(self) -> str:
-        pid = getattr(self, "pid", None)
-        return f"<{type(self).__name__} pid={pid} returncode={self.returncode} args={self.args!r}>"
+        shown = f"<{type(self).__name__}: returncode: {self.returncode} args: {self.args!r}>"
+        return shown if len(shown) <= _LONGEST_REPR else f"{shown[: _LONGEST_REPR - 4]}...>"
 
     @property
     def handle(self) -> ProcessHandle:
@@ -487,17 +511,21 @@ class Popen:
         """
         if self.returncode is not None:
             return self.returncode
-        handle = self._handle
-        assert handle is not None
         try:
-            self.returncode = handle.wait(timeout)
-        except TimeoutError:
-            assert timeout is not None
-            raise TimeoutExpired(self.args, timeout) from None
+            return self._wait(timeout=timeout)
         except KeyboardInterrupt:
             self._give_grace(timeout)
             raise
-        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        """`wait`, but for what that does on KeyboardInterrupt. A subclass may override this, as in the standard class."""
+        handle = self._handle
+        assert handle is not None
+        self.returncode = code = handle.ended_within(timeout)
+        if code is None:
+            assert timeout is not None
+            raise TimeoutExpired(self.args, timeout)
+        return code
 
     async def await_exit(self, timeout: float | None = None) -> int:
         """`wait` for coroutines of asyncio, on any loop that can watch descriptors.
@@ -508,11 +536,11 @@ class Popen:
         if self.returncode is None:
             from ._async import await_end
 
-            try:
-                self.returncode = await await_end(self.handle, timeout)
-            except TimeoutError:
+            code = await await_end(self.handle, timeout)
+            if code is None:
                 assert timeout is not None
-                raise TimeoutExpired(self.args, timeout) from None
+                raise TimeoutExpired(self.args, timeout)
+            self.returncode = code
         return self.returncode
 
     def _give_grace(self, timeout: float | None = None) -> None:
@@ -520,12 +548,16 @@ class Popen:
         if self._handle is None or (self._grace_given and not self._handle.kill_sent):
             return
         self._grace_given = True
+        # If it is too short, the caller decides what becomes of it.
+        grace = _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
+        if self._handle.kill_sent:
+            self.returncode = self._handle.ended_within(grace)
+            return
         try:
-            self.returncode = self._handle.wait(
-                _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
-            )
-        except TimeoutError:
-            pass  # the caller decides what becomes of it
+            self._wait(timeout=grace)
+        except TimeoutExpired as late:
+            if late.cmd is not self.args:
+                raise  # out of a signal handler, about some other command
 
     def send_signal(self, sig: int) -> None:
         """Send signal *sig* to the child, never to another process with its pid; do nothing if it has ended."""
@@ -568,6 +600,11 @@ class Popen:
                 from ._tree import end_tree
 
                 end_tree(self._handle, self._mark, grace)
+            self._tree_ended = True
+        except PermissionError:
+            self._tree_ended = True  # as far as we may
+            self._handle.send_signal(9)
+            raise
         except BaseException:
             self._handle.send_signal(9)  # the child at least, whatever has kept us from finding the others
             raise
@@ -575,7 +612,9 @@ class Popen:
             self.poll()
 
     def _ask_tree(self) -> Any:
-        """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled."""
+        """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled, or a job."""
+        if _platform.winapi is not None:
+            return None
         from ._tree import ask_tree
 
         return ask_tree(self.handle, self._mark)
@@ -605,7 +644,8 @@ class Popen:
         Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
         beyond the child's end, should a process that the child had started still hold them; then they are
         closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
-        buffer of a binary stream by an earlier read is part of the result.
+        buffer of a binary stream by an earlier read is part of the result. If the caller has replaced `stdin`, its own
+        methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
         """
         if self._exchange is not None and input:
             raise ValueError(
@@ -658,13 +698,17 @@ class Popen:
 
     def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
         streams = (self.stdout, self.stderr)
-        data = self._input_bytes(given)
+        stdin: Any = self.stdin
+        if stdin is None or is_ours(stdin, self.text_mode):
+            data = self._input_bytes(given)
+        else:
+            stdin, data = feed(stdin, given)
         if listening is None:
-            exchange = open_exchange(self.stdin, streams, data)
+            exchange = open_exchange(stdin, streams, data)
         else:
             from ._lines import LineFeeder
 
-            exchange = open_exchange(self.stdin, streams, data, listening.max_output)
+            exchange = open_exchange(stdin, streams, data, listening.max_output)
             for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
                 if stream is None:
                     continue
@@ -717,7 +761,9 @@ class Popen:
         if done:
             try:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
-            except TimeoutExpired:
+            except TimeoutExpired as late:
+                if late.cmd is not self.args:
+                    raise  # out of a signal handler, about some other command
                 done = False
         if not done:
             assert timeout is not None
@@ -756,9 +802,8 @@ class Popen:
         if complete:
             text = data.decode(stream.encoding, stream.errors)
         else:
-            import codecs  # a character may have come by half
-
-            text = codecs.getincrementaldecoder(stream.encoding)(errors or stream.errors).decode(data)
+            # A character may have come by half.
+            text = incremental_decoder(stream.encoding, errors or stream.errors).decode(data)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     # -- with, and the end of this object --------------------------------------------------------------------
@@ -772,16 +817,40 @@ class Popen:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the pipes, then wait for the child. After Ctrl-C it is not waited for beyond its moment of grace."""
+        """Close the pipes, then wait for the child. After Ctrl-C it is not waited for beyond its moment of grace, and not
+        at all if a signal handler raises while the pipes are closed.
+        """
+        refusal: OSError | None = None
         try:
-            for stream in (self.stdout, self.stderr, self.stdin):
-                if stream is not None:
-                    stream.close()
+            self._close_streams()
+        except (BrokenPipeError, BlockingIOError) as unwanted:
+            refusal = unwanted  # what stood in the buffer for it: the child may end all the same
+        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            self._give_grace()
+        elif self.returncode is None:
+            self.wait()
+        if refusal is not None:
+            try:
+                raise refusal
+            finally:
+                del refusal  # or it and this frame would keep each other
+
+    @property
+    def _has_pipes(self) -> bool:
+        return not self.stdin is self.stdout is self.stderr is None
+
+    def _close_streams(self) -> None:
+        """Close our ends of the pipes, all of them, whatever happens to one."""
+        try:
+            if self.stdout is not None:
+                self.stdout.close()
         finally:
-            if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
-                self._give_grace()
-            elif self.returncode is None:
-                self.wait()
+            try:
+                if self.stderr is not None:
+                    self.stderr.close()
+            finally:
+                if self.stdin is not None:
+                    self.stdin.close()
 
     def __del__(self) -> None:
         if self.returncode is not None:
@@ -792,7 +861,7 @@ class Popen:
         # First of all, whatever a signal handler raises in here: the next start looks after it. On Windows there are no
         # zombies. (And before the warning, which may be an error in this program, or take its time.)
         if _platform.winapi is None:
-            _abandoned.append(handle)
+            abandoned.append(handle)
         if handle.is_own_child and handle.poll() is None:
             try:
                 import warnings

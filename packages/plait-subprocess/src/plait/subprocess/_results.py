@@ -7,7 +7,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["CalledProcessError", "CompletedProcess", "OutputTooLarge", "SubprocessError", "TimeoutExpired"]
+__all__ = [
+    "CalledProcessError",
+    "CompletedProcess",
+    "OutputTooLarge",
+    "SubprocessError",
+    "TimeoutExpired",
+    "incremental_decoder",
+]
 
 #: How much of a failed command's last words its error repeats.
 _LAST_LINES = 10
@@ -16,6 +23,42 @@ _LAST_CHARACTERS = 2000
 # `type(list[int])` is types.GenericAlias, without importing `types`.
 _GenericAlias: Any = type(list[int])
 subscript: Any = classmethod(_GenericAlias)
+
+
+class _DecoderOfUnmarked:
+    """An incremental decoder of UTF-16 or UTF-32 that takes what does not begin with a byte order mark for our own order,
+    as `bytes.decode` does."""
+
+    def __init__(self, name: str, width: int, errors: str) -> None:
+        self._name, self._width, self._errors = name, width, errors
+        self._beginning = b""
+        self._decoder: Any = None
+
+    def decode(self, data: bytes, final: bool = False) -> str:
+        """The text that is complete with *data*."""
+        import codecs
+        import sys
+
+        if self._decoder is None:
+            data = self._beginning = self._beginning + data
+            if len(data) < self._width and not final:
+                return ""
+            # Each mark of UTF-32 in little-endian order begins with that of UTF-16, and is twice as long.
+            width = self._width
+            marks = {mark.encode(f"{self._name}-{order}") for mark in "\ufeff" for order in ("le", "be")}
+            name = self._name if data[:width] in marks else f"{self._name}-{sys.byteorder[0]}e"
+            self._decoder = codecs.getincrementaldecoder(name)(self._errors)
+        return self._decoder.decode(data, final)  # type: ignore[no-any-return]
+
+
+def incremental_decoder(encoding: str, errors: str) -> Any:
+    """What decodes text that comes in pieces, by `decode(data, final=False)`, just as `bytes.decode` would the whole."""
+    import codecs
+
+    name = codecs.lookup(encoding).name
+    if name in ("utf-16", "utf-32"):
+        return _DecoderOfUnmarked(name, 2 if name == "utf-16" else 4, errors)
+    return codecs.getincrementaldecoder(encoding)(errors)
 
 
 def _how_it_ended(returncode: Any) -> str:
@@ -78,7 +121,7 @@ class CalledProcessError(_OutputError):
         self.output, self.stderr = output, stderr
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.returncode, self.cmd, self.output, self.stderr)
+        return type(self), (self.returncode, self.cmd, self.output, self.stderr), vars(self)
 
     def __str__(self) -> str:
         code: Any = self.returncode  # who makes one by hand may have given none
@@ -102,7 +145,7 @@ class TimeoutExpired(_OutputError):
         self.output, self.stderr = output, stderr
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cmd, self.timeout, self.output, self.stderr)
+        return type(self), (self.cmd, self.timeout, self.output, self.stderr), vars(self)
 
     def __str__(self) -> str:
         when = "" if self.phase is None else f", {self.phase}"
@@ -121,7 +164,7 @@ class OutputTooLarge(_OutputError):
         self.output, self.stderr = output, stderr
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cmd, self.limit, self.output, self.stderr)
+        return type(self), (self.cmd, self.limit, self.output, self.stderr), vars(self)
 
     def __str__(self) -> str:
         return f"Command {self.cmd!r} wrote more than {self.limit} bytes, which was the limit"

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
-from ._exchange import DRAIN_SECONDS
+from ._ending import let_go, wind_up
 from ._popen import OWN_PIPE, PIPE, Popen, SolePopen
-from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
+from ._results import CalledProcessError, CompletedProcess
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from ._lines import Listening
 
-__all__ = ["add_the_rest", "call", "check_call", "check_output", "end", "run", "streams_for"]
+__all__ = ["call", "check_call", "check_output", "run", "streams_for"]
 
 
 def run(
@@ -37,10 +36,12 @@ def run(
     *input* is written to the command's standard input; *capture_output* collects stdout and stderr. With
     *check* a status other than 0 raises `CalledProcessError`. After *timeout* seconds the child is killed and
     `TimeoutExpired` raised; any other exception, such as KeyboardInterrupt, kills it too. When `run` has
-    returned or raised, the child is gone.
+    returned or raised, the child is gone; one that this process may not kill (a set-user-ID program) runs on, and the
+    refusal is the `__cause__` of what is raised.
 
     *kill_tree* extends that to all that the command has started: after a time-out or any other exception none of
-    it is left (see `Popen.kill_tree`). With *grace*, SIGTERM comes first, and that many seconds. *on_stdout* and
+    it is left (see `Popen.kill_tree`). With *grace*, SIGTERM comes first, and that many seconds,
+    in which the outputs are still read. *on_stdout* and
     *on_stderr* are called with each line as it comes; they need no pipe to be asked for, and without
     one the output is not kept. A callback holds up the command, and the time limit, as long as it runs; lines for which
     no time is left are not told, a quarter of a second after the limit. A captured output of more than *max_output*
@@ -53,28 +54,61 @@ def run(
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if kill_tree:
         kwargs["mark_tree"] = True
-    kind = SolePopen if timeout is None and listening is None and not kill_tree else Popen
-    process = kind(*popenargs, **kwargs)
+    kind = package.Popen
+    if kind is Popen:
+        if timeout is None and listening is None and not kill_tree:
+            kind = SolePopen
+    elif not _can_be_made_in_steps(kind):
+        stand_in, (stdout, stderr), returncode = _with_stand_in(
+            kind(*popenargs, **kwargs),
+            lambda it: it.communicate(input, timeout) if listening is None else it._talk(input, timeout, listening),
+        )
+        return _completed(check, returncode, stand_in.args, stdout, stderr)
+    process: Any = object.__new__(kind)  # see _ending.py
     try:
+        process.__init__(*popenargs, **kwargs)
         if listening is not None:
             stdout, stderr = process._talk(input, timeout, listening)
-        elif process.stdin is process.stdout is process.stderr is None:
+        elif kind is SolePopen and not process._has_pipes:
             stdout = stderr = None
             process.wait(timeout)
         else:
             stdout, stderr = process.communicate(input, timeout)
-        returncode = process.returncode
+        returncode = process.poll()
         if returncode is None:
             returncode = process.wait()
     except BaseException as problem:
-        with process:
-            end(process, kill_tree, grace)
-            if isinstance(problem, (TimeoutExpired, OutputTooLarge)):
-                add_the_rest(problem, process)
-            raise
+        try:
+            wind_up(process, problem, kill_tree, grace)
+        finally:
+            let_go(process, kill_tree)
+        raise
+    return _completed(check, returncode, process.args, stdout, stderr)
+
+
+def _completed(check: bool, returncode: int, args: Any, stdout: Any, stderr: Any) -> CompletedProcess:
     if check and returncode:
-        raise CalledProcessError(returncode, process.args, stdout, stderr)
-    return CompletedProcess(process.args, returncode, stdout, stderr)
+        raise CalledProcessError(returncode, args, stdout, stderr)
+    return CompletedProcess(args, returncode, stdout, stderr)
+
+
+def _can_be_made_in_steps(kind: Any) -> bool:
+    """Whether what somebody has put in the place of Popen is one, too; else only the public methods can be relied on."""
+    return isinstance(kind, type) and issubclass(kind, Popen) and kind.__new__ is object.__new__
+
+
+def _with_stand_in(process: Any, use: Callable[[Any], Any]) -> tuple[Any, Any, int]:
+    """Use, and leave, what was put in the place of a Popen: the object, what *use* returned, its code."""
+    with process as entered:
+        try:
+            result = use(entered)
+        except BaseException:
+            entered.kill()
+            raise
+        returncode = entered.poll()
+        if returncode is None:
+            returncode = entered.wait()
+    return entered, result, returncode
 
 
 def streams_for(
@@ -123,37 +157,6 @@ def _listening(
     return Listening(on_stdout, on_stderr, max_output, keep)
 
 
-def end(process: Popen, kill_tree: bool, grace: float) -> None:
-    """End the child, or all of its tree; it has SIGKILL when this returns or raises."""
-    if kill_tree:
-        try:
-            process.kill_tree(grace=grace)
-            return
-        finally:
-            process.kill()  # whatever else happens
-    try:
-        if grace > 0:
-            process.terminate()
-            process.wait(grace)
-    except TimeoutExpired:
-        pass  # its time is up
-    finally:
-        process.kill()
-
-
-def add_the_rest(told: TimeoutExpired | OutputTooLarge, process: Popen) -> None:
-    """Write into *told*, which is about to be raised, what the killed child has said; for that it has DRAIN_SECONDS."""
-    exchange = process._exchange
-    if exchange is not None:
-        exchange.stop_telling(monotonic() + DRAIN_SECONDS)
-    try:
-        told.output, told.stderr = process.communicate()
-    except UnicodeError:  # what was said makes no text; that it was too much is still the news
-        told.output, told.stderr = process._output_so_far()
-    except OutputTooLarge as excess:  # the other stream as well
-        told.output, told.stderr = excess.output, excess.stderr
-
-
 def call(
     *popenargs: Any, timeout: float | None = None, kill_tree: bool = False, grace: float = 0.0, **kwargs: Any
 ) -> int:
@@ -164,12 +167,24 @@ def call(
     """
     if kill_tree:
         kwargs["mark_tree"] = True
-    with (SolePopen if timeout is None and not kill_tree else Popen)(*popenargs, **kwargs) as process:
+    kind = package.Popen
+    if kind is Popen:
+        if timeout is None and not kill_tree:
+            kind = SolePopen
+    elif not _can_be_made_in_steps(kind):
+        return _with_stand_in(kind(*popenargs, **kwargs), lambda it: it.wait(timeout))[2]
+    process: Any = object.__new__(kind)  # see _ending.py
+    try:
+        process.__init__(*popenargs, **kwargs)
+        returncode: int = process.wait(timeout)
+        process._close_streams()
+    except BaseException as problem:
         try:
-            return process.wait(timeout)
-        except BaseException:
-            end(process, kill_tree, grace)
-            raise
+            wind_up(process, problem, kill_tree, grace)
+        finally:
+            let_go(process, kill_tree)
+        raise
+    return returncode
 
 
 def check_call(*popenargs: Any, **kwargs: Any) -> int:

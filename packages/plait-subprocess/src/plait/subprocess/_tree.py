@@ -9,7 +9,9 @@
 #   but their environment is still the one they were started with. Only a process that lost its parents *and*
 #   was given a new environment is beyond reach. (A child subreaper would see that one too, but makes this whole
 #   program the parent of strangers, and a cgroup needs rights that programs do not have.)
-#   Elsewhere there is no /proc: a marked child leads a process group of its own, and the group is ended.
+#   Elsewhere there is no /proc: a marked child leads a process group of its own, and the group is ended. Its number is
+#   that of the child, whose status is therefore not taken before (`keeps_number` in _handle.py), if the system lets us
+#   look at it without taking it: so the number means this group even when the child has ended.
 #
 # No process outside the tree is hit
 #
@@ -45,12 +47,13 @@ from __future__ import annotations
 import os
 from time import monotonic, sleep
 
-from ._handle import open_pidfd
+from ._handle import deadline_after, open_pidfd
 from ._platform import send_through_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from ._handle import ProcessHandle
 
@@ -66,6 +69,8 @@ _VARIABLE = (__package__ or "subprocess").replace(".", "_").upper().encode() + b
 _FREEZE_SECONDS = 0.5
 _END_SECONDS = 5.0
 _PAUSE = 0.0005
+#: More than this is too much for the clock of some systems.
+_LONGEST_SLEEP = 1e8
 _GONE = (b"Z", b"X", b"x")
 _STILL = (*_GONE, b"T", b"t")
 
@@ -150,6 +155,7 @@ class _Tree:
 
     def __init__(self, root: ProcessHandle, mark: bytes | None) -> None:
         self.root = root
+        self.root_refused = False  # as `refused` of a member
         self.mark = mark
         self.members: dict[tuple[int, int], _Member] = {}
         self.missed = False  # whether the last look saw somebody who was gone a moment later
@@ -195,8 +201,14 @@ class _Tree:
         self.members[identity] = member
         return member
 
+    def _send_to_root(self, sig: int) -> None:
+        try:
+            self.root.send_signal(sig)
+        except PermissionError:
+            self.root_refused = True
+
     def send(self, sig: int) -> None:
-        self.root.send_signal(sig)
+        self._send_to_root(sig)
         for member in self.members.values():
             member.send(sig)
 
@@ -213,7 +225,7 @@ class _Tree:
         from signal import SIGSTOP
 
         deadline = monotonic() + _FREEZE_SECONDS
-        self.root.send_signal(SIGSTOP)
+        self._send_to_root(SIGSTOP)
         for member in self.members.values():
             member.send(SIGSTOP)
         while True:
@@ -231,7 +243,7 @@ class _Tree:
             moving = any(
                 member.state() not in _STILL for member in self.members.values() if not member.refused
             )
-            if not moving and self.root.poll() is None:
+            if not moving and not self.root_refused and self.root.poll() is None:
                 seen = _stat(self.root.pid)
                 moving = seen is not None and seen[0] not in _STILL
             if not moving:
@@ -242,10 +254,8 @@ class _Tree:
 
     def await_end(self, seconds: float) -> bool:
         """Sleep until everybody has ended, or *seconds* have passed; whether everybody has."""
-        deadline = monotonic() + seconds
-        try:
-            self.root.wait(max(seconds, 0.0))
-        except TimeoutError:
+        deadline = deadline_after(seconds)
+        if not self.root_refused and self.root.ended_within(max(seconds, 0.0)) is None:
             return False
         for member in self.members.values():
             while not member.refused and member.state() not in _GONE:
@@ -282,8 +292,7 @@ def _end_group(root: ProcessHandle, grace: float) -> None:
     """Without /proc: the group that the child leads, if it does."""
 
     def send(sig: int) -> None:
-        # While the child's status is not taken, its number is its own, and so is the group of that number.
-        if root.returncode is None:
+        if root.has_number():  # and so does the group of that number
             try:
                 os.killpg(root.pid, sig)
             except (ProcessLookupError, PermissionError):
@@ -292,10 +301,11 @@ def _end_group(root: ProcessHandle, grace: float) -> None:
     if grace > 0:
         send(_SIGTERM)
         # Not wait(): once the leader's status is taken, its number is not ours to name any more.
-        sleep(grace)
+        sleep(min(grace, _LONGEST_SLEEP))
     send(_SIGKILL)
     root.send_signal(_SIGKILL)
     root.wait(_END_SECONDS)
+    root.give_number_back()
 
 
 def ask_tree(root: ProcessHandle, mark: bytes | None) -> _Tree | None:
@@ -329,7 +339,9 @@ def end_tree(root: ProcessHandle, mark: bytes | None, grace: float) -> None:
             tree.send(_SIGKILL)
     gone = tree.await_end(deadline - monotonic())
     tree.take_status_of_orphans()
-    left = [member for member in tree.members.values() if member.refused]
+    left: list[Any] = [member for member in tree.members.values() if member.refused]
+    if tree.root_refused and root.poll() is None:
+        left.insert(0, root)
     if left:
         raise PermissionError(f"not allowed to end {_listed(left)}: run by another user")
     if not complete:
@@ -338,5 +350,5 @@ def end_tree(root: ProcessHandle, mark: bytes | None, grace: float) -> None:
         raise TimeoutError(f"killed, but not gone: {_listed(tree.living()) or root}")
 
 
-def _listed(members: Iterable[_Member]) -> str:
+def _listed(members: Iterable[_Member | ProcessHandle]) -> str:
     return ", ".join(f"process {member.pid}" for member in members)

@@ -103,7 +103,7 @@ class WindowsProcessHandle(ProcessHandle):
         self.pid = pid
         self.returncode = None
         self.status_lost = False
-        self.kill_sent = False
+        self.kill_sent = self.keeps_number = False
         self._lock = RLock()
         self._generation = fork_generation()
         if kernel is None:
@@ -134,11 +134,18 @@ class WindowsProcessHandle(ProcessHandle):
         Several threads may wait at once; all are woken. Ctrl-C interrupts it, which it does not in the standard
         module.
         """
+        code = self.ended_within(timeout)
+        if code is None:
+            raise TimeoutError(f"process {self.pid} is still running after {timeout} seconds")
+        return code
+
+    def ended_within(self, timeout: float | None) -> int | None:
+        """`wait`, but None when the time is up."""
         deadline = None if timeout is None else deadline_after(timeout)
         while (code := self.poll()) is None:
             left = _LONGEST_WAIT if deadline is None else deadline - monotonic()
             if left <= 0:
-                raise TimeoutError(f"process {self.pid} is still running after {timeout} seconds")
+                return None
             self._sleep(min(left, _LONGEST_WAIT))
         return code
 
@@ -234,7 +241,7 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
     """Look at growing intervals, for a job tells of its end to a completion port only."""
     from time import sleep
 
-    deadline = monotonic() + seconds
+    deadline = deadline_after(seconds)
     pause = 0.0005
     while not condition():
         if monotonic() >= deadline:
