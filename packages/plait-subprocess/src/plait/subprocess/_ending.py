@@ -34,14 +34,24 @@ if TYPE_CHECKING:
     from ._handle import ProcessHandle
     from ._popen import Popen
 
-__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "end", "heed", "let_go", "lives_on", "sit_out", "wind_up"]
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "check_grace", "end", "heed", "let_go", "lives_on", "sit_out", "wind_up"]
 
 #: How often trees and pipelines are looked at while they have their grace; a single child rings a bell.
 FIRST_PAUSE = 0.0005
 LONGEST_PAUSE = 0.02
 
 
-def wind_up(process: Popen, problem: BaseException, kill_tree: bool, grace: float) -> None:
+def check_grace(grace: Any) -> None:
+    """Raise for what is no *grace*, before anything is started rather than when the time is up."""
+    try:
+        is_right = grace >= 0
+    except TypeError:
+        raise TypeError(f"grace must be a number of seconds, not {grace!r}") from None
+    if not is_right:
+        raise ValueError(f"grace must be a number of seconds, 0 or more, not {grace!r}")
+
+
+def wind_up(process: Popen[Any], problem: BaseException, kill_tree: bool, grace: float) -> None:
     """End the child because of *problem*, which is about to be raised, and write into that what the child has said."""
     if process._handle is None or not process._handle.is_own_child:
         return  # it was never started, or by the process that this one was forked from
@@ -61,7 +71,7 @@ def wind_up(process: Popen, problem: BaseException, kill_tree: bool, grace: floa
         process.wait()
 
 
-def let_go(process: Popen, kill_tree: bool) -> None:
+def let_go(process: Popen[Any], kill_tree: bool) -> None:
     """Kill the child if it lives, take its status, close its pipes. Does nothing the second time."""
     if process._handle is None or not process._handle.is_own_child:
         return
@@ -76,7 +86,7 @@ def let_go(process: Popen, kill_tree: bool) -> None:
             process._close_streams()
 
 
-def lives_on(process: Popen) -> bool:
+def lives_on(process: Popen[Any]) -> bool:
     """Kill the child; whether we are not allowed to."""
     try:
         process.kill()
@@ -85,7 +95,7 @@ def lives_on(process: Popen) -> bool:
     return False
 
 
-def heed(process: Popen, problem: BaseException) -> bool:
+def heed(process: Popen[Any], problem: BaseException) -> bool:
     """Let listeners hear the last; whether *problem* has to be told what the child says."""
     is_told = isinstance(problem, (TimeoutExpired, OutputTooLarge)) and problem.cmd is process.args
     if process._exchange is not None:
@@ -93,7 +103,7 @@ def heed(process: Popen, problem: BaseException) -> bool:
     return is_told
 
 
-def end(process: Popen, kill_tree: bool, grace: float) -> None:
+def end(process: Popen[Any], kill_tree: bool, grace: float) -> None:
     """End the child, or all of its tree; it has SIGKILL when this returns or raises, but for its being interrupted twice."""
     try:
         if grace > 0:
@@ -124,7 +134,7 @@ class _Ended:
         return self._handle.poll() is not None
 
 
-def sit_out(processes: Sequence[Popen], trees: Sequence[Any], grace: float) -> None:
+def sit_out(processes: Sequence[Popen[Any]], trees: Sequence[Any], grace: float) -> None:
     """Read what the children say until they and their *trees* have ended, or for *grace* seconds."""
     deadline, pause = deadline_after(grace), FIRST_PAUSE
     exchange = processes[0]._exchange
@@ -154,7 +164,7 @@ def _read(exchange: Exchange, seconds: float, handle: ProcessHandle, until: Any)
         return False  # the excess is dropped from now on
 
 
-def _add_the_rest(told: Any, process: Popen) -> None:
+def _add_the_rest(told: Any, process: Popen[Any]) -> None:
     """Write into *told* what the killed child has said."""
     try:
         told.output, told.stderr = process.communicate()
