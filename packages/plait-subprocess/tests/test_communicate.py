@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired, run
 
-collected_module = importlib.import_module(Popen.__module__.rpartition(".")[0] + "._collected")
+collected_module = importlib.import_module(Popen.__module__ + "._collected")
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 BIG = bytes(range(256)) * 12_000  # 3 MB: more than any pipe holds

@@ -220,13 +220,13 @@ def test_who_has_much_to_say_is_read_out_during_the_grace(kill_tree):
 
 
 def test_everybody_in_a_tree_has_the_grace(tmp_path):
-    code = (
-        "(trap 'sleep 0.05; : >%s; exit' TERM; echo on; while :; do sleep 0.01; done) & trap 'exit' TERM; sleep 60 & wait"
-    )
+    code = "(trap 'sleep 0.05; : >%s; exit' TERM; echo on; while :; do sleep 0.01; done) & trap 'exit' TERM; sleep 60 & wait"
     for limit in (0.1, 1, 8):  # more than one only if the machine is busy
         mark = tmp_path / str(limit)
         how = {"timeout": limit, "grace": 20, "kill_tree": True}
-        tidy = [mark.exists() and mark.unlink() is None for _ in in_all_ways(["sh", "-c", code % mark], **how)]
+        tidy = [
+            mark.exists() and mark.unlink() is None for _ in in_all_ways(["sh", "-c", code % mark], **how)
+        ]
         if all(tidy):
             break
     assert tidy == [True, True, True]

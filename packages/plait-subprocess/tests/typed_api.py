@@ -73,10 +73,9 @@ def what_is_not_known_is_anything(text: bool, encoding: str | None) -> None:
 def mistakes_are_seen(process: Popen[bytes]) -> None:
     run(["true"], no_such_argument=1)  # type: ignore[call-overload]
     run(["true"], timeout="5")  # type: ignore[call-overload]
-    run(["true"], text=True, input=b"x")  # type: ignore[call-overload]
     Popen(["true"], env="PATH=1")  # type: ignore[call-overload]
     Popen(["true"], capture_output=True)  # type: ignore[call-overload]
     check_output(["true"], stdout=PIPE)  # type: ignore[call-overload]
     Pipeline([["true"]]).run(universal_newlines=True)  # type: ignore[call-overload]
     wrong: Popen[str] = process  # type: ignore[assignment]
-    assert wrong
+    assert wrong is process

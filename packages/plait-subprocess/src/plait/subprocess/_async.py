@@ -133,9 +133,7 @@ async def _pump_to_end(process: Popen[Any], exchange: Exchange, deadline: float 
         if exchange.in_threads:
             await _until_ready((), (), LONGEST_PAUSE if left is None else min(LONGEST_PAUSE, left))
             continue
-        await _until_ready(
-            _descriptors(process.stdout, process.stderr), _descriptors(process.stdin), left
-        )
+        await _until_ready(_descriptors(process.stdout, process.stderr), _descriptors(process.stdin), left)
 
 
 async def _wind_up(process: Popen[Any], problem: BaseException, kill_tree: bool, grace: float) -> None:
@@ -201,7 +199,9 @@ if TYPE_CHECKING:
     @overload
     async def arun(args: _options.Args, **options: Unpack[_options.RunBytes]) -> CompletedProcess[bytes]: ...
     @overload
-    async def arun(args: _options.Args, *more: Any, **options: Unpack[_options.RunEither]) -> CompletedProcess[Any]: ...
+    async def arun(
+        args: _options.Args, *more: Any, **options: Unpack[_options.RunEither]
+    ) -> CompletedProcess[Any]: ...
 
 
 async def arun(

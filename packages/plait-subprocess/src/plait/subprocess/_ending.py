@@ -34,7 +34,17 @@ if TYPE_CHECKING:
     from ._handle import ProcessHandle
     from ._popen import Popen
 
-__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "check_grace", "end", "heed", "let_go", "lives_on", "sit_out", "wind_up"]
+__all__ = [
+    "FIRST_PAUSE",
+    "LONGEST_PAUSE",
+    "check_grace",
+    "end",
+    "heed",
+    "let_go",
+    "lives_on",
+    "sit_out",
+    "wind_up",
+]
 
 #: How often trees and pipelines are looked at while they have their grace; a single child rings a bell.
 FIRST_PAUSE = 0.0005

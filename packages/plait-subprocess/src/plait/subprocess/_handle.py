@@ -234,7 +234,9 @@ class ProcessHandle:
         return f"<{type(self).__name__} pid={self.pid} {state}>"
 
     def __reduce__(self) -> Any:
-        raise TypeError(f"cannot pickle {self!r}: only this process can wait for its child; send the pid instead")
+        raise TypeError(
+            f"cannot pickle {self!r}: only this process can wait for its child; send the pid instead"
+        )
 
     def __del__(self) -> None:
         # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `abandoned`.

@@ -134,4 +134,7 @@ def add_limits(
         request.last_steps = [_tie_step()]
         request.from_lasting_thread = True
     if spawn_timeout is not None:
-        request.deadline, request.spawn_timeout = deadline_after(spawn_timeout, "spawn_timeout"), spawn_timeout
+        request.deadline, request.spawn_timeout = (
+            deadline_after(spawn_timeout, "spawn_timeout"),
+            spawn_timeout,
+        )

@@ -222,7 +222,6 @@ class Pipeline:
                 source.close()
             source = process.stdout
 
-
     def _hint_at_lists(self, problem: OSError) -> None:
         """Tell who may have given the words of one command as so many commands."""
         add_note: Any = getattr(problem, "add_note", None)  # not before 3.11

@@ -253,15 +253,23 @@ class Popen(Of["AnyStr"]):
     if TYPE_CHECKING:
 
         @overload
-        def __init__(self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenText]) -> None: ...
+        def __init__(
+            self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenText]
+        ) -> None: ...
         @overload
-        def __init__(self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenEncoding]) -> None: ...
+        def __init__(
+            self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenEncoding]
+        ) -> None: ...
         @overload
-        def __init__(self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenErrors]) -> None: ...
+        def __init__(
+            self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenErrors]
+        ) -> None: ...
         @overload
         def __init__(self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenOld]) -> None: ...
         @overload
-        def __init__(self: Popen[bytes], args: _options.Args, **options: Unpack[_options.PopenBytes]) -> None: ...
+        def __init__(
+            self: Popen[bytes], args: _options.Args, **options: Unpack[_options.PopenBytes]
+        ) -> None: ...
         @overload
         def __init__(
             self: Popen[Any], args: _options.Args, *more: Any, **options: Unpack[_options.PopenEither]
@@ -351,7 +359,9 @@ class Popen(Of["AnyStr"]):
             windows = WindowsStart()
             try:
                 windows.plan((stdin, stdout, stderr))
-                layered: list[Any] = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
+                layered: list[Any] = [
+                    one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)
+                ]
                 flags = _integer("creationflags", creationflags)
                 about = (args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree)
                 self._execute_child(windows, *about)
@@ -448,7 +458,9 @@ class Popen(Of["AnyStr"]):
         else:
             self.pid = _platform.start(request)
             self._handle = (
-                SoleHandle(self.pid, self._has_pipes) if self._is_known_to_one else handle_of_new_child(self.pid)
+                SoleHandle(self.pid, self._has_pipes)
+                if self._is_known_to_one
+                else handle_of_new_child(self.pid)
             )
 
     def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     @overload
     def run(args: _options.Args, **options: Unpack[_options.RunBytes]) -> CompletedProcess[bytes]: ...
     @overload
-    def run(args: _options.Args, *more: Any, **options: Unpack[_options.RunEither]) -> CompletedProcess[Any]: ...
+    def run(
+        args: _options.Args, *more: Any, **options: Unpack[_options.RunEither]
+    ) -> CompletedProcess[Any]: ...
 
 
 def run(
@@ -87,7 +89,9 @@ def run(
     elif not _can_be_made_in_steps(kind):
         stand_in, (stdout, stderr), returncode = _with_stand_in(
             kind(*popenargs, **kwargs),
-            lambda it: it.communicate(input, timeout) if listening is None else it._talk(input, timeout, listening),
+            lambda it: (
+                it.communicate(input, timeout) if listening is None else it._talk(input, timeout, listening)
+            ),
         )
         return _completed(check, returncode, stand_in.args, stdout, stderr)
     process: Any = object.__new__(kind)  # see _ending.py
