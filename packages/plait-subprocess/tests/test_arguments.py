@@ -61,7 +61,7 @@ def test_a_wrong_argument_is_named_before_anything_is_started(options, kind, wor
     with pytest.raises(kind, match=words):
         run(command, **options)
     assert not os.listdir(tmp_path)
-    if not OURS & set(options) and not (type(options.get("timeout")) is float):
+    if not OURS & set(options) and type(options.get("timeout")) is not float:
         with pytest.raises(kind):
             stdlib_subprocess.run(["true"], **options)
 
@@ -88,9 +88,8 @@ def test_what_the_standard_class_takes_is_taken():
         assert process.communicate(b"x") == (b"x", None)
         assert process.pipesize == -1
     read_end, write_end = os.pipe()
-    assert run(f"echo >&{write_end}", shell=True, pass_fds=[str(write_end)]).returncode == 0
+    assert run(["test", "-e", f"/dev/fd/{write_end}"], pass_fds=[str(write_end)]).returncode == 0
     os.close(write_end)
-    assert os.read(read_end, 9) == b"\n"
     os.close(read_end)
 
 
@@ -202,8 +201,7 @@ def test_what_the_caller_has_closed_is_as_in_the_standard_class(closed, timeout,
         try:
             said.append(process.communicate(given if text or given is None else given.encode(), timeout))
         except ValueError as problem:
-            assert "closed file" in str(problem)
-            said.append("refused")
+            said.append("closed file" in str(problem))
         for name in pipes:
             getattr(process, name).close()
         process.wait(10)
