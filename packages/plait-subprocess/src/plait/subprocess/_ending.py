@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIRST_PAUSE",
     "LONGEST_PAUSE",
+    "await_killed",
     "check_grace",
     "end",
     "heed",
@@ -78,7 +79,7 @@ def wind_up(process: Popen[Any], problem: BaseException, kill_tree: bool, grace:
     if is_told:
         _add_the_rest(problem, process)
     else:
-        process.wait()
+        await_killed(process)
 
 
 def let_go(process: Popen[Any], kill_tree: bool) -> None:
@@ -91,9 +92,15 @@ def let_go(process: Popen[Any], kill_tree: bool) -> None:
     finally:
         try:
             if process.returncode is None and not lives_on(process):
-                process.wait()
+                await_killed(process)
         finally:
             process._close_streams()
+
+
+def await_killed(process: Popen[Any]) -> None:
+    """Wait for a child that has been killed, whatever a subclass has made of `wait`."""
+    if process.returncode is None:
+        process.returncode = process.handle.ended_within(None)
 
 
 def lives_on(process: Popen[Any]) -> bool:

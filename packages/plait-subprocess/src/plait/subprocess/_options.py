@@ -9,10 +9,10 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any, Literal, TypedDict
+    from typing import Any, Literal, TypeAlias, TypedDict
 
     from _typeshed import HasFileno, ReadableBuffer, StrOrBytesPath
-    from typing_extensions import Required, TypeAlias
+    from typing_extensions import Required
 
     Args: TypeAlias = StrOrBytesPath | Sequence[StrOrBytesPath]
     Stream: TypeAlias = int | HasFileno | None

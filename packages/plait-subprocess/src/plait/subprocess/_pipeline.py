@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ._ending import check_grace, end, let_go, lives_on, sit_out
+from ._ending import await_killed, check_grace, end, let_go, lives_on, sit_out
 from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
 from ._popen import OWN_PIPE, PIPE
@@ -256,12 +256,13 @@ def _wind_up_all(processes: list[Popen[Any]], problem: BaseException, kill_tree:
     try:
         _end_all(processes, kill_tree, grace)
     except PermissionError as refusal:
-        if not any([lives_on(process) for process in processes]):
+        living = [lives_on(process) for process in processes]
+        if not any(living):
             raise
         problem.__cause__ = refusal
     else:
         for process in processes:
-            process.wait()
+            await_killed(process)
 
 
 def _end_all(processes: list[Popen[Any]], kill_tree: bool, grace: float) -> None:
