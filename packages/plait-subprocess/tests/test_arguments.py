@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess as stdlib_subprocess
 import sys
+from unittest import mock
 
 import pytest
 
@@ -212,3 +213,9 @@ def test_a_closed_stdin_is_no_error_beside_other_pipes():
     process = Popen(["cat"], stdin=PIPE, stdout=PIPE)
     process.stdin.close()
     assert process.communicate(b"x") == (b"", None)
+
+
+def test_a_mock_in_the_place_of_stdin_is_not_taken_for_closed():
+    with Popen(["true"], stdin=PIPE) as process, mock.patch.object(process, "stdin") as stdin:
+        assert process.communicate(b"x") == (None, None)
+        stdin.write.assert_called_once_with(b"x")

@@ -828,7 +828,7 @@ class Popen(Of["AnyStr"]):
     def _refuse_a_closed_one(self, given: Any) -> None:
         """Raise if there is one pipe only, and nothing to be had from it: then the standard class goes straight to it."""
         name, *others = [name for name in ("stdin", "stdout", "stderr") if getattr(self, name) is not None]
-        if not others and (given or name != "stdin") and getattr(getattr(self, name), "closed", False):
+        if not others and (given or name != "stdin") and getattr(getattr(self, name), "closed", 0) is True:
             what = "write to" if name == "stdin" else "read of"
             raise ValueError(f"{what} closed file: {name} of {self!r} was closed before communicate()")
 
