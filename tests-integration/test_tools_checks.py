@@ -372,6 +372,9 @@ def test_pyright_is_told_of_every_package() -> None:
     config = json.loads((ROOT / "tools/pyrightconfig.json").read_text(encoding="utf-8"))
     portions = [portion for package in workspace.packages() for portion in package.portions]
     wanted = [f"../build/merged/plait/{portion}" for portion in portions]
+    wanted += [
+        f"../{file.relative_to(ROOT).as_posix()}" for file in sorted(ROOT.glob("packages/*/tests/typed_*.py"))
+    ]
     assert config["include"] == wanted, "pyright does not look for links itself: name each one"
 
 

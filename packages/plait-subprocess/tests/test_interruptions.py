@@ -163,7 +163,7 @@ def with_a_fork():
 def test_a_copy_forked_meanwhile_by_another_thread_holds_up_nothing(moment, monkeypatch, with_a_fork):
     target, name = {
         "start of the program": (platform_module, "start"),
-        "making of the handle": (popen_module, "ProcessHandle"),
+        "making of the handle": (popen_module, "handle_of_new_child"),
         "communicate()": (Popen, "communicate"),
         "exchange of data": (popen_module.Exchange, "_loop"),
     }[moment]
@@ -346,7 +346,7 @@ def test_a_clean_up_that_was_cut_short_is_finished_by_the_next_start(monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(popen_module, "ProcessHandle", strike)
+        patch.setattr(popen_module, "handle_of_new_child", strike)
         patch.setattr(Popen, "_undo_start", strike)
         with pytest.raises(KeyboardInterrupt):
             Popen(["sleep", "60"], stdin=DEVNULL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,24 @@ def test_a_time_limit_ends_all_of_them(kill_tree):
         line.run(capture_output=True, text=True, timeout=0.5, kill_tree=kill_tree)
     assert time.monotonic() - begun < 5
     assert (caught.value.stdout, caught.value.stderr) == ("so far\n", "e\n")
+
+
+def test_a_pipeline_is_shown_as_one_would_type_it():
+    line = Pipeline(
+        [["sleep", "60"], "cat", Command("cat | cat", shell=True), [b"a b", Path("/x")], [5], Path("y")]
+    )
+    assert str(line) == "sleep 60 | cat | cat | cat | 'a b' /x | [5] | y"
+    with pytest.raises(TimeoutExpired, match=r"^Command 'sleep 60 \| cat -n' timed out after 0.05 seconds$"):
+        Pipeline([["sleep", "60"], ["cat", "-n"]]).run(timeout=0.05)
+
+
+def test_words_that_were_given_as_commands_are_hinted_at():
+    with pytest.raises(FileNotFoundError) as caught:
+        Pipeline(["echo", "no-such-program"]).run(capture_output=True)
+    if hasattr(caught.value, "add_note"):
+        (note,) = caught.value.__notes__
+        assert "2 commands, echo | no-such-program;" in note
+        assert "[['echo', 'no-such-program']]" in note
 
 
 def test_if_one_cannot_be_started_none_is_left():

@@ -145,7 +145,7 @@ def _search_path() -> list[str]:
     return [str(entry) or _start_directory for entry in entries if isinstance(entry, str)]
 
 
-def launch(process: BaseProcess, ties: _child.Ties) -> Popen:
+def launch(process: BaseProcess, ties: _child.Ties) -> Popen[bytes]:
     """Start a child that runs *process*."""
     from .process import current_process
     from .reduction import ChildPickler

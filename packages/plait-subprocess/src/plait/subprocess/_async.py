@@ -16,23 +16,26 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ._ending import FIRST_PAUSE, LONGEST_PAUSE, heed, let_go, wind_up
+from ._ending import FIRST_PAUSE, LONGEST_PAUSE, check_grace, heed, let_go, wind_up
 from ._exchange import LimitReached
 from ._handle import deadline_after
 from ._platform import feeding
-from ._popen import Popen
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
-from ._run import streams_for
+from ._run import replaced_popen, streams_for
 from ._standard import running_loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, overload
 
+    from typing_extensions import Unpack
+
+    from . import _options
     from ._exchange import Exchange
     from ._handle import ProcessHandle
     from ._lines import Listening
+    from ._popen import Popen
 
 __all__ = ["arun", "await_end"]
 
@@ -95,7 +98,7 @@ async def await_end(handle: ProcessHandle, timeout: float | None = None) -> int 
 
 
 async def _communicate(
-    process: Popen, given: Any, deadline: float | None, listening: Listening | None
+    process: Popen[Any], given: Any, deadline: float | None, listening: Listening | None
 ) -> bool:
     """Until both outputs have ended, the input is written and the child gone; False if *deadline* came first."""
     exchange = process._start_exchange(given, listening)
@@ -107,7 +110,7 @@ async def _communicate(
             feeding.pop(process.stdin.fileno(), None)
 
 
-async def _pump_to_end(process: Popen, exchange: Exchange, deadline: float | None) -> bool:
+async def _pump_to_end(process: Popen[Any], exchange: Exchange, deadline: float | None) -> bool:
     handle = process.handle
     while True:
         now = monotonic()
@@ -133,7 +136,7 @@ async def _pump_to_end(process: Popen, exchange: Exchange, deadline: float | Non
         await _until_ready(_descriptors(process.stdout, process.stderr), _descriptors(process.stdin), left)
 
 
-async def _wind_up(process: Popen, problem: BaseException, kill_tree: bool, grace: float) -> None:
+async def _wind_up(process: Popen[Any], problem: BaseException, kill_tree: bool, grace: float) -> None:
     """As `wind_up` in _ending.py, but the loop runs while the child has its grace."""
     try:
         # Who is closed, rather than cancelled, cannot wait for anything any more.
@@ -144,7 +147,7 @@ async def _wind_up(process: Popen, problem: BaseException, kill_tree: bool, grac
         wind_up(process, problem, kill_tree, 0.0)
 
 
-async def _sit_out(process: Popen, kill_tree: bool, deadline: float) -> None:
+async def _sit_out(process: Popen[Any], kill_tree: bool, deadline: float) -> None:
     """Ask the child, or its tree, to end, and read what it says until it has, or until *deadline*."""
     tree = process._ask_tree() if kill_tree else None
     if tree is None:
@@ -183,6 +186,24 @@ def _descriptors(*streams: Any) -> list[int]:
     return [one.fileno() for one in streams if one is not None and not one.closed]
 
 
+if TYPE_CHECKING:
+
+    @overload
+    async def arun(args: _options.Args, **options: Unpack[_options.RunText]) -> CompletedProcess[str]: ...
+    @overload
+    async def arun(args: _options.Args, **options: Unpack[_options.RunEncoding]) -> CompletedProcess[str]: ...
+    @overload
+    async def arun(args: _options.Args, **options: Unpack[_options.RunErrors]) -> CompletedProcess[str]: ...
+    @overload
+    async def arun(args: _options.Args, **options: Unpack[_options.RunOld]) -> CompletedProcess[str]: ...
+    @overload
+    async def arun(args: _options.Args, **options: Unpack[_options.RunBytes]) -> CompletedProcess[bytes]: ...
+    @overload
+    async def arun(
+        args: _options.Args, *more: Any, **options: Unpack[_options.RunEither]
+    ) -> CompletedProcess[Any]: ...
+
+
 async def arun(
     *popenargs: Any,
     input: Any = None,  # noqa: A002
@@ -195,7 +216,7 @@ async def arun(
     on_stderr: Callable[[Any], object] | None = None,
     max_output: int | None = None,
     **kwargs: Any,
-) -> CompletedProcess:
+) -> CompletedProcess[Any]:
     """`run` for coroutines: the same arguments, result and errors, and the event loop runs meanwhile.
 
     For asyncio, on any loop that can watch descriptors. After *timeout* seconds, and when the task is cancelled,
@@ -209,7 +230,9 @@ async def arun(
         kwargs["mark_tree"] = True
     running_loop()
     deadline = None if timeout is None else deadline_after(timeout)
-    process: Any = object.__new__(Popen)  # see _ending.py
+    if grace != 0:
+        check_grace(grace)
+    process: Any = object.__new__(replaced_popen())  # see _ending.py
     try:
         process.__init__(*popenargs, **kwargs)
         if not await _communicate(process, input, deadline, listening):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from ._popen import PIPE, STDOUT
-from ._run import run
+from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def getstatusoutput(
     Blocks until the command has ended. The code is that of `Popen`: -N if signal N ended the shell. *timeout*,
     *kill_tree* and *grace* are those of `run`, and not in the standard function.
     """
-    done = run(  # noqa: S604 - it is what this function is for
+    done = package.run(  # noqa: S604 - it is what this function is for
         cmd,
         shell=True,
         text=True,
@@ -55,9 +55,10 @@ def getoutput(
     grace: float = 0.0,
 ) -> str:
     """What `getstatusoutput` returns, without the return code."""
-    return getstatusoutput(
+    output: str = package.getstatusoutput(
         cmd, encoding=encoding, errors=errors, timeout=timeout, kill_tree=kill_tree, grace=grace
     )[1]
+    return output
 
 
 def _doubled_at_the_end(text: str) -> str:

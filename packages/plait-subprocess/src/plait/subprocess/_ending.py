@@ -38,6 +38,7 @@ __all__ = [
     "FIRST_PAUSE",
     "LONGEST_PAUSE",
     "await_killed",
+    "check_grace",
     "end",
     "heed",
     "let_go",
@@ -51,7 +52,17 @@ FIRST_PAUSE = 0.0005
 LONGEST_PAUSE = 0.02
 
 
-def wind_up(process: Popen, problem: BaseException, kill_tree: bool, grace: float) -> None:
+def check_grace(grace: Any) -> None:
+    """Raise for what is no *grace*, before anything is started rather than when the time is up."""
+    try:
+        is_right = grace >= 0
+    except TypeError:
+        raise TypeError(f"grace must be a number of seconds, not {grace!r}") from None
+    if not is_right:
+        raise ValueError(f"grace must be a number of seconds, 0 or more, not {grace!r}")
+
+
+def wind_up(process: Popen[Any], problem: BaseException, kill_tree: bool, grace: float) -> None:
     """End the child because of *problem*, which is about to be raised, and write into that what the child has said."""
     if process._handle is None or not process._handle.is_own_child:
         return  # it was never started, or by the process that this one was forked from
@@ -71,7 +82,7 @@ def wind_up(process: Popen, problem: BaseException, kill_tree: bool, grace: floa
         await_killed(process)
 
 
-def let_go(process: Popen, kill_tree: bool) -> None:
+def let_go(process: Popen[Any], kill_tree: bool) -> None:
     """Kill the child if it lives, take its status, close its pipes. Does nothing the second time."""
     if process._handle is None or not process._handle.is_own_child:
         return
@@ -86,13 +97,13 @@ def let_go(process: Popen, kill_tree: bool) -> None:
             process._close_streams()
 
 
-def await_killed(process: Popen) -> None:
+def await_killed(process: Popen[Any]) -> None:
     """Wait for a child that has been killed, whatever a subclass has made of `wait`."""
     if process.returncode is None:
         process.returncode = process.handle.ended_within(None)
 
 
-def lives_on(process: Popen) -> bool:
+def lives_on(process: Popen[Any]) -> bool:
     """Kill the child; whether we are not allowed to."""
     try:
         process.kill()
@@ -101,7 +112,7 @@ def lives_on(process: Popen) -> bool:
     return False
 
 
-def heed(process: Popen, problem: BaseException) -> bool:
+def heed(process: Popen[Any], problem: BaseException) -> bool:
     """Let listeners hear the last; whether *problem* has to be told what the child says."""
     is_told = isinstance(problem, (TimeoutExpired, OutputTooLarge)) and problem.cmd is process.args
     if process._exchange is not None:
@@ -109,7 +120,7 @@ def heed(process: Popen, problem: BaseException) -> bool:
     return is_told
 
 
-def end(process: Popen, kill_tree: bool, grace: float) -> None:
+def end(process: Popen[Any], kill_tree: bool, grace: float) -> None:
     """End the child, or all of its tree; it has SIGKILL when this returns or raises, but for its being interrupted twice."""
     try:
         if grace > 0:
@@ -140,7 +151,7 @@ class _Ended:
         return self._handle.poll() is not None
 
 
-def sit_out(processes: Sequence[Popen], trees: Sequence[Any], grace: float) -> None:
+def sit_out(processes: Sequence[Popen[Any]], trees: Sequence[Any], grace: float) -> None:
     """Read what the children say until they and their *trees* have ended, or for *grace* seconds."""
     deadline, pause = deadline_after(grace), FIRST_PAUSE
     exchange = processes[0]._exchange
@@ -170,7 +181,7 @@ def _read(exchange: Exchange, seconds: float, handle: ProcessHandle, until: Any)
         return False  # the excess is dropped from now on
 
 
-def _add_the_rest(told: Any, process: Popen) -> None:
+def _add_the_rest(told: Any, process: Popen[Any]) -> None:
     """Write into *told* what the killed child has said."""
     try:
         told.output, told.stderr = process.communicate()

@@ -123,7 +123,7 @@ class Exchange:
         self._sources = [stream for stream in sources if stream is not None and not stream.closed]
         # Into one scratch buffer that stays in the processor's cache, and from there into one growing block; into the
         # block at once when there is a lot.
-        self._collected = {id(stream): Collected() for stream in self._sources}
+        self._collected = {id(stream): Collected() for stream in sources if stream is not None}
         self._scratch = memoryview(b"")
         self._input = memoryview(b"") if data is None else data
         self._sent = 0

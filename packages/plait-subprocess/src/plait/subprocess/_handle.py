@@ -54,7 +54,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ProcessHandle", "SoleHandle", "deadline_after", "open_pidfd"]
+__all__ = ["ProcessHandle", "SoleHandle", "deadline_after", "handle_of_new_child", "open_pidfd"]
 
 # poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
 # nothing.
@@ -117,14 +117,49 @@ def _raise_if_strange(refusal: OSError) -> None:
         raise refusal
 
 
-def deadline_after(timeout: float) -> float:
-    """The monotonic time *timeout* seconds from now."""
+def deadline_after(timeout: float, name: str = "timeout") -> float:
+    """The monotonic time *timeout* seconds from now; *name* is what the caller knows it by."""
     if timeout != timeout:  # a NaN, which no clock ever reaches
-        raise ValueError(f"the time-out must be a number of seconds, not {timeout!r}")
+        raise ValueError(f"{name} must be a number of seconds, not {timeout!r}")
     try:
         return monotonic() + timeout
+    except TypeError:
+        raise TypeError(f"{name} must be a number of seconds, not {timeout!r}") from None
     except OverflowError:  # an integer that no float can hold
         return float("inf") if timeout > 0 else float("-inf")
+
+
+def _lost_before(pid: Any) -> bool:
+    """Whether there is no process *pid*: the status of this child was taken. Raises for what is no child of ours."""
+    if not isinstance(pid, int) or isinstance(pid, bool):
+        raise TypeError(f"pid is the number of a child process, such as os.fork() returns; not {pid!r}")
+    if pid <= 0:
+        raise ValueError(f"pid is the number of a child process, which is greater than 0; not {pid}")
+    if _waitid is None:
+        return False
+    try:
+        _waitid(_P_PID, pid, _PEEK | _WNOHANG)
+    except OverflowError:
+        raise ValueError(f"pid is the number of a child process; no process has the number {pid}") from None
+    except ChildProcessError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        raise ChildProcessError(
+            errno.ECHILD,
+            f"process {pid} is no child of this process, which can only wait for what it has started itself",
+        ) from None
+    return False
+
+
+def handle_of_new_child(pid: int) -> ProcessHandle:
+    """The handle of a child that was just started; nobody asks whether it is one."""
+    handle = object.__new__(ProcessHandle)
+    handle._begin(pid)
+    return handle
 
 
 class ProcessHandle:
@@ -135,6 +170,11 @@ class ProcessHandle:
     has seen the end, then the exit status, or -N if signal N ended the child. In a forked copy of this
     process every method that would have to ask the kernel raises RuntimeError: there the process is not a
     child.
+
+    Raises ChildProcessError if *pid* is a process, but no child of this one; ValueError or TypeError if it cannot be a
+    process. If there is no such process, somebody else must have taken the child's status (`os.wait()`, an ignored
+    SIGCHLD): then, as when that happens later, `returncode` is 0 and `status_lost` is True. Without `os.waitid` none of
+    this is found out before the first `poll` or `wait`, which take it all for a lost status.
 
     The standard library has no such class.
     """
@@ -155,6 +195,12 @@ class ProcessHandle:
     )
 
     def __init__(self, pid: int) -> None:
+        is_lost = _lost_before(pid)
+        self._begin(pid)
+        if is_lost:
+            self._status_was_taken()
+
+    def _begin(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
         #: True if somebody else took the child's status, so that `returncode` is 0 for want of anything
@@ -183,7 +229,14 @@ class ProcessHandle:
 
     def __repr__(self) -> str:
         state = "running" if self.returncode is None else f"returncode={self.returncode}"
+        if self.status_lost:
+            state = "its status was taken by somebody else"
         return f"<{type(self).__name__} pid={self.pid} {state}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"cannot pickle {self!r}: only this process can wait for its child; send the pid instead"
+        )
 
     def __del__(self) -> None:
         # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `abandoned`.

@@ -52,7 +52,10 @@ _SIGKILL = 9
 
 
 def _pair(number: int, wanted: Any) -> tuple[int, int]:
-    pair = (wanted, wanted) if isinstance(wanted, int) else tuple(wanted)
+    try:
+        pair = (wanted, wanted) if isinstance(wanted, int) else tuple(wanted)
+    except TypeError:
+        pair = ()
     if len(pair) != 2 or not all(isinstance(one, int) for one in pair):
         raise ValueError(f"the limit {_name(number)} is a number or a pair (soft, hard), not {wanted!r}")
     return pair
@@ -70,6 +73,10 @@ def _rlimit_steps(rlimits: Mapping[int, Any]) -> list[tuple[bytes, Any, tuple[An
         import resource
     except ImportError:
         raise ValueError("rlimits need a platform with the module `resource`; leave them out here") from None
+    if not hasattr(rlimits, "items"):
+        raise TypeError(
+            f"rlimits is a mapping, such as {{resource.RLIMIT_NOFILE: (64, 64)}}, not {type(rlimits).__name__}"
+        )
     steps: list[tuple[bytes, Any, tuple[Any, ...]]] = []
     for number, wanted in rlimits.items():
         soft, hard = _pair(number, wanted)
@@ -127,4 +134,7 @@ def add_limits(
         request.last_steps = [_tie_step()]
         request.from_lasting_thread = True
     if spawn_timeout is not None:
-        request.deadline, request.spawn_timeout = deadline_after(spawn_timeout), spawn_timeout
+        request.deadline, request.spawn_timeout = (
+            deadline_after(spawn_timeout, "spawn_timeout"),
+            spawn_timeout,
+        )

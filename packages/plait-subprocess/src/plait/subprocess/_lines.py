@@ -100,6 +100,8 @@ class Listening:
         for name, callback in (("on_stdout", on_stdout), ("on_stderr", on_stderr)):
             if callback is not None and not callable(callback):
                 raise TypeError(f"{name} is called with each line; {callback!r} cannot be called")
+        if max_output is not None and not isinstance(max_output, int):
+            raise TypeError(f"max_output is a number of bytes, an integer, not {max_output!r}")
         if max_output is not None and max_output < 0:
             raise ValueError(f"max_output is a number of bytes, not {max_output!r}")
         self.tell = (on_stdout, on_stderr)

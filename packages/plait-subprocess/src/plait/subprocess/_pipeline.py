@@ -13,17 +13,24 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ._ending import await_killed, end, let_go, lives_on, sit_out
+from ._ending import await_killed, check_grace, end, let_go, lives_on, sit_out
 from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
 from ._platform import close, in_flight, open_pipe, winapi
 from ._popen import OWN_PIPE, PIPE, Popen
-from ._results import CalledProcessError, TimeoutExpired
+from ._results import CalledProcessError, Of, TimeoutExpired
+from ._run import replaced_popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
+    from typing import Any, overload
+
+    from typing_extensions import Unpack
+
+    from . import _options
+    from ._popen import Popen
+    from ._results import T
 
 __all__ = ["Command", "Pipeline", "PipelineResult"]
 
@@ -51,6 +58,19 @@ class Command:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
         return f"{type(self).__name__}({self.args!r}{options})"
 
+    def __str__(self) -> str:
+        """As one would type it."""
+        if isinstance(self.args, str):
+            return self.args
+        import os
+        import shlex
+
+        try:
+            one = isinstance(self.args, (bytes, os.PathLike))
+            return shlex.join(map(os.fsdecode, [self.args] if one else self.args))
+        except TypeError:
+            return repr(self.args)
+
     def __or__(self, other: Any) -> Pipeline:
         return Pipeline([self, *(other.commands if isinstance(other, Pipeline) else (other,))])
 
@@ -58,7 +78,7 @@ class Command:
         return Pipeline([other, self])
 
 
-class PipelineResult:
+class PipelineResult(Of["T"]):
     """What became of a pipeline: `returncodes`, one for each command, `stdout` of the last, `stderr` of each.
 
     What was not captured is None.
@@ -67,7 +87,7 @@ class PipelineResult:
     __slots__ = ("commands", "returncodes", "stderr", "stdout")
 
     def __init__(
-        self, commands: Sequence[Command], returncodes: Sequence[int], stdout: Any, stderr: Sequence[Any]
+        self, commands: Sequence[Command], returncodes: Sequence[int], stdout: T, stderr: Sequence[T]
     ) -> None:
         self.commands = tuple(commands)
         self.returncodes = tuple(returncodes)
@@ -95,6 +115,9 @@ class Pipeline:
     """Commands, each of which reads what the one before it writes. A list or a string is a `Command` without
     options; nothing passes through a shell unless a command has `shell=True`.
 
+    So `Pipeline([["echo", "a"], ["cat"]])` is the shell's `echo a | cat`, and `Pipeline(["echo", "a"])` is `echo | a`: two
+    programs. `str()` of a Pipeline shows it as one would type it.
+
     A Pipeline is a description: it may be run any number of times, by any number of threads at once.
     """
 
@@ -108,8 +131,24 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.commands)!r})"
 
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.commands))
+
     def __or__(self, other: Any) -> Pipeline:
         return Pipeline([*self.commands, *(other.commands if isinstance(other, Pipeline) else (other,))])
+
+    if TYPE_CHECKING:
+
+        @overload
+        def run(self, **options: Unpack[_options.LineText]) -> PipelineResult[str]: ...
+        @overload
+        def run(self, **options: Unpack[_options.LineEncoding]) -> PipelineResult[str]: ...
+        @overload
+        def run(self, **options: Unpack[_options.LineErrors]) -> PipelineResult[str]: ...
+        @overload
+        def run(self, **options: Unpack[_options.LineBytes]) -> PipelineResult[bytes]: ...
+        @overload
+        def run(self, **options: Unpack[_options.LineEither]) -> PipelineResult[Any]: ...
 
     def run(
         self,
@@ -123,7 +162,7 @@ class Pipeline:
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
-    ) -> PipelineResult:
+    ) -> PipelineResult[Any]:
         """Run all commands to their ends.
 
         *input* goes to the first; *capture_output* collects stdout of the last and stderr of each. With *check* a
@@ -134,8 +173,10 @@ class Pipeline:
         that many seconds.
         """
         deadline = None if timeout is None else deadline_after(timeout)
+        if grace != 0:
+            check_grace(grace)
         options = {"text": text, "encoding": encoding, "errors": errors, "mark_tree": kill_tree}
-        processes: list[Popen] = []
+        processes: list[Popen[Any]] = []
         between: list[int] = []  # descriptors of ours that lead from command to command
         try:
             try:
@@ -164,12 +205,13 @@ class Pipeline:
 
     def _start(
         self,
-        processes: list[Popen],
+        processes: list[Popen[Any]],
         between: list[int],
         has_input: bool,
         capture_output: bool,
         options: dict[str, Any],
     ) -> None:
+        kind = replaced_popen()
         source: Any = OWN_PIPE if has_input else None
         for command in self.commands:
             following: Any = None
@@ -187,16 +229,27 @@ class Pipeline:
                 **command.options,
             }
             # In the list before it is started, so that no signal handler can raise when it runs and nobody knows it.
-            process: Any = object.__new__(Popen)
+            process: Any = object.__new__(kind)
             try:
                 processes.append(process)
                 process.__init__(command.args, **how)
-            except BaseException:
+            except BaseException as problem:
                 if process._handle is None and process in processes:
                     processes.remove(process)
+                if isinstance(problem, OSError) and all(type(one.args) is str for one in self.commands):
+                    self._hint_at_lists(problem)
                 raise
             close(between, (source, sink))
             source = following
+
+    def _hint_at_lists(self, problem: OSError) -> None:
+        """Tell who may have given the words of one command as so many commands."""
+        add_note: Any = getattr(problem, "add_note", None)  # not before 3.11
+        if add_note is not None:
+            words = [one.args for one in self.commands]
+            add_note(
+                f"these are {len(words)} commands, {self}; one command with arguments is a list in the list: [{words!r}]"
+            )
 
 
 def _forget(between: list[int]) -> None:
@@ -204,7 +257,7 @@ def _forget(between: list[int]) -> None:
     in_flight.pop(id(between), None)
 
 
-def _serve(processes: list[Popen], given: Any, deadline: float | None) -> bool:
+def _serve(processes: list[Popen[Any]], given: Any, deadline: float | None) -> bool:
     """Write the input, read the outputs, wait for everybody; False if *deadline* came first."""
     first, last = processes[0], processes[-1]
     sources = (last.stdout, *(process.stderr for process in processes))
@@ -223,7 +276,7 @@ def _serve(processes: list[Popen], given: Any, deadline: float | None) -> bool:
     return True
 
 
-def _wind_up_all(processes: list[Popen], problem: BaseException, kill_tree: bool, grace: float) -> None:
+def _wind_up_all(processes: list[Popen[Any]], problem: BaseException, kill_tree: bool, grace: float) -> None:
     """As `wind_up` in _ending.py, for all of them at once."""
     try:
         _end_all(processes, kill_tree, grace)
@@ -237,7 +290,7 @@ def _wind_up_all(processes: list[Popen], problem: BaseException, kill_tree: bool
             await_killed(process)
 
 
-def _end_all(processes: list[Popen], kill_tree: bool, grace: float) -> None:
+def _end_all(processes: list[Popen[Any]], kill_tree: bool, grace: float) -> None:
     """End every command, whatever goes wrong with one of them."""
     try:
         if grace > 0 and processes:
@@ -253,7 +306,7 @@ def _end_all(processes: list[Popen], kill_tree: bool, grace: float) -> None:
         _kill_all(processes, kill_tree)
 
 
-def _kill_all(processes: list[Popen], kill_tree: bool) -> None:
+def _kill_all(processes: list[Popen[Any]], kill_tree: bool) -> None:
     if processes:
         try:
             end(processes[0], kill_tree, 0.0)
@@ -261,7 +314,7 @@ def _kill_all(processes: list[Popen], kill_tree: bool) -> None:
             _kill_all(processes[1:], kill_tree)
 
 
-def _let_go_all(processes: list[Popen], kill_tree: bool) -> None:
+def _let_go_all(processes: list[Popen[Any]], kill_tree: bool) -> None:
     """As `let_go`, whatever goes wrong with one of them."""
     if processes:
         try:
@@ -270,7 +323,7 @@ def _let_go_all(processes: list[Popen], kill_tree: bool) -> None:
             _let_go_all(processes[1:], kill_tree)
 
 
-def _add_the_rest(told: TimeoutExpired, processes: list[Popen]) -> None:
+def _add_the_rest(told: TimeoutExpired, processes: list[Popen[Any]]) -> None:
     """Write into *told* what the killed have said; whoever else holds their pipes is not waited for."""
     exchange = processes[0]._exchange
     assert exchange is not None
@@ -280,7 +333,7 @@ def _add_the_rest(told: TimeoutExpired, processes: list[Popen]) -> None:
     told.stderr = said[0][:0].join(said) if said else None
 
 
-def _outputs(processes: list[Popen], complete: bool) -> tuple[Any, list[Any]]:
+def _outputs(processes: list[Popen[Any]], complete: bool) -> tuple[Any, list[Any]]:
     errors = None if complete else "replace"
     stdout = processes[-1]._as_promised(processes[-1].stdout, complete, errors)
     return stdout, [process._as_promised(process.stderr, complete, errors) for process in processes]

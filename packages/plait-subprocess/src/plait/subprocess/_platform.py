@@ -361,9 +361,9 @@ def _take_status(request: StartRequest) -> None:
 
 def _identify(request: StartRequest) -> ProcessHandle:
     """Make the handle of the child, which was forked just now."""
-    from ._handle import ProcessHandle  # which imports this module, and so is there
+    from ._handle import handle_of_new_child  # which imports this module, and so is there
 
-    request.handle = handle = ProcessHandle(request.started[0])
+    request.handle = handle = handle_of_new_child(request.started[0])
     return handle
 
 

@@ -23,10 +23,11 @@ from time import monotonic
 
 from . import _platform
 from ._callers import level_of_the_caller
+from ._ending import check_grace
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
-from ._handle import ProcessHandle, SoleHandle, deadline_after
+from ._handle import ProcessHandle, SoleHandle, deadline_after, handle_of_new_child
 from ._lines import LineFeeder, Listening
-from ._results import OutputTooLarge, SubprocessError, TimeoutExpired, incremental_decoder, subscript
+from ._results import Of, OutputTooLarge, SubprocessError, TimeoutExpired, incremental_decoder
 from ._stand_in import feed, is_ours
 from ._switches import package
 
@@ -34,9 +35,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
-    from typing import IO, Any
+    from typing import IO, Any, AnyStr, overload
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from . import _options
 
 __all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "SolePopen", "abandoned", "reap_abandoned"]
 
@@ -69,7 +72,7 @@ def reap_abandoned() -> None:
         # Left by a clean-up that was cut short, or on its way out in another thread; handles do not get in its way.
         if request.call is None or not request.call.leave():  # else the lasting thread does it
             for pid in tuple(request.started):
-                handle = request.handle or ProcessHandle(pid)
+                handle = request.handle or handle_of_new_child(pid)
                 handle.send_signal(9)
                 abandoned.append(handle)
             request.started.clear()
@@ -126,9 +129,9 @@ class _Ends:
 
 
 def _integer(name: str, value: Any) -> int:
-    if not isinstance(value, int):
+    if not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, not {value!r}")
-    return value
+    return value  # type: ignore[no-any-return]
 
 
 def _encoded_environment(env: Mapping[Any, Any]) -> list[bytes]:
@@ -137,8 +140,18 @@ def _encoded_environment(env: Mapping[Any, Any]) -> list[bytes]:
         encoded = os.fsencode(name)
         if b"=" in encoded:
             raise ValueError(f"the environment variable name {name!r} contains '='")
-        lines.append(encoded + b"=" + os.fsencode(value))
+        try:
+            lines.append(encoded + b"=" + os.fsencode(value))
+        except TypeError as problem:
+            raise TypeError(f"the environment variable {name!r}: {problem}") from None
     return lines
+
+
+def _descriptors(pass_fds: Any) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, pass_fds))
+    except (TypeError, ValueError) as problem:
+        raise type(problem)(f"pass_fds must be a sequence of file descriptors, not {pass_fds!r}") from None
 
 
 def _argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
@@ -162,6 +175,8 @@ def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
     """Where the program may be, in the order in which to try."""
     global _last_searches
     if env is not None:
+        if not hasattr(env, "items"):
+            raise AttributeError(f"env must be a mapping of names to values, not a {type(env).__name__}")
         name = os.fsencode(program)
         return [name] if b"/" in name else _in_folders(map(os.fsencode, os.get_exec_path(env)), name)
     # As os.get_exec_path(), which takes longer than anything else here because it guards against warnings.
@@ -192,7 +207,7 @@ _last_searches: tuple[bytes, dict[str, list[bytes]]] = b"", {}
 _SEARCHES = 64
 
 
-class Popen:
+class Popen(Of["AnyStr"]):
     """Start a child process and talk to it.
 
     Returns when the child has become the program; what went wrong before is raised here (FileNotFoundError
@@ -216,15 +231,17 @@ class Popen:
     signal handlers. A forked copy of this process cannot wait for the child or signal it: there these methods
     raise RuntimeError.
 
+    For type checkers it is a `Popen[str]` in text mode, otherwise a `Popen[bytes]`. It cannot be pickled.
+
     Differs from the standard class: timed waits sleep until the child ends rather than looking every now and
     then; a signal never reaches a process that inherited the number; after `kill`, `communicate` does not
     wait for processes that the child had started (see there).
     """
 
     # Until there is something else to say.
-    stdin: IO[Any] | None = None
-    stdout: IO[Any] | None = None
-    stderr: IO[Any] | None = None
+    stdin: IO[AnyStr] | None = None
+    stdout: IO[AnyStr] | None = None
+    stderr: IO[AnyStr] | None = None
     pid: int
     returncode: int | None = None
     _handle: ProcessHandle | None = None
@@ -234,7 +251,32 @@ class Popen:
     _tree_ended = False  # whether kill_tree() has come to its end
     _is_known_to_one = False
 
-    def __init__(
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenText]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenEncoding]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenErrors]
+        ) -> None: ...
+        @overload
+        def __init__(self: Popen[str], args: _options.Args, **options: Unpack[_options.PopenOld]) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[bytes], args: _options.Args, **options: Unpack[_options.PopenBytes]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Popen[Any], args: _options.Args, *more: Any, **options: Unpack[_options.PopenEither]
+        ) -> None: ...
+
+    def __init__(  # type: ignore[misc] # checkers miss *more, which has names here
         self,
         args: Any,
         bufsize: int | None = -1,
@@ -261,7 +303,7 @@ class Popen:
         errors: str | None = None,
         text: bool | None = None,
         umask: int = -1,
-        pipesize: int = -1,
+        pipesize: int | None = -1,
         process_group: int | None = None,
         mark_tree: bool = False,
         rlimits: Mapping[int, int | tuple[int, int]] | None = None,
@@ -275,7 +317,9 @@ class Popen:
             bufsize = -1
         elif type(bufsize) is not int:
             bufsize = _integer("bufsize", bufsize)
-        if type(pipesize) is not int:
+        if pipesize is None:
+            pipesize = -1
+        elif type(pipesize) is not int:
             pipesize = _integer("pipesize", pipesize)
         if (startupinfo is not None or creationflags != 0) and _platform.winapi is None:
             raise ValueError(
@@ -316,7 +360,9 @@ class Popen:
             windows = WindowsStart()
             try:
                 windows.plan((stdin, stdout, stderr))
-                layered = [one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)]
+                layered: list[Any] = [
+                    one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)
+                ]
                 flags = _integer("creationflags", creationflags)
                 about = (args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree)
                 self._execute_child(windows, *about)
@@ -333,7 +379,7 @@ class Popen:
         # What is left alone in a plain start has its default in StartRequest, and costs nothing here.
         request = _platform.StartRequest()
         if pass_fds:
-            request.keep = tuple(pass_fds)
+            request.keep = _descriptors(pass_fds)
             if request.keep and not close_fds:
                 import warnings
 
@@ -362,11 +408,11 @@ class Popen:
         if start_new_session:
             request.new_session = True
         if process_group is not None:
-            request.pgid = process_group
+            request.pgid = _integer("process_group", process_group)
         if preexec_fn is not None:
             request.preexec_fn = preexec_fn
         if umask != -1:
-            request.umask = umask
+            request.umask = _integer("umask", umask)
         if user is not None or group is not None or extra_groups is not None:
             from ._identity import resolve
 
@@ -417,7 +463,7 @@ class Popen:
                 handle = (
                     SoleHandle(self.pid, self._has_pipes)
                     if self._is_known_to_one
-                    else ProcessHandle(self.pid)
+                    else handle_of_new_child(self.pid)
                 )
             self._handle = handle
 
@@ -432,8 +478,6 @@ class Popen:
             _platform.finish(request)
             _platform.end_unowned(request)
         _platform.failed.pop(id(request), None)
-
-    __class_getitem__ = subscript
 
     @staticmethod
     def _size_pipes(fds: list[int], size: int) -> None:
@@ -480,6 +524,9 @@ class Popen:
     def __repr__(self) -> str:
         shown = f"<{type(self).__name__}: returncode: {self.returncode} args: {self.args!r}>"
         return shown if len(shown) <= _LONGEST_REPR else f"{shown[: _LONGEST_REPR - 4]}...>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"cannot pickle {self!r}: only this process can wait for its child")
 
     @property
     def handle(self) -> ProcessHandle:
@@ -594,6 +641,8 @@ class Popen:
 
         The standard class has no such method.
         """
+        if grace != 0:
+            check_grace(grace)
         if self._handle is None:
             return
         if not self._handle.is_own_child:
@@ -640,7 +689,9 @@ class Popen:
         """Write *input*, read stdout and stderr to their ends, wait for the child; return what was read.
 
         What is not a PIPE gives None. *input* is `str` in text mode, otherwise any bytes-like object. A child
-        that stops reading its input is no error. Raises `TimeoutExpired` after *timeout* seconds with the
+        that stops reading its input is no error. An output that the caller has closed gives nothing
+        (`b''`, or `''`); but ValueError if it is the only pipe and there is no *timeout*, as in the standard class.
+        Raises `TimeoutExpired` after *timeout* seconds with the
         output so far; the child runs on, and a further call, without *input*, continues and loses nothing.
 
         *on_stdout* and *on_stderr* are called, in this thread, with each line as it comes, its line end included; a
@@ -674,7 +725,7 @@ class Popen:
             self._give_grace(timeout)
             raise
 
-    def lines(self, input: Any = None, timeout: float | None = None) -> Iterator[tuple[str, Any]]:  # noqa: A002
+    def lines(self, input: Any = None, timeout: float | None = None) -> Iterator[tuple[str, AnyStr]]:  # noqa: A002
         """Iterate over the lines of both outputs as they come: `("stdout", line)` or `("stderr", line)`.
 
         Feeds *input* to the child meanwhile, and keeps nothing of what it has yielded. Ends when both outputs
@@ -754,6 +805,8 @@ class Popen:
                 for stream, pieces in zip(outputs, said, strict=True):
                     exchange.begin_with(stream, pieces)
             else:
+                if timeout is None:
+                    self._refuse_a_closed_one(given)
                 exchange = self._start_exchange(given, listening)
         try:
             done = exchange.pump(deadline, None if undisturbed else handle)
@@ -771,6 +824,13 @@ class Popen:
             raise TimeoutExpired(self.args, timeout, *self._output_so_far())
         out, err = (self._as_promised(stream, not handle.kill_sent) for stream in streams)
         return out, err
+
+    def _refuse_a_closed_one(self, given: Any) -> None:
+        """Raise if there is one pipe only, and nothing to be had from it: then the standard class goes straight to it."""
+        name, *others = [name for name in ("stdin", "stdout", "stderr") if getattr(self, name) is not None]
+        if not others and (given or name != "stdin") and getattr(getattr(self, name), "closed", 0) is True:
+            what = "write to" if name == "stdin" else "read of"
+            raise ValueError(f"{what} closed file: {name} of {self!r} was closed before communicate()")
 
     def _output_so_far(self) -> list[Any]:
         """What communicate() has read until now, in terms that fit a TimeoutExpired: no byte can make this fail."""
@@ -873,7 +933,7 @@ class Popen:
             )
 
 
-class SolePopen(Popen):
+class SolePopen(Popen["Any"]):
     """A Popen that nobody but the thread that makes it will ever know of, and that is waited for without a time limit."""
 
     _is_known_to_one = True

@@ -5,11 +5,24 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Generic, TypeVar
+
+    T = TypeVar("T")
+
+    class Of(Generic[T]):
+        """What can be subscripted with the type of its outputs."""
+
+else:
+
+    class Of:
+        __slots__ = ()
+        __class_getitem__ = classmethod(type(list[int]))  # types.GenericAlias, without importing `types`
+
 
 __all__ = [
     "CalledProcessError",
     "CompletedProcess",
+    "Of",
     "OutputTooLarge",
     "SubprocessError",
     "TimeoutExpired",
@@ -19,10 +32,6 @@ __all__ = [
 #: How much of a failed command's last words its error repeats.
 _LAST_LINES = 10
 _LAST_CHARACTERS = 2000
-
-# `type(list[int])` is types.GenericAlias, without importing `types`.
-_GenericAlias: Any = type(list[int])
-subscript: Any = classmethod(_GenericAlias)
 
 
 class _DecoderOfUnmarked:
@@ -170,19 +179,22 @@ class OutputTooLarge(_OutputError):
         return f"Command {self.cmd!r} wrote more than {self.limit} bytes, which was the limit"
 
 
-class CompletedProcess:
+class CompletedProcess(Of["T"]):
     """What `run` returns: `args`, `returncode`, and `stdout` and `stderr` where they were captured.
 
-    A `returncode` of -N means that signal N ended the child.
+    A `returncode` of -N means that signal N ended the child. For type checkers it is a `CompletedProcess[str]` in text
+    mode, otherwise a `CompletedProcess[bytes]`.
     """
+
+    # What was not captured is None. That is not in the types: everybody knows what he has asked for.
+    stdout: T
+    stderr: T
 
     def __init__(self, args: Any, returncode: int, stdout: Any = None, stderr: Any = None) -> None:
         self.args = args
         self.returncode = returncode
         self.stdout = stdout
         self.stderr = stderr
-
-    __class_getitem__ = subscript
 
     def __repr__(self) -> str:
         shown = [f"args={self.args!r}", f"returncode={self.returncode!r}"]

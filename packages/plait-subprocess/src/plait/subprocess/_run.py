@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from ._ending import let_go, wind_up
+from ._ending import check_grace, let_go, wind_up
+from ._handle import deadline_after
 from ._popen import OWN_PIPE, PIPE, Popen, SolePopen
 from ._results import CalledProcessError, CompletedProcess
 from ._switches import package
@@ -11,11 +12,32 @@ from ._switches import package
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, overload
 
+    from typing_extensions import Unpack
+
+    from . import _options
     from ._lines import Listening
 
-__all__ = ["call", "check_call", "check_output", "run", "streams_for"]
+__all__ = ["call", "check_call", "check_output", "replaced_popen", "run", "streams_for"]
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def run(args: _options.Args, **options: Unpack[_options.RunText]) -> CompletedProcess[str]: ...
+    @overload
+    def run(args: _options.Args, **options: Unpack[_options.RunEncoding]) -> CompletedProcess[str]: ...
+    @overload
+    def run(args: _options.Args, **options: Unpack[_options.RunErrors]) -> CompletedProcess[str]: ...
+    @overload
+    def run(args: _options.Args, **options: Unpack[_options.RunOld]) -> CompletedProcess[str]: ...
+    @overload
+    def run(args: _options.Args, **options: Unpack[_options.RunBytes]) -> CompletedProcess[bytes]: ...
+    @overload
+    def run(
+        args: _options.Args, *more: Any, **options: Unpack[_options.RunEither]
+    ) -> CompletedProcess[Any]: ...
 
 
 def run(
@@ -30,7 +52,7 @@ def run(
     on_stderr: Callable[[Any], object] | None = None,
     max_output: int | None = None,
     **kwargs: Any,
-) -> CompletedProcess:
+) -> CompletedProcess[Any]:
     """Run a command to its end and return a `CompletedProcess`. Further arguments are those of `Popen`.
 
     *input* is written to the command's standard input; *capture_output* collects stdout and stderr. With
@@ -40,7 +62,8 @@ def run(
     refusal is the `__cause__` of what is raised.
 
     *kill_tree* extends that to all that the command has started: after a time-out or any other exception none of
-    it is left (see `Popen.kill_tree`). With *grace*, SIGTERM comes first, and that many seconds,
+    it is left (see `Popen.kill_tree`). With *grace*, for the command alone or for all of them, SIGTERM comes first, and
+    that many seconds,
     in which the outputs are still read. *on_stdout* and
     *on_stderr* are called with each line as it comes; they need no pipe to be asked for, and without
     one the output is not kept. A callback holds up the command, and the time limit, as long as it runs; lines for which
@@ -49,9 +72,14 @@ def run(
     The standard function has none of these five.
 
     Differs from the standard function: after a time-out it returns within a fraction of a second even if a
-    process that the command has started holds on to the pipes, and the exception has the output up to then.
+    process that the command has started holds on to the pipes, and the exception has the output up to then. A command
+    that has ended when its time is looked at was in time: `timeout=0`, or less, may well return a result.
     """
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
+    if timeout is not None:
+        deadline_after(timeout)  # what is wrong is told before anything is started
+    if grace != 0:
+        check_grace(grace)
     if kill_tree:
         kwargs["mark_tree"] = True
     kind = package.Popen
@@ -88,7 +116,7 @@ def run(
     return _completed(check, returncode, process.args, stdout, stderr)
 
 
-def _completed(check: bool, returncode: int, args: Any, stdout: Any, stderr: Any) -> CompletedProcess:
+def _completed(check: bool, returncode: int, args: Any, stdout: Any, stderr: Any) -> CompletedProcess[Any]:
     if check and returncode:
         raise CalledProcessError(returncode, args, stdout, stderr)
     return CompletedProcess(args, returncode, stdout, stderr)
@@ -97,6 +125,17 @@ def _completed(check: bool, returncode: int, args: Any, stdout: Any, stderr: Any
 def _can_be_made_in_steps(kind: Any) -> bool:
     """Whether what somebody has put in the place of Popen is one, too; else only the public methods can be relied on."""
     return isinstance(kind, type) and issubclass(kind, Popen) and kind.__new__ is object.__new__
+
+
+def replaced_popen() -> type[Popen[Any]]:
+    """Popen, or what somebody has put in its place, for those who need more of it than its public methods."""
+    kind = package.Popen
+    if not _can_be_made_in_steps(kind):
+        raise TypeError(
+            f"what was put in the place of Popen has to be a subclass of it here, which {kind!r} is not; "
+            "or replace the function that was called, as well"
+        )
+    return kind  # type: ignore[no-any-return]
 
 
 def _with_stand_in(process: Any, use: Callable[[Any], Any]) -> tuple[Any, Any, int]:
@@ -167,6 +206,10 @@ def call(
     After *timeout* seconds, and on any other exception, the child is killed; *kill_tree* and *grace* are those of
     `run`, and not in the standard function.
     """
+    if timeout is not None:
+        deadline_after(timeout)
+    if grace != 0:
+        check_grace(grace)
     if kill_tree:
         kwargs["mark_tree"] = True
     kind = package.Popen
@@ -191,10 +234,26 @@ def call(
 
 def check_call(*popenargs: Any, **kwargs: Any) -> int:
     """Like `call`, with the same arguments, but a status other than 0 raises `CalledProcessError`."""
-    returncode = call(*popenargs, **kwargs)
+    returncode: int = package.call(*popenargs, **kwargs)
     if returncode:
         raise CalledProcessError(returncode, kwargs.get("args", popenargs[0] if popenargs else None))
     return 0
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def check_output(args: _options.Args, **options: Unpack[_options.OutputText]) -> str: ...
+    @overload
+    def check_output(args: _options.Args, **options: Unpack[_options.OutputEncoding]) -> str: ...
+    @overload
+    def check_output(args: _options.Args, **options: Unpack[_options.OutputErrors]) -> str: ...
+    @overload
+    def check_output(args: _options.Args, **options: Unpack[_options.OutputOld]) -> str: ...
+    @overload
+    def check_output(args: _options.Args, **options: Unpack[_options.OutputBytes]) -> bytes: ...
+    @overload
+    def check_output(args: _options.Args, *more: Any, **options: Unpack[_options.OutputEither]) -> Any: ...
 
 
 def check_output(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -> Any:
@@ -212,4 +271,4 @@ def check_output(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -
     if "input" in kwargs and kwargs["input"] is None:
         wants_text = any(kwargs.get(name) for name in ("text", "encoding", "errors", "universal_newlines"))
         kwargs["input"] = "" if wants_text else b""
-    return run(*popenargs, stdout=PIPE, timeout=timeout, check=True, **kwargs).stdout
+    return package.run(*popenargs, stdout=PIPE, timeout=timeout, check=True, **kwargs).stdout

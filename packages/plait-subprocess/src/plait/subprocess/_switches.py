@@ -10,7 +10,10 @@
 #                      is put in place of `_posixsubprocess.fork_exec`: debuggers that follow children do one or the other.
 #                      (Where the interpreter's own is not used, nobody asks for it. Put there, a function written in Python
 #                      loses its child if a signal handler raises in it.)
-#   Popen              What `run`, `call` and what is made of them start. Tests put a fake process here.
+#   Popen              What `run`, `call` and what is made of them start. Tests put a fake process here. (`arun` and
+#                      pipelines need more of a Popen than is public: they take a subclass, and refuse everything else.)
+#   run, call, getstatusoutput
+#                      What `check_output`, `check_call` and their kin are made of.
 #   Popen._execute_child, Popen._wait
 #                      The steps of Popen that its subclasses override: start the child; wait for its end. (The arguments of
 #                      the former are our own, as they are different in each version of the standard class.)
