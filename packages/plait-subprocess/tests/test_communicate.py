@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import gc
 import importlib
 import os
 import sys
@@ -33,6 +34,7 @@ def test_an_input_that_was_written_may_be_changed():
         data = bytearray(b"x" * 1_000_000)
         with Popen(command, stdin=PIPE, stdout=PIPE) as process:
             process.communicate(data)
+            gc.collect()  # which PyPy needs to see that nobody has it any more
             data.clear()
 
 
@@ -114,6 +116,8 @@ def test_one_output_of_any_length_is_whole(stream, target, length, tmp_path):
 
 @pytest.mark.parametrize("block", [None, 1 << 28, 3 << 20, 1 << 18])
 def test_a_lot_of_output_is_whole_wherever_it_is_kept(block, monkeypatch, tmp_path):
+    if block is not None and not collected_module._can_reserve:
+        pytest.skip("there is no reading into a block here")
     # In a block that is asked for when a lot has come, in one that is too small for it, or in none.
     monkeypatch.setattr(collected_module, "_BLOCK", block or 1)
     monkeypatch.setattr(collected_module, "_can_reserve", block is not None)

@@ -333,7 +333,8 @@ def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
     pid, ref = process.pid, weakref.ref(process)
     with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):  # noqa: PT031
         del process
-        gc.collect()
+        for _ in range(3):  # PyPy may need more than one
+            gc.collect()
     assert ref() is None
     assert [handle.pid for handle in popen_module.abandoned] == [pid]
     # Wait for its end without taking the status.
