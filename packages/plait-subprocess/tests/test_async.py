@@ -138,15 +138,19 @@ def test_slow_listeners_do_not_stop_the_loop_nor_the_time_limit():
             ticks.append(None)
             await asyncio.sleep(0)
 
-    async def main():
+    async def main(limit):
         ticking = asyncio.ensure_future(tick())
         with pytest.raises(TimeoutExpired):
-            await arun(["yes"], on_stdout=lambda line: heard.append(time.sleep(0.01)), timeout=0.4)
+            await arun(["yes"], on_stdout=lambda line: heard.append(time.sleep(0.01)), timeout=limit)
         ticking.cancel()
 
-    begun = time.monotonic()
-    asyncio.run(main())
-    assert time.monotonic() - begun < 10
+    for limit in (0.4, 4):  # more than one only if the machine is busy, and hardly anything has had a turn
+        begun = time.monotonic()
+        asyncio.run(main(limit))
+        assert time.monotonic() - begun < limit + 9.6
+        if len(ticks) >= 10:
+            break
+        ticks.clear()
     assert len(ticks) >= 10
 
 
