@@ -29,6 +29,27 @@ def test_full_pipes_in_both_directions_do_not_block(bufsize):
         assert process.communicate(BIG) == (BIG, None)
 
 
+@pytest.mark.skipif(not collected_module._can_reserve, reason="there is no reading into a block here")
+def test_reading_goes_on_after_an_exception_that_struck_a_read_and_is_still_at_hand(monkeypatch):
+    class Struck(Exception):
+        pass
+
+    reads = iter(range(10**6))
+    readv = collected_module._readv
+
+    def strike_the_third(fd, room):
+        if next(reads) == 2:
+            raise Struck
+        return readv(fd, room)
+
+    monkeypatch.setattr(collected_module, "_readv", strike_the_third)
+    with Popen("head -c 6000000 /dev/zero; head -c 3000000 /dev/zero", shell=True, stdout=PIPE) as process:
+        with pytest.raises(Struck) as kept:
+            process.communicate()
+        assert process.communicate()[0] == bytes(9_000_000)
+    assert kept.tb is not None
+
+
 def test_an_input_that_was_written_may_be_changed():
     for command in (["cat"], ["true"]):  # which does not want it
         data = bytearray(b"x" * 1_000_000)

@@ -66,13 +66,18 @@ class Collected:
 
     def read_from(self, fd: int) -> int:
         """Read once into the room that was reserved; how much came, or -1 if the room is used up."""
+        come = -1
         room = self._file.getbuffer()[self.length : self.length + _ONE_READ]
-        if len(room) < _ONE_READ:
-            del room
+        try:
+            if len(room) == _ONE_READ:
+                come = _readv(fd, (room,))
+                self.length += come
+        finally:
+            # Not left to the end of this frame: it lives on in the traceback of an exception, and would keep the block from
+            # being cut by who goes on reading.
+            room.release()
+        if come < 0:
             self.cut()
-            return -1
-        come: int = _readv(fd, (room,))
-        self.length += come
         return come
 
     def cut(self) -> None:
