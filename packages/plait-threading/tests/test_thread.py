@@ -250,7 +250,7 @@ def test_a_thread_that_cannot_even_say_that_it_fails_is_not_listed(monkeypatch):
     assert thread.result(10) == 0
 
 
-@pytest.mark.parametrize("where", ["arm", "_Course", "_give_way"])
+@pytest.mark.parametrize("where", ["arm", "_Course", "give_way"])
 def test_a_thread_that_is_just_being_started_cannot_be_joined_yet(slow_starts, monkeypatch, where):
     refusals, real = [], getattr(implementation, where)
 

@@ -41,7 +41,20 @@
 # The token is the one of the "permit" that Doug Lea's LockSupport gave to Java (2004), the rest follows from it. Unlike
 # there, a parker belongs to a call and not to a thread: a late unpark() then reaches a doorbell that nobody listens to
 # any more, and not the next, unrelated wait of the same thread. Making one costs a fraction of a microsecond, a switch of
-# threads some ten. We never spin: under a global lock the thread we wait for cannot run while we do.
+# threads some ten.
+#
+# Giving way
+#   Under a global lock, to be woken is dear: the bell wakes the waiter while the waker still has that lock, so that it
+#   goes to sleep a second time, at once, and is woken a second time when the waker lets go. We cannot spin until the
+#   bell rings, for the thread we wait for could not run meanwhile. But we can give way once, `give_way()`: let go of the
+#   global lock, let the system run who is next, and look again. If threads take turns, on one core, the bell has rung then,
+#   and nobody has slept: a turn costs a third. (When to spin before blocking, and that it costs at most twice the best
+#   when it does not help: Karlin, Li, Manasse and Owicki, "Empirical studies of competitive spinning for a shared-memory
+#   multiprocessor", SOSP 1991.)
+#   What it costs if in vain is half a microsecond; unless somebody computes, who will have the core or the global lock for
+#   milliseconds if we let go of it, whereas one who sleeps and is woken gets it sooner. So a turn that took LONG is the
+#   last for SELDOM times as long, which bounds the loss to that share of the time, whatever others do. That is known to all
+#   threads, in one variable, which each of them may overwrite; nothing depends on it but speed.
 #
 # What remains: on 3.10 and PyPy an exception of a signal handler can strike between two bytecodes at which nothing can
 # catch it (after the last instruction of a `try`; where there are two, at the first one of an `except`). Then a park() may
@@ -50,6 +63,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import repeat, starmap
 from time import monotonic
 
@@ -60,12 +74,35 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the i
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Parker", "WaitQueue"]
+__all__ = ["Parker", "WaitQueue", "give_way"]
+
+# A turn of others that takes so many seconds is a long one; then none for so many times as long.
+LONG = 0.0002
+SELDOM = 10
 
 _accompanied = can_start_threads()
+_yield_processor: Callable[[], object] | None = getattr(os, "sched_yield", None)
+_not_before = 0.0
 # For starmap: one call without arguments; such calls endlessly.
 _ONCE = ((),)
 _ALWAYS: Iterator[tuple[()]] = repeat(())
+
+
+def give_way() -> None:
+    """Let other threads run for a moment, if it seems that this takes but a moment. For use before going to sleep.
+
+    Whoever waits for another thread, and is about to sleep until that one wakes it, often need not: the other one only
+    wants the processor, or the global lock. Where others have kept them for long lately, and on platforms that have no
+    `os.sched_yield`, this does nothing. Callable anywhere. Not in the standard module.
+    """
+    global _not_before
+    if _yield_processor is not None:
+        since = monotonic()
+        if since >= _not_before:
+            _yield_processor()
+            taken = monotonic() - since
+            if taken > LONG:
+                _not_before = since + taken * SELDOM
 
 
 class Parker:
@@ -105,7 +142,11 @@ class Parker:
         bell = self._bell
         try:
             if timeout is None:
-                return bell.acquire() if _accompanied else self._park_alone()
+                if not _accompanied:
+                    return self._park_alone()
+                if bell.locked():
+                    give_way()
+                return bell.acquire()
             if 0 < timeout <= TIMEOUT_MAX:
                 return bell.acquire(True, timeout)
             return self._park_for(timeout)

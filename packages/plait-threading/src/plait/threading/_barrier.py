@@ -46,7 +46,7 @@ from __future__ import annotations
 
 from itertools import islice, starmap
 
-from .._thread import allocate_lock, get_ident, register_after_fork
+from .._thread import allocate_lock, get_ident, give_way, register_after_fork
 from ._copies import Uncopied
 from ._reprs import called
 from ._surely import elsewhere, surely
@@ -308,6 +308,7 @@ class Barrier(Uncopied):
         if current.has_ended() or (not claim.seat and (current.seats or not current.fate)):
             return
         if timeout is None:
+            give_way()
             bell.acquire()
         elif not (bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)):
             claim.breaks = True
