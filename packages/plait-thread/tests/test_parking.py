@@ -597,7 +597,7 @@ class Processor:
         self.now, self.turn, self.turns = 0.0, 0.0, 0
         monkeypatch.setattr(implementation, "monotonic", lambda: self.now)
         monkeypatch.setattr(implementation, "_yield_processor", self.give)
-        monkeypatch.setattr(implementation, "_not_before", 0.0)
+        monkeypatch.setattr(implementation, "_paid_off_at", -implementation.BURST)
 
     def give(self):
         self.turns += 1
@@ -606,10 +606,18 @@ class Processor:
 
 def test_who_is_about_to_sleep_gives_way_each_time_while_that_takes_but_a_moment(monkeypatch):
     processor = Processor(monkeypatch)
-    processor.turn = implementation.LONG / 2
-    for _ in range(5):
+    processor.turn = implementation.LONG / 3
+    for _ in range(1000):
         give_way()
-    assert processor.turns == 5
+    assert processor.turns == 1000
+
+
+def test_who_still_waits_gives_way_a_second_time(monkeypatch):
+    processor = Processor(monkeypatch)
+    give_way(lambda: True)
+    assert processor.turns == 2
+    give_way(lambda: False)
+    assert processor.turns == 3
 
 
 def test_turns_that_others_make_long_use_up_no_more_than_their_share_of_the_time(monkeypatch):
@@ -619,7 +627,8 @@ def test_turns_that_others_make_long_use_up_no_more_than_their_share_of_the_time
         give_way()
         processor.now += 0.00005
     assert processor.turns > 1
-    assert processor.turns * processor.turn <= processor.now / implementation.SELDOM + processor.turn
+    budget = (processor.now + implementation.BURST) / implementation.SELDOM
+    assert processor.turns * processor.turn <= budget + processor.turn
     processor.turn, processor.turns = 0.0, 0
     processor.now += 1
     give_way()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Parker", "WaitQueue", "give_way"]
 
 
-def give_way() -> None:
+def give_way(waits: Callable[[], object] = bool) -> None:
     """Do nothing: there is nobody to give way to."""
 
 

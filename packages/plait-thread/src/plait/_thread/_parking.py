@@ -46,15 +46,16 @@
 # Giving way
 #   Under a global lock, to be woken is dear: the bell wakes the waiter while the waker still has that lock, so that it
 #   goes to sleep a second time, at once, and is woken a second time when the waker lets go. We cannot spin until the
-#   bell rings, for the thread we wait for could not run meanwhile. But we can give way once, `give_way()`: let go of the
+#   bell rings, for the thread we wait for could not run meanwhile. But we can give way, `give_way()`: let go of the
 #   global lock, let the system run who is next, and look again. If threads take turns, on one core, the bell has rung then,
-#   and nobody has slept: a turn costs a third. (When to spin before blocking, and that it costs at most twice the best
-#   when it does not help: Karlin, Li, Manasse and Owicki, "Empirical studies of competitive spinning for a shared-memory
-#   multiprocessor", SOSP 1991.)
-#   What it costs if in vain is half a microsecond; unless somebody computes, who will have the core or the global lock for
-#   milliseconds if we let go of it, whereas one who sleeps and is woken gets it sooner. So a turn that took LONG is the
-#   last for SELDOM times as long, which bounds the loss to that share of the time, whatever others do. That is known to all
-#   threads, in one variable, which each of them may overwrite; nothing depends on it but speed.
+#   and nobody has slept: a turn costs a third. (Two-phase waiting: J. K. Ousterhout, "Scheduling techniques for concurrent
+#   systems", 1982. Once is often in vain: to let go of the global lock may wake a third thread, which has the processor
+#   first. So it is done twice.)
+#   In vain it costs a microsecond; unless somebody computes, who will have the core or the global lock for milliseconds
+#   if we let go of it, whereas one who sleeps and is woken gets it sooner. So turns that take LONG have a budget: of any
+#   time, one part in SELDOM, and BURST / SELDOM seconds at once. It is kept as the generic cell rate algorithm does (ITU-T
+#   I.371), in one variable, the time at which what has been spent will be paid off. All threads share it, and may overwrite
+#   what another has just stored; nothing depends on it but speed.
 #
 # What remains: on 3.10 and PyPy an exception of a signal handler can strike between two bytecodes at which nothing can
 # catch it (after the last instruction of a `try`; where there are two, at the first one of an `except`). Then a park() may
@@ -76,33 +77,36 @@ if TYPE_CHECKING:
 
 __all__ = ["Parker", "WaitQueue", "give_way"]
 
-# A turn of others that takes so many seconds is a long one; then none for so many times as long.
-LONG = 0.0002
-SELDOM = 10
+# In seconds. Guesses: threads that take turns need some microseconds, and systems give a turn of milliseconds.
+LONG = 0.0005
+BURST = 0.5
+SELDOM = 20
 
 _accompanied = can_start_threads()
 _yield_processor: Callable[[], object] | None = getattr(os, "sched_yield", None)
-_not_before = 0.0
+_paid_off_at = -BURST
 # For starmap: one call without arguments; such calls endlessly.
 _ONCE = ((),)
 _ALWAYS: Iterator[tuple[()]] = repeat(())
 
 
-def give_way() -> None:
-    """Let other threads run for a moment, if it seems that this takes but a moment. For use before going to sleep.
+def give_way(waits: Callable[[], object] = bool) -> None:
+    """Let other threads run for a moment, and if *waits()* is still true after it, once more. For use before going to sleep.
 
     Whoever waits for another thread, and is about to sleep until that one wakes it, often need not: the other one only
-    wants the processor, or the global lock. Where others have kept them for long lately, and on platforms that have no
+    wants the processor, or the global lock. Where others keep them for long, and on platforms that have no
     `os.sched_yield`, this does nothing. Callable anywhere. Not in the standard module.
     """
-    global _not_before
+    global _paid_off_at
     if _yield_processor is not None:
         since = monotonic()
-        if since >= _not_before:
+        if since >= _paid_off_at:
             _yield_processor()
+            if waits():
+                _yield_processor()
             taken = monotonic() - since
             if taken > LONG:
-                _not_before = since + taken * SELDOM
+                _paid_off_at = max(_paid_off_at, since - BURST) + taken * SELDOM
 
 
 class Parker:
@@ -145,7 +149,7 @@ class Parker:
                 if not _accompanied:
                     return self._park_alone()
                 if bell.locked():
-                    give_way()
+                    give_way(bell.locked)
                 return bell.acquire()
             if 0 < timeout <= TIMEOUT_MAX:
                 return bell.acquire(True, timeout)

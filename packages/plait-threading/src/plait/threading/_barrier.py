@@ -308,7 +308,7 @@ class Barrier(Uncopied):
         if current.has_ended() or (not claim.seat and (current.seats or not current.fate)):
             return
         if timeout is None:
-            give_way()
+            give_way(bell.locked)
             bell.acquire()
         elif not (bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)):
             claim.breaks = True

@@ -261,7 +261,7 @@ class Condition(metaclass=SlotMethods):
             for saved in self._letting_go:  # noqa: B007
                 break
             if timeout is None:
-                give_way()
+                give_way(bell.locked)
                 rung = bell.acquire()
             elif timeout <= 0:
                 rung = bell.acquire(False)
@@ -325,7 +325,7 @@ class Condition(metaclass=SlotMethods):
                 self._idle = bool
                 let_go += starmap(self._release_save, ONCE)
                 if timeout is None:
-                    give_way()
+                    give_way(bell.locked)
                     rung = bell.acquire()
                 elif timeout <= 0:
                     rung = bell.acquire(False)

@@ -117,7 +117,7 @@ class Event(Uncopied):
             if self._flag:  # raised meanwhile
                 raised = True
             elif timeout is None:
-                give_way()
+                give_way(bell.locked)
                 # Whoever rings it takes it down.
                 return bell.acquire()
             else:

@@ -284,7 +284,7 @@ class Semaphore(Uncopied):
             if self._tokens or self._stock:
                 return self._stay(_Slip(bell), deadline, self._look_and_wait)
             if timeout is None:
-                give_way()
+                give_way(bell.locked)
                 bell.acquire()
             elif not bell.acquire(True, timeout):
                 return self._stay(_Slip(bell), deadline, self._run_out)
@@ -349,7 +349,7 @@ class Semaphore(Uncopied):
                 self._announce()
             return True
         if deadline is None:
-            give_way()
+            give_way(bell.locked)
         if bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic())):
             return self._come_forward(slip, deadline)
         return self._run_out(slip, deadline)
@@ -378,7 +378,7 @@ class Semaphore(Uncopied):
                 front.append(slip)
                 self._announce()
             if deadline is None:
-                give_way()
+                give_way(bell.locked)
                 rung = bell.acquire()
             else:
                 # At last it looks whether it has been rung: what is kept may be for others.

@@ -343,7 +343,7 @@ class Thread:
             life.launch(course, joinable=in_sub_interpreter)
             course = None  # if the thread has not got it, nobody must
             # Mostly it has begun after that, and nobody need sleep and be woken: a quarter of what a short thread costs.
-            give_way()
+            give_way(life.gate.locked)
             # In one step: whether the gate has been taken, which others might want to pass if we leave early, is noted.
             known += starmap(life.gate.acquire, ((True, PATIENCE),))
             if not life.has_begun:
