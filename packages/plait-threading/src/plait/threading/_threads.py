@@ -671,7 +671,7 @@ def _adopt() -> Thread:
             if isinstance(other, _DummyThread) and other._life_.ident == ident:
                 _depart(other)
         known = _standard.known_as(ident)
-        name, daemon = (f"Dummy-{_next_number()}", True) if known is None else known
+        name, daemon = (f"Dummy-{_next_number()}", _daemons_allowed) if known is None else known
         thread = _DummyThread(ident, name, daemon)
         here.departure = _Departure(thread)
     if get_native_id is not None:
