@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import signal
@@ -16,8 +17,11 @@ from plait._thread import (
     Parker,
     WaitQueue,
     fork_generation,
+    give_way,
     start_joinable_thread,
 )
+
+implementation = importlib.import_module(f"{Parker.__module__}._parking")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
@@ -584,3 +588,64 @@ def test_forks_in_the_midst_of_it_leave_lines_that_work():
         over.append(1)
         for thread in threads:
             thread.join(LONG)
+
+
+class Processor:
+    """What `give_way()` asks of the system: the time, and a turn of others that takes *turn* seconds."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.turn, self.turns = 0.0, 0.0, 0
+        monkeypatch.setattr(implementation, "monotonic", lambda: self.now)
+        monkeypatch.setattr(implementation, "_yield_processor", self.give)
+        monkeypatch.setattr(implementation, "_paid_off_at", -implementation.BURST)
+
+    def give(self):
+        self.turns += 1
+        self.now += self.turn
+
+
+def test_who_is_about_to_sleep_gives_way_each_time_while_that_takes_but_a_moment(monkeypatch):
+    processor = Processor(monkeypatch)
+    processor.turn = implementation.LONG / 3
+    for _ in range(1000):
+        give_way()
+    assert processor.turns == 1000
+
+
+def test_who_still_waits_gives_way_a_second_time(monkeypatch):
+    processor = Processor(monkeypatch)
+    give_way(lambda: True)
+    assert processor.turns == 2
+    give_way(lambda: False)
+    assert processor.turns == 3
+
+
+def test_turns_that_others_make_long_use_up_no_more_than_their_share_of_the_time(monkeypatch):
+    processor = Processor(monkeypatch)
+    processor.turn = 0.003
+    for _ in range(10_000):
+        give_way()
+        processor.now += 0.00005
+    assert processor.turns > 1
+    budget = (processor.now + implementation.BURST) / implementation.SELDOM
+    assert processor.turns * processor.turn <= budget + processor.turn
+    processor.turn, processor.turns = 0.0, 0
+    processor.now += 1
+    give_way()
+    give_way()
+    assert processor.turns == 2  # it is quiet again
+
+
+def test_where_the_system_has_no_turns_to_give_nothing_happens(monkeypatch):
+    monkeypatch.setattr(implementation, "_yield_processor", None)
+    assert give_way() is None
+
+
+def test_a_parker_that_has_been_unparked_does_not_give_way(monkeypatch):
+    processor = Processor(monkeypatch)
+    parker = Parker()
+    parker.unpark()
+    assert parker.park()
+    assert processor.turns == 0
+    monkeypatch.setattr(implementation, "_yield_processor", parker.unpark)
+    assert parker.park()  # nobody has slept

@@ -6,11 +6,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from importlib import import_module
 
 import pytest
 
 from plait import _thread as ours
 from plait._thread import allocate_lock, register_after_fork, reset_lock, start_joinable_thread
+
+handles = import_module(f"{ours.__name__}._handles")
 
 # Forking with threads is what is tested here; newer interpreters warn of it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -220,3 +223,25 @@ def test_the_main_thread_is_known_from_any_thread():
     seen = []
     start_joinable_thread(lambda: seen.append(ours.main_thread_ident())).join()
     assert seen == [ours.get_ident()] == [ours.main_thread_ident()]
+
+
+def test_of_two_threads_that_start_one_on_the_same_handle_one_is_refused(monkeypatch):
+    handle, started = ours._ThreadHandle(), []
+
+    def work():
+        started.append(None)
+
+    def at_that_moment():
+        with pytest.raises(RuntimeError, match="already started"):
+            monkeypatch.undo()
+            start_joinable_thread(work, handle)
+            start_joinable_thread(work, handle)
+        return True
+
+    if handles.native("start_joinable_thread") is not None:
+        pytest.skip("the interpreter's own")
+    monkeypatch.setattr(handles, "daemon_threads_allowed", at_that_moment)
+    with pytest.raises(RuntimeError, match="already started"):
+        start_joinable_thread(work, handle)
+    handle.join(20)
+    assert started == [None]

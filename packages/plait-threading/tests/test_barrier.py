@@ -273,3 +273,28 @@ def test_the_error_names_the_timeout_that_broke_it(given):
     with pytest.raises(BrokenBarrierError) as raised:
         barrier.wait()
     assert "within" not in str(raised.value)
+
+
+def test_who_is_struck_while_the_round_passes_does_not_break_it_for_the_others():
+    class Struck(BaseException):
+        pass
+
+    class Striking(dict):
+        armed = True
+
+        def __iter__(self):
+            if Striking.armed and sum(bool(claim.seat) for claim in self.keys()) == 2:
+                Striking.armed = False
+                raise Struck
+            return super().__iter__()
+
+    barrier = Barrier(2)
+    barrier._claims = Striking()
+    other = Thread(target=barrier.wait, args=(20,), daemon=True)
+    other.start()
+    wait_for(1, barrier)
+    with pytest.raises(Struck):
+        barrier.wait(20)
+    assert other.result(20) in (0, 1)
+    assert not barrier.broken
+    assert sorted(crowd(2, lambda _k: barrier.wait(20))) == [0, 1]

@@ -214,6 +214,36 @@ def test_a_sub_interpreter_waits_for_threads_that_are_still_leaving(run_script):
     assert (done.returncode, done.out, done.err) == (0, "", "")
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 13) or sys.implementation.name != "cpython", reason="has no such call"
+)
+def test_a_sub_interpreter_without_daemons_waits_for_the_threads_of_any_thread(run_script):
+    done = run_script(
+        """
+        import sys, _interpreters
+        from {threading} import Thread
+        source = '''if True:
+            import sys, time
+            sys.path[:] = %r
+            from {threading} import Thread, current_thread
+            assert not current_thread().daemon
+            for _ in range(3):
+                Thread(target=time.sleep, args=(0.01,)).start()
+        ''' % (sys.path,)
+        def work():
+            inner = _interpreters.create("isolated")
+            try:
+                return _interpreters.exec(inner, source)
+            finally:
+                _interpreters.destroy(inner)
+        thread = Thread(target=work)
+        thread.start()
+        print(thread.result(20))
+        """
+    )
+    assert (done.returncode, done.out, done.err) == (0, "None\n", "")
+
+
 def test_a_daemon_that_the_end_of_the_interpreter_cuts_off_is_not_waited_for(run_script):
     if not hasattr(builtins, "PythonFinalizationError"):
         pytest.skip("such a thread has ended, for older interpreters")

@@ -16,7 +16,7 @@ import pytest
 
 from plait import threading as ours
 from plait._thread import Lifetime
-from plait.threading import Event, Thread, current_thread
+from plait.threading import Event, Thread, current_thread, stack_size
 
 implementation = import_module(f"{ours.__name__}._threads")
 alive = import_module(f"{ours.__name__}._registry").alive
@@ -250,17 +250,17 @@ def test_a_thread_that_cannot_even_say_that_it_fails_is_not_listed(monkeypatch):
     assert thread.result(10) == 0
 
 
-@pytest.mark.parametrize("where", ["arm", "_Course", "_give_way"])
+@pytest.mark.parametrize("where", ["arm", "_Course", "give_way"])
 def test_a_thread_that_is_just_being_started_cannot_be_joined_yet(slow_starts, monkeypatch, where):
     refusals, real = [], getattr(implementation, where)
 
-    def at_that_moment():
+    def at_that_moment(*args):
         with pytest.raises(RuntimeError, match="before it is started"):
             thread.join()
         with pytest.raises(RuntimeError, match="before it is started"):
             thread.result(0)
         refusals.append((thread.is_alive(), "initial" in repr(thread)))
-        return real()
+        return real(*args)
 
     monkeypatch.setattr(implementation, where, at_that_moment)
     thread = Thread(target=int)
@@ -930,3 +930,14 @@ def test_a_timeout_that_is_no_number_is_refused_by_join():
         thread.join(float("nan"))
     go.set()
     thread.join()
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="others need more stack than that")
+def test_a_thread_with_a_very_small_stack_ends_for_those_who_join_it():
+    before = stack_size(0x10000)
+    try:
+        thread = Thread(target=int, daemon=True)
+        thread.start()
+    finally:
+        stack_size(before)
+    assert thread.result(20) == 0

@@ -39,7 +39,7 @@ from ._calls import (
 )
 from ._lifetime import Course, Lifetime
 from ._locks import TIMEOUT_MAX, LockType, RLock, allocate_lock
-from ._parking import Parker, WaitQueue
+from ._parking import Parker, WaitQueue, give_way
 from ._report import _excepthook, _ExceptHookArgs, report_unraisable
 from ._storage import _local
 
@@ -84,6 +84,7 @@ __all__ = [
     "fork_generation",
     "get_ident",
     "get_native_id",
+    "give_way",
     "interrupt_main",
     "lock",
     "main_thread_ident",

@@ -14,7 +14,11 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the i
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Parker", "WaitQueue"]
+__all__ = ["Parker", "WaitQueue", "give_way"]
+
+
+def give_way(waits: Callable[[], object] = bool) -> None:
+    """Do nothing: there is nobody to give way to."""
 
 
 class Parker:

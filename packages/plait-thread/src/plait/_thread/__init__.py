@@ -9,7 +9,7 @@
     (['here'], True)
 
 The interpreter's `_thread` of 3.15 on every Python, and more: what the layers above need to wait (`Parker`,
-`WaitQueue`), to know when a thread begins and ends (`Lifetime`, `Course`), and to survive `os.fork()`
+`WaitQueue`, `give_way`), to know when a thread begins and ends (`Lifetime`, `Course`), and to survive `os.fork()`
 (`register_after_fork`, `fork_generation`, `reset_lock`).
 """
 
@@ -19,7 +19,7 @@ from ._after_fork import fork_generation, register_after_fork
 from ._handles import _make_thread_handle, _shutdown, _ThreadHandle
 from ._lifetime import Course, Lifetime
 from ._names import _NAME_MAXLEN, _get_name, set_name
-from ._parking import Parker, WaitQueue
+from ._parking import Parker, WaitQueue, give_way
 from ._platform import (
     TIMEOUT_MAX,
     LockType,
@@ -83,6 +83,7 @@ __all__ = [
     "fork_generation",
     "get_ident",
     "get_native_id",
+    "give_way",
     "interrupt_main",
     "lock",
     "main_thread_ident",

@@ -22,12 +22,16 @@ __all__ = ["_ThreadHandle", "_make_thread_handle", "_shutdown", "_start_joinable
 class _EmulatedHandle:
     """What `start_joinable_thread` returns: a thread's end, to be asked for and waited for."""
 
-    __slots__ = ("__weakref__", "_daemon", "_lifetime", "_used")
+    __slots__ = ("__weakref__", "_daemon", "_lifetime", "_ticket")
 
     def __init__(self) -> None:
         self._daemon = True
-        self._used = False
+        self._ticket: list[None] = [None]  # whoever takes it may start a thread: one, once
         self._lifetime = Lifetime()
+
+    @property
+    def _used(self) -> bool:
+        return not self._ticket
 
     def __repr__(self) -> str:
         return f"<thread handle: ident={self.ident}{' done' if self.is_done() else ''}>"
@@ -110,11 +114,12 @@ def _start_emulated(
         handle = _EmulatedHandle()
     elif not isinstance(handle, _EmulatedHandle):
         raise TypeError(f"'handle' must be a _ThreadHandle, not {type(handle).__name__}")
-    if handle._used:
-        raise RuntimeError("thread already started: a handle serves one thread")
     if daemon and not daemon_threads_allowed():
         raise RuntimeError("daemon threads are disabled in this interpreter; pass daemon=False")
-    handle._used = True
+    try:
+        handle._ticket.pop()
+    except IndexError:
+        raise RuntimeError("thread already started: a handle serves one thread") from None
     handle._daemon = daemon
     _unfinished[id(handle)] = handle
     try:
@@ -132,8 +137,8 @@ def _make_emulated(ident: int, /) -> _EmulatedHandle:
     Only `_set_done()` says that it has ended.
     """
     handle = _EmulatedHandle()
-    handle._used = True
     handle._lifetime.observe(ident)
+    handle._ticket.clear()
     _elsewhere[identity_reference(handle, _elsewhere.pop)] = None
     return handle
 

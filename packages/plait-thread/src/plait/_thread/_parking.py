@@ -41,7 +41,21 @@
 # The token is the one of the "permit" that Doug Lea's LockSupport gave to Java (2004), the rest follows from it. Unlike
 # there, a parker belongs to a call and not to a thread: a late unpark() then reaches a doorbell that nobody listens to
 # any more, and not the next, unrelated wait of the same thread. Making one costs a fraction of a microsecond, a switch of
-# threads some ten. We never spin: under a global lock the thread we wait for cannot run while we do.
+# threads some ten.
+#
+# Giving way
+#   Under a global lock, to be woken is dear: the bell wakes the waiter while the waker still has that lock, so that it
+#   goes to sleep a second time, at once, and is woken a second time when the waker lets go. We cannot spin until the
+#   bell rings, for the thread we wait for could not run meanwhile. But we can give way, `give_way()`: let go of the
+#   global lock, let the system run who is next, and look again. If threads take turns, on one core, the bell has rung then,
+#   and nobody has slept: a turn costs a third. (Two-phase waiting: J. K. Ousterhout, "Scheduling techniques for concurrent
+#   systems", 1982. Once is often in vain: to let go of the global lock may wake a third thread, which has the processor
+#   first. So it is done twice.)
+#   In vain it costs a microsecond; unless somebody computes, who will have the core or the global lock for milliseconds
+#   if we let go of it, whereas one who sleeps and is woken gets it sooner. So turns that take LONG have a budget: of any
+#   time, one part in SELDOM, and BURST / SELDOM seconds at once. It is kept as the generic cell rate algorithm does (ITU-T
+#   I.371), in one variable, the time at which what has been spent will be paid off. All threads share it, and may overwrite
+#   what another has just stored; nothing depends on it but speed.
 #
 # What remains: on 3.10 and PyPy an exception of a signal handler can strike between two bytecodes at which nothing can
 # catch it (after the last instruction of a `try`; where there are two, at the first one of an `except`). Then a park() may
@@ -50,6 +64,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import repeat, starmap
 from time import monotonic
 
@@ -60,12 +75,38 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the i
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Parker", "WaitQueue"]
+__all__ = ["Parker", "WaitQueue", "give_way"]
+
+# In seconds. Guesses: threads that take turns need some microseconds, and systems give a turn of milliseconds.
+LONG = 0.0005
+BURST = 0.5
+SELDOM = 20
 
 _accompanied = can_start_threads()
+_yield_processor: Callable[[], object] | None = getattr(os, "sched_yield", None)
+_paid_off_at = -BURST
 # For starmap: one call without arguments; such calls endlessly.
 _ONCE = ((),)
 _ALWAYS: Iterator[tuple[()]] = repeat(())
+
+
+def give_way(waits: Callable[[], object] = bool) -> None:
+    """Let other threads run for a moment, and if *waits()* is still true after it, once more. For use before going to sleep.
+
+    Whoever waits for another thread, and is about to sleep until that one wakes it, often need not: the other one only
+    wants the processor, or the global lock. Where others keep them for long, and on platforms that have no
+    `os.sched_yield`, this does nothing. Callable anywhere. Not in the standard module.
+    """
+    global _paid_off_at
+    if _yield_processor is not None:
+        since = monotonic()
+        if since >= _paid_off_at:
+            _yield_processor()
+            if waits():
+                _yield_processor()
+            taken = monotonic() - since
+            if taken > LONG:
+                _paid_off_at = max(_paid_off_at, since - BURST) + taken * SELDOM
 
 
 class Parker:
@@ -105,7 +146,11 @@ class Parker:
         bell = self._bell
         try:
             if timeout is None:
-                return bell.acquire() if _accompanied else self._park_alone()
+                if not _accompanied:
+                    return self._park_alone()
+                if bell.locked():
+                    give_way(bell.locked)
+                return bell.acquire()
             if 0 < timeout <= TIMEOUT_MAX:
                 return bell.acquire(True, timeout)
             return self._park_for(timeout)

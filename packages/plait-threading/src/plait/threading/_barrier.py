@@ -18,7 +18,8 @@
 # What must always hold
 #   - A round's fate is decided once: it is the one element of `fate`, and goes from there, in one operation, into the claim
 #     of who decides that the round is full, or into `doomed` if it breaks (a time-out, abort(), reset()). When the action
-#     fails it goes on to `doomed`. When it succeeds, all claims that have a seat are counted, and the round has `passed`.
+#     fails it goes on to `doomed`. When it succeeds, or there is none, all claims that have a seat are counted, and the
+#     round has `passed`; an exception that strikes who does this does not change that.
 #   - Bells are hung up before their owners look whether it has passed or is doomed, and rung after that has been stored,
 #     so that none is left out. Bells are used once; ringing them again is harmless, and so is doing again all that is
 #     to be done when a round has ended (`_tell`).
@@ -46,7 +47,7 @@ from __future__ import annotations
 
 from itertools import islice, starmap
 
-from .._thread import allocate_lock, get_ident, register_after_fork
+from .._thread import allocate_lock, get_ident, give_way, register_after_fork
 from ._copies import Uncopied
 from ._reprs import called
 from ._surely import elsewhere, surely
@@ -104,7 +105,7 @@ class _Round:
 class _Claim:
     """Somebody who is at the barrier."""
 
-    __slots__ = ("bell", "breaks", "counted", "decided", "ident", "round", "seat")
+    __slots__ = ("acted", "bell", "breaks", "counted", "decided", "ident", "round", "seat")
 
     def __init__(self, current: _Round) -> None:
         self.ident = get_ident()
@@ -113,6 +114,7 @@ class _Claim:
         self.bell: Any = None
         # The fate of a round that is full; whether it has broken the round, or tried to.
         self.decided: Sequence[bool] = ()
+        self.acted = False  # the action has succeeded
         self.breaks = False
         self.counted = False  # among those with whom the round has passed
 
@@ -248,11 +250,8 @@ class Barrier(Uncopied):
                 else:
                     if self._action is not None:
                         self._action()
-                    for other in [*self._claims]:
-                        if other.round is current and other.seat:
-                            other.counted = True
-                    current.passed = True
-                    self._ring(current)
+                        claim.acted = True
+                    self._pass(current)
                     break
             if claim.bell is None:
                 bell = allocate_lock()
@@ -272,6 +271,15 @@ class Barrier(Uncopied):
             claim.bell = None
         self._claims.pop(claim, None)
         return claim.seat[0]
+
+    def _pass(self, current: _Round) -> None:
+        """Let those go on who have a seat in a round that is full. Can be begun again at any point."""
+        if not current.passed:
+            for other in [*self._claims]:
+                if other.round is current and other.seat:
+                    other.counted = True
+            current.passed = True
+        self._ring(current)
 
     def _sit_down(self, claim: _Claim) -> _Round:
         """Take a seat in the round that is being filled; or none, if it may be full."""
@@ -308,6 +316,7 @@ class Barrier(Uncopied):
         if current.has_ended() or (not claim.seat and (current.seats or not current.fate)):
             return
         if timeout is None:
+            give_way(bell.locked)
             bell.acquire()
         elif not (bell.acquire(False) if timeout <= 0 else bell.acquire(True, timeout)):
             claim.breaks = True
@@ -321,8 +330,10 @@ class Barrier(Uncopied):
         """Be gone, and leave nobody waiting for it."""
         current = claim.round
         if claim.decided:
-            claim.breaks = True
-            if not current.passed:
+            if claim.acted or self._action is None:
+                self._pass(current)
+            else:
+                claim.breaks = True
                 current.doomed += claim.decided
         if claim.breaks:
             current.doom()

@@ -62,7 +62,15 @@ import sys
 from itertools import islice, repeat, starmap
 from time import monotonic
 
-from .._thread import LockType, RLock, RLockType, allocate_lock, fork_generation, register_after_fork
+from .._thread import (
+    LockType,
+    RLock,
+    RLockType,
+    allocate_lock,
+    fork_generation,
+    give_way,
+    register_after_fork,
+)
 from ._named import Named
 from ._platform import deque
 from ._rwlock import WriteSide
@@ -253,6 +261,7 @@ class Condition(metaclass=SlotMethods):
             for saved in self._letting_go:  # noqa: B007
                 break
             if timeout is None:
+                give_way(bell.locked)
                 rung = bell.acquire()
             elif timeout <= 0:
                 rung = bell.acquire(False)
@@ -316,6 +325,7 @@ class Condition(metaclass=SlotMethods):
                 self._idle = bool
                 let_go += starmap(self._release_save, ONCE)
                 if timeout is None:
+                    give_way(bell.locked)
                     rung = bell.acquire()
                 elif timeout <= 0:
                     rung = bell.acquire(False)

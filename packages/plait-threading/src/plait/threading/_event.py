@@ -21,7 +21,7 @@
 
 from __future__ import annotations
 
-from .._thread import allocate_lock
+from .._thread import allocate_lock, give_way
 from ._copies import Uncopied
 from ._reprs import called
 from ._surely import elsewhere, surely
@@ -117,6 +117,7 @@ class Event(Uncopied):
             if self._flag:  # raised meanwhile
                 raised = True
             elif timeout is None:
+                give_way(bell.locked)
                 # Whoever rings it takes it down.
                 return bell.acquire()
             else:

@@ -46,7 +46,7 @@ import sys
 from itertools import islice, repeat, starmap
 from time import monotonic
 
-from .._thread import LockType, allocate_lock, fork_generation, register_after_fork
+from .._thread import LockType, allocate_lock, fork_generation, give_way, register_after_fork
 from ._copies import Uncopied
 from ._platform import deque
 from ._reprs import called
@@ -284,6 +284,7 @@ class Semaphore(Uncopied):
             if self._tokens or self._stock:
                 return self._stay(_Slip(bell), deadline, self._look_and_wait)
             if timeout is None:
+                give_way(bell.locked)
                 bell.acquire()
             elif not bell.acquire(True, timeout):
                 return self._stay(_Slip(bell), deadline, self._run_out)
@@ -347,6 +348,8 @@ class Semaphore(Uncopied):
             except ValueError:  # rung, but it was not necessary
                 self._announce()
             return True
+        if deadline is None:
+            give_way(bell.locked)
         if bell.acquire() if deadline is None else bell.acquire(True, max(0, deadline - monotonic())):
             return self._come_forward(slip, deadline)
         return self._run_out(slip, deadline)
@@ -375,6 +378,7 @@ class Semaphore(Uncopied):
                 front.append(slip)
                 self._announce()
             if deadline is None:
+                give_way(bell.locked)
                 rung = bell.acquire()
             else:
                 # At last it looks whether it has been rung: what is kept may be for others.

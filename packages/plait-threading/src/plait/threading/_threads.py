@@ -34,10 +34,8 @@
 from __future__ import annotations
 
 import builtins
-import os
 import sys
 from itertools import compress, count, starmap
-from time import monotonic
 
 from .._thread import (
     Course,
@@ -45,6 +43,7 @@ from .._thread import (
     daemon_threads_allowed,
     get_ident,
     get_native_id,
+    give_way,
     main_thread_ident,
     register_after_fork,
     set_name,
@@ -76,31 +75,6 @@ _ONCE: Any = ((),)  # for starmap: one call without arguments
 # Seconds that start() gives a new thread to begin. The usual answer comes within a fraction of a millisecond; this is
 # for a thread that can neither begin nor say that it has died, and must leave time to report that within a second.
 PATIENCE = 0.8
-
-
-_yield: Callable[[], object] = getattr(os, "sched_yield", bool)
-
-# Where others want the same processor, giving way costs a turn of theirs, a few milliseconds. Whoever was away for longer
-# than TURN seconds goes without for the next TURNS_SPARED starts. Guesses, between 50 microseconds and 3 milliseconds,
-# and so that those turns cost little in all.
-TURN = 0.001
-TURNS_SPARED = 200
-_spared = 0
-
-
-def _give_way() -> None:
-    """In start(): let the new thread have the processor, and the global lock, before it is asked whether it has begun.
-
-    Mostly it has then, and start() need not go to sleep and be woken, which is a quarter of what a short thread costs.
-    """
-    global _spared
-    if _spared:
-        _spared -= 1
-        return
-    since = monotonic()
-    _yield()
-    if monotonic() - since > TURN:
-        _spared = TURNS_SPARED
 
 
 # Flags of code whose frames outlive an exception that was handled in them: generators and coroutines.
@@ -368,7 +342,8 @@ class Thread:
             course.context = context
             life.launch(course, joinable=in_sub_interpreter)
             course = None  # if the thread has not got it, nobody must
-            _give_way()
+            # Mostly it has begun after that, and nobody need sleep and be woken: a quarter of what a short thread costs.
+            give_way(life.gate.locked)
             # In one step: whether the gate has been taken, which others might want to pass if we leave early, is noted.
             known += starmap(life.gate.acquire, ((True, PATIENCE),))
             if not life.has_begun:
@@ -696,7 +671,7 @@ def _adopt() -> Thread:
             if isinstance(other, _DummyThread) and other._life_.ident == ident:
                 _depart(other)
         known = _standard.known_as(ident)
-        name, daemon = (f"Dummy-{_next_number()}", True) if known is None else known
+        name, daemon = (f"Dummy-{_next_number()}", _daemons_allowed) if known is None else known
         thread = _DummyThread(ident, name, daemon)
         here.departure = _Departure(thread)
     if get_native_id is not None:
