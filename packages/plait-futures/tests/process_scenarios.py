@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Run by test_process_pool in a process of its own: `python process_scenarios.py PACKAGE START_METHOD`.
+"""Run by test_process_pool in a process of its own: `python process_scenarios.py START_METHOD SECONDS`.
 
 Prints a line per scenario: its name, and "ok" or what went wrong.
 """
@@ -717,6 +717,6 @@ def children():
 if __name__ == "__main__":
     import faulthandler
 
-    faulthandler.dump_traceback_later(45, exit=True)
+    faulthandler.dump_traceback_later(float(sys.argv[2]), exit=True)
     warnings.simplefilter("ignore", DeprecationWarning)  # one scenario forks by hand
     main(sys.argv[1])
