@@ -279,6 +279,7 @@ def all_sessions(session: nox.Session) -> None:
         if ended.code:
             failed.append(name)
             if name in tests_of:
+                reports.announce(tests_of[name])  # or again
                 reports.run_failed(tests_of[name])
             else:
                 reports.check_failed(name)
