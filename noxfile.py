@@ -24,6 +24,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tools"))
 
+import abreast
 import tally
 import vendored as vendoring
 import wheelhouse
@@ -35,7 +36,8 @@ nox.options.error_on_missing_interpreters = (
     False  # also where CI=true would turn it on: missing is skipped, and said
 )
 nox.options.download_python = "never"
-nox.options.sessions = ["lint", "layers", "types", "house", "tests"]
+CHECKS = ("lint", "layers", "types", "house")
+nox.options.sessions = [*CHECKS, "tests"]
 os.environ.setdefault("UV_PYTHON_DOWNLOADS", "never")
 os.environ.setdefault("UV_PYTHON_PREFERENCE", "only-system")
 
@@ -59,21 +61,32 @@ PINS = {
         "peers",
     )
 }
+# How many sessions `all` runs at a time. More than two, and tests would wait for a processor and not for each other.
+LANES = min(2, os.cpu_count() or 1)
 PYODIDES = ("0.29.5", "314.0.7")  # Python 3.13 and 3.14
 DIST = ROOT / "dist"
 SIBLINGS = DIST / "siblings.txt"
 INTEGRATION = ROOT / "tests-integration"
 
-reports = tally.Tally(ROOT / "build" / "reports")
+PART = "PLAIT_PART_OF_A_RUN"  # in the environment of the nox runs that `all` starts
+reports = tally.Tally(ROOT / "build" / "reports", part=PART in os.environ)
 atexit.register(reports.close)
+
+
+def processor_time() -> float:
+    """Seconds of processor time of all children that were waited for, and of theirs."""
+    return sum(os.times()[2:4])
 
 
 @contextmanager
 def timed(session: nox.Session, what: str) -> Iterator[None]:
-    """Log how long a step took."""
-    begun = time.monotonic()
-    yield
-    session.log(f"{what}: {time.monotonic() - begun:.1f} s")
+    """Log how long a step took, and how much of it the processors were busy with it."""
+    begun, busy = time.monotonic(), processor_time()
+    try:
+        yield
+    finally:
+        took, busy = time.monotonic() - begun, processor_time() - busy
+        session.log(f"{what}: {took:.1f} s, {busy:.1f} s of processor time")
 
 
 def pytest(session: nox.Session, name: str, *args: str, env: dict[str, str] | None = None) -> None:
@@ -116,6 +129,8 @@ def run_all(session: nox.Session, *commands: list[str]) -> None:
 
 def build(session: nox.Session) -> None:
     """Fill dist/ from this tree; once per run, and not at all while the tree is the same."""
+    if PART in os.environ:
+        return  # who started us has done it, and others are installing from there
     with told(session):
         wheelhouse.build(ROOT, DIST, log=session.log)
 
@@ -127,6 +142,20 @@ def install_for_tests(session: nox.Session, package: workspace.Package) -> None:
         *("--group", f"{package.folder.relative_to(ROOT)}/pyproject.toml:test"),
         package.name,
     )
+
+
+def compile_ours(session: nox.Session) -> None:
+    """Compile the installed plait, as pip would have left it.
+
+    Tests start hundreds of interpreters. Where the environment says that nobody may write bytecode, each of them would
+    compile what it imports of us: a third of all the time that tests take.
+    """
+    script = (
+        "import compileall, os, sysconfig as s; "
+        "place = os.path.join(s.get_path('purelib'), 'plait'); "
+        "raise SystemExit(not compileall.compile_dir(place, quiet=1))"
+    )
+    session.run("python", "-I", "-c", script, log=False)
 
 
 def check_siblings(session: nox.Session, package: workspace.Package) -> None:
@@ -180,6 +209,13 @@ def wheels(session: nox.Session) -> None:
                 )
 
 
+def integration_files(with_tools: bool) -> list[Path]:
+    """The tests of all packages together, with or without those of the tools."""
+    return sorted(
+        f for f in INTEGRATION.glob("test_*.py") if with_tools or not f.name.startswith("test_tools_")
+    )
+
+
 @nox.session(python=PYTHONS)
 @nox.parametrize("piece", [nox.param(name, id=name) for name in (*PACKAGES, "integration")])
 def tests(session: nox.Session, piece: str) -> None:
@@ -190,22 +226,65 @@ def tests(session: nox.Session, piece: str) -> None:
     if piece in PACKAGES:
         package = PACKAGES[piece]
         install_for_tests(session, package)
+        compile_ours(session)
         check_siblings(session, package)
         session.chdir(package.folder)
         pytest(session, name)
         return
     # The tools run on one Python only, the one that runs this; so do their tests, which need all the checkers.
     with_tools = session.python == TOOLS_PYTHON
-    files = sorted(
-        f for f in INTEGRATION.glob("test_*.py") if with_tools or not f.name.startswith("test_tools_")
-    )
+    files = integration_files(with_tools)
     if not files:
         reports.withdraw(name)
         session.skip("tests-integration has no tests for this Python")
     group = f"{next(iter(PACKAGES.values())).folder.relative_to(ROOT)}/pyproject.toml:test"
+    # `all` has what is independent of the Python on one only; `tests` has everything everywhere.
+    less = ("-m", "not once") if PART in os.environ and not with_tools else ()
     checkers = [word for name in ("run", "checks", "wheels") for word in ("-r", PINS[name]) if with_tools]
     session.install("-c", str(SIBLINGS), "-c", PINS["tests"], "--group", group, *checkers, *PACKAGES)
-    pytest(session, name, "-c", str(INTEGRATION / "pytest.ini"), *(str(f) for f in files))
+    compile_ours(session)
+    pytest(session, name, "-c", str(INTEGRATION / "pytest.ini"), *less, *(str(f) for f in files))
+
+
+@nox.session(python=False, default=False, name="all")
+def all_sessions(session: nox.Session) -> None:
+    """What a change has to pass: the checks, and `tests`, two sessions at a time (arguments after `--` are pytest's).
+
+    Most tests wait for something most of the time: one suite after another leaves half of two processors idle. Those of
+    the demo that are marked `once` look at what the Python makes no difference to, and run on one Python here.
+    """
+    build(session)
+    tests_of: dict[str, str] = {}  # session -> what it is called in the reports
+    # The longest first, so that the lanes end together; and of one package on one Python at a time.
+    pieces = ["integration", *reversed(PACKAGES)]
+    for python in sorted(PYTHONS, key=lambda python: python != TOOLS_PYTHON):
+        for piece in pieces:
+            tests_of[f"tests-{python}({piece})"] = f"{piece} on {python}"
+            if python in KNOWN:  # a missing one skips its sessions, and says so
+                reports.announce(f"{piece} on {python}")
+    lanes = abreast.Lanes(LANES, ROOT / "build" / "logs", session.log)
+    nox_here = [sys.executable, "-m", "nox", "-f", str(ROOT / "noxfile.py"), "-s"]
+    words = ["--", *session.posargs] if session.posargs else []
+    env = {**os.environ, PART: "1"}
+    jobs = [abreast.Job(name, [*nox_here, name], env) for name in CHECKS]
+    jobs += [abreast.Job(name, [*nox_here, name, *words], env) for name in tests_of]
+    failed = []
+    for ended in lanes.run(jobs):
+        name = ended.job.name
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stderr.buffer.write(ended.log.read_bytes())
+        sys.stderr.flush()
+        session.log(f"{name} took {ended.seconds:.0f} s{', and failed' if ended.code else ''}")
+        if ended.code:
+            failed.append(name)
+            if name in tests_of:
+                reports.announce(tests_of[name])  # or again
+                reports.run_failed(tests_of[name])
+            else:
+                reports.check_failed(name)
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
 
 
 @nox.session(reuse_venv=True)

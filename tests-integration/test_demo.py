@@ -111,6 +111,7 @@ def test_names_that_are_no_files_are_listed_and_hang_nothing(tmp_path: Path):
     ElementTree.fromstring(page.read_text(encoding="utf-8").partition("\n")[2])
 
 
+@pytest.mark.once
 def test_an_empty_folder_or_none_is_a_wrong_call(tmp_path: Path):
     assert "no .py file" in watched.run(DEMO, tmp_path, code=2).err
     assert "not a folder" in watched.run(DEMO, tmp_path / "missing", code=2).err
@@ -121,6 +122,7 @@ def test_one_worker_and_a_queue_of_one_do_not_block_each_other(folder: Path):
     watched.run(DEMO, folder, "--workers", 1, "--hashers", 1, "--gzips", 1, "--bound", 1, deadline=40)
 
 
+@pytest.mark.once
 def test_its_lines_are_few_when_nobody_looks_at_a_terminal(folder: Path):
     ended = watched.run(DEMO, folder)
     progress = [line for line in ended.out.splitlines() if "parsed" in line and "stored" in line]
@@ -174,6 +176,7 @@ if __name__ == "__main__":
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_the_page_is_well_formed_complete_and_needs_nothing_else(folder: Path, tmp_path: Path):
     page = tmp_path / "census & more.html"
     watched.run(DEMO, folder, "--html", page, "--workers", 2, deadline=40)
@@ -192,6 +195,7 @@ def test_the_page_is_well_formed_complete_and_needs_nothing_else(folder: Path, t
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".census")] == []
 
 
+@pytest.mark.once
 def test_no_page_is_written_when_a_figure_differs_and_the_old_one_stays(folder: Path, tmp_path: Path):
     page = tmp_path / "page.html"
     page.write_text("old", encoding="utf-8")
@@ -226,6 +230,7 @@ def sabotaged(folder: Path, tmp_path: Path, *more: object, field: str) -> watche
     return watched.run(script, folder, *more, code=1, deadline=40)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("field", ["lines", "sha256", "functions", "compressed", "problem"])
 def test_one_altered_figure_is_found_and_its_file_named(folder: Path, tmp_path: Path, field: str):
     ended = sabotaged(folder, tmp_path, field=field)

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
+abreast = importlib.import_module("abreast")
 run = importlib.import_module("run")
 tally = importlib.import_module("tally")
 workspace = importlib.import_module("workspace")
@@ -176,12 +177,6 @@ def test_an_interrupted_run_says_130(checkout: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- the sum
 
 
-@pytest.fixture(autouse=True)
-def _nothing_has_failed_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests may themselves be part of a run whose checks have failed."""
-    monkeypatch.delenv("PLAIT_FAILED_BEFORE", raising=False)
-
-
 REPORT = '<testsuites><testsuite tests="{}" failures="{}" errors="{}" skipped="{}"/></testsuites>'
 
 
@@ -219,14 +214,35 @@ def test_a_run_that_failed_without_a_failure_is_an_error(
     assert "=== 1 failed, 3 passed, 1 error in " in said
 
 
-def test_a_check_that_failed_before_is_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PLAIT_FAILED_BEFORE", " lint house")
+def test_a_check_that_failed_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sums = tally.Tally(tmp_path / "reports")
     sums.announce("one").write_text(REPORT.format(1, 0, 0, 0))
+    for name in ("lint", "house"):
+        sums.check_failed(name)
     sums.close()
-    assert "=== 1 passed, 2 errors in " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ERROR lint: failed" in said
+    assert "=== 1 passed, 2 errors in " in said
+
+
+def test_a_part_of_a_run_leaves_the_sum_to_the_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = tally.Tally(tmp_path / "reports")
+    for name in ("one", "odd", "killed", "failed"):
+        whole.announce(name)
+    for name, failures in (("one", 0), ("odd", 0), ("failed", 1)):
+        part = tally.Tally(tmp_path / "reports", part=True)
+        part.announce(name).write_text(REPORT.format(2, failures, 0, 0))
+        part.close()
+    assert capsys.readouterr().out == ""
+    for name in ("odd", "killed", "failed"):
+        whole.run_failed(name)
+    whole.close()
+    said = capsys.readouterr().out
+    assert "ERROR odd: no test failed" in said
+    assert "ERROR killed: no report" in said
+    assert "=== 1 failed, 5 passed, 2 errors in " in said
 
 
 def test_reports_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
@@ -237,3 +253,50 @@ def test_reports_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
     sums.announce("one").write_text(REPORT.format(1, 0, 0, 0))
     assert sums.counts()["passed"] == 1
     assert not earlier.exists()
+
+
+# -------------------------------------------------------------------------------------------------- several at a time
+
+
+def job(name: str, program: str) -> object:
+    return abreast.Job(name, [sys.executable, "-c", program], os.environ)
+
+
+def test_jobs_run_side_by_side_and_their_words_stay_apart(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    os.mkfifo(first)
+    os.mkfifo(second)
+    # Each waits for the other: one after the other they would never end.
+    meet = "import sys; print('{0}'); open({1!r}, 'w').write('x'); print(open({2!r}).read())"
+    other = "import sys; print('{0}'); t = open({1!r}).read(); open({2!r}, 'w').write(t); sys.exit(3)"
+    jobs = [
+        job("a (1)", meet.format("a", str(first), str(second))),
+        job("b", other.format("b", str(first), str(second))),
+    ]
+    said: list[str] = []
+    ended = {e.job.name: e for e in abreast.Lanes(2, tmp_path / "logs", said.append).run(jobs)}
+    assert {name: e.code for name, e in ended.items()} == {"a (1)": 0, "b": 3}
+    assert ended["a (1)"].log.read_text() == "a\nx\n"
+    assert ended["b"].log.read_text() == "b\n"
+    assert sorted(said) == ["a (1) begins", "b begins"]
+
+
+def test_one_lane_runs_them_in_the_order_given(tmp_path: Path) -> None:
+    said: list[str] = []
+    jobs = [job(name, "pass") for name in "cab"]
+    assert [e.job.name for e in abreast.Lanes(1, tmp_path, said.append).run(jobs)] == ["c", "a", "b"]
+    assert said == ["c begins", "a begins", "b begins"]
+
+
+def test_who_is_interrupted_starts_nothing_more_and_interrupts_what_runs(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    waits = f"import signal\nopen({str(begun)!r}, 'w').write('x')\nsignal.pause()"
+    said: list[str] = []
+    jobs = [job("waits", waits), job("reads", f"open({str(begun)!r}).read()")]
+    jobs += [job(f"later {n}", "import signal; signal.pause()") for n in range(3)]
+    ended = abreast.Lanes(2, tmp_path / "logs", said.append).run(jobs)
+    assert next(ended).job.name == "reads"
+    ended.close()  # as an exception where the caller stands would; it waits for what it has started
+    assert "KeyboardInterrupt" in (tmp_path / "logs" / "waits.log").read_text()
+    assert "later 1 begins" not in said

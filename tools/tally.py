@@ -3,11 +3,13 @@
 
 Each run is announced before its environment is made and leaves a junit file behind. An announced run without a file is
 an error: its pytest was killed, or never started.
+
+Where one nox run starts others, theirs are parts of its sum (PLAIT_PART_OF_A_RUN is set for them): a part only leaves its
+reports, and the one that started it announces them, adds them up and prints the line.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -21,15 +23,17 @@ from pathlib import Path
 class Tally:
     """The reports of one nox run, in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, part: bool = False) -> None:
         self.folder = folder
+        self.part = part
         self.started_at = time.monotonic()
         self.announced: dict[str, Path] = {}
         self.unexplained: list[str] = []
+        self.failed_checks: list[str] = []
 
     def announce(self, name: str) -> Path:
         """Where the junit file of the run called `name` has to be written."""
-        if not self.announced:
+        if not self.announced and not self.part:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
         safe = "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
@@ -41,9 +45,17 @@ class Tally:
         try:
             yield
         except BaseException:
-            if self._read(self.announced[name]).keys() <= {"passed", "skipped"}:
-                self.unexplained.append(name)
+            self.run_failed(name)
             raise
+
+    def run_failed(self, name: str) -> None:
+        """The run called `name` has failed: if its report holds no failure, that is one error."""
+        if self._read(self.announced[name]).keys() <= {"passed", "skipped"}:
+            self.unexplained.append(name)
+
+    def check_failed(self, name: str) -> None:
+        """Something that counts no tests, as a check, has failed: one error, by name."""
+        self.failed_checks.append(name)
 
     def withdraw(self, name: str) -> None:
         """The run has nothing to do: it is neither a pass nor an error."""
@@ -69,21 +81,20 @@ class Tally:
         for path in self.announced.values():
             total.update(self._read(path))
         total["error"] += len(self.unexplained)
-        # Checks that a calling script ran before us and that failed: one error each, by name.
-        total["error"] += len(os.environ.get("PLAIT_FAILED_BEFORE", "").split())
+        total["error"] += len(self.failed_checks)
         return dict(total)
 
     def close(self) -> None:
         """Print the runs that left no report, and the closing line."""
-        if not self.announced:
+        if self.part or not (self.announced or self.failed_checks):
             return
         for name, path in self.announced.items():
             if not path.exists():
                 print(f"ERROR {name}: no report; its pytest did not start or was killed", flush=True)
         for name in self.unexplained:
             print(f"ERROR {name}: no test failed, but pytest did", flush=True)
-        for name in os.environ.get("PLAIT_FAILED_BEFORE", "").split():
-            print(f"ERROR {name}: failed before the tests, see above", flush=True)
+        for name in self.failed_checks:
+            print(f"ERROR {name}: failed, see above", flush=True)
         words = {"error": "errors"}
         shown = [
             f"{n} {words.get(word, word) if n > 1 else word}" for word, n in self.counts().items() if n

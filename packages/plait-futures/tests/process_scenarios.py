@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Run by test_process_pool in a process of its own: `python process_scenarios.py PACKAGE START_METHOD`.
+"""Run by test_process_pool in a process of its own: `python process_scenarios.py START_METHOD SECONDS`.
 
-Prints a line per scenario: its name, and "ok" or what went wrong.
+Prints a line per scenario: its name, and "ok" or what went wrong. One that takes more than SECONDS ends it.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import itertools
@@ -682,7 +683,7 @@ SCENARIOS = [
 ]
 
 
-def main(method):
+def main(method, seconds):
     METHOD[0] = method
     context = multiprocessing.get_context(method)
 
@@ -691,12 +692,14 @@ def main(method):
 
     for scenario in SCENARIOS:
         start = time.monotonic()
+        faulthandler.dump_traceback_later(seconds, exit=True)
         try:
             scenario(make)
         except BaseException:
             print(f"{scenario.__name__}\tfailed\t{traceback.format_exc()!r}", flush=True)
         else:
             print(f"{scenario.__name__}\tok\t{time.monotonic() - start:.2f}", flush=True)
+    faulthandler.cancel_dump_traceback_later()
     left = [pid for pid in children() if not gone(pid)]
     print(f"no_process_is_left\t{'failed' if left else 'ok'}\t{left}", flush=True)
 
@@ -715,8 +718,5 @@ def children():
 
 
 if __name__ == "__main__":
-    import faulthandler
-
-    faulthandler.dump_traceback_later(45, exit=True)
     warnings.simplefilter("ignore", DeprecationWarning)  # one scenario forks by hand
-    main(sys.argv[1])
+    main(sys.argv[1], float(sys.argv[2]))

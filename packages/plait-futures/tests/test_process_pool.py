@@ -24,6 +24,9 @@ NAMES = re.findall(
 )
 multiprocessing = importlib.import_module(PACKAGE.rpartition(".")[0] + ".multiprocessing")
 METHODS = multiprocessing.get_all_start_methods()
+# The first test of each start method waits for all its scenarios. One that hangs ends the process, stacks shown.
+ONE_IN, ALL_IN = 45, 200
+pytestmark = pytest.mark.timeout(ALL_IN + 20)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def running():
     }
     return {
         method: subprocess.Popen(
-            [sys.executable, str(SCRIPT), method],
+            [sys.executable, str(SCRIPT), method, str(ONE_IN)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -49,7 +52,7 @@ def running():
 @pytest.fixture(scope="module", params=METHODS)
 def report(request, running):
     child = running[request.param]
-    out, err = child.communicate(timeout=55)
+    out, err = child.communicate(timeout=ALL_IN)
     lines = [line.split("\t") for line in out.splitlines()]
     return {name: (outcome, text) for name, outcome, text in lines}, child.returncode, err
 

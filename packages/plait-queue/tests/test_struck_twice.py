@@ -60,9 +60,24 @@ def calmly(call):
             hits += 1
     return hits > 0
 
+def alarm_when_asleep():
+    "SIGALRM for this thread as soon as it has been found asleep several times running; soon, where that cannot be seen."
+    me, path = threading.get_ident(), f"/proc/self/task/{{threading.get_native_id()}}/stat"
+    def watch():
+        times = 0
+        try:
+            while times < 5:
+                time.sleep(0.002)
+                with open(path) as stat:
+                    times = times + 1 if stat.read().rpartition(")")[2].split()[0] == "S" else 0
+        except OSError:
+            time.sleep(0.03)
+        signal.pthread_kill(me, signal.SIGALRM)
+    started(watch)
+
 def struck_asleep(numbers, call):
     signal.signal(signal.SIGALRM, lambda *_: at_once(numbers))
-    signal.setitimer(signal.ITIMER_REAL, 0.03)
+    alarm_when_asleep()
     return calmly(call)
 
 def struck_at(owner, name, numbers, call):
@@ -403,7 +418,7 @@ def test_what_no_thread_can_be_started_for_is_done_by_the_next_who_comes_by(late
             q.put(0)
             at_once(ALL)
         signal.signal(signal.SIGALRM, hand_over_and_strike)
-        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        alarm_when_asleep()
         assert calmly(q.get)
         assert len(surely.OVERDUE) == 2
         assert q.qsize() == 0
@@ -493,7 +508,7 @@ OWED = """
                 q.put(number)
             at_once(ALL)
         signal.signal(signal.SIGALRM, hand_over_and_strike)
-        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        alarm_when_asleep()
         assert calmly(getattr(q, call))
         assert surely.OVERDUE
 """
@@ -546,7 +561,7 @@ def test_nobody_who_waits_is_given_what_comes_after_what_is_still_to_be_given_ba
             q.put(0)
             at_once(ALL)
         signal.signal(signal.SIGALRM, hand_over_and_strike)
-        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        alarm_when_asleep()
         assert calmly(q.get)
         assert surely.OVERDUE
         q.put(1)
