@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .._thread import daemon_threads_allowed
+from .._thread import daemon_threads_allowed, get_ident
 from ..threading import Thread, register_atexit, unregister_atexit
 from ._scheduler import Run
 
@@ -61,9 +61,11 @@ class SchedulerThread(Thread):
         """Have it end when nothing is pending, and wait for that, at most *timeout* seconds.
 
         It does not wait for new events any more, even after a time-out; repeating events are pending until they are
-        cancelled. Called by an action, RuntimeError, as it would wait for itself. All else is as in `Thread.join`.
+        cancelled. Called by an action, RuntimeError, as it would wait for itself; then nothing ends. All else is as in
+        `Thread.join`.
         """
-        self._let_end()
+        if self.ident is not None and self.ident != get_ident():  # else it is refused
+            self._let_end()
         super().join(timeout, reraise=reraise)
 
     def _let_end(self) -> None:
