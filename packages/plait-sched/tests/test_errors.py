@@ -119,7 +119,7 @@ def test_a_hook_gets_what_was_entered_and_not_what_it_is_on_the_agenda(run, acti
             s.cancel(ticking)
 
     s, caught = scheduler(on_error=hook), []
-    once = s.enterabs(0, 0, action)
+    once = s.enterabs(-1e12, 0, action)
     at = s.at(datetime.datetime(2000, 1, 1), action, priority=1)
     ticking = s.every(0.001, action)
     run(s)

@@ -172,13 +172,13 @@ class Agenda:
                     drained = self.drained
                 finally:
                     lock.release()
+                if self._overdue:
+                    self._overdue = False
+                    self.forget()
         except BaseException:
             while lock._is_owned():  # it struck before the `try`, or in the `finally`
                 lock.release()
             raise
-        if self._overdue:
-            self._overdue = False
-            self.forget()
         return events, drained
 
     def _wait_for_turn(self, patience: float) -> bool:
