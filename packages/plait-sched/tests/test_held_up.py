@@ -134,7 +134,9 @@ def test_what_is_looked_for_without_the_index_is_found_in_order(hold_up):
 
 
 @pytest.mark.parametrize("looks", [scheduler.next_due, scheduler.queue.fget, cancel_many])
-def test_cancel_waits_for_nobody_and_what_it_leaves_is_forgotten_by_who_is_in_its_way(looks, hold_up, monkeypatch):
+def test_cancel_waits_for_nobody_and_what_it_leaves_is_forgotten_by_who_is_in_its_way(
+    looks, hold_up, monkeypatch
+):
     # Not even for as long as a look would.
     monkeypatch.setattr(_agenda, "PATIENCE", 60)
     s = scheduler()

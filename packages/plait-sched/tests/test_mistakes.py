@@ -34,7 +34,9 @@ def mine():
     raise TypeError("mine")
 
 
-@pytest.mark.parametrize(("clock", "complaint"), [(mine, r"^mine$"), (lambda _: 0, "missing 1 required positional")])
+@pytest.mark.parametrize(
+    ("clock", "complaint"), [(mine, r"^mine$"), (lambda _: 0, "missing 1 required positional")]
+)
 def test_what_the_timefunc_raises_is_its_own(clock, complaint):
     s = scheduler(clock)
     for call in (

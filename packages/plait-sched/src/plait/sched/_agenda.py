@@ -23,9 +23,9 @@
 #   The index is rearranged under a lock, which is held for no longer than that takes, unless it is held up: by a signal
 #   handler that strikes meanwhile, or in the comparison of some exotic time, and there waits for another thread to end
 #   (`join`), or runs the scheduler itself for long. So nobody waits for the lock for long.
-#     - `cancel` does not wait at all. It says in `overdue` that there is something to forget, and tries to get the lock
-#       second. Who releases it looks at `overdue` after that. One of the two sees the other.
-#     - A look waits for PATIENCE, and then says so in `given_up`. Until somebody gets the lock no other look waits either.
+#     - `cancel` does not wait at all. It says in `_overdue` that there is something to forget, and tries to get the lock
+#       second. Who releases it looks at `_overdue` after that. One of the two sees the other.
+#     - A look waits for PATIENCE, and then says so in `_given_up`. Until somebody gets the lock no other look waits either.
 #     - Who holds the lock already, being such a handler or comparison, must not touch the half-done index.
 #   Who thus cannot look at the index looks at the truth: it finds the smallest pending event by comparing all. That takes
 #   longer, and rearranges nothing. It is shown one event at a time, so that it need not know what is drained meanwhile:
@@ -37,9 +37,9 @@
 #   truth the next time.
 #
 #   A signal handler's exception must not leave the lock held: all would look at the truth for ever. So who holds it after
-#   an exception, and did not before, releases it. The bodies do not return: on PyPy (8.0) an exception that strikes
-#   while a `return` leaves such a block is lost in a TypeError, or the lock is not released. Should `_rearranging` stay
-#   set after all, whoever next has the lock knows that nobody is at work.
+#   an exception, and did not before, releases it. No `return` leaves what does so: on PyPy (8.0) an exception that strikes
+#   at that moment is lost in a TypeError, or the lock is not released. Should `_rearranging` stay set after all, whoever
+#   next has the lock knows that nobody is at work.
 #
 # Without a global lock: every operation above is one operation on one built-in container.
 
@@ -60,8 +60,8 @@ __all__ = ["Agenda"]
 # A guess, a little above where heap pushes begin to cost more than a sort. Correctness does not depend on it.
 MANY = 24
 
-#: Seconds after which who holds the lock passes for held up. A guess: a look takes microseconds, and one that sorts a million
-#: arrivals in not much longer than it takes to look at a million without the lock.
+#: Seconds after which who holds the lock passes for held up. A guess: a look takes microseconds, or where there is much to
+#: sort, not much longer than it takes to look at all that without the lock. Correctness does not depend on it.
 PATIENCE = 0.05
 
 
@@ -92,8 +92,10 @@ class Agenda:
         self._shown: dict[int, Event] | None = None
         self.drained = 0
         self._rearranging = False
-        self._overdue = False  # the dropping of what was cancelled: who wanted to did not get the lock, perhaps
-        self._given_up = False  # the waiting for the lock, until somebody gets it
+        # To forget what was cancelled: perhaps who wanted to did not get the lock.
+        self._overdue = False
+        # To wait for the lock: until somebody gets it.
+        self._given_up = False
         # Any: that it can be asked _is_owned(), as a Condition does, is on no list.
         self._lock: Any = RLock()
         register_after_fork(self, _free)

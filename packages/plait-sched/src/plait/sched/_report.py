@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .._thread import report_unraisable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._event import Event
