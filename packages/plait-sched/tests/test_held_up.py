@@ -143,7 +143,7 @@ def test_cancel_waits_for_nobody_and_what_it_leaves_is_forgotten_by_who_is_in_it
     keep = s.enter(3600, 1, print)
     events = [s.enter(3600, 1, print) for _ in range(MANY)]
     s.queue  # noqa: B018 - takes them into the index
-    s.enter(3600, 1, print).time
+    s.enter(3600, 1, print)
     ended = []
 
     def cancel():

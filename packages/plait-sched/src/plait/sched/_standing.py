@@ -176,8 +176,8 @@ class Standing:
 
 def in_hand(event: Event) -> Event | RepeatingEvent | WallClockEvent:
     """What the user got when this was entered: if it stands for something, that."""
-    standing: Any = event.action
-    return standing if isinstance(standing, Standing) else event
+    entered: Any = event.action if isinstance(event.action, Standing) else event
+    return entered  # type: ignore[no-any-return]
 
 
 def restore(event: Event) -> None:
