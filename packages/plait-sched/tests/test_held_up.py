@@ -82,7 +82,7 @@ def test_a_handler_may_wait_for_the_thread_that_runs_the_scheduler(call, hold_up
 
 
 def test_a_run_in_a_handler_leaves_the_runs_of_other_threads_going(hold_up):
-    s, other = scheduler(), scheduler()
+    s = scheduler()
     ran, seen = [], []
     ticking = [s.every(0.0005, ran.append, (1,)), s.enter(3600, 1, print)]
     thread = s.run_in_thread()
@@ -104,7 +104,6 @@ def test_a_run_in_a_handler_leaves_the_runs_of_other_threads_going(hold_up):
         s.cancel(each)
     thread.join(10)
     assert not thread.is_alive()
-    assert other.empty()
 
 
 def test_what_is_looked_for_without_the_index_is_found_in_order(hold_up):

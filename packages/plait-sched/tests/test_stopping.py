@@ -206,6 +206,22 @@ def test_its_own_action_cannot_join_it_and_does_not_end_it(wait):
     assert not thread.is_alive()
 
 
+@pytest.mark.parametrize(("timeout", "error"), [("1", TypeError), (float("nan"), ValueError)])
+def test_a_join_that_is_refused_ends_nothing(timeout, error):
+    s = scheduler()
+    thread = s.run_in_thread()
+    with pytest.raises(error):
+        thread.join(timeout)
+    assert thread._course.forever
+    never = SchedulerThread(s, True, None, None)
+    with pytest.raises(RuntimeError, match="before it is started"):
+        never.join(0)
+    assert never._course.forever
+    thread.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_an_exception_ends_the_thread_and_can_be_had(monkeypatch):
     from plait import threading as ours
 

@@ -232,13 +232,13 @@ class scheduler:  # noqa: N801 - the standard module's name
         try:
             time = now + delay
         except TypeError as problem:
-            raise self._no_delay_("delay", delay) from problem
+            raise self._no_delay_("delay", delay, now) from problem
         return self.enterabs(time, priority, action, argument, kwargs)
 
-    def _no_delay_(self, name: str, delay: object) -> TypeError:
+    def _no_delay_(self, name: str, delay: object, now: object) -> TypeError:
         return TypeError(
-            f"{name} must be something that can be added to what {self.timefunc!r} returns, as a number of seconds is to "
-            f"those of time.monotonic, not {delay!r}"
+            f"{name} must be something that can be added to what {self.timefunc!r} returns (now {now!r}), as a number of "
+            f"seconds is to those of time.monotonic, not {delay!r}"
         )
 
     def every(
@@ -270,8 +270,8 @@ class scheduler:  # noqa: N801 - the standard module's name
             start, _ = now + (interval if delay is None else delay), now + interval
         except TypeError as problem:
             if delay is None:
-                raise self._no_delay_("interval", interval) from problem
-            raise self._no_delay_("interval and delay", (interval, delay)) from problem
+                raise self._no_delay_("interval", interval, now) from problem
+            raise self._no_delay_("interval and delay", (interval, delay), now) from problem
         event = RepeatingEvent(
             self,
             interval,
