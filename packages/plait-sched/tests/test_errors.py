@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 import sys
 
 import pytest
@@ -87,10 +89,41 @@ def test_what_is_no_error_is_not_isolated(error):
 
 
 def test_the_hook_may_cancel_what_failed():
-    sim = Simulation(on_error=lambda event, _: event.action.cancel())
+    sim = Simulation()
+    sim.s.on_error = lambda event, _: sim.s.cancel(event)
     sim.s.every(1, fail)
     sim.s.run()
     assert sim.now == 1
+
+
+def the_loop(s):
+    return asyncio.run(s.arun())
+
+
+def the_loop_with_tasks(s):
+    return asyncio.run(s.arun(concurrent=True))
+
+
+async def fail_later():
+    fail()
+
+
+@pytest.mark.parametrize(
+    ("run", "action"),
+    [(scheduler.run, fail), (the_loop, fail), (the_loop, fail_later), (the_loop_with_tasks, fail_later)],
+)
+def test_a_hook_gets_what_was_entered_and_not_what_it_is_on_the_agenda(run, action):
+    def hook(event, error):
+        caught.append((event, event.action))
+        if len(caught) == 3:
+            s.cancel(ticking)
+
+    s, caught = scheduler(on_error=hook), []
+    once = s.enterabs(-1e12, 0, action)
+    at = s.at(datetime.datetime(2000, 1, 1), action, priority=1)
+    ticking = s.every(0.001, action)
+    run(s)
+    assert caught == [(once, action), (at, action), (ticking, action)]
 
 
 def test_a_delay_that_fails_is_not_an_action_that_does():
@@ -114,3 +147,6 @@ def test_there_is_a_hook_that_reports(monkeypatch):
     assert sim.ran == [1]
     assert isinstance(reported[0].exc_value, ValueError)
     assert reported[0].object is fail
+    ticking = sim.s.every(1, lambda: (ticking.cancel(), fail()))
+    sim.s.run()
+    assert reported[1].object is ticking.action

@@ -7,6 +7,7 @@ import datetime
 import importlib
 import math
 import pickle
+from decimal import Decimal
 
 import pytest
 
@@ -19,7 +20,7 @@ MODULE = importlib.import_module(scheduler.__module__)
 def test_a_delay_that_cannot_be_added_to_the_time(wrong):
     s = scheduler()
     with pytest.raises(
-        TypeError, match=r"delay must be something that can be added to what .*monotonic.* returns"
+        TypeError, match=r"delay must be something that can be added to what .*monotonic.* returns \(now \d"
     ):
         s.enter(wrong, 1, print)
     with pytest.raises(TypeError, match="interval must be something that can be added"):
@@ -29,12 +30,37 @@ def test_a_delay_that_cannot_be_added_to_the_time(wrong):
     assert s.empty()
 
 
-def test_what_the_timefunc_raises_is_its_own():
-    def tell():
-        raise TypeError("mine")
+def mine():
+    raise TypeError("mine")
 
-    with pytest.raises(TypeError, match=r"^mine$"):
-        scheduler(tell).enter(1, 1, print)
+
+@pytest.mark.parametrize(
+    ("clock", "complaint"), [(mine, r"^mine$"), (lambda _: 0, "missing 1 required positional")]
+)
+def test_what_the_timefunc_raises_is_its_own(clock, complaint):
+    s = scheduler(clock)
+    for call in (
+        lambda: s.enter(1, 1, print),
+        lambda: s.every(1, print),
+        lambda: s.at(datetime.datetime.now(), print),
+    ):
+        with pytest.raises(TypeError, match=complaint):
+            call()
+
+
+def test_an_interval_that_is_no_number_is_refused_in_every_kind_of_number():
+    for nan in (math.nan, Decimal("NaN")):
+        kind = type(nan)
+        s = scheduler(lambda kind=kind: kind(0), lambda _: None)
+        with pytest.raises(ValueError, match="interval must be"):
+            s.every(nan, print)
+        with pytest.raises(ValueError, match="a delay, if given, finite"):
+            s.every(kind(1), print, delay=nan)
+        with pytest.raises(ValueError, match="grace must"):
+            s.every(kind(1), print, grace=nan)
+        with pytest.raises(ValueError, match="recheck must"):
+            scheduler(recheck=nan)
+        assert s.empty()
 
 
 def test_a_clock_of_another_kind_has_intervals_of_another_kind():
@@ -70,7 +96,7 @@ def test_what_cannot_be_called_does_not_stand(arguments, complaint):
     assert s.cancel_all() == 0
 
 
-@pytest.mark.parametrize("name", ["wakefunc", "wallclock", "on_error"])
+@pytest.mark.parametrize("name", ["timefunc", "delayfunc", "wakefunc", "wallclock", "on_error"])
 def test_what_is_to_be_called_must_be_callable(name):
     with pytest.raises(TypeError, match=f"{name} must be callable, not 3"):
         scheduler(**{name: 3})

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import pytest
 
-from plait.sched import RepeatingEvent, scheduler
+from plait.sched import RepeatingEvent, _standing, scheduler
 
 
 class Simulation:
@@ -320,6 +320,52 @@ def test_a_run_that_sleeps_for_an_event_which_is_taken_back_is_woken():
     naps[0].sleep(30)
     assert time.monotonic() - begun < 10
     assert not s._naps_
+
+
+def test_a_thread_that_has_the_next_event_already_does_not_forget_that_when_the_other_has_entered_it():
+    # Its clock fails, and it has to know that the event after that was not entered: no call is missed.
+    failing, failed = threading.Event(), []
+    first = threading.get_ident()
+
+    def clock():
+        if threading.get_ident() != first and not failed:
+            reached.set()
+            assert failing.wait(10)
+            raise OSError("no time")
+        return 5
+
+    def enter_while_another_takes_it(*args):
+        event = enter(*args)
+        if not threads:
+            threads.append(threading.Thread(target=run))
+            threads[0].start()
+            assert reached.wait(10)
+        return event
+
+    def run():
+        event = agenda.first()
+        assert agenda.take(event)
+        try:
+            event.action(*event.argument)
+        except OSError as error:
+            failed.append(error)
+            _standing.restore(event)
+
+    def action():
+        if not ran:
+            failing.set()
+            threads[0].join(10)
+        ran.append(1)
+
+    s = scheduler(lambda: 0, lambda _: None)
+    agenda, enter = s._agenda_, s._enter_event_
+    ran, threads, reached = [], [], threading.Event()
+    ticking = s.every(1, action, misfire="catch_up")
+    s.timefunc = clock
+    s._enter_event_ = enter_while_another_takes_it
+    s.run(blocking=False)
+    assert len(failed) == 1
+    assert (len(ran), ticking.missed, ticking._busy) == (5, 0, {})
 
 
 def test_a_clock_that_fails_does_not_end_it(sim):

@@ -8,10 +8,12 @@ import random
 import sched as stdlib_sched
 import threading
 import time
+from decimal import Decimal, InvalidOperation
 
 import pytest
 
 from plait.sched import Event, scheduler
+from plait.sched._naps import ParkedSleep
 
 
 @pytest.fixture(params=[scheduler, stdlib_sched.scheduler], ids=["ours", "stdlib"])
@@ -400,6 +402,41 @@ def test_cancel_does_not_complain_of_other_events_that_cannot_be_compared():
     for event in events[190:]:
         s.cancel(event)
     assert s.empty()
+
+
+def test_a_time_that_cannot_be_compared_is_for_run_to_complain_of():
+    now = [Decimal(0)]
+    s = scheduler(lambda: now[0], lambda delay: now.__setitem__(0, now[0] + delay), recheck=Decimal(100))
+    ran = []
+    wait = s._wait_
+
+    def enter_while_it_sleeps(*args):
+        if not entered:
+            s._naps_.append(ParkedSleep(soon))
+            entered.append(s.enterabs(Decimal("NaN"), 1, print))
+        wait(*args)
+
+    entered, soon = [], s.enterabs(Decimal(1), 1, ran.append, (1,))
+    s._wait_ = enter_while_it_sleeps
+    for _ in range(2):
+        with pytest.raises(InvalidOperation):
+            s.run()
+    assert not s._naps_
+    # Cancelled where the next look at the index would compare it.
+    s.cancel(entered[0])
+    s.run()
+    assert ran == [1]
+    for n in range(5):
+        s.enterabs(Decimal(n), 1, ran.append, (n,))
+    odd = s.enterabs(Decimal("sNaN"), 1, print)
+    agenda = s._agenda_
+    agenda._heap, agenda.arrivals[:] = [odd], [event for event in agenda.arrivals if event is not odd]
+    s.enterabs(Decimal(5), 1, ran.append, (5,))
+    s.enterabs(Decimal(6), 1, ran.append, (6,))
+    s.cancel(odd)
+    agenda.arrivals.append(odd)  # as if it had been on the way there
+    s.run()
+    assert ran == [1, *range(7)]
 
 
 def test_a_time_that_is_no_number_keeps_nothing_from_being_called():

@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from plait.sched import SchedulerThread, scheduler
+from plait.sched import SchedulerThread, _agenda, scheduler
 
 
 class Simulation:
@@ -183,20 +183,43 @@ def test_stopping_one_thread_leaves_the_others():
     second.join(10)
 
 
-def test_its_own_action_cannot_join_it():
+@pytest.mark.parametrize("wait", ["join", "result"])
+def test_its_own_action_cannot_join_it_and_does_not_end_it(wait):
     s = scheduler()
-    raised = []
+    raised, done = [], threading.Event()
     thread = s.run_in_thread()
 
     def act():
         try:
-            thread.join()
+            getattr(thread, wait)()
         except RuntimeError as error:
-            raised.append(error)
+            raised.append((error, thread._course.forever))
+        done.set()
 
     s.enter(0, 1, act)
+    assert done.wait(10)
+    assert [goes_on for _, goes_on in raised] == [True]
+    again = threading.Event()
+    s.enter(0, 1, again.set)
+    assert again.wait(10)
     thread.join(10)
-    assert len(raised) == 1
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("timeout", ["1", float("nan")])
+def test_a_join_that_is_refused_ends_nothing(timeout):
+    s = scheduler()
+    thread = s.run_in_thread()
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        thread.join(timeout)
+    assert thread._course.forever
+    never = SchedulerThread(s, True, None, None)
+    with pytest.raises(RuntimeError, match="before it is started"):
+        never.join(0)
+    assert never._course.forever
+    thread.stop()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_an_exception_ends_the_thread_and_can_be_had(monkeypatch):
@@ -256,7 +279,10 @@ def test_a_scheduler_that_nobody_needs_is_freed():
     assert gone() is None
 
 
-def test_threads_hammer_it_and_every_event_is_run_or_cancelled_once():
+@pytest.mark.parametrize("patience", [_agenda.PATIENCE, 0.0])
+def test_threads_hammer_it_and_every_event_is_run_or_cancelled_once(patience, monkeypatch):
+    # Without patience, whoever does not get the lock of the index looks at all events.
+    monkeypatch.setattr(_agenda, "PATIENCE", patience)
     s = scheduler()
     ran, entered, cancelled = [], [], []
     runners = [s.run_in_thread() for _ in range(3)]

@@ -19,18 +19,27 @@
 #   whether there are arrivals, and then whether `drained` has changed. Who sorts arrivals in counts `drained` up first
 #   and removes them second. So an arrival is seen in one place or the other.
 #
-# Interruptions
-#   Entering an event (into `pending`, then into `arrivals`) and `take` are safe anywhere. The index is rearranged
-#   under an owner-aware lock. A nested look at it (by a scheduler run from a signal handler, or from the comparison of
-#   some exotic time) must not touch the half-done index and finds the smallest pending event by looking at all. If an
-#   exception out of a handler ends a rearrangement, or a fork in another thread freezes it half-done, the index is
-#   built anew from the truth the next time.
+# Whoever does not get the index
+#   The index is rearranged under a lock, which is held for no longer than that takes, unless it is held up: by a signal
+#   handler that strikes meanwhile, or in the comparison of some exotic time, and there waits for another thread to end
+#   (`join`), or runs the scheduler itself for long. So nobody waits for the lock for long.
+#     - `cancel` does not wait at all. It says in `_overdue` that there is something to forget, and tries to get the lock
+#       second. Who releases it looks at `_overdue` after that. One of the two sees the other.
+#     - A look waits for PATIENCE, and then says so in `_given_up`. Until somebody gets the lock no other look waits either.
+#     - Who holds the lock already, being such a handler or comparison, must not touch the half-done index.
+#   Who thus cannot look at the index looks at the truth: it finds the smallest pending event by comparing all. That takes
+#   longer, and rearranges nothing. It is shown one event at a time, so that it need not know what is drained meanwhile:
+#   an event that is entered after it has looked is seen when it looks again, or (see _naps.py) ends its sleep.
 #
-#   A signal handler's exception must not leave the lock held: other threads would wait for ever. CPython does not let one
-#   strike between the taking of a lock by `with` and its body, except that 3.14 does; so who did not hold the lock
-#   before, and holds it after an exception, releases it. The bodies do not return: on PyPy (8.0) an exception that
-#   strikes while a `return` leaves a `with` block is lost in a TypeError, or the lock is not released. Should
-#   `_rearranging` stay set after all, whoever next has the lock, and had it not before, knows that nobody is at work.
+# Interruptions
+#   Entering an event (into `pending`, then into `arrivals`) and `take` are safe anywhere. If an exception out of a
+#   handler ends a rearrangement, or a fork in another thread freezes it half-done, the index is built anew from the
+#   truth the next time.
+#
+#   A signal handler's exception must not leave the lock held: all would look at the truth for ever. So who holds it after
+#   an exception, and did not before, releases it. No `return` leaves what does so: on PyPy (8.0) an exception that strikes
+#   at that moment is lost in a TypeError, or the lock is not released. Should `_rearranging` stay set after all, whoever
+#   next has the lock knows that nobody is at work.
 #
 # Without a global lock: every operation above is one operation on one built-in container.
 
@@ -39,10 +48,11 @@ from __future__ import annotations
 from heapq import heappop, heappush, heapreplace
 
 from .._thread import RLock, register_after_fork, reset_lock
-from ._event import Event
+from ._event import INCOMPARABLE, Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["Agenda"]
@@ -50,15 +60,21 @@ __all__ = ["Agenda"]
 # A guess, a little above where heap pushes begin to cost more than a sort. Correctness does not depend on it.
 MANY = 24
 
+#: Seconds after which who holds the lock passes for held up. A guess: a look takes microseconds, or where there is much to
+#: sort, not much longer than it takes to look at all that without the lock. Correctness does not depend on it.
+PATIENCE = 0.05
+
 
 class Agenda:
     """The pending events of one scheduler."""
 
     __slots__ = (
         "__weakref__",
+        "_given_up",
         "_heap",
         "_lock",
         "_ordered",
+        "_overdue",
         "_rearranging",
         "_shown",
         "arrivals",
@@ -76,6 +92,10 @@ class Agenda:
         self._shown: dict[int, Event] | None = None
         self.drained = 0
         self._rearranging = False
+        # To forget what was cancelled: perhaps who wanted to did not get the lock.
+        self._overdue = False
+        # To wait for the lock: until somebody gets it.
+        self._given_up = False
         # Any: that it can be asked _is_owned(), as a Condition does, is on no list.
         self._lock: Any = RLock()
         register_after_fork(self, _free)
@@ -86,27 +106,12 @@ class Agenda:
 
     def forget(self) -> None:
         """Drop what the index holds of cancelled events if that is most of it, so that it keeps nothing alive for
-        long. If somebody is looking at the index, that is left to the next."""
+        long. If somebody is looking at the index, that is left to who does. Never waits."""
         self._shown = None
-        somebody_looks = self._rearranging
         # What _mostly_gone() says, without the call.
-        known = len(self._ordered) + len(self._heap) + len(self.arrivals)
-        if known > 2 * len(self.pending) + MANY and not somebody_looks:
-            nested = self._lock._is_owned()
-            try:
-                with self._lock:
-                    if not (nested and self._rearranging):
-                        self._begin()
-                        try:
-                            self._compact()
-                        except BaseException:
-                            self._start_over()
-                            raise
-                        finally:
-                            self._rearranging = False
-            except BaseException:
-                self._let_go(nested)
-                raise
+        if len(self._ordered) + len(self._heap) + len(self.arrivals) > 2 * len(self.pending) + MANY:
+            self._overdue = True
+            self._consult(0.0, self._compact)
 
     def first(self) -> Event | None:
         """The pending event that is next, or None. It stays pending."""
@@ -128,69 +133,65 @@ class Agenda:
                     break
             except RuntimeError:
                 pass  # where there is no global lock: another thread has entered one meanwhile
-        nested = self._lock._is_owned()
-        try:
-            with self._lock:
-                if nested and self._rearranging:
-                    rest = self.pending.copy().values()
-                    events = [min(rest)] if rest else []
-                else:
-                    self._begin()
-                    try:
-                        try:
-                            events = self._look(most)
-                        except TypeError:
-                            # Times that cannot be compared: perhaps of an event that is not pending any more.
-                            self._start_over()
-                            events = self._look(most)
-                    except BaseException:
-                        self._start_over()
-                        raise
-                    finally:
-                        self._rearranging = False
-                drained = self.drained
-        except BaseException:
-            self._let_go(nested)
-            raise
+        events, drained = self._consult(PATIENCE, self._look, most)
+        if events is None:
+            rest = self.pending.copy().values()
+            events = [min(rest)] if rest else []
         return events, drained
 
     def in_order(self) -> list[Event]:
         """All pending events, in the order in which they would be run. Little more than a copy, unless something was
         entered or taken since the last time."""
-        nested = self._lock._is_owned()
+        events, _ = self._consult(PATIENCE, self._list)
+        return sorted(self.pending.copy().values()) if events is None else events
+
+    def _consult(
+        self, patience: float, look: Callable[..., list[Event] | None], *args: int
+    ) -> tuple[list[Event] | None, int]:
+        """What a look at the index shows, and what `drained` was then; or None if somebody else is at it."""
+        lock, events, drained = self._lock, None, self.drained
+        if lock._is_owned():
+            return None, drained
         try:
-            with self._lock:
-                if nested and self._rearranging:
-                    events = sorted(self.pending.copy().values())
-                else:
-                    self._begin()
+            if lock.acquire(False) or (patience and self._wait_for_turn(patience)):
+                try:
+                    self._given_up = False
+                    if self._rearranging:  # that was broken off in a way that nothing could catch
+                        self._start_over()
+                    self._rearranging = True
                     try:
                         try:
-                            events = self._list()
-                        except TypeError:
-                            self._start_over()  # likewise
-                            events = self._list()
+                            events = look(*args)
+                        except INCOMPARABLE:
+                            # Perhaps the time of an event that is not pending any more.
+                            self._start_over()
+                            events = look(*args)
                     except BaseException:
                         self._start_over()
                         raise
                     finally:
                         self._rearranging = False
+                    drained = self.drained
+                finally:
+                    lock.release()
+                if self._overdue:
+                    self._overdue = False
+                    self.forget()
         except BaseException:
-            self._let_go(nested)
+            while lock._is_owned():  # it struck before the `try`, or in the `finally`
+                lock.release()
             raise
-        return events
+        return events, drained
 
-    def _let_go(self, nested: bool) -> None:
-        """After an exception: if the lock is still held, `with` had not got as far as to see to it."""
-        while not nested and self._lock._is_owned():
-            self._lock.release()
+    def _wait_for_turn(self, patience: float) -> bool:
+        """Get the lock, unless who has it seems to be held up, or is known to be."""
+        if not self._given_up:
+            if self._lock.acquire(True, patience):
+                return True
+            self._given_up = True
+        return False
 
     # ------------------------------------------------------------------- with the lock, and nothing else going on
-
-    def _begin(self) -> None:
-        if self._rearranging:  # that was broken off in a way that nothing could catch
-            self._start_over()
-        self._rearranging = True
 
     def _look(self, most: int) -> list[Event]:
         self._shown = None
@@ -257,6 +258,7 @@ class Agenda:
         self.arrivals[:known] = self.pending.copy().values()
 
     def _compact(self) -> None:
+        self._overdue = False  # first: who cancels meanwhile says so again
         # No times are compared here: that some cannot be is for run() to say, not for who cancels another event.
         pending, arrivals = self.pending, self.arrivals
         self._ordered = [event for event in self._ordered if event[2] in pending]

@@ -30,7 +30,7 @@ from . import _clocks
 from ._event import Event
 from ._naps import Nap
 from ._scheduler import Run
-from ._standing import restore
+from ._standing import in_hand, restore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurren
             hook = scheduler.on_error
             if hook is None or not isinstance(error, Exception):
                 raise
-            hook(event, error)
+            hook(in_hand(event), error)
         await host.give_way()
 
 
@@ -178,9 +178,9 @@ class _Concurrent:
                 hook = self._scheduler.on_error
                 if hook is None:
                     raise
-                hook(event, error)
+                hook(in_hand(event), error)
         except Exception as error:  # noqa: BLE001 - arun() raises it
-            self.fail(error, event.action)
+            self.fail(error, in_hand(event).action)
 
     def fail(self, error: Exception, culprit: object) -> None:
         """Have arun() raise it, as soon as the other tasks have ended."""

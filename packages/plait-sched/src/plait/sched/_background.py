@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from .._thread import daemon_threads_allowed
+from .._thread import daemon_threads_allowed, get_ident
 from ..threading import Thread, register_atexit, unregister_atexit
+from ._event import INCOMPARABLE
 from ._scheduler import Run
 
 TYPE_CHECKING = False
@@ -61,9 +62,15 @@ class SchedulerThread(Thread):
         """Have it end when nothing is pending, and wait for that, at most *timeout* seconds.
 
         It does not wait for new events any more, even after a time-out; repeating events are pending until they are
-        cancelled. Called by an action, RuntimeError, as it would wait for itself. All else is as in `Thread.join`.
+        cancelled. Called by an action, RuntimeError, as it would wait for itself. All else is as in `Thread.join`. A call
+        that is refused ends nothing.
         """
-        self._let_end()
+        try:
+            a_time = timeout is None or timeout > 0 or timeout <= 0
+        except INCOMPARABLE:
+            a_time = False
+        if a_time and self.ident is not None and self.ident != get_ident():
+            self._let_end()
         super().join(timeout, reraise=reraise)
 
     def _let_end(self) -> None:

@@ -34,4 +34,7 @@ else:
     a scheduler in the order in which they were entered and so leaves no ties.
     """
 
-__all__ = ["Event"]
+__all__ = ["INCOMPARABLE", "Event"]
+
+#: What comparing times raises that cannot be compared. ArithmeticError: of Decimal("NaN").
+INCOMPARABLE = (TypeError, ArithmeticError)

@@ -58,9 +58,14 @@ class RepeatingEvent(Standing):
         misfire: Misfire,
         grace: Any,
     ) -> None:
-        if not interval > interval - interval or not start + interval > start:
+        try:
+            passes = interval > interval - interval and start + interval > start
+        except ArithmeticError:
+            passes = False  # Decimal("NaN")
+        if not passes:
             raise ValueError(
-                f"interval must be positive, finite, and such that the clock can tell it, not {interval!r}"
+                "interval must be positive, finite, and such that the clock can tell it (and a delay, if given, finite), "
+                f"not {interval!r}, first at {start!r}"
             )
         if misfire not in POLICIES:
             raise ValueError(f"misfire must be one of {', '.join(map(repr, POLICIES))}, not {misfire!r}")
@@ -70,6 +75,8 @@ class RepeatingEvent(Standing):
             raise TypeError(
                 f"grace must be something that can be compared with the interval {interval!r}, or None, not {grace!r}"
             ) from problem
+        except ArithmeticError:
+            in_time = False
         if not in_time:
             raise ValueError(f"grace must not be negative, not {grace!r}; without one, no call is too late")
         super().__init__(scheduler, scheduler._repeating_, priority, action, argument, kwargs)
@@ -93,11 +100,11 @@ class RepeatingEvent(Standing):
             return None  # cancelled when it had been taken off the agenda already
         me, number, missed = get_ident(), self._number, self.missed
         try:
-            self._busy = me
+            self._busy[me] = None
             on_time = self._advance(self._scheduler.timefunc())
             self._enter(self._next_time())
         except BaseException:
-            if self._busy == me:  # the next one was not entered
+            if me in self._busy:  # the next one was not entered
                 self._number, self.missed = number, missed
                 if self.event is None:
                     self._enter(self._next_time())

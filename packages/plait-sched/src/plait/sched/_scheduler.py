@@ -59,10 +59,10 @@ from .._thread import _count as other_threads
 from .._thread import get_ident, register_after_fork
 from ._agenda import Agenda
 from ._clocks import boottime, does_not_go_back, is_real, may_jump
-from ._event import Event
+from ._event import INCOMPARABLE, Event
 from ._naps import Delay, Nap, ParkedSleep, Sleep, sleep_for
 from ._repeating import RepeatingEvent
-from ._standing import Standing, restore
+from ._standing import Standing, in_hand, restore
 from ._times_of_day import TOLERANCE, WallClockEvent, moment
 
 TYPE_CHECKING = False
@@ -125,8 +125,9 @@ class scheduler:  # noqa: N801 - the standard module's name
     *wallclock* is the clock that `at` goes by.
 
     *on_error*, also an attribute, is called with the event and the exception if an action raises an `Exception`, and
-    then the run goes on, unless it raises something itself. By default the exception ends the run, as in the standard
-    class. `report_error` is one that prints.
+    then the run goes on, unless it raises something itself. The event is what `enter`, `every` or `at` has returned: its
+    `action` is the one that failed, and `cancel` of what `every` has returned ends that. By default the exception ends the
+    run, as in the standard class. `report_error` is one that prints.
 
     Events may be entered and cancelled by any thread, by actions, signal handlers and finalisers. Several threads may
     `run` the same scheduler: each event is called once. Usable in the child of an `os.fork()`.
@@ -143,9 +144,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         wakefunc: Callable[[], object] | None = None,
         recheck: Any = None,
         wallclock: Callable[[], float] = wall_time,
-        on_error: Callable[[Event, Exception], object] | None = None,
+        on_error: Callable[[Event | RepeatingEvent | WallClockEvent, Exception], object] | None = None,
     ) -> None:
-        calls: dict[str, Any] = {"wallclock": wallclock}
+        calls: dict[str, Any] = {"timefunc": timefunc, "delayfunc": delayfunc, "wallclock": wallclock}
         if wakefunc is not None:
             calls["wakefunc"] = wakefunc
         if on_error is not None:
@@ -213,7 +214,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         for nap in self._naps_.copy():
             try:
                 earlier = nap.event is None or event < nap.event
-            except TypeError:
+            except INCOMPARABLE:
                 earlier = True  # that they cannot be compared is for run() to say
             if earlier:
                 self._wake_(nap)
@@ -227,18 +228,17 @@ class scheduler:  # noqa: N801 - the standard module's name
         kwargs: Mapping[str, Any] | None = _NONE_GIVEN,
     ) -> Event:
         """Have *action* called *delay* units of time from now. All else is as in `enterabs`."""
+        now = self.timefunc()  # not in the `try`: what is wrong with the clock is for itself to say
         try:
-            time = self.timefunc() + delay
+            time = now + delay
         except TypeError as problem:
-            if problem.__traceback__ is None or problem.__traceback__.tb_next is None:
-                raise self._no_delay_("delay", delay) from problem
-            raise  # of the timefunc
+            raise self._no_delay_("delay", delay, now) from problem
         return self.enterabs(time, priority, action, argument, kwargs)
 
-    def _no_delay_(self, name: str, delay: object) -> TypeError:
+    def _no_delay_(self, name: str, delay: object, now: object) -> TypeError:
         return TypeError(
-            f"{name} must be something that can be added to what {self.timefunc!r} returns, as a number of seconds is to "
-            f"those of time.monotonic, not {delay!r}"
+            f"{name} must be something that can be added to what {self.timefunc!r} returns (now {now!r}), as a number of "
+            f"seconds is to those of time.monotonic, not {delay!r}"
         )
 
     def every(
@@ -258,8 +258,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         The first call is *delay* from now, by default one interval; the others are due at that time plus multiples of
         the interval, however late calls are and however long they take. *misfire* says what becomes of calls whose time
         has passed when they could be made: `"coalesce"` makes one for all of them, `"catch_up"` makes every one, one
-        after another, and `"skip"` leaves them out. With *grace*, calls that are late by more than this are left out in
-        any case; it is half an interval for `"skip"` if not given, else unlimited.
+        after another, and `"skip"` leaves them out, but for the newest of them if that is not later than *grace*. With
+        *grace*, calls that are late by more than this are left out in any case; if not given, it is half an interval for
+        `"skip"`, so that none is made when it is nearer to the next, and else unlimited.
 
         An exception out of the action does not end the repetition. If several threads run the scheduler, or a task in
         an event loop with `concurrent`, a call may begin while the one before goes on. Not in the standard module.
@@ -269,8 +270,8 @@ class scheduler:  # noqa: N801 - the standard module's name
             start, _ = now + (interval if delay is None else delay), now + interval
         except TypeError as problem:
             if delay is None:
-                raise self._no_delay_("interval", interval) from problem
-            raise self._no_delay_("interval and delay", (interval, delay)) from problem
+                raise self._no_delay_("interval", interval, now) from problem
+            raise self._no_delay_("interval and delay", (interval, delay), now) from problem
         event = RepeatingEvent(
             self,
             interval,
@@ -522,7 +523,7 @@ class scheduler:  # noqa: N801 - the standard module's name
                     hook = self.on_error
                     if hook is None or not isinstance(error, Exception):
                         raise
-                    hook(event, error)
+                    hook(in_hand(event), error)
                 if not ours:
                     delayfunc(0)
                 elif other_threads() and monotonic() >= pause_at:
@@ -585,12 +586,16 @@ class scheduler:  # noqa: N801 - the standard module's name
     def _follow_wall_clock_(self) -> bool:
         """If the wall clock has jumped, move the events by it on the agenda, and return true."""
         timefunc, wallclock = self.timefunc, self.wallclock
-        try:
-            ahead = 0.0 if timefunc is wallclock else timefunc() - wallclock()
-        except TypeError as error:
-            raise TypeError(
-                f"{self!r}: at() needs a timefunc that counts seconds, not {timefunc!r}"
-            ) from error
+        if timefunc is wallclock:
+            ahead = 0.0
+        else:
+            now, wall = timefunc(), wallclock()
+            try:
+                ahead = now - wall
+            except TypeError as error:
+                raise TypeError(
+                    f"{self!r}: at() needs a timefunc that counts seconds, not {timefunc!r}"
+                ) from error
         if self._by_wall_clock_ and abs(ahead - self._ahead_) <= TOLERANCE:
             return False
         self._ahead_ = ahead
@@ -639,6 +644,8 @@ def check_recheck(recheck: Any) -> None:
     try:
         _ = recheck - recheck  # a string can be added and compared, but not that
         fine = recheck + recheck >= recheck
+    except ArithmeticError:
+        fine = False  # Decimal("NaN")
     except TypeError:
         raise TypeError(
             f"recheck must be the longest delay to ask for, in units of timefunc, or None, not {recheck!r}"

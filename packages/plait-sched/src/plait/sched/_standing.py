@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from ._repeating import RepeatingEvent
     from ._scheduler import scheduler
+    from ._times_of_day import WallClockEvent
 
-__all__ = ["Standing", "restore"]
+__all__ = ["Standing", "in_hand", "restore"]
 
 
 class Standing:
@@ -64,9 +66,8 @@ class Standing:
         self._scheduler = scheduler
         self._register = register
         self._events: dict[int, Event] = {}
-        self._busy: int | None = (
-            None  # the thread that has the Event that came up and has not entered the next one
-        )
+        # The threads that have an Event that came up and have not entered the next one.
+        self._busy: dict[int, None] = {}
         self.priority = priority
         self.action = action
         self.argument = argument
@@ -112,11 +113,11 @@ class Standing:
 
     def _enter(self, time: Any) -> None:
         """Have it come up at *time*."""
-        scheduler, events = self._scheduler, self._events
+        scheduler, events, busy, me = self._scheduler, self._events, self._busy, get_ident()
         pending = scheduler._agenda_.pending
         event = scheduler._enter_event_(time, self.priority, self, self.argument, self.kwargs)
         events[event.sequence] = event
-        self._busy = None
+        busy.pop(me, None)  # its own entry only: another thread may have taken this event already
         if self not in self._register:
             # A run of another thread may have seen it, and sleep for it.
             scheduler._take_and_wake_(event)
@@ -133,7 +134,11 @@ class Standing:
 
     def _resume(self) -> None:
         """In the child of a fork: if the thread in whose hands its Event was is not here, have it come up anew."""
-        if self._busy != get_ident() and self.event is None:
+        me = get_ident()
+        for thread in [*self._busy]:
+            if thread != me:
+                self._busy.pop(thread, None)
+        if not self._busy and self.event is None:
             self._enter(self._next_time())
 
     def _next_time(self) -> Any:
@@ -166,6 +171,13 @@ class Standing:
         number, pending = event[2], self._scheduler._agenda_.pending
         if self in self._register and max(self._events, default=None) == number and number not in pending:
             self._enter(self._next_time())
+        self._busy.pop(get_ident(), None)
+
+
+def in_hand(event: Event) -> Event | RepeatingEvent | WallClockEvent:
+    """What the user got when this was entered: if it stands for something, that."""
+    entered: Any = event.action if isinstance(event.action, Standing) else event
+    return entered  # type: ignore[no-any-return]
 
 
 def restore(event: Event) -> None:

@@ -68,7 +68,7 @@ class WallClockEvent(Standing):
         if self not in self._register:
             return None  # cancelled when it had been taken off the agenda already
         try:
-            self._busy = get_ident()
+            self._busy[get_ident()] = None
             if self._to_go() > MICROSECOND:
                 self._enter(self._next_time())
                 return None
