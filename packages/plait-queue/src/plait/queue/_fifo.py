@@ -17,6 +17,7 @@ from ._errors import Full, ShutDown
 from ._hooks import hook
 from ._platform import WHOLE_STEPS, Empty, is_owned
 from ._surely import OVERDUE, catch_up, elsewhere
+from ._turns import TURNS, step_aside
 from ._waiting import (
     ENDLESS,
     NO_MORE,
@@ -200,7 +201,8 @@ class Queue(Engine, Of["T"]):
             if timeout is None or timeout >= 0:
                 item: Any = NOTHING
                 ticket = None
-                if self._stock_:  # else a step would raise, which takes longer than this look
+                # (Else a step would raise, which takes longer than this look.)
+                if self._stock_ or (block and self._item_comes_(timeout)):
                     try:
                         for item in self._takes_:
                             if self._putters_:
@@ -313,29 +315,33 @@ class Queue(Engine, Of["T"]):
         """
         box = deque(items)
         if timeout is None or may_wait(timeout):
-            try:
-                try:
-                    if self._admits_ is not NO_MORE:
-                        bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits_))
-                        self._stock_.extend(bring)
-                        if self._alarm_:
-                            self._look_after_()
-                except IndexError as problem:  # it is full
-                    if not of_this_frame(problem):
-                        raise
-            except BaseException:
-                try:
-                    self._resettle_([])
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, [])),)
-                    try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
+            self._bring_(box)
         if box:
             self._put_slowly_(box, block, timeout)
+
+    def _bring_(self, box: deque[T]) -> None:
+        """Put what is in *box*, from the left, as far as there is room and the way in is open."""
+        try:
+            try:
+                if self._admits_ is not NO_MORE:
+                    bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits_))
+                    self._stock_.extend(bring)
+                    if self._alarm_:
+                        self._look_after_()
+            except IndexError as problem:  # it is full
+                if not of_this_frame(problem):
+                    raise
+        except BaseException:
+            try:
+                self._resettle_([])
+            except BaseException:  # noqa: BLE001 - the first one is raised
+                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, [])),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
+            raise
 
     def get_many(
         self, max_items: int | None = None, block: bool = True, timeout: float | None = None
@@ -865,6 +871,29 @@ class Queue(Engine, Of["T"]):
 
     # -- the long ways ---------------------------------------------------------------------------------------------
 
+    # Before a call waits: whether it need not any more when others have had a turn (_turns.py). Not if anybody stands in
+    # line already, for it is to stand behind them.
+
+    def _item_comes_(self, timeout: float | None) -> bool:
+        if not self._furnished_:
+            self._furnish_()
+        if not (self._getters_ or self.is_shutdown) and (timeout is None or timeout > 0):
+            for _ in TURNS:
+                step_aside()
+                if self._stock_:
+                    return True
+        return False
+
+    def _room_comes_(self, timeout: float | None) -> bool:
+        if not self._furnished_:
+            self._furnish_()
+        if not (self._putters_ or self.is_shutdown) and (timeout is None or timeout > 0):
+            for _ in TURNS:
+                step_aside()
+                if not 0 < self._maxsize_ <= len(self._stock_):
+                    return True
+        return False
+
     def _put_slowly_(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         if OVERDUE:
             catch_up(self)
@@ -872,7 +901,12 @@ class Queue(Engine, Of["T"]):
             problem = self._no_room_(None)
             tell_remaining(problem, items)
             raise problem
-        waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
+        box = deque(items)
+        if block and self._room_comes_(timeout):
+            self._bring_(box)
+            if not box:
+                return
+        waiter: Any = ThreadWaiter(box, True) if block and timeout != 0 else Waiter(box)
         settled = False
         try:
             negative = timeout is not None and not timeout >= 0
