@@ -28,6 +28,7 @@
 #     items.
 #
 # Who wakes whom
+#   Who has to wait lets others run before it stands in line (_turns.py); often nobody has to be woken then.
 #   A putter puts its item into the stock, then `_settle_` hands items from the stock to waiting getters and rings them;
 #   a getter that was rung has its item already and needs no lock. In the same way a getter makes room and `_settle_`
 #   carries the items of waiting putters into the stock. Nobody is woken who would find nothing. Watchers (peek,
@@ -74,7 +75,7 @@ from __future__ import annotations
 from bisect import insort_left
 from collections import deque
 from itertools import compress, count, islice, repeat, starmap
-from operator import getitem, itemgetter
+from operator import getitem, itemgetter, sub
 from types import MappingProxyType
 
 from .._thread import RLock, get_ident, register_after_fork, report_unraisable, reset_lock
@@ -187,8 +188,9 @@ class Engine:
     _locked_admits_: Iterator[Any]
     _locked_takes_: Iterator[Any]
 
-    # In a queue of which somebody has said that a task was done. A step counts one more, and looks at both counters.
-    _tasks_: Iterator[tuple[int, int, int]]
+    # In a queue of which somebody has said that a task was done. A step says how many tasks are unfinished, and counts one
+    # more as done.
+    _tasks_: Iterator[int]
 
     @property
     def _entering_(self) -> Iterator[bool]:
@@ -277,13 +279,13 @@ class Engine:
             finally:
                 pass
 
-    def _make_tasks_(self) -> Iterator[tuple[int, int, int]]:
+    def _make_tasks_(self) -> Iterator[int]:
         held = None
         try:
             for held in _enter_founding:
                 break
             dones = count(1)
-            tasks = zip(dones, self._puts_, dones)  # noqa: B905 - both are endless
+            tasks = compress(map(sub, self._puts_, dones), dones)
             if not self._counting_:  # a nested call may have been quicker; no call from here to the last of:
                 self._dones_, self._tasks_, self._counting_ = dones, tasks, True
             return self._tasks_

@@ -64,7 +64,8 @@ class Queue(Engine, Of["T"]):
 
     Safe to use from other threads, from signal handlers, finalisers and garbage collector callbacks even while the
     same thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are
-    served in the order in which they came; one that need not wait may be faster than one that is just being woken.
+    served in the order in which they came; one that need not wait may be faster than one that is just being woken. Before
+    a call waits, where nobody else does, it lets other threads run, and looks again.
 
     An empty queue that nobody has waited for or looked into is a few hundred bytes; a bound adds a byte for each place,
     up to 64 KiB. The memory of items taken is free for others at once.
@@ -545,7 +546,7 @@ class Queue(Engine, Of["T"]):
         Wakes every `join` when it is the last. Raises `ValueError` if called more often than items were put.
         """
         held = None
-        left = 1
+        left = 2
         try:
             if not self._free_:
                 for held in self._enters_:
@@ -554,14 +555,13 @@ class Queue(Engine, Of["T"]):
                 tasks = self._tasks_
             except AttributeError:
                 tasks = self._make_tasks_()
-            # Counts, and looks at the difference, in one piece.
-            for _, puts, dones in tasks:
-                left = puts - dones
+            # Looks at how many are unfinished, and counts, in one piece.
+            for left in tasks:
                 break
-            if left <= 0 and (left < 0 or self._joiners_ or not self._free_):
+            if left <= 1 and (left < 1 or self._joiners_ or (held and self._doorbells_)):
                 self._last_task_done_(left)
         except BaseException:
-            if left >= 0:
+            if left >= 1:
                 try:
                     self._resettle_([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
@@ -580,7 +580,7 @@ class Queue(Engine, Of["T"]):
                 pass
 
     def _last_task_done_(self, left: int) -> None:
-        if left < 0:
+        if left < 1:
             next(self._puts_)  # takes back what task_done counted
             raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
         self._look_after_()
@@ -871,13 +871,15 @@ class Queue(Engine, Of["T"]):
 
     # -- the long ways ---------------------------------------------------------------------------------------------
 
-    # Before a call waits: whether it need not any more when others have had a turn (_turns.py). Not if anybody stands in
-    # line already, for it is to stand behind them.
+    # Before a call waits: whether it need not any more when others have had a turn (_turns.py). If anybody stands in line
+    # it gives them none, for its place is behind those.
 
     def _item_comes_(self, timeout: float | None) -> bool:
         if not self._furnished_:
             self._furnish_()
-        if not (self._getters_ or self.is_shutdown) and (timeout is None or timeout > 0):
+        if not (self._getters_ or self._returned_ or self._hooked_ or self.is_shutdown) and (
+            timeout is None or timeout > 0
+        ):
             for _ in TURNS:
                 step_aside()
                 if self._stock_:
@@ -887,11 +889,12 @@ class Queue(Engine, Of["T"]):
     def _room_comes_(self, timeout: float | None) -> bool:
         if not self._furnished_:
             self._furnish_()
-        if not (self._putters_ or self.is_shutdown) and (timeout is None or timeout > 0):
+        if not (self._putters_ or self._hooked_ or self.is_shutdown) and (timeout is None or timeout > 0):
             for _ in TURNS:
-                step_aside()
                 if not 0 < self._maxsize_ <= len(self._stock_):
                     return True
+                step_aside()
+            return not 0 < self._maxsize_ <= len(self._stock_)
         return False
 
     def _put_slowly_(self, items: Iterable[T], block: bool, timeout: float | None) -> None:

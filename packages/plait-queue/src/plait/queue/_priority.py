@@ -175,6 +175,8 @@ class PriorityQueue(Queue["T"]):
             if not (block or self._stock_) and self._is_simply_empty_():
                 block = NOTHING  # likewise
             elif timeout is None or timeout >= 0:
+                if block and not self._stock_:
+                    self._item_comes_(timeout)
                 held = heap = None
                 item: Any = NOTHING
                 try:
