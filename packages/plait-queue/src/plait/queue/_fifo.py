@@ -808,10 +808,7 @@ class Queue(Engine, Of["T"]):
             self._stock_ = container  # which stays if `_init` makes no other
             return
         self._lay_open_()
-        self._replace_stock_(container)
-        if not (hasattr(container, self._take_) and hasattr(container, "append")):
-            self._hooked_ = True
-        self._fit_()
+        self._change_(self._replace_stock_, container)
 
     @property
     def not_empty(self) -> Doorbell:
