@@ -28,6 +28,7 @@
 #     items.
 #
 # Who wakes whom
+#   Who has to wait lets others run before it stands in line (_turns.py); often nobody has to be woken then.
 #   A putter puts its item into the stock, then `_settle_` hands items from the stock to waiting getters and rings them;
 #   a getter that was rung has its item already and needs no lock. In the same way a getter makes room and `_settle_`
 #   carries the items of waiting putters into the stock. Nobody is woken who would find nothing. Watchers (peek,
@@ -74,7 +75,7 @@ from __future__ import annotations
 from bisect import insort_left
 from collections import deque
 from itertools import compress, count, islice, repeat, starmap
-from operator import getitem, itemgetter
+from operator import getitem, itemgetter, sub
 from types import MappingProxyType
 
 from .._thread import RLock, get_ident, register_after_fork, report_unraisable, reset_lock
@@ -187,8 +188,9 @@ class Engine:
     _locked_admits_: Iterator[Any]
     _locked_takes_: Iterator[Any]
 
-    # In a queue of which somebody has said that a task was done. A step counts one more, and looks at both counters.
-    _tasks_: Iterator[tuple[int, int, int]]
+    # In a queue of which somebody has said that a task was done. A step says how many tasks are unfinished, and counts one
+    # more as done.
+    _tasks_: Iterator[int]
 
     @property
     def _entering_(self) -> Iterator[bool]:
@@ -277,13 +279,13 @@ class Engine:
             finally:
                 pass
 
-    def _make_tasks_(self) -> Iterator[tuple[int, int, int]]:
+    def _make_tasks_(self) -> Iterator[int]:
         held = None
         try:
             for held in _enter_founding:
                 break
             dones = count(1)
-            tasks = zip(dones, self._puts_, dones)  # noqa: B905 - both are endless
+            tasks = compress(map(sub, self._puts_, dones), dones)
             if not self._counting_:  # a nested call may have been quicker; no call from here to the last of:
                 self._dones_, self._tasks_, self._counting_ = dones, tasks, True
             return self._tasks_
@@ -309,11 +311,31 @@ class Engine:
 
     def _fit_(self) -> None:
         """Make the ways anew, for another container."""
-        stock = self._stock_
-        if not self._hooked_:
-            entry, way_out = self._ways_(stock, self._maxsize_)
-            self._entry_, self._exit_ = entry, way_out
+        self._adopt_(self._stock_)
         self._tune_()
+
+    def _adopt_(self, container: Any, own_hooks: Mapping[str, Any] | None = None) -> None:
+        """Have *container* as the stock, and, unless they are None, these hooks as the queue's own; in one piece with
+        whether items pass through hooks, and with the ways in and out. Those are closed; `_tune_` has to follow."""
+        while True:
+            before, bound, parked = self._own_hooks_, self._maxsize_, not self._parked_
+            hooks = before if own_hooks is None else own_hooks
+            hooked = type(self)._hooked_ or not parked or bool(hooks) or self._is_foreign_(container)
+            ways = (self._entry_, self._exit_) if hooked else self._ways_(container, bound)
+            # Unless a nested call has come in between:
+            if self._own_hooks_ is before and self._maxsize_ is bound and (not self._parked_) is parked:
+                self._stock_, self._hooked_, (self._entry_, self._exit_) = container, hooked, ways
+                if own_hooks is not None:
+                    self._own_hooks_ = own_hooks
+                if self._free_:
+                    self._admits_ = self._takes_ = NO_MORE
+                else:
+                    self._locked_admits_ = self._locked_takes_ = NO_MORE
+                return
+
+    def _is_foreign_(self, container: Any) -> bool:
+        """Whether it does not store and give items as that of this kind of queue does."""
+        return not (hasattr(container, self._take_) and hasattr(container, "append"))
 
     def _tune_(self) -> None:
         """Open the ways that may be used, close the others. (No calls in here: it is one piece.)"""
@@ -764,7 +786,7 @@ class Engine:
                 for _ in map(taken.append, steps_of(self._parked_.popleft)):
                     break
             elif self._qsize():
-                self._take_through_hook_(taken)
+                self._take_through_hook_(taken, starmap(self._get, ONCE))
             if taken and not box and not waiter.gone:
                 box.extend(handing_over)
         finally:
@@ -772,10 +794,10 @@ class Engine:
                 self._put_back_(waiter.ticket, taken)
                 self._tune_()
 
-    def _take_through_hook_(self, taken: list[Any]) -> None:
+    def _take_through_hook_(self, taken: list[Any], takes: Iterator[Any]) -> None:
         outer, self._in_hook_ = self._in_hook_, True
         try:
-            taken += starmap(self._get, ONCE)
+            taken += takes
         finally:
             self._in_hook_ = outer
             if not outer:
@@ -829,8 +851,8 @@ class Engine:
             self._unpark_()
             for _ in range(self._level_()):
                 if self._level_():
-                    self._take_through_hook_(dropped)
-                    next(self._dones_)
+                    # In one piece, an item is taken and counted.
+                    self._take_through_hook_(dropped, compress(starmap(self._get, ONCE), self._dones_))
         # Somebody may have said that tasks were done before they were taken.
         while self._unfinished_() < 0:
             next(self._puts_)
@@ -839,14 +861,12 @@ class Engine:
 
     # -- Conditions ------------------------------------------------------------------------------------------------
 
-    def _hook_in_(self) -> None:
-        """From now on items pass through hooks that are this queue's own; or no longer, if it has none any more."""
-        if not self._own_hooks_:
+    def _hook_in_(self, own_hooks: Mapping[str, Any]) -> None:
+        """From now on items pass through these hooks, which are this queue's own; or no longer, if there are none."""
+        self._adopt_(self._stock_, own_hooks)
+        if self._parked_ and not (own_hooks or self._in_hook_):
             self._unpark_()
-        container = self._stock_
-        foreign = not (hasattr(container, self._take_) and hasattr(container, "append"))
-        self._hooked_ = type(self)._hooked_ or foreign or bool(self._own_hooks_) or bool(self._parked_)
-        self._fit_()
+            self._adopt_(self._stock_)
         self._tune_()
 
     def _announce_(self, name: str) -> None:
@@ -887,7 +907,8 @@ class Engine:
             self._close_()
 
     def _replace_stock_(self, container: Any) -> None:
-        self._stock_ = container
+        self._adopt_(container)
+        self._tune_()
 
     def _after_fork_(self) -> None:
         """In the child of a fork, if another thread held the mutex: end what it was in the middle of."""

@@ -17,6 +17,7 @@ from ._errors import Full, ShutDown
 from ._hooks import hook
 from ._platform import WHOLE_STEPS, Empty, is_owned
 from ._surely import OVERDUE, catch_up, elsewhere
+from ._turns import TURNS, step_aside
 from ._waiting import (
     ENDLESS,
     NO_MORE,
@@ -63,7 +64,8 @@ class Queue(Engine, Of["T"]):
 
     Safe to use from other threads, from signal handlers, finalisers and garbage collector callbacks even while the
     same thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are
-    served in the order in which they came; one that need not wait may be faster than one that is just being woken.
+    served in the order in which they came; one that need not wait may be faster than one that is just being woken. Before
+    a call waits, where nobody else does, it lets other threads run, and looks again.
 
     An empty queue that nobody has waited for or looked into is a few hundred bytes; a bound adds a byte for each place,
     up to 64 KiB. The memory of items taken is free for others at once.
@@ -200,7 +202,8 @@ class Queue(Engine, Of["T"]):
             if timeout is None or timeout >= 0:
                 item: Any = NOTHING
                 ticket = None
-                if self._stock_:  # else a step would raise, which takes longer than this look
+                # (Else a step would raise, which takes longer than this look.)
+                if self._stock_ or (block and self._item_comes_(timeout)):
                     try:
                         for item in self._takes_:
                             if self._putters_:
@@ -313,29 +316,33 @@ class Queue(Engine, Of["T"]):
         """
         box = deque(items)
         if timeout is None or may_wait(timeout):
-            try:
-                try:
-                    if self._admits_ is not NO_MORE:
-                        bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits_))
-                        self._stock_.extend(bring)
-                        if self._alarm_:
-                            self._look_after_()
-                except IndexError as problem:  # it is full
-                    if not of_this_frame(problem):
-                        raise
-            except BaseException:
-                try:
-                    self._resettle_([])
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, [])),)
-                    try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
+            self._bring_(box)
         if box:
             self._put_slowly_(box, block, timeout)
+
+    def _bring_(self, box: deque[T]) -> None:
+        """Put what is in *box*, from the left, as far as there is room and the way in is open."""
+        try:
+            try:
+                if self._admits_ is not NO_MORE:
+                    bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits_))
+                    self._stock_.extend(bring)
+                    if self._alarm_:
+                        self._look_after_()
+            except IndexError as problem:  # it is full
+                if not of_this_frame(problem):
+                    raise
+        except BaseException:
+            try:
+                self._resettle_([])
+            except BaseException:  # noqa: BLE001 - the first one is raised
+                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, [])),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
+            raise
 
     def get_many(
         self, max_items: int | None = None, block: bool = True, timeout: float | None = None
@@ -539,7 +546,7 @@ class Queue(Engine, Of["T"]):
         Wakes every `join` when it is the last. Raises `ValueError` if called more often than items were put.
         """
         held = None
-        left = 1
+        left = 2
         try:
             if not self._free_:
                 for held in self._enters_:
@@ -548,14 +555,13 @@ class Queue(Engine, Of["T"]):
                 tasks = self._tasks_
             except AttributeError:
                 tasks = self._make_tasks_()
-            # Counts, and looks at the difference, in one piece.
-            for _, puts, dones in tasks:
-                left = puts - dones
+            # Looks at how many are unfinished, and counts, in one piece.
+            for left in tasks:
                 break
-            if left <= 0 and (left < 0 or self._joiners_ or not self._free_):
+            if left <= 1 and (left < 1 or self._joiners_ or (held and self._doorbells_)):
                 self._last_task_done_(left)
         except BaseException:
-            if left >= 0:
+            if left >= 1:
                 try:
                     self._resettle_([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
@@ -574,7 +580,7 @@ class Queue(Engine, Of["T"]):
                 pass
 
     def _last_task_done_(self, left: int) -> None:
-        if left < 0:
+        if left < 1:
             next(self._puts_)  # takes back what task_done counted
             raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
         self._look_after_()
@@ -802,10 +808,7 @@ class Queue(Engine, Of["T"]):
             self._stock_ = container  # which stays if `_init` makes no other
             return
         self._lay_open_()
-        self._replace_stock_(container)
-        if not (hasattr(container, self._take_) and hasattr(container, "append")):
-            self._hooked_ = True
-        self._fit_()
+        self._change_(self._replace_stock_, container)
 
     @property
     def not_empty(self) -> Doorbell:
@@ -865,6 +868,32 @@ class Queue(Engine, Of["T"]):
 
     # -- the long ways ---------------------------------------------------------------------------------------------
 
+    # Before a call waits: whether it need not any more when others have had a turn (_turns.py). If anybody stands in line
+    # it gives them none, for its place is behind those.
+
+    def _item_comes_(self, timeout: float | None) -> bool:
+        if not self._furnished_:
+            self._furnish_()
+        if not (self._getters_ or self._returned_ or self._hooked_ or self.is_shutdown) and (
+            timeout is None or timeout > 0
+        ):
+            for _ in TURNS:
+                step_aside()
+                if self._stock_:
+                    return True
+        return False
+
+    def _room_comes_(self, timeout: float | None) -> bool:
+        if not self._furnished_:
+            self._furnish_()
+        if not (self._putters_ or self._hooked_ or self.is_shutdown) and (timeout is None or timeout > 0):
+            for _ in TURNS:
+                if not 0 < self._maxsize_ <= len(self._stock_):
+                    return True
+                step_aside()
+            return not 0 < self._maxsize_ <= len(self._stock_)
+        return False
+
     def _put_slowly_(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         if OVERDUE:
             catch_up(self)
@@ -872,7 +901,12 @@ class Queue(Engine, Of["T"]):
             problem = self._no_room_(None)
             tell_remaining(problem, items)
             raise problem
-        waiter: Any = ThreadWaiter(deque(items), True) if block and timeout != 0 else Waiter(items)
+        box = deque(items)
+        if block and self._room_comes_(timeout):
+            self._bring_(box)
+            if not box:
+                return
+        waiter: Any = ThreadWaiter(box, True) if block and timeout != 0 else Waiter(box)
         settled = False
         try:
             negative = timeout is not None and not timeout >= 0

@@ -48,13 +48,9 @@ class Hook:
 
     @staticmethod
     def _replace(queue: Engine, own: dict[str, Any]) -> None:
-        def replace() -> None:
-            queue._own_hooks_ = own
-            queue._hook_in_()
-
         if queue._is_made_():
             queue._close_()
-            queue._change_(replace)
+            queue._change_(queue._hook_in_, own)
         else:  # by a subclass, before Queue.__init__
             queue._own_hooks_ = own
             queue._hooked_, queue._in_place_ = True, False

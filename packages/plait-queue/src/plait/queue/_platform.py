@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from time import sleep
 
 from .._thread import RLock, get_ident, main_thread_ident
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     start_new_thread: Callable[..., Any]
+    sched_yield: Callable[[], None]
 else:
     try:
         # Both or neither: `except Empty` has to catch what the C get() raises.
@@ -38,8 +40,23 @@ else:
         def start_new_thread(function, args):
             function(*args)
 
+    try:
+        from os import sched_yield
+    except ImportError:  # Windows, where the same has another name
 
-__all__ = ["WHOLE_STEPS", "Empty", "SimpleQueue", "is_owned", "start_new_thread", "struck_by_handler"]
+        def sched_yield():
+            sleep(0)
+
+
+__all__ = [
+    "WHOLE_STEPS",
+    "Empty",
+    "SimpleQueue",
+    "is_owned",
+    "sched_yield",
+    "start_new_thread",
+    "struck_by_handler",
+]
 
 # Whether no other thread can see one call of a C function half done, such as deque.extend() of a C iterator: so it is
 # with CPython's global lock. Without it, and on PyPy, only the mutex keeps other threads out.

@@ -48,7 +48,7 @@ from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, TICKETS, steps_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, TypeVar
 
     from ._waiting import Waiter
@@ -175,6 +175,8 @@ class PriorityQueue(Queue["T"]):
             if not (block or self._stock_) and self._is_simply_empty_():
                 block = NOTHING  # likewise
             elif timeout is None or timeout >= 0:
+                if block and not self._stock_:
+                    self._item_comes_(timeout)
                 held = heap = None
                 item: Any = NOTHING
                 try:
@@ -359,10 +361,26 @@ class PriorityQueue(Queue["T"]):
     def _measures_(self, stock: list[T]) -> tuple[Iterator[int], Iterator[int]]:
         return map(len, repeat(stock)), map(neg, map(len, repeat(stock)))
 
-    def _fit_(self) -> None:
-        if not self._hooked_:
-            self._sizes_, self._below_ = self._measures_(self._stock_)
-        super()._fit_()
+    def _adopt_(self, container: Any, own_hooks: Mapping[str, Any] | None = None) -> None:
+        # As for other kinds, and in the same piece, what measures the list, and what is under way in it.
+        while True:
+            before, bound, parked = self._own_hooks_, self._maxsize_, not self._parked_
+            hooks = before if own_hooks is None else own_hooks
+            hooked = type(self)._hooked_ or not parked or bool(hooks) or self._is_foreign_(container)
+            ways = (self._entry_, self._exit_) if hooked else self._ways_(container, bound)
+            measures = (self._sizes_, self._below_) if hooked else self._measures_(container)
+            if self._own_hooks_ is before and self._maxsize_ is bound and (not self._parked_) is parked:
+                if container is not self._stock_:
+                    # As in the standard module, it is for the caller that it is a heap.
+                    self._sifting_ = NOTHING
+                elif own_hooks is not None and self._hooked_ and not type(self)._hooked_:
+                    self._sifting_ = UNSORTED  # who knows how the hooks have left it
+                self._stock_, self._hooked_, (self._entry_, self._exit_) = container, hooked, ways
+                self._sizes_, self._below_ = measures
+                if own_hooks is not None:
+                    self._own_hooks_ = own_hooks
+                self._locked_admits_ = self._locked_takes_ = NO_MORE
+                return
 
     def _level_(self) -> int:
         if self._sifting_ is NOTHING or self._sifting_ is UNSORTED or self._hooked_:
@@ -458,15 +476,13 @@ class PriorityQueue(Queue["T"]):
             self._locked_(self._stop_)
 
     def _replace_stock_(self, container: Any) -> None:
-        self._sifting_ = NOTHING  # as in the standard module, it is for the caller that it is a heap
-        self._stock_ = container
+        self._stop_()
+        super()._replace_stock_(container)
 
-    def _hook_in_(self) -> None:
+    def _hook_in_(self, own_hooks: Mapping[str, Any]) -> None:
         if not self._hooked_:
             self._stop_()
-        elif not type(self)._hooked_:
-            self._sifting_ = UNSORTED  # who knows how the hooks have left it
-        super()._hook_in_()
+        super()._hook_in_(own_hooks)
 
     def _after_fork_(self) -> None:
         if self._hooked_:

@@ -363,15 +363,30 @@ class scheduler:  # noqa: N801 - the standard module's name
         """Have nothing called any more that was entered before, repeating events included. Return how many these were.
 
         Each is cancelled here, or was taken by a `run`, or cancelled by another thread. Wakes every sleeping `run`,
-        which returns if it does not wait for new events. Not in the standard module.
+        which returns if it does not wait for new events. If an exception out of a signal handler ends this, it has
+        happened all the same, or has not begun. Not in the standard module.
         """
+        standing = (*self._repeating_, *self._by_wall_clock_)
+        events = [*self._agenda_.pending.copy().values()]
+        try:
+            cancelled = self._cancel_these_(standing, events)
+        except BaseException:
+            try:
+                self._cancel_these_(standing, events)
+            except BaseException:  # two signals can be pending at once
+                self._cancel_these_(standing, events)
+                raise
+            raise
+        self._agenda_.forget()
+        return cancelled
+
+    def _cancel_these_(self, standing: Sequence[Standing], events: Sequence[Event]) -> int:
         cancelled = 0
-        for standing in (*self._repeating_, *self._by_wall_clock_):
-            cancelled += standing._end()
-        for event in [*self._agenda_.pending.copy().values()]:
+        for one in standing:
+            cancelled += one._end()
+        for event in events:
             cancelled += self._agenda_.take(event)
         self._wake_all_()
-        self._agenda_.forget()
         return cancelled
 
     # ------------------------------------------------------------------------------------------------------- looking

@@ -164,7 +164,9 @@ class Standing:
 
     def _take_events(self) -> None:
         for event in [*self._events.values()]:
-            self._scheduler._take_and_wake_(event)
+            # Also if it is gone: this may have been struck between the two.
+            self._scheduler._agenda_.take(event)
+            self._scheduler._wake_from_(event.sequence)
 
     def _restore(self, event: Event) -> None:
         """If *event* was taken, and struck before a later one was noted, have this come up anew."""

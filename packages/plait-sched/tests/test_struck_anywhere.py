@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""An exception out of a signal handler, at each place of a call that cancels, in turn.
+
+CPython looks for signals at the head of a function and behind a call of C code. A profile function is called at just these
+places, and may raise in the handler's stead.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import sys
+
+import pytest
+
+from plait.sched import scheduler
+
+pytestmark = pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="PyPy looks for signals at nearly every bytecode"
+)
+
+
+class Struck(Exception):
+    pass
+
+
+class Nap:
+    """Of a run that waits for an event."""
+
+    def __init__(self, event):
+        self.event = event
+        self.ended = False
+
+    def end(self):
+        self.ended = True
+
+
+def struck_everywhere(make, call, check):
+    """Do it, struck at the first place; then at the second; and so on, until it comes to its end. In the code of this
+    file nothing strikes: it stands for that of a user."""
+    places = 0
+    while True:
+        state, left = make(), [places]
+
+        def strike(frame, event, _, left=left):
+            if event in ("call", "c_return") and frame.f_code.co_filename != __file__:
+                left[0] -= 1
+                if left[0] < 0:
+                    sys.setprofile(None)
+                    raise Struck
+
+        gc.disable()  # what is called in a collection is not what is to be struck
+        try:
+            sys.setprofile(strike)
+            try:
+                call(*state)
+            finally:
+                sys.setprofile(None)
+        except Struck:
+            pass
+        finally:
+            gc.enable()
+        check(*state)
+        if left[0] >= 0:
+            break
+        places += 1
+    assert places > 5
+
+
+def begin(s):
+    return [
+        s.enter(100, 1, bool),
+        s.every(50, bool),
+        s.at(datetime.datetime(2200, 1, 1), bool),
+        s.enter(100, 1, bool),
+    ]
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_cancel_all_has_happened_or_not(which):
+    def make():
+        s = scheduler()
+        entered = begin(s)[which]
+        nap = Nap(getattr(entered, "event", None) or entered)
+        s._naps_.append(nap)
+        return s, nap
+
+    def check(s, nap):
+        if len(s.queue) == len(s._repeating_) + len(s._by_wall_clock_) + 2 == 4:
+            assert not nap.ended
+        else:
+            assert s.empty()
+            assert not s._repeating_
+            assert not s._by_wall_clock_
+            assert nap.ended
+
+    struck_everywhere(make, lambda s, _: s.cancel_all(), check)
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_cancel_has_happened_or_not(which):
+    def make():
+        s = scheduler()
+        entered = begin(s)[which]
+        nap = Nap(getattr(entered, "event", None) or entered)
+        s._naps_.append(nap)
+        return s, nap, entered
+
+    def check(s, nap, entered):
+        if nap.event in s.queue:
+            assert not nap.ended
+            assert entered is nap.event or not entered.over()
+        else:
+            assert nap.ended
+            assert entered is nap.event or entered.over()
+
+    struck_everywhere(make, lambda s, _, entered: s.cancel(entered), check)
