@@ -130,6 +130,8 @@ STARTED = r"""
 import asyncio, importlib, os, sys
 piece = importlib.import_module(sys.argv[1])
 class Strike(BaseException): pass
+alone = importlib.import_module(sys.argv[1] + "._alone").SolePopen
+starts = piece.Popen.__init__.__code__, alone.start_plainly.__code__
 sleep = ["sleep", "60"]
 for act in (
     lambda: piece.run(sleep, stdout=piece.PIPE), lambda: piece.call(sleep), lambda: asyncio.run(piece.arun(sleep)),
@@ -139,7 +141,7 @@ for act in (
     def trace(frame, event, arg):
         global returned
         code = frame.f_code
-        if code is piece.Popen.__init__.__code__ and event == "return": returned = True
+        if code in starts and event == "return": returned = True
         elif returned and event == "line" and code.co_name in ("run", "call", "arun", "_start"):
             sys.settrace(None)
             raise Strike

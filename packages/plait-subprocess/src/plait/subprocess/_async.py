@@ -19,7 +19,7 @@ from time import monotonic
 from ._ending import FIRST_PAUSE, LONGEST_PAUSE, check_grace, heed, let_go, wind_up
 from ._exchange import LimitReached
 from ._handle import deadline_after
-from ._platform import feeding
+from ._in_flight import feeding
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
 from ._run import replaced_popen, streams_for
 from ._standard import running_loop

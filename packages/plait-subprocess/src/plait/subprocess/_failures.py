@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._platform import StartRequest
+    from ._start import StartRequest
 
 __all__ = ["not_started_in_time", "raise_report", "with_phase"]
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ._platform import StartRequest
+    from ._start import StartRequest
 
 __all__ = ["add_limits"]
 

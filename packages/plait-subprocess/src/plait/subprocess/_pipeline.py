@@ -16,8 +16,10 @@ from time import monotonic
 from ._ending import await_killed, check_grace, end, let_go, lives_on, sit_out
 from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
-from ._platform import close, in_flight, open_pipe, winapi
-from ._popen import OWN_PIPE, PIPE, Popen
+from ._in_flight import close, in_flight, open_pipe
+from ._platform import winapi
+from ._ends import OWN_PIPE, PIPE
+from ._popen import Popen
 from ._results import CalledProcessError, Of, TimeoutExpired
 from ._run import replaced_popen
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from ._ending import check_grace, let_go, wind_up
 from ._handle import deadline_after
-from ._popen import OWN_PIPE, PIPE, Popen, SolePopen
+from ._alone import SolePopen
+from ._ends import OWN_PIPE, PIPE
+from ._popen import Popen
 from ._results import CalledProcessError, CompletedProcess
 from ._switches import package
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from ._lines import Listening
 
 __all__ = ["call", "check_call", "check_output", "replaced_popen", "run", "streams_for"]
+
+#: The options that the shortest way takes.
+_PLAIN = frozenset(("close_fds",))
 
 
 if TYPE_CHECKING:
@@ -96,7 +101,10 @@ def run(
         return _completed(check, returncode, stand_in.args, stdout, stderr)
     process: Any = object.__new__(kind)  # see _ending.py
     try:
-        process.__init__(*popenargs, **kwargs)
+        if kind is SolePopen and len(popenargs) == 1 and type(popenargs[0]) is list and _PLAIN >= kwargs.keys():
+            process.start_plainly(*popenargs, **kwargs)
+        else:
+            process.__init__(*popenargs, **kwargs)
         if listening is not None:
             stdout, stderr = process._talk(input, timeout, listening)
         elif kind is SolePopen and not process._has_pipes:
@@ -220,7 +228,10 @@ def call(
         return _with_stand_in(kind(*popenargs, **kwargs), lambda it: it.wait(timeout))[2]
     process: Any = object.__new__(kind)  # see _ending.py
     try:
-        process.__init__(*popenargs, **kwargs)
+        if kind is SolePopen and len(popenargs) == 1 and type(popenargs[0]) is list and _PLAIN >= kwargs.keys():
+            process.start_plainly(*popenargs, **kwargs)
+        else:
+            process.__init__(*popenargs, **kwargs)
         returncode: int = process.wait(timeout)
         process._close_streams()
     except BaseException as problem:

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: MIT
+"""A child's input and outputs, from our side."""
+
+# communicate() may be called again after a time-out and must lose nothing: what it has read and written is in one
+# Exchange, which lives as long as the object. For who has nothing to fear between two reads (a child that nobody else
+# knows of) a few reads are enough, as long as little comes.
+
+from __future__ import annotations
+
+from time import monotonic
+
+from ._exchange import Exchange, LimitReached, open_exchange, read_little
+from ._handle import deadline_after
+from ._lines import LineFeeder, Listening
+from ._results import Of, OutputTooLarge, TimeoutExpired, incremental_decoder
+from ._stand_in import feed, is_ours
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO, Any, AnyStr
+
+    from ._handle import ProcessHandle
+
+__all__ = ["Conversation"]
+
+
+class Conversation(Of["AnyStr"]):
+    """What a Popen does with its streams."""
+
+    # Until there is something else to say.
+    stdin: IO[AnyStr] | None = None
+    stdout: IO[AnyStr] | None = None
+    stderr: IO[AnyStr] | None = None
+    args: Any
+    text_mode: bool = False
+    _handle: ProcessHandle | None = None
+    _exchange: Exchange | None = None
+    _is_known_to_one = False
+
+    if TYPE_CHECKING:
+
+        @property
+        def handle(self) -> ProcessHandle: ...
+        def wait(self, timeout: float | None = None) -> int: ...
+        def _give_grace(self, timeout: float | None = None) -> None: ...
+
+    def communicate(
+        self,
+        input: Any = None,  # noqa: A002
+        timeout: float | None = None,
+        *,
+        on_stdout: Callable[[Any], object] | None = None,
+        on_stderr: Callable[[Any], object] | None = None,
+        max_output: int | None = None,
+    ) -> tuple[Any, Any]:
+        """Write *input*, read stdout and stderr to their ends, wait for the child; return what was read.
+
+        What is not a PIPE gives None. *input* is `str` in text mode, otherwise any bytes-like object. A child
+        that stops reading its input is no error. An output that the caller has closed gives nothing
+        (`b''`, or `''`); but ValueError if it is the only pipe and there is no *timeout*, as in the standard class.
+        Raises `TimeoutExpired` after *timeout* seconds with the
+        output so far; the child runs on, and a further call, without *input*, continues and loses nothing.
+
+        *on_stdout* and *on_stderr* are called, in this thread, with each line as it comes, its line end included; a
+        line of more than a mebibyte comes in pieces. What they raise leaves this call. A stream that is longer than
+        *max_output* bytes raises `OutputTooLarge`; the child runs on then too, and further calls drop the excess.
+        All three count in the first call only; the standard method has none of them.
+
+        Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
+        beyond the child's end, should a process that the child had started still hold them; then they are
+        closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
+        buffer of a binary stream by an earlier read is part of the result. If the caller has replaced `stdin`, its own
+        methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
+        """
+        if self._exchange is not None and input:
+            raise ValueError(
+                "cannot send input after communication has started: the first call's input is still used"
+            )
+        listening = None
+        if on_stdout is not None or on_stderr is not None or max_output is not None:
+            listening = Listening(on_stdout, on_stderr, max_output)
+        if self.stdin is self.stdout is self.stderr is None:
+            self.wait(timeout)
+            return None, None
+        return self._talk(input, timeout, listening)
+
+    def _talk(self, given: Any, timeout: float | None, listening: Listening | None) -> tuple[Any, Any]:
+        deadline = None if timeout is None else deadline_after(timeout)
+        try:
+            return self._communicate(given, timeout, deadline, listening)
+        except KeyboardInterrupt:
+            self._give_grace(timeout)
+            raise
+
+    def lines(self, input: Any = None, timeout: float | None = None) -> Iterator[tuple[str, AnyStr]]:  # noqa: A002
+        """Iterate over the lines of both outputs as they come: `("stdout", line)` or `("stderr", line)`.
+
+        Feeds *input* to the child meanwhile, and keeps nothing of what it has yielded. Ends when both outputs
+        have. Raises `TimeoutExpired`, *timeout* seconds after the first step. It is a way to communicate(), so
+        it comes instead of that. The child is not waited for. The standard class has no such method.
+        """
+        if self._exchange is not None:
+            raise ValueError("communication has started already; lines() comes instead of communicate()")
+        deadline = None if timeout is None else deadline_after(timeout)
+        come: list[tuple[str, Any]] = []
+        listening = Listening(
+            lambda line: come.append(("stdout", line)),
+            lambda line: come.append(("stderr", line)),
+            keep=(False, False),
+        )
+        exchange, handle = self._start_exchange(input, listening), self.handle
+        done = False
+        while not done:
+            done = exchange.pump(deadline, handle, come)
+            if not done and not come and timeout is not None:
+                raise TimeoutExpired(self.args, timeout)
+            yield from come
+            come.clear()
+
+    def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
+        streams = (self.stdout, self.stderr)
+        stdin: Any = self.stdin
+        if stdin is None or is_ours(stdin, self.text_mode):
+            data = self._input_bytes(given)
+        else:
+            stdin, data = feed(stdin, given)
+        if listening is None:
+            exchange = open_exchange(stdin, streams, data)
+        else:
+            exchange = open_exchange(stdin, streams, data, listening.max_output)
+            for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
+                if stream is None:
+                    continue
+                feeder = None
+                if tell is not None:
+                    about: Any = stream if self.text_mode else None
+                    feeder = LineFeeder(tell, about and about.encoding, about and about.errors)
+                exchange.listen(stream, feeder, keep)
+        self._exchange = exchange
+        return exchange
+
+    def _communicate(
+        self,
+        given: Any,
+        timeout: float | None,
+        deadline: float | None,
+        listening: Listening | None = None,
+    ) -> tuple[Any, Any]:
+        streams = (self.stdout, self.stderr)
+        handle = self._handle
+        assert handle is not None
+        exchange = self._exchange
+        # Nobody can kill such a child while this thread reads: its end of file is all that there is to wait for.
+        undisturbed = self._is_known_to_one and exchange is None and timeout is None and listening is None
+        if exchange is None:
+            if self.stdin is self.stdout is self.stderr is None:
+                self.wait(timeout)
+                return None, None
+            if undisturbed and self.stdin is None:
+                outputs = [stream for stream in streams if stream is not None]
+                said: list[list[bytes]] = [[] for _ in outputs]
+                if read_little(outputs, said):
+                    self.wait()
+                    whole = [b"".join(pieces) for pieces in said]
+                    if not self.text_mode:
+                        told: list[Any] = list(whole)
+                    else:
+                        told = [self._decoded(one, s, True) for one, s in zip(whole, outputs, strict=True)]
+                    first = None if self.stdout is None else told[0]
+                    return first, None if self.stderr is None else told[-1]
+                exchange = self._start_exchange(None)
+                for stream, pieces in zip(outputs, said, strict=True):
+                    exchange.begin_with(stream, pieces)
+            else:
+                if timeout is None:
+                    self._refuse_a_closed_one(given)
+                exchange = self._start_exchange(given, listening)
+        try:
+            done = exchange.pump(deadline, None if undisturbed else handle)
+        except LimitReached:
+            raise OutputTooLarge(self.args, exchange.limit or 0, *self._output_so_far()) from None
+        if done:
+            try:
+                self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
+            except TimeoutExpired as late:
+                if late.cmd is not self.args:
+                    raise  # out of a signal handler, about some other command
+                done = False
+        if not done:
+            assert timeout is not None
+            raise TimeoutExpired(self.args, timeout, *self._output_so_far())
+        out, err = (self._as_promised(stream, not handle.kill_sent) for stream in streams)
+        return out, err
+
+    def _refuse_a_closed_one(self, given: Any) -> None:
+        """Raise if there is one pipe only, and nothing to be had from it: then the standard class goes straight to it."""
+        name, *others = [name for name in ("stdin", "stdout", "stderr") if getattr(self, name) is not None]
+        if not others and (given or name != "stdin") and getattr(getattr(self, name), "closed", 0) is True:
+            what = "write to" if name == "stdin" else "read of"
+            raise ValueError(f"{what} closed file: {name} of {self!r} was closed before communicate()")
+
+    def _output_so_far(self) -> list[Any]:
+        """What communicate() has read until now, in terms that fit a TimeoutExpired: no byte can make this fail."""
+        outputs = []
+        for stream in (self.stdout, self.stderr):
+            try:
+                outputs.append(self._as_promised(stream, False))
+            except UnicodeError:
+                outputs.append(self._as_promised(stream, False, "replace"))
+        return outputs
+
+    def _input_bytes(self, given: Any) -> memoryview | None:
+        if given is None or self.stdin is None:
+            return None
+        if self.text_mode:
+            if not isinstance(given, str):
+                raise TypeError(f"in text mode the input is a str, not {type(given).__name__}")
+            stdin: Any = self.stdin
+            given = given.encode(stdin.encoding, stdin.errors)
+        view = memoryview(given)
+        return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+
+    def _as_promised(self, stream: Any, complete: bool, errors: str | None = None) -> Any:
+        data = None if self._exchange is None else self._exchange.output_of(stream)
+        return data if data is None else self._decoded(data, stream, complete, errors)
+
+    def _decoded(self, data: bytes, stream: Any, complete: bool, errors: str | None = None) -> Any:
+        if not self.text_mode:
+            return data
+        if complete:
+            text = data.decode(stream.encoding, stream.errors)
+        else:
+            # A character may have come by half.
+            text = incremental_decoder(stream.encoding, errors or stream.errors).decode(data)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def _close_streams(self) -> None:
+        """Close our ends of the pipes, all of them, whatever happens to one."""
+        try:
+            if self.stdout is not None:
+                self.stdout.close()
+        finally:
+            try:
+                if self.stderr is not None:
+                    self.stderr.close()
+            finally:
+                if self.stdin is not None:
+                    self.stdin.close()
+
+    @property
+    def _has_pipes(self) -> bool:
+        return not self.stdin is self.stdout is self.stderr is None
