@@ -130,8 +130,6 @@ STARTED = r"""
 import asyncio, importlib, os, sys
 piece = importlib.import_module(sys.argv[1])
 class Strike(BaseException): pass
-alone = importlib.import_module(sys.argv[1] + "._alone").SolePopen
-starts = piece.Popen.__init__.__code__, alone.start_plainly.__code__
 sleep = ["sleep", "60"]
 for act in (
     lambda: piece.run(sleep, stdout=piece.PIPE), lambda: piece.call(sleep), lambda: asyncio.run(piece.arun(sleep)),
@@ -141,8 +139,9 @@ for act in (
     def trace(frame, event, arg):
         global returned
         code = frame.f_code
-        if code in starts and event == "return": returned = True
-        elif returned and event == "line" and code.co_name in ("run", "call", "arun", "_start"):
+        if code is piece.Popen.__init__.__code__ and event == "return": returned = True
+        elif code.co_name == "run_plainly" and frame.f_locals.get("started"): returned = True
+        elif returned and event == "line" and code.co_name in ("run", "call", "arun", "_start", "run_plainly"):
             sys.settrace(None)
             raise Strike
         return trace

@@ -70,6 +70,8 @@ def candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
             raise AttributeError(f"env must be a mapping of names to values, not a {type(env).__name__}")
         name = os.fsencode(program)
         return [name] if b"/" in name else _in_folders(map(os.fsencode, os.get_exec_path(env)), name)
+    if type(program) is str and (known := _known_paths.get(program)):
+        return known
     # As os.get_exec_path(), which takes longer than anything else here because it guards against warnings.
     try:
         path = os.environb[b"PATH"]
@@ -82,7 +84,11 @@ def candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
         elif program in searches:
             return searches[program]
     name = os.fsencode(program)
-    found = [name] if b"/" in name else _in_folders(dict.fromkeys(path.split(b":")), name)
+    if b"/" in name:
+        if type(program) is str and len(_known_paths) < _SEARCHES:
+            _known_paths[program] = [name]
+        return [name]
+    found = _in_folders(dict.fromkeys(path.split(b":")), name)
     if type(program) is str:
         searches[program] = found
     return found
@@ -96,3 +102,5 @@ def _in_folders(folders: Iterable[bytes], name: bytes) -> list[bytes]:
 #: lists.
 _last_searches: tuple[bytes, dict[str, list[bytes]]] = b"", {}
 _SEARCHES = 64
+#: And the programs that are named by a path.
+_known_paths: dict[str, list[bytes]] = {}

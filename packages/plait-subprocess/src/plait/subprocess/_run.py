@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ._ending import check_grace, let_go, wind_up
 from ._handle import deadline_after
-from ._alone import SolePopen
+from ._alone import SolePopen, is_plain, run_plainly
 from ._ends import OWN_PIPE, PIPE
 from ._popen import Popen
 from ._results import CalledProcessError, CompletedProcess
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from ._lines import Listening
 
 __all__ = ["call", "check_call", "check_output", "replaced_popen", "run", "streams_for"]
-
-#: The options that the shortest way takes.
-_PLAIN = frozenset(("close_fds",))
 
 
 if TYPE_CHECKING:
@@ -80,6 +77,17 @@ def run(
     process that the command has started holds on to the pipes, and the exception has the output up to then. A command
     that has ended when its time is looked at was in time: `timeout=0`, or less, may well return a result.
     """
+    kind = package.Popen
+    if (
+        kind is Popen
+        and timeout is input is on_stdout is on_stderr is max_output is None
+        and not (capture_output or kill_tree or grace)
+        and is_plain(popenargs, kwargs)
+    ):
+        returncode = run_plainly(*popenargs, **kwargs)
+        if check and returncode:
+            raise CalledProcessError(returncode, popenargs[0])
+        return CompletedProcess(popenargs[0], returncode)
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if timeout is not None:
         deadline_after(timeout)  # what is wrong is told before anything is started
@@ -87,7 +95,6 @@ def run(
         check_grace(grace)
     if kill_tree:
         kwargs["mark_tree"] = True
-    kind = package.Popen
     if kind is Popen:
         if timeout is None and listening is None and not kill_tree:
             kind = SolePopen
@@ -101,10 +108,7 @@ def run(
         return _completed(check, returncode, stand_in.args, stdout, stderr)
     process: Any = object.__new__(kind)  # see _ending.py
     try:
-        if kind is SolePopen and len(popenargs) == 1 and type(popenargs[0]) is list and _PLAIN >= kwargs.keys():
-            process.start_plainly(*popenargs, **kwargs)
-        else:
-            process.__init__(*popenargs, **kwargs)
+        process.__init__(*popenargs, **kwargs)
         if listening is not None:
             stdout, stderr = process._talk(input, timeout, listening)
         elif kind is SolePopen and not process._has_pipes:
@@ -223,15 +227,14 @@ def call(
     kind = package.Popen
     if kind is Popen:
         if timeout is None and not kill_tree:
+            if is_plain(popenargs, kwargs):
+                return run_plainly(*popenargs, **kwargs)
             kind = SolePopen
     elif not _can_be_made_in_steps(kind):
         return _with_stand_in(kind(*popenargs, **kwargs), lambda it: it.wait(timeout))[2]
     process: Any = object.__new__(kind)  # see _ending.py
     try:
-        if kind is SolePopen and len(popenargs) == 1 and type(popenargs[0]) is list and _PLAIN >= kwargs.keys():
-            process.start_plainly(*popenargs, **kwargs)
-        else:
-            process.__init__(*popenargs, **kwargs)
+        process.__init__(*popenargs, **kwargs)
         returncode: int = process.wait(timeout)
         process._close_streams()
     except BaseException as problem:

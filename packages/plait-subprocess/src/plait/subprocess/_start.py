@@ -52,7 +52,17 @@ from time import monotonic
 from . import _in_flight, _platform
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
-from ._in_flight import close_all, forbid_fork, let_fork, lifted, lifted_instead, no_fork, open_pipe
+from ._in_flight import (
+    CLOSE_ON_EXEC,
+    close_all,
+    forbid_fork,
+    let_fork,
+    lifted,
+    lifted_instead,
+    no_fork,
+    open_pipe,
+    pipe2,
+)
 from ._platform import of_shape
 from ._switches import names, uses_vfork
 
@@ -233,32 +243,32 @@ def _arguments(
     identity: tuple[Any, ...] = (None, None, None)
     if not request.by_steps:  # among which is the change of user
         identity = (request.gid, request.groups, request.uid)
-    return of_shape(
-        shape,
-        (
-            request.argv,
-            request.executables,
-            request.close_fds,
-            tuple(keep),
-            request.cwd,
-            request.env,
-            request.stdin,
-            -1,
-            -1,
-            request.stdout,
-            -1,
-            request.stderr,
-            read_end,
-            write_end,
-            request.restore_signals,
-            request.new_session,
-            request.pgid,
-            *identity,
-            request.umask,
-            request.in_child,
-            names.get("_USE_VFORK") is True or uses_vfork(),
-        ),
+    longest: tuple[Any, ...] = (
+        request.argv,
+        request.executables,
+        request.close_fds,
+        tuple(keep),
+        request.cwd,
+        request.env,
+        request.stdin,
+        -1,
+        -1,
+        request.stdout,
+        -1,
+        request.stderr,
+        read_end,
+        write_end,
+        request.restore_signals,
+        request.new_session,
+        request.pgid,
+        *identity,
+        request.umask,
+        request.in_child,
+        names.get("_USE_VFORK") is True or uses_vfork(),
     )
+    if shape == 23:  # one of the usual ones, without a further call
+        return longest
+    return longest[:22] if shape == 22 else of_shape(shape, longest)
 
 
 def _start_by_fork_exec(request: StartRequest) -> None:
@@ -274,7 +284,12 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise NotExpressible
     opened = request.opened
-    read_end, write_end = open_pipe(opened)
+    if pipe2 is None:
+        open_pipe(opened)
+    else:
+        with no_fork:  # open_pipe()
+            opened.extend(*map(pipe2, CLOSE_ON_EXEC))
+    read_end, write_end = opened[-2:]
     if write_end < 3:
         write_end = lifted_instead(write_end, opened)
     keep: Sequence[int] = (write_end,)
