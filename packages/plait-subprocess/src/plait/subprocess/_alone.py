@@ -33,13 +33,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["SolePopen", "is_plain", "run_plainly"]
+__all__ = ["COMMUNICATE", "SolePopen", "is_plain", "run_plainly"]
 
 #: The options that the short way takes.
 _PLAIN = frozenset(("close_fds",))
 _LONGEST_REPORT = 4096
 
 _INIT, _EXECUTE, _WAIT, _WAIT_STEP = Popen.__init__, Popen._execute_child, Popen.wait, Popen._wait
+COMMUNICATE = Popen.communicate
 _STARTER = _start.STARTERS["fork_exec"]
 
 
@@ -62,7 +63,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
     return (
         len(popenargs) == 1
         and type(popenargs[0]) is list
-        and (not options or _PLAIN >= options.keys())
+        and (not options or options.keys() <= _PLAIN)
         and not (_popen.abandoned or failed)
         # Which is so on POSIX systems, when something has been started before.
         and _platform._known_shape
@@ -72,6 +73,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
         and names.get("_USE_VFORK") is True
         and Popen.__init__ is _INIT
         and Popen._execute_child is _EXECUTE
+        and Popen.communicate is COMMUNICATE
         and Popen.wait is _WAIT
         and Popen._wait is _WAIT_STEP
     )

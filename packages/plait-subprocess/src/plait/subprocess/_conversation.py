@@ -7,11 +7,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+from functools import partial
+from io import FileIO, TextIOWrapper
 from time import monotonic
 
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
 from ._handle import deadline_after
 from ._lines import LineFeeder, Listening
+from ._read_ahead import BufferedReader, Tap, tapped
 from ._results import Of, OutputTooLarge, TimeoutExpired, incremental_decoder
 from ._stand_in import feed, is_ours
 
@@ -36,6 +40,8 @@ class Conversation(Of["AnyStr"]):
     text_mode: bool = False
     _handle: ProcessHandle | None = None
     _exchange: Exchange | None = None
+    _come: deque[tuple[str, Any]] | None = None  # of lines(): what was read, and is to be yielded
+    _said: dict[int, Any] | None = None  # by stream: what is known of it otherwise than by the exchange
     _is_known_to_one = False
 
     if TYPE_CHECKING:
@@ -53,7 +59,7 @@ class Conversation(Of["AnyStr"]):
         on_stdout: Callable[[Any], object] | None = None,
         on_stderr: Callable[[Any], object] | None = None,
         max_output: int | None = None,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[AnyStr, AnyStr]:
         """Write *input*, read stdout and stderr to their ends, wait for the child; return what was read.
 
         What is not a PIPE gives None. *input* is `str` in text mode, otherwise any bytes-like object. A child
@@ -69,10 +75,12 @@ class Conversation(Of["AnyStr"]):
 
         Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
         beyond the child's end, should a process that the child had started still hold them; then they are
-        closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
-        buffer of a binary stream by an earlier read is part of the result. If the caller has replaced `stdin`, its own
+        closed, and what had come is returned. The time-out carries `str` in text mode. What an earlier read has left in
+        a stream, as bytes or as text, is part of the result. If the caller has replaced `stdin`, its own
         methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
         """
+        if self._come is not None:
+            self._keep_the_rest()
         if self._exchange is not None and input:
             raise ValueError(
                 "cannot send input after communication has started: the first call's input is still used"
@@ -82,7 +90,7 @@ class Conversation(Of["AnyStr"]):
             listening = Listening(on_stdout, on_stderr, max_output)
         if self.stdin is self.stdout is self.stderr is None:
             self.wait(timeout)
-            return None, None
+            return None, None  # type: ignore[return-value]
         return self._talk(input, timeout, listening)
 
     def _talk(self, given: Any, timeout: float | None, listening: Listening | None) -> tuple[Any, Any]:
@@ -97,13 +105,16 @@ class Conversation(Of["AnyStr"]):
         """Iterate over the lines of both outputs as they come: `("stdout", line)` or `("stderr", line)`.
 
         Feeds *input* to the child meanwhile, and keeps nothing of what it has yielded. Ends when both outputs
-        have. Raises `TimeoutExpired`, *timeout* seconds after the first step. It is a way to communicate(), so
-        it comes instead of that. The child is not waited for. The standard class has no such method.
+        have. Raises `TimeoutExpired`, *timeout* seconds after the first step. The child is not waited for. Who has left
+        the iteration early may call communicate(), which returns the rest; there is no second iteration. The standard
+        class has no such method.
         """
         if self._exchange is not None:
-            raise ValueError("communication has started already; lines() comes instead of communicate()")
+            raise ValueError(
+                "communication has started already; lines() comes before communicate(), and once"
+            )
         deadline = None if timeout is None else deadline_after(timeout)
-        come: list[tuple[str, Any]] = []
+        self._come = come = deque()
         listening = Listening(
             lambda line: come.append(("stdout", line)),
             lambda line: come.append(("stderr", line)),
@@ -113,10 +124,29 @@ class Conversation(Of["AnyStr"]):
         done = False
         while not done:
             done = exchange.pump(deadline, handle, come)
-            if not done and not come and timeout is not None:
+            is_late = not done and deadline is not None and (not come or monotonic() >= deadline)
+            while come:
+                yield come.popleft()
+            if is_late:
+                assert timeout is not None
                 raise TimeoutExpired(self.args, timeout)
-            yield from come
-            come.clear()
+
+    def _keep_the_rest(self) -> None:
+        """After lines(): what it has not yielded, and what comes, is for communicate() to return."""
+        come, self._come = self._come, None
+        exchange = self._exchange
+        if come is None or exchange is None:
+            return
+        said = self._said = dict(self._said or {})
+        for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
+            feeder = exchange.listener_of(self._source_of(stream))
+            if feeder is not None:
+                said[id(stream)] = rest = [line for origin, line in come if origin == name]
+                feeder.redirect(rest.append)
+
+    def _source_of(self, stream: Any) -> Any:
+        """What stands for *stream* in the exchange."""
+        return stream if self._said is None else self._said.get(id(stream), stream)
 
     def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
         streams = (self.stdout, self.stderr)
@@ -125,20 +155,49 @@ class Conversation(Of["AnyStr"]):
             data = self._input_bytes(given)
         else:
             stdin, data = feed(stdin, given)
-        if listening is None:
-            exchange = open_exchange(stdin, streams, data)
-        else:
-            exchange = open_exchange(stdin, streams, data, listening.max_output)
-            for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
-                if stream is None:
+        sources = tuple(map(self._source, streams))
+        exchange = open_exchange(stdin, sources, data, None if listening is None else listening.max_output)
+        for source in sources:
+            if isinstance(source, Tap):
+                source.collected = partial(exchange.output_of, source)
+        if listening is not None:
+            for source, tell, keep in zip(sources, listening.tell, listening.keep, strict=True):
+                if source is None:
                     continue
                 feeder = None
                 if tell is not None:
-                    about: Any = stream if self.text_mode else None
+                    about: Any = source if self.text_mode else None
                     feeder = LineFeeder(tell, about and about.encoding, about and about.errors)
-                exchange.listen(stream, feeder, keep)
+                    if isinstance(source, Tap):
+                        source.collected = bytes  # all of it comes by the listener
+                        feeder.let_decode(source.decode)
+                exchange.listen(source, feeder, keep)
         self._exchange = exchange
         return exchange
+
+    def _source(self, stream: Any) -> Any:
+        """What an exchange is to read for *stream*."""
+        kind = type(stream)
+        if stream is None or kind is FileIO or kind is BufferedReader:
+            return stream
+        if (
+            kind is TextIOWrapper
+            and type(stream.buffer) is BufferedReader
+            and not stream.buffer.was_read
+            and self.text_mode
+        ):
+            return stream
+        source = tapped(stream)
+        if source is None:
+            try:
+                if not stream.closed:
+                    stream.fileno()
+            except (AttributeError, OSError):  # somebody's stand-in, which has no descriptor
+                source = None
+            else:
+                return stream
+        self._said = {**(self._said or {}), id(stream): source}
+        return source
 
     def _communicate(
         self,
@@ -179,7 +238,8 @@ class Conversation(Of["AnyStr"]):
         try:
             done = exchange.pump(deadline, None if undisturbed else handle)
         except LimitReached:
-            raise OutputTooLarge(self.args, exchange.limit or 0, *self._output_so_far()) from None
+            out, err = self._output_so_far()
+            raise OutputTooLarge(self.args, exchange.limit or 0, output=out, stderr=err) from None
         if done:
             try:
                 self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
@@ -189,7 +249,8 @@ class Conversation(Of["AnyStr"]):
                 done = False
         if not done:
             assert timeout is not None
-            raise TimeoutExpired(self.args, timeout, *self._output_so_far())
+            out, err = self._output_so_far()
+            raise TimeoutExpired(self.args, timeout, output=out, stderr=err)
         out, err = (self._as_promised(stream, not handle.kill_sent) for stream in streams)
         return out, err
 
@@ -222,8 +283,24 @@ class Conversation(Of["AnyStr"]):
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 
     def _as_promised(self, stream: Any, complete: bool, errors: str | None = None) -> Any:
-        data = None if self._exchange is None else self._exchange.output_of(stream)
+        if self._exchange is None:
+            return None
+        if self._said is not None and id(stream) in self._said:
+            return self._otherwise_said(stream, complete)
+        data = self._exchange.output_of(stream)
         return data if data is None else self._decoded(data, stream, complete, errors)
+
+    def _otherwise_said(self, stream: Any, complete: bool) -> Any:
+        """What came of a stream that the exchange does not read as it is."""
+        assert self._said is not None
+        said = self._said[id(stream)]
+        if isinstance(said, list):  # lines() has had some of it
+            return ("" if self.text_mode else b"").join(said)
+        if isinstance(said, Tap):
+            return said.whole() if complete and said.closed else said.so_far()
+        if said is None:
+            self._said[id(stream)] = said = (stream.read(),)
+        return said[0]
 
     def _decoded(self, data: bytes, stream: Any, complete: bool, errors: str | None = None) -> Any:
         if not self.text_mode:

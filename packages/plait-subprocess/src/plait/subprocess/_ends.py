@@ -11,6 +11,7 @@ import io
 import os
 
 from ._in_flight import open_null, open_pipe, start_feeding
+from ._read_ahead import BufferedReader
 from ._start import not_open
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any
     stream: Any = raw
     size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
     if size:
-        stream = io.BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
+        stream = BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
     if text is not None:
         stream = io.TextIOWrapper(
             stream,

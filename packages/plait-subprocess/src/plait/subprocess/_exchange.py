@@ -152,6 +152,10 @@ class Exchange:
         collected = self._collected.get(id(stream))
         return None if collected is None else collected.getvalue()
 
+    def listener_of(self, stream: Any) -> LineFeeder | None:
+        """What is told what *stream* says."""
+        return self._listeners.get(id(stream))
+
     @property
     def is_behind(self) -> bool:
         """Whether listeners have not heard yet what was read for them."""

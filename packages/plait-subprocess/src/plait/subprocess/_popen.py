@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any, AnyStr, overload
+    from typing import Any, overload
 
     from typing_extensions import Self, Unpack
 
@@ -190,6 +190,8 @@ class Popen(Conversation["AnyStr"]):
             )
 
         self.args = args
+        if type(self).returncode is not None:  # a subclass has made something else of it
+            self.returncode = None
         self.encoding, self.errors, self.pipesize = encoding, errors, pipesize
         self.text_mode = bool(encoding or errors or text or universal_newlines)
         if bufsize == 1 and not self.text_mode:
@@ -286,7 +288,7 @@ class Popen(Conversation["AnyStr"]):
         if rlimits or nice or die_with_parent or spawn_timeout is not None:
             from ._limits import add_limits
 
-            add_limits(request, rlimits, nice, die_with_parent, spawn_timeout)
+            add_limits(request, rlimits, nice, die_with_parent, spawn_timeout, args)
 
         request.started, request.opened = [], []
         ends: Ends | None = None

@@ -136,6 +136,7 @@ class StartRequest:
     from_lasting_thread = False
     deadline: float | None = None  # when the child has to have become the program
     spawn_timeout: float | None = None  # which was that many seconds after the beginning
+    asked: Any = None  # the command as the caller wrote it, for the error
 
     @property
     def is_plain(self) -> bool:
