@@ -156,7 +156,7 @@ def test_what_replaces_popen_is_what_is_started(monkeypatch):
         assert told.value.returncode == 7
     assert getoutput("absent") == "out"
     monkeypatch.setattr(
-        Fake, "communicate", lambda *_: (_ for _ in ()).throw(piece.TimeoutExpired("absent", 1))
+        Fake, "communicate", lambda *_, **__: (_ for _ in ()).throw(piece.TimeoutExpired("absent", 1))
     )
     monkeypatch.setattr(Fake, "kill", lambda self: None, raising=False)
     with pytest.raises(piece.TimeoutExpired):
