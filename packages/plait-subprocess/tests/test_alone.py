@@ -70,6 +70,12 @@ def test_the_short_way_gives_the_same(options, plain_runs):
         assert len(plain_runs) == 4
 
 
+@pytest.mark.parametrize("grace", [None, "x", -1])
+def test_what_is_no_grace_is_refused_though_there_is_nothing_to_be_gracious_about(grace):
+    with pytest.raises((TypeError, ValueError), match="grace must be"):
+        run(["true"], grace=grace)
+
+
 def test_the_short_way_tells_auditors_the_same():
     with heard("subprocess.Popen") as told:
         run(["true", "x"])
