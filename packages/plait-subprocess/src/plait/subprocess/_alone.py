@@ -66,7 +66,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
         and (not options or options.keys() <= _PLAIN)
         and not (_popen.abandoned or failed)
         # Which is so on POSIX systems, when something has been started before.
-        and _platform._known_shape
+        and bool(_platform._known_shape)
         and pipe2 is not None
         and _start.order[0] == "fork_exec"
         and _start.STARTERS["fork_exec"] is _STARTER
@@ -81,7 +81,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
 
 def run_plainly(args: list[Any], close_fds: bool = True) -> int:
     """Run a command without pipes and without a time limit to its end; its return code."""
-    argv = args[:]
+    argv, close_fds = args[:], bool(close_fds)
     program = argv[0]
     sys.audit("subprocess.Popen", program, argv, None, None)
     executables = candidates(program, None)
@@ -116,8 +116,8 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
             if report := os.read(read_end, _LONGEST_REPORT):
                 request.argv, request.program, request.executables = argv, program, executables
                 await_exec(read_end, request, report)
-            with no_fork:
-                any(map(os.close, map(opened.pop, (-1,))))
+            # That needs no lock: a copy of the end to read from holds up nobody.
+            any(map(os.close, map(opened.pop, (-1,))))
         in_flight.pop(key, None)
         try:
             said.extend(map(os.waitpid, started, (0,)))
@@ -125,7 +125,8 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
             return 0  # somebody else took the status
         return os.waitstatus_to_exitcode(said[0][1])
     except BaseException as problem:
-        failed[key] = request  # whatever strikes from here on, the next start ends what is left
+        if not said:
+            failed[key] = request  # whatever strikes from here on, the next start ends what is left
         process = object.__new__(SolePopen)
         process.args = args
         try:
@@ -149,10 +150,9 @@ def _start_in_full(request: StartRequest, argv: list[Any], program: Any, where: 
 
 
 def _take_over(process: SolePopen, request: StartRequest, said: list[Any]) -> None:
-    """Give *process*, as if it had started it, the child that is there, if one is. May be called again."""
+    """Give *process*, as if it had started it, the child, unless that has ended. May be called again."""
     finish(request)
-    if request.started and process._handle is None:
-        handle = SoleHandle(request.started[0], False)
-        handle.heed(said)
-        process.pid, process._handle = handle.pid, handle
+    if request.started and not said and process._handle is None:
+        process.pid = request.started[0]
+        process._handle = SoleHandle(process.pid, False)
     failed.pop(id(request), None)

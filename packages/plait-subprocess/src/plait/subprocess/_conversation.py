@@ -7,17 +7,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from functools import partial
-from io import FileIO, TextIOWrapper
+import io
 from time import monotonic
 
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
 from ._handle import deadline_after
-from ._lines import LineFeeder, Listening
 from ._read_ahead import BufferedReader, Tap, tapped
 from ._results import Of, OutputTooLarge, TimeoutExpired, incremental_decoder
-from ._stand_in import feed, is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +21,17 @@ if TYPE_CHECKING:
     from typing import IO, Any, AnyStr
 
     from ._handle import ProcessHandle
+    from ._lines import Listening
 
 __all__ = ["Conversation"]
+
+
+def _is_ours(stream: Any, text_mode: bool) -> bool:
+    """Whether *stream* is of the kind that a Popen makes."""
+    if text_mode:
+        return type(stream) is io.TextIOWrapper
+    # On Windows, ours is of a class that is derived from FileIO.
+    return type(stream) is io.BufferedWriter or isinstance(stream, io.FileIO)
 
 
 class Conversation(Of["AnyStr"]):
@@ -40,7 +45,9 @@ class Conversation(Of["AnyStr"]):
     text_mode: bool = False
     _handle: ProcessHandle | None = None
     _exchange: Exchange | None = None
-    _come: deque[tuple[str, Any]] | None = None  # of lines(): what was read, and is to be yielded
+    _come: list[tuple[str, Any]] | None = (
+        None  # of lines(): what was read, and is to be yielded, the next one last
+    )
     _said: dict[int, Any] | None = None  # by stream: what is known of it otherwise than by the exchange
     _is_known_to_one = False
 
@@ -87,6 +94,8 @@ class Conversation(Of["AnyStr"]):
             )
         listening = None
         if on_stdout is not None or on_stderr is not None or max_output is not None:
+            from ._lines import Listening
+
             listening = Listening(on_stdout, on_stderr, max_output)
         if self.stdin is self.stdout is self.stderr is None:
             self.wait(timeout)
@@ -114,7 +123,10 @@ class Conversation(Of["AnyStr"]):
                 "communication has started already; lines() comes before communicate(), and once"
             )
         deadline = None if timeout is None else deadline_after(timeout)
-        self._come = come = deque()
+        from ._lines import Listening
+
+        come: list[tuple[str, Any]] = []
+        self._come = come
         listening = Listening(
             lambda line: come.append(("stdout", line)),
             lambda line: come.append(("stderr", line)),
@@ -125,8 +137,9 @@ class Conversation(Of["AnyStr"]):
         while not done:
             done = exchange.pump(deadline, handle, come)
             is_late = not done and deadline is not None and (not come or monotonic() >= deadline)
+            come.reverse()
             while come:
-                yield come.popleft()
+                yield come.pop()
             if is_late:
                 assert timeout is not None
                 raise TimeoutExpired(self.args, timeout)
@@ -141,7 +154,7 @@ class Conversation(Of["AnyStr"]):
         for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
             feeder = exchange.listener_of(self._source_of(stream))
             if feeder is not None:
-                said[id(stream)] = rest = [line for origin, line in come if origin == name]
+                said[id(stream)] = rest = [line for origin, line in reversed(come) if origin == name]
                 feeder.redirect(rest.append)
 
     def _source_of(self, stream: Any) -> Any:
@@ -151,16 +164,20 @@ class Conversation(Of["AnyStr"]):
     def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
         streams = (self.stdout, self.stderr)
         stdin: Any = self.stdin
-        if stdin is None or is_ours(stdin, self.text_mode):
+        if stdin is None or _is_ours(stdin, self.text_mode):
             data = self._input_bytes(given)
         else:
+            from ._stand_in import feed
+
             stdin, data = feed(stdin, given)
         sources = tuple(map(self._source, streams))
         exchange = open_exchange(stdin, sources, data, None if listening is None else listening.max_output)
         for source in sources:
             if isinstance(source, Tap):
-                source.collected = partial(exchange.output_of, source)
+                source.collected = lambda tap=source: exchange.output_of(tap)
         if listening is not None:
+            from ._lines import LineFeeder
+
             for source, tell, keep in zip(sources, listening.tell, listening.keep, strict=True):
                 if source is None:
                     continue
@@ -178,10 +195,10 @@ class Conversation(Of["AnyStr"]):
     def _source(self, stream: Any) -> Any:
         """What an exchange is to read for *stream*."""
         kind = type(stream)
-        if stream is None or kind is FileIO or kind is BufferedReader:
+        if stream is None or kind is io.FileIO or kind is BufferedReader:
             return stream
         if (
-            kind is TextIOWrapper
+            kind is io.TextIOWrapper
             and type(stream.buffer) is BufferedReader
             and not stream.buffer.was_read
             and self.text_mode

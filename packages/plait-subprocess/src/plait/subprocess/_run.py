@@ -80,8 +80,12 @@ def run(
     kind = package.Popen
     if (
         kind is Popen
-        and timeout is input is on_stdout is on_stderr is max_output is None
-        and not (capture_output or kill_tree or grace)
+        and timeout is None
+        and input is None
+        and on_stdout is on_stderr is None
+        and max_output is None
+        and not (capture_output or kill_tree)
+        and grace == 0
         and is_plain(popenargs, kwargs)
     ):
         returncode = run_plainly(*popenargs, **kwargs)
