@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from plait.subprocess import _platform
+from plait.subprocess import _start
 
 # For simulated_winapi, which test_windows imports.
 sys.path.insert(0, os.path.dirname(__file__))
@@ -34,13 +34,13 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture
 def calls(request, monkeypatch):
     if request.param == "public":
-        monkeypatch.setattr(_platform, "order", PUBLIC_CALLS)
+        monkeypatch.setattr(_start, "order", PUBLIC_CALLS)
 
 
 @pytest.fixture(autouse=True)
 def _without_fork_exec(monkeypatch):
     if os.environ.get("WITHOUT_FORK_EXEC"):
-        monkeypatch.setattr(_platform, "order", PUBLIC_CALLS)
+        monkeypatch.setattr(_start, "order", PUBLIC_CALLS)
 
 
 def pytest_collection_modifyitems(items):

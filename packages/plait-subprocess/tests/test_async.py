@@ -17,7 +17,7 @@ from plait.subprocess import (
     Popen,
     TimeoutExpired,
     _handle,
-    _platform,
+    _in_flight,
     _tree,
     arun,
     run,
@@ -258,7 +258,7 @@ def test_a_copy_forked_while_the_loop_sleeps_does_not_hold_the_input():
 
     try:
         assert asyncio.run(main()).stdout == BIG
-        assert _platform.feeding == {}
+        assert _in_flight.feeding == {}
     finally:
         os.close(wait_write)
         os.close(wait_read)

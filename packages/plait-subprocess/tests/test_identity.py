@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from plait.subprocess import PIPE, Popen, _platform, run
+from plait.subprocess import PIPE, Popen, _platform, _start, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become someone else")
@@ -20,7 +20,7 @@ NOBODY, OTHER = 65534, 54321
 def starter(request, monkeypatch):
     """With the private call, with public ones, and where the child prepares itself."""
     if request.param == "fork":
-        monkeypatch.setattr(_platform, "order", ["fork"])
+        monkeypatch.setattr(_start, "order", ["fork"])
     elif not _platform._shape():
         pytest.skip("this interpreter has no fork_exec that we know")
     return request.param
@@ -71,7 +71,7 @@ def test_the_saved_ids_are_changed_as_well():
 REFUSED = r"""
 import errno, importlib, os, pickle, signal, sys
 piece = importlib.import_module(sys.argv[1])
-if sys.argv[2] == "fork": importlib.import_module(sys.argv[1] + "._platform").order[:] = ["fork"]
+if sys.argv[2] == "fork": importlib.import_module(sys.argv[1] + "._start").order[:] = ["fork"]
 extra = {"nice": 1} if sys.argv[2] == "by steps" else {}
 for options in ({}, {"user": os.getuid()}):
     try: piece.run(["/absent"], **options, **extra)

@@ -15,7 +15,18 @@ import weakref
 
 import pytest
 
-from plait.subprocess import PIPE, Popen, SubprocessError, TimeoutExpired, _lasting, _platform, run
+from plait.subprocess import (
+    PIPE,
+    Popen,
+    SubprocessError,
+    TimeoutExpired,
+    _child,
+    _in_flight,
+    _lasting,
+    _platform,
+    _start,
+    run,
+)
 
 resource = pytest.importorskip("resource")
 
@@ -29,7 +40,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie 
 def starter(request, monkeypatch):
     """With the private call and with public ones."""
     if request.param == "fork":
-        monkeypatch.setattr(_platform, "order", ["fork"])
+        monkeypatch.setattr(_start, "order", ["fork"])
     elif not _platform._shape():
         pytest.skip("this interpreter has no fork_exec that we know")
     return request.param
@@ -144,7 +155,7 @@ def test_the_tie_is_refused_where_there_is_none(monkeypatch):
 @pytest.mark.parametrize("end", ["killed", "exit", "os._exit"])
 def test_the_child_ends_with_its_parent(end, starter):
     code = (
-        "importlib.import_module(sys.argv[1] + '._platform').order[:] = [sys.argv[3]]\n"
+        "importlib.import_module(sys.argv[1] + '._start').order[:] = [sys.argv[3]]\n"
         "child = piece.Popen(['sleep', '60'], die_with_parent=True)\n"
         "print(child.pid, flush=True)\n"
         "if sys.argv[2] == 'os._exit': os._exit(0)\n"
@@ -226,7 +237,7 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
     def start(request):
         begun.set()
         assert go_on.wait(20)
-        return _start(request)
+        return original(request)
 
     def strike(*_):
         go_on.set()
@@ -237,7 +248,7 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
         while not go_on.wait(0.05):  # one that strikes just before the caller sleeps does not wake it
             signal.pthread_kill(caller, signal.SIGUSR1)
 
-    _start, _platform._start = _platform._start, start
+    original, _start._start = _start._start, start
     handler = signal.signal(signal.SIGUSR1, strike)
     thread = threading.Thread(target=when_begun)
     try:
@@ -245,7 +256,7 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
         with pytest.raises(InterruptedError, match="for the test"):
             Popen(["sleep", "60"], stdout=PIPE, die_with_parent=True)
     finally:
-        _platform._start = _start
+        _start._start = original
         thread.join()
         signal.signal(signal.SIGUSR1, handler)
     assert sorted(os.listdir("/dev/fd")) == before
@@ -256,7 +267,7 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
 # The lasting thread is held in the middle of the start, all the signals strike the waiting caller, the start goes on.
 STRUCK = r"""
 import gc
-platform, lasting = (importlib.import_module(sys.argv[1] + name) for name in ("._platform", "._lasting"))
+starting, lasting = (importlib.import_module(sys.argv[1] + name) for name in ("._start", "._lasting"))
 class Struck(BaseException): pass
 piece.run(["true"], die_with_parent=True)  # loads what is needed
 begun, go_on, caller = threading.Event(), threading.Event(), threading.get_ident()
@@ -266,7 +277,7 @@ def start(request):
     go_on.wait(20)
     time.sleep(0.02)
     return _start(request)
-_start, platform._start = platform._start, start
+_start, starting._start = starting._start, start
 def strike(number, _frame):
     if armed:
         seen.add(number)
@@ -288,7 +299,7 @@ go_on.set()
 if len(numbers) > 2: lasting.call_from_lasting_thread(int)  # which comes after
 thread.join()
 gc.collect()
-print(sorted(os.listdir("/dev/fd")) == before, platform.in_flight)
+print(sorted(os.listdir("/dev/fd")) == before, importlib.import_module(sys.argv[1] + "._in_flight").in_flight)
 try: print(os.waitpid(-1, os.WNOHANG))
 except ChildProcessError: print("none")
 """
@@ -363,8 +374,8 @@ def test_a_start_that_fails_late_ends_nobody_who_has_the_number_by_then(monkeypa
         request.started[0] = other.pid
         return not_started_in_time(request)
 
-    not_started_in_time = _platform.not_started_in_time
-    monkeypatch.setattr(_platform, "not_started_in_time", in_time)
+    not_started_in_time = _start.not_started_in_time
+    monkeypatch.setattr(_start, "not_started_in_time", in_time)
     with Popen(["cat"], stdin=PIPE) as other:
         with pytest.raises(TimeoutExpired):
             Popen(["true"], preexec_fn=leave_a_copy, spawn_timeout=0.1)
@@ -380,12 +391,12 @@ def test_a_handler_that_interrupts_another_start_may_tie_a_child():
     # It may come when the interrupted code keeps others from forking; the lasting thread is one of them.
     code = (
         "import faulthandler; faulthandler.dump_traceback_later(20, exit=True)\n"
-        "platform = importlib.import_module(sys.argv[1] + '._platform')\n"
+        "in_flight = importlib.import_module(sys.argv[1] + '._in_flight')\n"
         "def handler(*_): print(piece.run(['echo'], stdout=piece.PIPE, die_with_parent=True).returncode)\n"
         "signal.signal(signal.SIGUSR1, handler)\n"
-        "with platform._no_fork, platform._no_fork: signal.raise_signal(signal.SIGUSR1)\n"
+        "with in_flight.no_fork, in_flight.no_fork: signal.raise_signal(signal.SIGUSR1)\n"
         "free = []\n"
-        "thread = threading.Thread(target=lambda: free.append(platform._no_fork.acquire(timeout=5)))\n"
+        "thread = threading.Thread(target=lambda: free.append(in_flight.no_fork.acquire(timeout=5)))\n"
         "thread.start(); thread.join(); print(free)\n"
     )
     with script(code) as process:
@@ -393,20 +404,20 @@ def test_a_handler_that_interrupts_another_start_may_tie_a_child():
 
 
 def test_a_handler_that_starts_a_child_leaves_the_interrupted_start_its_descriptors():
-    kept = _platform._kept
+    kept = _in_flight.kept
     inner = []
 
     def start_another(*_):
         inner.append(run(["cat"], input=b"y", stdout=PIPE, preexec_fn=int).stdout)
 
-    original, _platform.Preparation = _platform.Preparation, lambda *a: [start_another(), original(*a)][1]
+    original, _child.Preparation = _child.Preparation, lambda *a: [start_another(), original(*a)][1]
     try:
         done = run(["cat"], input=b"x", stdout=PIPE, spawn_timeout=20, preexec_fn=int)
     finally:
-        _platform.Preparation = original
+        _child.Preparation = original
     assert done.stdout == b"x"
     assert inner in ([b"y"], [])  # public calls alone need no such preparation
-    assert _platform._kept == kept == ()
+    assert _in_flight.kept == kept == ()
 
 
 @on_linux
@@ -485,7 +496,7 @@ def test_what_fails_before_the_program_has_a_phase(options, kind, phase, filenam
 @pytest.mark.parametrize("public", [False, True])
 def test_what_no_program_is_to_blame_for_has_a_phase_too(public, monkeypatch):
     if public:
-        monkeypatch.setattr(_platform, "order", ["posix_spawn", "fork"])
+        monkeypatch.setattr(_start, "order", ["posix_spawn", "fork"])
     with pytest.raises(OSError, match=r"denied|No such") as caught:
         Popen([""])
     assert caught.value.phase == "exec"
@@ -536,13 +547,13 @@ def test_a_limit_that_may_not_be_set_is_named():
     ],
 )
 def test_where_the_interpreter_tells_only_errno_the_step_is_deduced_or_left_open(number, asked, phase):
-    request = _platform.StartRequest()
+    request = _start.StartRequest()
     request.program, request.cwd, request.pgid = "program", None, -1
     request.uid = request.gid = request.groups = None
     for name, value in asked.items():
         setattr(request, name, value)
     with pytest.raises(OSError, match=r"permitted|No such|many") as caught:
-        _platform._raise_report(b"OSError:%x:noexec" % number, request)
+        _start._raise_report(b"OSError:%x:noexec" % number, request)
     assert caught.value.phase == phase
     if phase != "chdir":
         assert "'program'" in str(caught.value)

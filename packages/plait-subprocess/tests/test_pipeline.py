@@ -22,6 +22,7 @@ def test_what_goes_in_comes_out_at_the_other_end():
 
 
 def test_commands_are_joined_by_a_bar():
+    assert str(["echo", "x"] | (Command(["cat"]) | ["sort"])) == "echo x | cat | sort"
     line = Command(["printf", r"b\na\n"]) | ["sort"] | Command("tr a-z A-Z", shell=True)
     assert line.run(capture_output=True, text=True).stdout == "A\nB\n"
     assert (line | Pipeline([["tail", "-n1"]])).run(capture_output=True, text=True).stdout == "B\n"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from plait.subprocess import PIPE, SubprocessError, _platform, run
+from plait.subprocess import PIPE, SubprocessError, _platform, _start, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 EXPECTED = {(3, 10): 21, (3, 11): 23, (3, 12): 23, (3, 13): 23, (3, 14): 22, (3, 15): 22}
@@ -86,9 +86,9 @@ def test_the_start_works_without_the_private_module(forget, monkeypatch):
     ],
 )
 def test_what_the_child_reports_is_raised_in_the_parent(report, kind, filename):
-    request = _platform.StartRequest()
+    request = _start.StartRequest()
     request.program, request.cwd, request.pgid = "program", "/folder", -1
     request.uid = request.gid = request.groups = None
     with pytest.raises(kind) as caught:
-        _platform._raise_report(report, request)
+        _start._raise_report(report, request)
     assert getattr(caught.value, "filename", None) == filename

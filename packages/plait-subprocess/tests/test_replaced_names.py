@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import pickle
 from unittest import mock
 
 import pytest
 
 from plait.subprocess import (
+    CalledProcessError,
     CompletedProcess,
     Pipeline,
     Popen,
+    TimeoutExpired,
     arun,
     call,
     check_call,
@@ -78,3 +81,83 @@ def test_who_needs_a_real_popen_says_so():
             Pipeline([ABSENT]).run()
         with pytest.raises(TypeError, match="a subclass of it"):
             asyncio.run(arun(ABSENT))
+
+
+class Stand:
+    """The public methods of a Popen, and nothing more."""
+
+    args = ABSENT
+
+    def __init__(self, *args, **options):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def communicate(self, _input=None, *, timeout=None):
+        return b"said", timeout
+
+    def wait(self, *, timeout=None):
+        return 0
+
+    poll = kill = wait
+
+
+def test_who_stands_in_for_a_popen_gets_the_timeout_by_name_and_is_told_what_is_missing():
+    with mock.patch(f"{PACKAGE}.Popen", Stand):
+        assert run(ABSENT, timeout=5).stderr == 5
+        assert call(ABSENT, timeout=5) == 0
+        with pytest.raises(TypeError, match="leave them out"):
+            run(ABSENT, on_stdout=print)
+        with pytest.raises(TypeError, match="kill_tree"):
+            run(ABSENT, kill_tree=True)
+
+
+def test_a_subclass_in_the_place_of_popen_has_its_with_statement_used():
+    entered = []
+
+    class Entered(Popen):
+        def __enter__(self):
+            entered.append("enter")
+            return super().__enter__()
+
+        def __exit__(self, *exception):
+            entered.append("exit")
+            return super().__exit__(*exception)
+
+    with mock.patch(f"{PACKAGE}.Popen", Entered):
+        assert run(["true"], capture_output=True).stdout == b""
+        assert call(["false"]) == 1
+    assert entered == ["enter", "exit"] * 2
+
+
+def test_a_patched_communicate_is_called_for_the_plainest_command():
+    with mock.patch.object(Popen, "communicate", side_effect=LookupError), pytest.raises(LookupError):
+        run(["true"])
+
+
+def test_a_subclass_may_make_a_property_of_the_return_code():
+    class Own(Popen):
+        @property
+        def returncode(self):
+            return self.kept
+
+        @returncode.setter
+        def returncode(self, value):
+            self.kept = value
+
+    assert Own(["sh", "-c", "exit 3"]).wait() == 3
+
+
+def test_exceptions_have_the_arguments_of_the_standard_module_and_not_the_output():
+    with pytest.raises(CalledProcessError) as caught:
+        check_output("echo secret; exit 1", shell=True)
+    assert caught.value.args == (1, "echo secret; exit 1")
+    assert "secret\\n" not in repr(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).output == b"secret\n"
+    with pytest.raises(TimeoutExpired) as late:
+        run("echo secret; sleep 20", shell=True, capture_output=True, timeout=0.2)
+    assert late.value.args == ("echo secret; sleep 20", 0.2)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, SubprocessError, _platform, run
+from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, SubprocessError, _in_flight, _platform, _start, run
 
 # The "fork" starter forks while pytest-timeout's thread runs; newer interpreters warn about that.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -37,7 +37,7 @@ needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="need
 def starter(request, monkeypatch):
     """Every test runs with the private call and with public calls alone."""
     names = request.param.split("+")
-    monkeypatch.setattr(_platform, "order", names)
+    monkeypatch.setattr(_start, "order", names)
     if names == ["fork_exec"] and not _platform._shape():
         pytest.skip("this interpreter has no fork_exec that we know")
     return request.param
@@ -70,13 +70,13 @@ def test_the_environment_is_that_of_the_process_not_that_of_os_environ():
     code = "import os; os.putenv('GIVEN', 'yes')"
     script = (
         "import importlib, sys, os\n"
-        "importlib.import_module(sys.argv[1] + '._platform').order[:] = sys.argv[2].split('+')\n"
+        "importlib.import_module(sys.argv[1] + '._start').order[:] = sys.argv[2].split('+')\n"
         f"{code}\n"
         "print(importlib.import_module(sys.argv[1]).run(['env'], stdout=-1, text=True).stdout)\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-W", "ignore", "-c", script, Popen.__module__]
-    said = run([*command, "+".join(_platform.order)], stdout=PIPE, text=True, env=env).stdout
+    said = run([*command, "+".join(_start.order)], stdout=PIPE, text=True, env=env).stdout
     assert "GIVEN=yes" in said.splitlines()
 
 
@@ -277,12 +277,12 @@ def test_stdout_and_stderr_can_be_exchanged():
     code = (
         "import importlib, sys\n"
         "piece, order = importlib.import_module(sys.argv[1]), sys.argv[2].split('+')\n"
-        "importlib.import_module(sys.argv[1] + '._platform').order[:] = order\n"
+        "importlib.import_module(sys.argv[1] + '._start').order[:] = order\n"
         "piece.run('echo out; echo err >&2', shell=True, stdout=2, stderr=1)\n"
     )
     package = run.__module__
     result = run(
-        [sys.executable, "-c", code, package, "+".join(_platform.order)],
+        [sys.executable, "-c", code, package, "+".join(_start.order)],
         capture_output=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
@@ -294,7 +294,7 @@ def test_children_work_when_the_standard_descriptors_are_closed():
     code = (
         "import importlib, os, sys\n"
         "piece, order = importlib.import_module(sys.argv[1]), sys.argv[2].split('+')\n"
-        "importlib.import_module(sys.argv[1] + '._platform').order[:] = order\n"
+        "importlib.import_module(sys.argv[1] + '._start').order[:] = order\n"
         "keep = os.dup(1)\n"
         "for fd in (0, 1, 2): os.close(fd)\n"
         "p = piece.run(['sh', '-c', 'cat; echo err >&2'], input=b'in', capture_output=True)\n"
@@ -302,7 +302,7 @@ def test_children_work_when_the_standard_descriptors_are_closed():
     )
     package = run.__module__
     result = run(
-        [sys.executable, "-c", code, package, "+".join(_platform.order)],
+        [sys.executable, "-c", code, package, "+".join(_start.order)],
         capture_output=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
@@ -498,7 +498,7 @@ def test_misuse_is_refused_without_a_leak(options, error):
 def test_a_process_forked_during_a_start_keeps_none_of_its_pipes():
     # As multiprocessing's fork does in another thread: the copy must not hold the child's end open.
     read_end, write_end = os.pipe()
-    _platform.in_flight[0] = [write_end]
+    _in_flight.in_flight[0] = [write_end]
     go_read, go_write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -506,7 +506,7 @@ def test_a_process_forked_during_a_start_keeps_none_of_its_pipes():
         os.read(go_read, 1)  # until the parent is done
         os._exit(0)
     try:
-        del _platform.in_flight[0]
+        del _in_flight.in_flight[0]
         os.close(write_end)
         assert os.read(read_end, 1) == b""
     finally:

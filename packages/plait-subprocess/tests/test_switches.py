@@ -15,6 +15,7 @@ from plait.subprocess import (
     CompletedProcess,
     Popen,
     _platform,
+    _start,
     call,
     check_call,
     check_output,
@@ -39,14 +40,14 @@ def used(monkeypatch):
 
         return start
 
-    for name, starter in _platform.STARTERS.items():
-        monkeypatch.setitem(_platform.STARTERS, name, watched(name, starter))
+    for name, starter in _start.STARTERS.items():
+        monkeypatch.setitem(_start.STARTERS, name, watched(name, starter))
     return names
 
 
 @pytest.fixture
 def shape():
-    if "fork_exec" not in _platform.order or not _platform._shape():
+    if "fork_exec" not in _start.order or not _platform._shape():
         pytest.skip("the interpreter's fork_exec is not used here")
     return _platform._shape()
 
@@ -64,7 +65,7 @@ def test_without_use_vfork_no_start_shares_memory(used, monkeypatch):
 
 
 def test_without_use_posix_spawn_it_is_not_used(used, monkeypatch):
-    monkeypatch.setattr(_platform, "order", ["posix_spawn", "fork"])
+    monkeypatch.setattr(_start, "order", ["posix_spawn", "fork"])
     assert piece._USE_POSIX_SPAWN is True
     assert call(["true"], close_fds=False) == 0
     monkeypatch.setattr(piece, "_USE_POSIX_SPAWN", False)
@@ -117,9 +118,9 @@ def test_what_replaces_fork_exec_may_fail(monkeypatch, shape):
 
 def test_the_number_of_no_child_is_not_signalled():
     for number in (0, -1):  # which would mean the caller's group, and everybody
-        request = _platform.StartRequest()
+        request = _start.StartRequest()
         request.started = [number]
-        _platform.end_unowned(request)
+        _start.end_unowned(request)
         assert request.started == []
 
 
@@ -155,7 +156,7 @@ def test_what_replaces_popen_is_what_is_started(monkeypatch):
         assert told.value.returncode == 7
     assert getoutput("absent") == "out"
     monkeypatch.setattr(
-        Fake, "communicate", lambda *_: (_ for _ in ()).throw(piece.TimeoutExpired("absent", 1))
+        Fake, "communicate", lambda *_, **__: (_ for _ in ()).throw(piece.TimeoutExpired("absent", 1))
     )
     monkeypatch.setattr(Fake, "kill", lambda self: None, raising=False)
     with pytest.raises(piece.TimeoutExpired):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -10,7 +11,19 @@ import time
 
 import pytest
 
-from plait.subprocess import PIPE, Popen, TimeoutExpired, _handle, _tree, run
+from plait.subprocess import (
+    PIPE,
+    CalledProcessError,
+    Pipeline,
+    Popen,
+    TimeoutExpired,
+    _handle,
+    _tree,
+    arun,
+    check_call,
+    check_output,
+    run,
+)
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 
@@ -54,6 +67,23 @@ def test_nobody_of_the_tree_is_left():
         assert not any(map(runs, pids))
         assert process.returncode == -signal.SIGKILL
         assert process.stdout.read() == ""  # who else held the pipe is gone, too
+
+
+@pytest.mark.parametrize("call", ["run", "check_output", "check_call", "arun", "Pipeline"])
+def test_when_a_checked_command_fails_nobody_of_its_tree_is_left(call, tmp_path):
+    number = tmp_path / "number"
+    command = ["sh", "-c", f"sleep 60 >/dev/null 2>&1 & echo $! > {number}; exit 3"]
+    calls = {
+        "run": lambda: run(command, check=True, kill_tree=True),
+        "check_output": lambda: check_output(command, kill_tree=True),
+        "check_call": lambda: check_call(command, kill_tree=True),
+        "arun": lambda: asyncio.run(arun(command, check=True, kill_tree=True)),
+        "Pipeline": lambda: Pipeline([command, ["true"]]).run(check=True, kill_tree=True),
+    }
+    with pytest.raises(CalledProcessError) as caught:
+        calls[call]()
+    assert caught.value.returncode == 3
+    assert not runs(int(number.read_text()))
 
 
 def test_a_daemon_belongs_to_a_marked_tree():

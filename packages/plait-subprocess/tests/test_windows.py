@@ -794,7 +794,7 @@ print("places:", number)
 @pytest.mark.parametrize(
     ("act", "files", "places"),
     [
-        ("start", ["_windows_start.py", "_windows_handle.py", "_job.py", "_popen.py"], 100),
+        ("start", ["_windows_start.py", "_windows_handle.py", "_job.py", "_popen.py", "_ends.py"], 100),
         ("communicate", ["_exchange_by_threads.py"], 30),
     ],
 )

@@ -35,6 +35,8 @@ def bytes_are_usual(path: os.PathLike[str]) -> None:
     with Popen(["true"], stdin=PIPE) as process:
         assert_type(process.stdin, IO[bytes] | None)
         assert_type(process.lines(), Iterator[tuple[str, bytes]])
+        assert_type(process.communicate(), tuple[bytes, bytes])
+    assert_type(CompletedProcess(["git"], 0, b"out"), CompletedProcess[bytes])
 
 
 def each_of_four_arguments_makes_it_text() -> None:
@@ -51,6 +53,8 @@ def each_of_four_arguments_makes_it_text() -> None:
     assert_type(Popen("x", encoding="utf-8", errors=None), Popen[str])
     assert_type(Popen("x", errors="ignore"), Popen[str])
     assert_type(Popen("x", universal_newlines=True).stdout, IO[str] | None)
+    assert_type(Popen("x", text=True).communicate("input")[0], str)
+    assert_type(CompletedProcess(["git"], 0, "out", ""), CompletedProcess[str])
     line = Command("x") | ["y"]
     assert_type(line.run(text=True, check=True).stdout, str)
     assert_type(line.run(encoding="utf-8").stderr, tuple[str, ...])

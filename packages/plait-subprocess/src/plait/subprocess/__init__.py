@@ -11,19 +11,23 @@ Tests may replace public names in this module, as they do in the standard one: `
 with the public methods of one.
 """
 
-from ._async import arun
 from ._cmdline import getoutput, getstatusoutput
 from ._cmdline import list2cmdline as list2cmdline
+from ._ends import DEVNULL, PIPE, STDOUT
 from ._handle import ProcessHandle
-from ._pipeline import Command, Pipeline, PipelineResult
 from ._platform import fork_exec_of_the_interpreter as _fork_exec_of_the_interpreter
 from ._platform import winapi as _winapi
-from ._popen import DEVNULL, PIPE, STDOUT, Popen
+from ._popen import Popen
 from ._popen import abandoned as _active
 from ._popen import reap_abandoned as _cleanup
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, SubprocessError, TimeoutExpired
 from ._run import call, check_call, check_output, run
 from ._version import __version__ as __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._async import arun
+    from ._pipeline import Command, Pipeline, PipelineResult
 
 __all__ = [
     "DEVNULL",
@@ -98,19 +102,34 @@ if _winapi is not None:  # names that exist on Windows only, as in the standard 
         "SW_HIDE",
     ]
 
-# Classes and functions say where they are to be had, and are pickled by that, not by the private module that they are
-# written in.
+
+def _make_public(name: str, thing: object) -> None:
+    """Let a class or a function say where it is to be had, and be pickled by that, not by the module it is written in."""
+    if getattr(thing, "__module__", "").startswith(f"{__name__}.") and getattr(thing, "__name__", "") == name:
+        thing.__module__ = __name__
+
+
 for _name in __all__:
-    _public = globals()[_name]
-    if getattr(_public, "__module__", "").startswith(f"{__name__}.") and _public.__name__ == _name:
-        _public.__module__ = __name__
+    _make_public(_name, globals().get(_name))
+
+#: What the standard module lacks and few ask for: it is loaded when somebody does.
+_LATER = {
+    "arun": "_async",
+    "Command": "_pipeline",
+    "Pipeline": "_pipeline",
+    "PipelineResult": "_pipeline",
+}
 
 # Not in __all__, but found by those who know them from the standard module (_switches.py).
 _USE_VFORK = True
 _USE_POSIX_SPAWN = True
 _ALSO = (_active, _cleanup)
 
-TYPE_CHECKING = False
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 if not TYPE_CHECKING:  # a checker would take every name for one that this function knows
 
     def __getattr__(name):
@@ -120,6 +139,12 @@ if not TYPE_CHECKING:  # a checker would take every name for one that this funct
             from . import _flags
 
             return _flags.optimisation_arguments if name.startswith("_o") else _flags.interpreter_arguments
+        if name in _LATER:
+            from importlib import import_module
+
+            thing = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+            _make_public(name, thing)
+            return globals().setdefault(name, thing)  # what somebody has set meanwhile is theirs
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

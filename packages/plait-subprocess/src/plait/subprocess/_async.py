@@ -19,7 +19,7 @@ from time import monotonic
 from ._ending import FIRST_PAUSE, LONGEST_PAUSE, check_grace, heed, let_go, wind_up
 from ._exchange import LimitReached
 from ._handle import deadline_after
-from ._platform import feeding
+from ._in_flight import feeding
 from ._results import CalledProcessError, CompletedProcess, OutputTooLarge, TimeoutExpired
 from ._run import replaced_popen, streams_for
 from ._standard import running_loop
@@ -121,7 +121,8 @@ async def _pump_to_end(process: Popen[Any], exchange: Exchange, deadline: float 
             )
         except LimitReached:
             limit = exchange.limit or 0
-            raise OutputTooLarge(process.args, limit, *process._output_so_far()) from None
+            stdout, stderr = process._output_so_far()
+            raise OutputTooLarge(process.args, limit, output=stdout, stderr=stderr) from None
         left = None if deadline is None else deadline - monotonic()
         if done:
             return await await_end(handle, None if left is None else max(left, 0.0)) is not None
@@ -240,12 +241,12 @@ async def arun(
             raise TimeoutExpired(process.args, timeout)
         stdout, stderr = process.communicate()  # nothing is left to wait for
         returncode = process.wait()
+        if check and returncode:
+            raise CalledProcessError(returncode, process.args, output=stdout, stderr=stderr)
     except BaseException as problem:
         try:
             await _wind_up(process, problem, kill_tree, grace)
         finally:
             let_go(process, kill_tree)
         raise
-    if check and returncode:
-        raise CalledProcessError(returncode, process.args, stdout, stderr)
     return CompletedProcess(process.args, returncode, stdout, stderr)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from ._platform import StartRequest
+    from ._start import StartRequest
 
 __all__ = [
     "FAILED_BEFORE_EXEC",

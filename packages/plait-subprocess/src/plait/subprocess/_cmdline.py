@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from ._popen import PIPE, STDOUT
+from ._ends import PIPE, STDOUT
 from ._switches import package
 
 TYPE_CHECKING = False

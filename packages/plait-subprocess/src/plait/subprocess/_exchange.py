@@ -26,7 +26,7 @@
 # want it any more.
 #
 # While we feed the child, nobody else may hold its input open, not even a copy of this process that is forked
-# meanwhile: see `feeding` in _platform.
+# meanwhile: see `feeding` in _in_flight.
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ import select
 from time import monotonic
 
 from ._collected import Collected
-from ._platform import feeding, start_feeding, stop_feeding, winapi
+from ._in_flight import feeding, start_feeding, stop_feeding
+from ._platform import winapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,6 +151,10 @@ class Exchange:
         """What *stream* has given so far; None if it is not read here."""
         collected = self._collected.get(id(stream))
         return None if collected is None else collected.getvalue()
+
+    def listener_of(self, stream: Any) -> LineFeeder | None:
+        """What is told what *stream* says."""
+        return self._listeners.get(id(stream))
 
     @property
     def is_behind(self) -> bool:

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._platform import StartRequest
+    from ._start import StartRequest
 
 __all__ = ["not_started_in_time", "raise_report", "with_phase"]
 
@@ -99,5 +99,5 @@ def raise_report(report: bytes, request: StartRequest) -> None:
 
 def not_started_in_time(request: StartRequest) -> TimeoutExpired:
     """The error for a child that has not become the program within its `spawn_timeout`."""
-    error = TimeoutExpired(request.argv, request.spawn_timeout or 0.0)
+    error = TimeoutExpired(request.asked, request.spawn_timeout or 0.0)
     return with_phase(error, _UNKNOWN)  # type: ignore[no-any-return]

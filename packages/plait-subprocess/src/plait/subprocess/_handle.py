@@ -47,8 +47,8 @@ import errno
 import os
 from time import monotonic, sleep
 
-from .._thread import RLock, fork_generation
-from ._platform import send_through_pidfd
+from ._in_flight import fork_generation
+from ._platform import RLock, send_through_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

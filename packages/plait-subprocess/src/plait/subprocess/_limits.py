@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import os
 
+from .._thread import _is_main_interpreter
 from ._handle import deadline_after
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ._platform import StartRequest
+    from ._start import StartRequest
 
 __all__ = ["add_limits"]
 
@@ -121,9 +122,18 @@ def add_limits(
     nice: int,
     die_with_parent: bool,
     spawn_timeout: float | None,
+    asked: Any,
 ) -> None:
-    """Write into *request* what the child has to do, besides the usual, before it becomes the program."""
-    request.by_steps = True
+    """Write into *request* what the child has to do, besides the usual, before it becomes the program.
+
+    *asked* is the command as the caller wrote it.
+    """
+    if not _is_main_interpreter():
+        raise RuntimeError(
+            "rlimits, nice, die_with_parent and spawn_timeout need a child that runs Python code before the program, which "
+            "a sub-interpreter cannot start: leave them out here, or have the main interpreter start it"
+        )
+    request.by_steps, request.asked = True, asked
     if not isinstance(nice, int):
         raise TypeError(f"nice is an integer that is added to the niceness of this process, not {nice!r}")
     if rlimits:

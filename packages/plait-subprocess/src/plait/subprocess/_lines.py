@@ -48,6 +48,15 @@ class LineFeeder:
             self._line_end = "\n"
         self._waiting: list[Any] = []  # the next one last
 
+    def let_decode(self, decode: Callable[[bytes, bool], str]) -> None:
+        """Have *decode* make the text, which has some already."""
+        self._decode = decode
+        self.feed(b"")
+
+    def redirect(self, callback: Callable[[Any], object]) -> None:
+        """Call *callback* from now on."""
+        self._callback = callback
+
     @property
     def is_behind(self) -> bool:
         """Whether there are lines that the callback has not been given yet."""

@@ -14,10 +14,12 @@ from __future__ import annotations
 from time import monotonic
 
 from ._ending import await_killed, check_grace, end, let_go, lives_on, sit_out
+from ._ends import OWN_PIPE, PIPE, size_pipes
 from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
-from ._platform import close, in_flight, open_pipe, winapi
-from ._popen import OWN_PIPE, PIPE, Popen
+from ._in_flight import close, in_flight, open_pipe
+from ._platform import winapi
+from ._popen import Popen
 from ._results import CalledProcessError, Of, TimeoutExpired
 from ._run import replaced_popen
 
@@ -108,7 +110,7 @@ class PipelineResult(Of["T"]):
             [*zip(self.commands, self.returncodes, self.stderr, strict=True)]
         ):
             if code:
-                raise CalledProcessError(code, command.args, self.stdout, said)
+                raise CalledProcessError(code, command.args, output=self.stdout, stderr=said)
 
 
 class Pipeline:
@@ -133,6 +135,9 @@ class Pipeline:
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.commands))
+
+    def __ror__(self, other: Any) -> Pipeline:
+        return Pipeline([other, *self.commands])
 
     def __or__(self, other: Any) -> Pipeline:
         return Pipeline([*self.commands, *(other.commands if isinstance(other, Pipeline) else (other,))])
@@ -169,8 +174,8 @@ class Pipeline:
         command that failed raises `CalledProcessError`; which counts those that SIGPIPE has ended (-13), as the
         shell's `pipefail` does. After *timeout* seconds all are killed, with *kill_tree* together with everything
         that they have started, and `TimeoutExpired` is raised with the output so far; stderr is then that of
-        all, one after the other. Any other exception kills them too. With *grace*, SIGTERM comes first, to all at once, and
-        that many seconds.
+        all, one after the other. Any other exception kills them too (the one of *check*, what is left of the
+        trees). With *grace*, SIGTERM comes first, to all at once, and that many seconds.
         """
         deadline = None if timeout is None else deadline_after(timeout)
         if grace != 0:
@@ -190,6 +195,10 @@ class Pipeline:
             if not _serve(processes, input, deadline):
                 raise TimeoutExpired(self, timeout or 0.0)
             stdout, stderr = _outputs(processes, True)
+            codes = [process.wait() for process in processes]
+            result = PipelineResult(self.commands, codes, stdout, stderr)
+            if check and kill_tree:
+                result.check_returncodes()
         except BaseException as problem:
             try:
                 _wind_up_all(processes, problem, kill_tree, grace)
@@ -198,7 +207,6 @@ class Pipeline:
             finally:
                 _let_go_all(processes, kill_tree)
             raise
-        result = PipelineResult(self.commands, [process.wait() for process in processes], stdout, stderr)
         if check:
             result.check_returncodes()
         return result
@@ -220,7 +228,7 @@ class Pipeline:
                 following, sink = open_pipe(between)
                 size = command.options.get("pipesize")
                 if isinstance(size, int) and size > 0 and winapi is None:
-                    Popen._size_pipes([sink], size)
+                    size_pipes([sink], size)
             how = {
                 "stdin": source,
                 "stdout": sink,

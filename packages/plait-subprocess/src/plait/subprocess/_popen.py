@@ -17,42 +17,35 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
-from time import monotonic
 
-from . import _platform
-from ._callers import level_of_the_caller
+from . import _start
+from ._command import argument_list, candidates, descriptors, encoded_environment, integer
+from ._conversation import Conversation
 from ._ending import check_grace
-from ._exchange import Exchange, LimitReached, open_exchange, read_little
-from ._handle import ProcessHandle, SoleHandle, deadline_after, handle_of_new_child
-from ._lines import LineFeeder, Listening
-from ._results import Of, OutputTooLarge, SubprocessError, TimeoutExpired, incremental_decoder
-from ._stand_in import feed, is_ours
+from ._ends import OWN_PIPE, Ends, layered, size_pipes
+from ._handle import ProcessHandle, handle_of_new_child
+from ._in_flight import feeding, in_flight, stop_feeding
+from ._platform import winapi
+from ._results import SubprocessError, TimeoutExpired
+from ._start import StartRequest, end_unowned, failed, finish
 from ._switches import package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import IO, Any, AnyStr, overload
+    from typing import (
+        Any,
+        AnyStr,  # noqa: F401 - named in a string below
+        overload,
+    )
 
     from typing_extensions import Self, Unpack
 
     from . import _options
 
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Popen", "SolePopen", "abandoned", "reap_abandoned"]
-
-PIPE = -1
-STDOUT = -2
-DEVNULL = -3
-
-
-class _OwnPipe(int):
-    """PIPE, said by somebody who will let nobody else use our end of it, nor the Popen."""
-
-
-OWN_PIPE = _OwnPipe(PIPE)
+__all__ = ["Popen", "abandoned", "reap_abandoned"]
 
 #: After Ctrl-C the child, which the terminal has interrupted too, gets this long to end before we go on.
 _INTERRUPT_GRACE = 0.25
@@ -61,14 +54,12 @@ _LONGEST_REPR = 80
 
 _text_encoding: Any = getattr(io, "text_encoding", None)
 
-_DEFAULT_PATH = os.fsencode(os.defpath)
-
 abandoned: list[ProcessHandle] = []
 
 
 def reap_abandoned() -> None:
     """Look once at each child that no Popen stands for any more, and forget those that have ended."""
-    for key, request in tuple(_platform.failed.items()):
+    for key, request in tuple(failed.items()):
         # Left by a clean-up that was cut short, or on its way out in another thread; handles do not get in its way.
         if request.call is None or not request.call.leave():  # else the lasting thread does it
             for pid in tuple(request.started):
@@ -76,8 +67,8 @@ def reap_abandoned() -> None:
                 handle.send_signal(9)
                 abandoned.append(handle)
             request.started.clear()
-            _platform.finish(request)
-        _platform.failed.pop(key, None)
+            finish(request)
+        failed.pop(key, None)
     for handle in tuple(abandoned):
         if not handle.is_own_child or handle.poll() is not None:
             try:
@@ -86,128 +77,7 @@ def reap_abandoned() -> None:
                 pass  # another thread was faster
 
 
-class _Ends:
-    """The streams of one start: three descriptors for the child, three for us (-1: none)."""
-
-    __slots__ = ("child", "mine", "opened")
-
-    def __init__(self, opened: list[int]) -> None:
-        self.child = [-1, -1, -1]  # what the child will have as 0, 1, 2
-        self.mine = [-1, -1, -1]
-        self.opened = opened  # whatever was opened for the start and belongs to no stream
-
-    def plan(self, *all_wanted: Any) -> None:
-        """Decide what the child's descriptors 0, 1 and 2 will be."""
-        # What the caller has opened comes first: a number that is not open could be that of a pipe of ours later.
-        for number, wanted in enumerate(all_wanted):
-            if wanted is not None and (not isinstance(wanted, int) or wanted not in (PIPE, DEVNULL, STDOUT)):
-                self.child[number] = self._given(wanted)
-        for number, wanted in enumerate(all_wanted):
-            if not isinstance(wanted, int):
-                continue
-            if wanted == PIPE:
-                read_end, write_end = _platform.open_pipe(self.opened)
-                ends = (write_end, read_end) if number == 0 else (read_end, write_end)
-                self.mine[number], self.child[number] = ends
-            elif wanted == DEVNULL:
-                self.child[number] = _platform.open_null(self.opened)
-            elif wanted == STDOUT:
-                if number != 2:
-                    raise ValueError("STDOUT can only be given for stderr: it means 'the same as stdout'")
-                self.child[2] = self.child[1] if self.child[1] >= 0 else 1
-
-    @staticmethod
-    def _given(wanted: Any) -> int:
-        given: int = wanted if isinstance(wanted, int) else wanted.fileno()
-        if given < 0:
-            raise ValueError(f"{wanted} is neither a file descriptor nor PIPE, STDOUT or DEVNULL")
-        try:
-            os.fstat(given)
-        except OSError as problem:
-            raise _platform.not_open(given, problem) from None
-        return given
-
-
-def _integer(name: str, value: Any) -> int:
-    if not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    return value  # type: ignore[no-any-return]
-
-
-def _encoded_environment(env: Mapping[Any, Any]) -> list[bytes]:
-    lines = []
-    for name, value in env.items():
-        encoded = os.fsencode(name)
-        if b"=" in encoded:
-            raise ValueError(f"the environment variable name {name!r} contains '='")
-        try:
-            lines.append(encoded + b"=" + os.fsencode(value))
-        except TypeError as problem:
-            raise TypeError(f"the environment variable {name!r}: {problem}") from None
-    return lines
-
-
-def _descriptors(pass_fds: Any) -> tuple[int, ...]:
-    try:
-        return tuple(map(int, pass_fds))
-    except (TypeError, ValueError) as problem:
-        raise type(problem)(f"pass_fds must be a sequence of file descriptors, not {pass_fds!r}") from None
-
-
-def _argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
-    argv: list[Any]
-    if type(args) is list:  # asked first because it is usual, and the other questions take longer
-        argv = args[:]
-    elif isinstance(args, (str, bytes)):
-        argv = [args]
-    elif isinstance(args, os.PathLike):
-        if shell:
-            raise TypeError("with shell=True, args is a command line for the shell, not a path")
-        argv = [args]
-    else:
-        argv = list(args)
-    if shell:
-        argv = [executable or "/bin/sh", "-c", *argv]
-    return argv
-
-
-def _candidates(program: Any, env: Mapping[Any, Any] | None) -> list[bytes]:
-    """Where the program may be, in the order in which to try."""
-    global _last_searches
-    if env is not None:
-        if not hasattr(env, "items"):
-            raise AttributeError(f"env must be a mapping of names to values, not a {type(env).__name__}")
-        name = os.fsencode(program)
-        return [name] if b"/" in name else _in_folders(map(os.fsencode, os.get_exec_path(env)), name)
-    # As os.get_exec_path(), which takes longer than anything else here because it guards against warnings.
-    try:
-        path = os.environb[b"PATH"]
-    except KeyError:
-        path = _DEFAULT_PATH
-    last_path, searches = _last_searches
-    if type(program) is str:
-        if path != last_path or len(searches) > _SEARCHES:
-            _last_searches = path, searches = path, {}
-        elif program in searches:
-            return searches[program]
-    name = os.fsencode(program)
-    found = [name] if b"/" in name else _in_folders(dict.fromkeys(path.split(b":")), name)
-    if type(program) is str:
-        searches[program] = found
-    return found
-
-
-def _in_folders(folders: Iterable[bytes], name: bytes) -> list[bytes]:
-    return [folder + b"/" + name if folder else name for folder in folders]
-
-
-#: PATH, and where programs may be under it. Who starts many programs starts the same few, as a rule. Nobody changes the
-#: lists.
-_last_searches: tuple[bytes, dict[str, list[bytes]]] = b"", {}
-_SEARCHES = 64
-
-
-class Popen(Of["AnyStr"]):
+class Popen(Conversation["AnyStr"]):
     """Start a child process and talk to it.
 
     Returns when the child has become the program; what went wrong before is raised here (FileNotFoundError
@@ -238,18 +108,11 @@ class Popen(Of["AnyStr"]):
     wait for processes that the child had started (see there).
     """
 
-    # Until there is something else to say.
-    stdin: IO[AnyStr] | None = None
-    stdout: IO[AnyStr] | None = None
-    stderr: IO[AnyStr] | None = None
     pid: int
-    returncode: int | None = None
-    _handle: ProcessHandle | None = None
-    _exchange: Exchange | None = None
+    returncode: int | None = None  # until there is something else to say
     _grace_given = False
     _mark: bytes | None = None
     _tree_ended = False  # whether kill_tree() has come to its end
-    _is_known_to_one = False
 
     if TYPE_CHECKING:
 
@@ -311,17 +174,17 @@ class Popen(Of["AnyStr"]):
         die_with_parent: bool = False,
         spawn_timeout: float | None = None,
     ) -> None:
-        if abandoned or _platform.failed:
+        if abandoned or failed:
             package._cleanup()
         if bufsize is None:
             bufsize = -1
         elif type(bufsize) is not int:
-            bufsize = _integer("bufsize", bufsize)
+            bufsize = integer("bufsize", bufsize)
         if pipesize is None:
             pipesize = -1
         elif type(pipesize) is not int:
-            pipesize = _integer("pipesize", pipesize)
-        if (startupinfo is not None or creationflags != 0) and _platform.winapi is None:
+            pipesize = integer("pipesize", pipesize)
+        if (startupinfo is not None or creationflags != 0) and winapi is None:
             raise ValueError(
                 "startupinfo and creationflags mean something on Windows only; leave them out here"
             )
@@ -331,10 +194,14 @@ class Popen(Of["AnyStr"]):
             )
 
         self.args = args
+        if type(self).returncode is not None:  # a subclass has made something else of it
+            self.returncode = None
         self.encoding, self.errors, self.pipesize = encoding, errors, pipesize
         self.text_mode = bool(encoding or errors or text or universal_newlines)
         if bufsize == 1 and not self.text_mode:
             import warnings
+
+            from ._callers import level_of_the_caller
 
             warnings.warn(
                 "line buffering (bufsize=1) needs text mode; using the default size",
@@ -343,9 +210,11 @@ class Popen(Of["AnyStr"]):
             )
             bufsize = -1
         if self.text_mode and not encoding and sys.flags.warn_default_encoding:
+            from ._callers import level_of_the_caller
+
             self.encoding = _text_encoding(None, level_of_the_caller())
 
-        if _platform.winapi is not None:
+        if winapi is not None:
             from ._windows_start import WindowsStart, refuse
 
             refuse(
@@ -360,13 +229,14 @@ class Popen(Of["AnyStr"]):
             windows = WindowsStart()
             try:
                 windows.plan((stdin, stdout, stderr))
-                layered: list[Any] = [
-                    one and self._layered(one, n, bufsize) for n, one in enumerate(windows.streams)
+                text_of_it = (self.encoding, self.errors) if self.text_mode else None
+                streams: list[Any] = [
+                    one and layered(one, n, bufsize, text_of_it) for n, one in enumerate(windows.streams)
                 ]
-                flags = _integer("creationflags", creationflags)
+                flags = integer("creationflags", creationflags)
                 about = (args, executable, shell, cwd, env, startupinfo, flags, bool(close_fds), mark_tree)
                 self._execute_child(windows, *about)
-                self.stdin, self.stdout, self.stderr = layered
+                self.stdin, self.stdout, self.stderr = streams
                 windows.close()
             except BaseException:
                 try:
@@ -377,22 +247,24 @@ class Popen(Of["AnyStr"]):
             return
         leads_tree = False
         # What is left alone in a plain start has its default in StartRequest, and costs nothing here.
-        request = _platform.StartRequest()
+        request = StartRequest()
         if pass_fds:
-            request.keep = _descriptors(pass_fds)
+            request.keep = descriptors(pass_fds)
             if request.keep and not close_fds:
                 import warnings
 
+                from ._callers import level_of_the_caller
+
                 warnings.warn("pass_fds overriding close_fds.", RuntimeWarning, level_of_the_caller())
                 close_fds = True
-        request.argv = argv = _argument_list(args, shell, executable)
+        request.argv = argv = argument_list(args, shell, executable)
         request.program = program = executable if executable is not None else argv[0]
         sys.audit("subprocess.Popen", program, argv, cwd, env)
-        request.executables = _candidates(program, env)
+        request.executables = candidates(program, env)
         if cwd is not None:
             request.cwd = cwd
         if env is not None:
-            request.env = _encoded_environment(env)
+            request.env = encoded_environment(env)
         if not close_fds:
             request.close_fds = False
         if mark_tree:
@@ -408,11 +280,11 @@ class Popen(Of["AnyStr"]):
         if start_new_session:
             request.new_session = True
         if process_group is not None:
-            request.pgid = _integer("process_group", process_group)
+            request.pgid = integer("process_group", process_group)
         if preexec_fn is not None:
             request.preexec_fn = preexec_fn
         if umask != -1:
-            request.umask = _integer("umask", umask)
+            request.umask = integer("umask", umask)
         if user is not None or group is not None or extra_groups is not None:
             from ._identity import resolve
 
@@ -420,31 +292,33 @@ class Popen(Of["AnyStr"]):
         if rlimits or nice or die_with_parent or spawn_timeout is not None:
             from ._limits import add_limits
 
-            add_limits(request, rlimits, nice, die_with_parent, spawn_timeout)
+            add_limits(request, rlimits, nice, die_with_parent, spawn_timeout, args)
 
         request.started, request.opened = [], []
-        ends: _Ends | None = None
+        ends: Ends | None = None
         raw: list[io.FileIO] = []
         key = id(request)
         try:
-            _platform.in_flight[key] = request.opened
+            in_flight[key] = request.opened
             if not stdin is stdout is stderr is None:
-                ends = _Ends(request.opened)
+                ends = Ends(request.opened)
                 ends.plan(stdin, stdout, stderr)
                 if pipesize > 0:
-                    self._size_pipes(ends.mine, pipesize)
+                    size_pipes(ends.mine, pipesize)
                 request.stdin, request.stdout, request.stderr = ends.child
                 # Before the start, so that a wrong encoding is found out before the program has done anything.
                 if ends.mine != [-1, -1, -1]:
-                    self._open_streams(ends, raw, bufsize, (stdin, stdout, stderr))
+                    text_of_it = (self.encoding, self.errors) if self.text_mode else None
+                    streams = ends.streams(raw, bufsize, (stdin, stdout, stderr), text_of_it)
+                    self.stdin, self.stdout, self.stderr = streams
             self._execute_child(request)
             if leads_tree and self._handle is not None:
                 self._handle.keeps_number = True
-            _platform.finish(request)
+            finish(request)
             if ends is not None and stdin is not OWN_PIPE:
-                _platform.feeding.pop(ends.mine[0], None)
+                feeding.pop(ends.mine[0], None)
         except BaseException:
-            _platform.failed[key] = request  # whatever strikes from here on, the next start ends what is left
+            failed[key] = request  # whatever strikes from here on, the next start ends what is left
             try:
                 self._undo_start(request, ends, raw)
             finally:  # once more, should a signal handler have raised in there too
@@ -457,69 +331,21 @@ class Popen(Of["AnyStr"]):
             self._handle = handle = request.start(*about)
             self.pid = handle.pid
         else:
-            self.pid = _platform.start(request)
+            self.pid = _start.start(request)
             handle = request.handle
-            if handle is None:
-                handle = (
-                    SoleHandle(self.pid, self._has_pipes)
-                    if self._is_known_to_one
-                    else handle_of_new_child(self.pid)
-                )
-            self._handle = handle
+            self._handle = handle_of_new_child(self.pid) if handle is None else handle
 
-    def _undo_start(self, request: _platform.StartRequest, ends: _Ends | None, raw: list[io.FileIO]) -> None:
+    def _undo_start(self, request: StartRequest, ends: Ends | None, raw: list[io.FileIO]) -> None:
         self._handle = None
         for stream in raw:
             if not stream.closed:  # else the number may be somebody else's by now
-                _platform.stop_feeding(stream.fileno(), stream)
+                stop_feeding(stream.fileno(), stream)
         if request.call is None or not request.call.leave():  # else the lasting thread does it
             if ends is not None and ends.mine[0] in request.opened:
-                _platform.feeding.pop(ends.mine[0], None)
-            _platform.finish(request)
-            _platform.end_unowned(request)
-        _platform.failed.pop(id(request), None)
-
-    @staticmethod
-    def _size_pipes(fds: list[int], size: int) -> None:
-        import fcntl
-
-        command = getattr(fcntl, "F_SETPIPE_SZ", None)
-        for fd in fds:
-            if fd >= 0 and command is not None:
-                fcntl.fcntl(fd, command, size)
-
-    def _open_streams(
-        self, ends: _Ends, raw: list[io.FileIO], bufsize: int, wanted: tuple[Any, Any, Any]
-    ) -> None:
-        streams: list[Any] = [None, None, None]
-        opened = ends.opened
-        for number, fd in enumerate(ends.mine):
-            if fd < 0:
-                continue
-            if number == 0:
-                _platform.start_feeding(fd)
-            # One call takes the descriptor out of one list and puts its stream into the other.
-            raw.extend(map(io.FileIO, map(opened.pop, map(opened.index, (fd,))), "r" if number else "w"))
-            # Whoever only communicates needs no buffer.
-            buffered = self.text_mode or wanted[number] is not OWN_PIPE
-            streams[number] = self._layered(raw[-1], number, bufsize if buffered else 0)
-        self.stdin, self.stdout, self.stderr = streams
-
-    def _layered(self, raw: io.FileIO, number: int, bufsize: int) -> Any:
-        """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
-        stream: Any = raw
-        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
-        if size:
-            stream = io.BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
-        if self.text_mode:
-            stream = io.TextIOWrapper(
-                stream,
-                self.encoding,
-                self.errors,
-                line_buffering=bufsize == 1,
-                write_through=number == 0,
-            )
-        return stream
+                feeding.pop(ends.mine[0], None)
+            finish(request)
+            end_unowned(request)
+        failed.pop(id(request), None)
 
     def __repr__(self) -> str:
         shown = f"<{type(self).__name__}: returncode: {self.returncode} args: {self.args!r}>"
@@ -648,7 +474,7 @@ class Popen(Of["AnyStr"]):
         if not self._handle.is_own_child:
             raise RuntimeError(f"{self!r} was started by the process that this one was forked from")
         try:
-            if _platform.winapi is not None:
+            if winapi is not None:
                 from ._windows_handle import end_tree as end_job
 
                 end_job(self._handle, grace)
@@ -669,203 +495,13 @@ class Popen(Of["AnyStr"]):
 
     def _ask_tree(self) -> Any:
         """Send SIGTERM to all of the tree; it, with its `living()`. None where only the group can be signalled, or a job."""
-        if _platform.winapi is not None:
+        if winapi is not None:
             return None
         from ._tree import ask_tree
 
         return ask_tree(self.handle, self._mark)
 
     # -- its input and output --------------------------------------------------------------------------------
-
-    def communicate(
-        self,
-        input: Any = None,  # noqa: A002
-        timeout: float | None = None,
-        *,
-        on_stdout: Callable[[Any], object] | None = None,
-        on_stderr: Callable[[Any], object] | None = None,
-        max_output: int | None = None,
-    ) -> tuple[Any, Any]:
-        """Write *input*, read stdout and stderr to their ends, wait for the child; return what was read.
-
-        What is not a PIPE gives None. *input* is `str` in text mode, otherwise any bytes-like object. A child
-        that stops reading its input is no error. An output that the caller has closed gives nothing
-        (`b''`, or `''`); but ValueError if it is the only pipe and there is no *timeout*, as in the standard class.
-        Raises `TimeoutExpired` after *timeout* seconds with the
-        output so far; the child runs on, and a further call, without *input*, continues and loses nothing.
-
-        *on_stdout* and *on_stderr* are called, in this thread, with each line as it comes, its line end included; a
-        line of more than a mebibyte comes in pieces. What they raise leaves this call. A stream that is longer than
-        *max_output* bytes raises `OutputTooLarge`; the child runs on then too, and further calls drop the excess.
-        All three count in the first call only; the standard method has none of them.
-
-        Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
-        beyond the child's end, should a process that the child had started still hold them; then they are
-        closed, and what had come is returned. The time-out carries `str` in text mode. What was left in the
-        buffer of a binary stream by an earlier read is part of the result. If the caller has replaced `stdin`, its own
-        methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
-        """
-        if self._exchange is not None and input:
-            raise ValueError(
-                "cannot send input after communication has started: the first call's input is still used"
-            )
-        listening = None
-        if on_stdout is not None or on_stderr is not None or max_output is not None:
-            listening = Listening(on_stdout, on_stderr, max_output)
-        if self.stdin is self.stdout is self.stderr is None:
-            self.wait(timeout)
-            return None, None
-        return self._talk(input, timeout, listening)
-
-    def _talk(self, given: Any, timeout: float | None, listening: Listening | None) -> tuple[Any, Any]:
-        deadline = None if timeout is None else deadline_after(timeout)
-        try:
-            return self._communicate(given, timeout, deadline, listening)
-        except KeyboardInterrupt:
-            self._give_grace(timeout)
-            raise
-
-    def lines(self, input: Any = None, timeout: float | None = None) -> Iterator[tuple[str, AnyStr]]:  # noqa: A002
-        """Iterate over the lines of both outputs as they come: `("stdout", line)` or `("stderr", line)`.
-
-        Feeds *input* to the child meanwhile, and keeps nothing of what it has yielded. Ends when both outputs
-        have. Raises `TimeoutExpired`, *timeout* seconds after the first step. It is a way to communicate(), so
-        it comes instead of that. The child is not waited for. The standard class has no such method.
-        """
-        if self._exchange is not None:
-            raise ValueError("communication has started already; lines() comes instead of communicate()")
-        deadline = None if timeout is None else deadline_after(timeout)
-        come: list[tuple[str, Any]] = []
-        listening = Listening(
-            lambda line: come.append(("stdout", line)),
-            lambda line: come.append(("stderr", line)),
-            keep=(False, False),
-        )
-        exchange, handle = self._start_exchange(input, listening), self.handle
-        done = False
-        while not done:
-            done = exchange.pump(deadline, handle, come)
-            if not done and not come and timeout is not None:
-                raise TimeoutExpired(self.args, timeout)
-            yield from come
-            come.clear()
-
-    def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
-        streams = (self.stdout, self.stderr)
-        stdin: Any = self.stdin
-        if stdin is None or is_ours(stdin, self.text_mode):
-            data = self._input_bytes(given)
-        else:
-            stdin, data = feed(stdin, given)
-        if listening is None:
-            exchange = open_exchange(stdin, streams, data)
-        else:
-            exchange = open_exchange(stdin, streams, data, listening.max_output)
-            for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
-                if stream is None:
-                    continue
-                feeder = None
-                if tell is not None:
-                    about: Any = stream if self.text_mode else None
-                    feeder = LineFeeder(tell, about and about.encoding, about and about.errors)
-                exchange.listen(stream, feeder, keep)
-        self._exchange = exchange
-        return exchange
-
-    def _communicate(
-        self,
-        given: Any,
-        timeout: float | None,
-        deadline: float | None,
-        listening: Listening | None = None,
-    ) -> tuple[Any, Any]:
-        streams = (self.stdout, self.stderr)
-        handle = self._handle
-        assert handle is not None
-        exchange = self._exchange
-        # Nobody can kill such a child while this thread reads: its end of file is all that there is to wait for.
-        undisturbed = self._is_known_to_one and exchange is None and timeout is None and listening is None
-        if exchange is None:
-            if self.stdin is self.stdout is self.stderr is None:
-                self.wait(timeout)
-                return None, None
-            if undisturbed and self.stdin is None:
-                outputs = [stream for stream in streams if stream is not None]
-                said: list[list[bytes]] = [[] for _ in outputs]
-                if read_little(outputs, said):
-                    self.wait()
-                    whole = [b"".join(pieces) for pieces in said]
-                    if not self.text_mode:
-                        told: list[Any] = list(whole)
-                    else:
-                        told = [self._decoded(one, s, True) for one, s in zip(whole, outputs, strict=True)]
-                    first = None if self.stdout is None else told[0]
-                    return first, None if self.stderr is None else told[-1]
-                exchange = self._start_exchange(None)
-                for stream, pieces in zip(outputs, said, strict=True):
-                    exchange.begin_with(stream, pieces)
-            else:
-                if timeout is None:
-                    self._refuse_a_closed_one(given)
-                exchange = self._start_exchange(given, listening)
-        try:
-            done = exchange.pump(deadline, None if undisturbed else handle)
-        except LimitReached:
-            raise OutputTooLarge(self.args, exchange.limit or 0, *self._output_so_far()) from None
-        if done:
-            try:
-                self.wait(None if deadline is None else max(deadline - monotonic(), 0.0))
-            except TimeoutExpired as late:
-                if late.cmd is not self.args:
-                    raise  # out of a signal handler, about some other command
-                done = False
-        if not done:
-            assert timeout is not None
-            raise TimeoutExpired(self.args, timeout, *self._output_so_far())
-        out, err = (self._as_promised(stream, not handle.kill_sent) for stream in streams)
-        return out, err
-
-    def _refuse_a_closed_one(self, given: Any) -> None:
-        """Raise if there is one pipe only, and nothing to be had from it: then the standard class goes straight to it."""
-        name, *others = [name for name in ("stdin", "stdout", "stderr") if getattr(self, name) is not None]
-        if not others and (given or name != "stdin") and getattr(getattr(self, name), "closed", 0) is True:
-            what = "write to" if name == "stdin" else "read of"
-            raise ValueError(f"{what} closed file: {name} of {self!r} was closed before communicate()")
-
-    def _output_so_far(self) -> list[Any]:
-        """What communicate() has read until now, in terms that fit a TimeoutExpired: no byte can make this fail."""
-        outputs = []
-        for stream in (self.stdout, self.stderr):
-            try:
-                outputs.append(self._as_promised(stream, False))
-            except UnicodeError:
-                outputs.append(self._as_promised(stream, False, "replace"))
-        return outputs
-
-    def _input_bytes(self, given: Any) -> memoryview | None:
-        if given is None or self.stdin is None:
-            return None
-        if self.text_mode:
-            if not isinstance(given, str):
-                raise TypeError(f"in text mode the input is a str, not {type(given).__name__}")
-            stdin: Any = self.stdin
-            given = given.encode(stdin.encoding, stdin.errors)
-        view = memoryview(given)
-        return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
-
-    def _as_promised(self, stream: Any, complete: bool, errors: str | None = None) -> Any:
-        data = None if self._exchange is None else self._exchange.output_of(stream)
-        return data if data is None else self._decoded(data, stream, complete, errors)
-
-    def _decoded(self, data: bytes, stream: Any, complete: bool, errors: str | None = None) -> Any:
-        if not self.text_mode:
-            return data
-        if complete:
-            text = data.decode(stream.encoding, stream.errors)
-        else:
-            # A character may have come by half.
-            text = incremental_decoder(stream.encoding, errors or stream.errors).decode(data)
-        return text.replace("\r\n", "\n").replace("\r", "\n")
 
     # -- with, and the end of this object --------------------------------------------------------------------
 
@@ -896,23 +532,6 @@ class Popen(Of["AnyStr"]):
             finally:
                 del refusal  # or it and this frame would keep each other
 
-    def _close_streams(self) -> None:
-        """Close our ends of the pipes, all of them, whatever happens to one."""
-        try:
-            if self.stdout is not None:
-                self.stdout.close()
-        finally:
-            try:
-                if self.stderr is not None:
-                    self.stderr.close()
-            finally:
-                if self.stdin is not None:
-                    self.stdin.close()
-
-    @property
-    def _has_pipes(self) -> bool:
-        return not self.stdin is self.stdout is self.stderr is None
-
     def __del__(self) -> None:
         if self.returncode is not None:
             return
@@ -921,7 +540,7 @@ class Popen(Of["AnyStr"]):
             return
         # First of all, whatever a signal handler raises in here: the next start looks after it. On Windows there are no
         # zombies. (And before the warning, which may be an error in this program, or take its time.)
-        if _platform.winapi is None:
+        if winapi is None:
             abandoned.append(handle)
         if handle.is_own_child and handle.poll() is None:
             try:
@@ -931,9 +550,3 @@ class Popen(Of["AnyStr"]):
             warnings.warn(
                 f"subprocess {self.pid} is still running", ResourceWarning, source=self, stacklevel=2
             )
-
-
-class SolePopen(Popen["Any"]):
-    """A Popen that nobody but the thread that makes it will ever know of, and that is waited for without a time limit."""
-
-    _is_known_to_one = True

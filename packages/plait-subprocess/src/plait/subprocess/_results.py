@@ -190,11 +190,11 @@ class CompletedProcess(Of["T"]):
     stdout: T
     stderr: T
 
-    def __init__(self, args: Any, returncode: int, stdout: Any = None, stderr: Any = None) -> None:
+    def __init__(self, args: Any, returncode: int, stdout: T | None = None, stderr: T | None = None) -> None:
         self.args = args
         self.returncode = returncode
-        self.stdout = stdout
-        self.stderr = stderr
+        self.stdout = stdout  # type: ignore[assignment]
+        self.stderr = stderr  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         shown = [f"args={self.args!r}", f"returncode={self.returncode!r}"]
@@ -206,4 +206,4 @@ class CompletedProcess(Of["T"]):
     def check_returncode(self) -> None:
         """Raise `CalledProcessError` unless the child ended with status 0."""
         if self.returncode:
-            raise CalledProcessError(self.returncode, self.args, self.stdout, self.stderr)
+            raise CalledProcessError(self.returncode, self.args, output=self.stdout, stderr=self.stderr)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from ._alone import COMMUNICATE, SolePopen, is_plain, run_plainly
 from ._ending import check_grace, let_go, wind_up
+from ._ends import OWN_PIPE, PIPE
 from ._handle import deadline_after
-from ._popen import OWN_PIPE, PIPE, Popen, SolePopen
+from ._popen import Popen
 from ._results import CalledProcessError, CompletedProcess
 from ._switches import package
 
@@ -75,6 +77,21 @@ def run(
     process that the command has started holds on to the pipes, and the exception has the output up to then. A command
     that has ended when its time is looked at was in time: `timeout=0`, or less, may well return a result.
     """
+    kind = package.Popen
+    if (
+        kind is Popen
+        and timeout is None
+        and input is None
+        and on_stdout is on_stderr is None
+        and max_output is None
+        and not (capture_output or kill_tree)
+        and grace == 0
+        and is_plain(popenargs, kwargs)
+    ):
+        returncode = run_plainly(*popenargs, **kwargs)
+        if check and returncode:
+            raise CalledProcessError(returncode, popenargs[0])
+        return CompletedProcess(popenargs[0], returncode)
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if timeout is not None:
         deadline_after(timeout)  # what is wrong is told before anything is started
@@ -82,16 +99,19 @@ def run(
         check_grace(grace)
     if kill_tree:
         kwargs["mark_tree"] = True
-    kind = package.Popen
     if kind is Popen:
         if timeout is None and listening is None and not kill_tree:
             kind = SolePopen
-    elif not _can_be_made_in_steps(kind):
+    elif not _can_be_made_in_steps(kind) or _enters_itself(kind):
         stand_in, (stdout, stderr), returncode = _with_stand_in(
             kind(*popenargs, **kwargs),
             lambda it: (
-                it.communicate(input, timeout) if listening is None else it._talk(input, timeout, listening)
+                it.communicate(input, timeout=timeout)
+                if listening is None
+                else _talker(it)(input, timeout, listening)
             ),
+            kill_tree,
+            grace,
         )
         return _completed(check, returncode, stand_in.args, stdout, stderr)
     process: Any = object.__new__(kind)  # see _ending.py
@@ -99,14 +119,16 @@ def run(
         process.__init__(*popenargs, **kwargs)
         if listening is not None:
             stdout, stderr = process._talk(input, timeout, listening)
-        elif kind is SolePopen and not process._has_pipes:
+        elif kind is SolePopen and not process._has_pipes and Popen.communicate is COMMUNICATE:
             stdout = stderr = None
             process.wait(timeout)
         else:
-            stdout, stderr = process.communicate(input, timeout)
+            stdout, stderr = process.communicate(input, timeout=timeout)
         returncode = process.poll()
         if returncode is None:
             returncode = process.wait()
+        if kill_tree and check and returncode:
+            raise CalledProcessError(returncode, process.args, output=stdout, stderr=stderr)
     except BaseException as problem:
         try:
             wind_up(process, problem, kill_tree, grace)
@@ -118,7 +140,7 @@ def run(
 
 def _completed(check: bool, returncode: int, args: Any, stdout: Any, stderr: Any) -> CompletedProcess[Any]:
     if check and returncode:
-        raise CalledProcessError(returncode, args, stdout, stderr)
+        raise CalledProcessError(returncode, args, output=stdout, stderr=stderr)
     return CompletedProcess(args, returncode, stdout, stderr)
 
 
@@ -138,13 +160,38 @@ def replaced_popen() -> type[Popen[Any]]:
     return kind  # type: ignore[no-any-return]
 
 
-def _with_stand_in(process: Any, use: Callable[[Any], Any]) -> tuple[Any, Any, int]:
+def _enters_itself(kind: type[Popen[Any]]) -> bool:
+    """Whether a subclass has a `with` statement of its own."""
+    return kind.__enter__ is not Popen.__enter__ or kind.__exit__ is not Popen.__exit__
+
+
+def _talker(stand_in: Any) -> Any:
+    try:
+        return stand_in._talk
+    except AttributeError:
+        raise TypeError(
+            f"on_stdout, on_stderr and max_output need a Popen of this package, or of a subclass; {stand_in!r}, which "
+            "was put in its place, is none: leave them out, or replace the function that was called, as well"
+        ) from None
+
+
+def _with_stand_in(
+    process: Any, use: Callable[[Any], Any], kill_tree: bool, grace: float
+) -> tuple[Any, Any, int]:
     """Use, and leave, what was put in the place of a Popen: the object, what *use* returned, its code."""
     with process as entered:
         try:
+            if kill_tree and not hasattr(entered, "kill_tree"):
+                raise TypeError(
+                    f"kill_tree needs a method of that name, which {entered!r}, put in the place of a Popen, has not"
+                )
             result = use(entered)
         except BaseException:
-            entered.kill()
+            try:
+                if kill_tree and hasattr(entered, "kill_tree"):
+                    entered.kill_tree(grace=grace)
+            finally:
+                entered.kill()
             raise
         returncode = entered.poll()
         if returncode is None:
@@ -215,13 +262,16 @@ def call(
     kind = package.Popen
     if kind is Popen:
         if timeout is None and not kill_tree:
+            if is_plain(popenargs, kwargs):
+                return run_plainly(*popenargs, **kwargs)
             kind = SolePopen
-    elif not _can_be_made_in_steps(kind):
-        return _with_stand_in(kind(*popenargs, **kwargs), lambda it: it.wait(timeout))[2]
+    elif not _can_be_made_in_steps(kind) or _enters_itself(kind):
+        stand_in = kind(*popenargs, **kwargs)
+        return _with_stand_in(stand_in, lambda it: it.wait(timeout=timeout), kill_tree, grace)[2]
     process: Any = object.__new__(kind)  # see _ending.py
     try:
         process.__init__(*popenargs, **kwargs)
-        returncode: int = process.wait(timeout)
+        returncode: int = process.wait(timeout=timeout)
         process._close_streams()
     except BaseException as problem:
         try:
@@ -233,7 +283,13 @@ def call(
 
 
 def check_call(*popenargs: Any, **kwargs: Any) -> int:
-    """Like `call`, with the same arguments, but a status other than 0 raises `CalledProcessError`."""
+    """Like `call`, with the same arguments, but a status other than 0 raises `CalledProcessError`.
+
+    With *kill_tree* nothing that the command has started is left then.
+    """
+    if kwargs.get("kill_tree"):
+        package.run(*popenargs, check=True, **kwargs)
+        return 0
     returncode: int = package.call(*popenargs, **kwargs)
     if returncode:
         raise CalledProcessError(returncode, kwargs.get("args", popenargs[0] if popenargs else None))

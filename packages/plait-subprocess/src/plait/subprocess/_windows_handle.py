@@ -23,9 +23,9 @@ import errno
 import os
 from time import monotonic
 
-from .._thread import RLock, fork_generation
 from ._handle import ProcessHandle, deadline_after
-from ._platform import winapi
+from ._in_flight import fork_generation
+from ._platform import RLock, winapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

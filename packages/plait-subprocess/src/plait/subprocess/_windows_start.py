@@ -26,9 +26,8 @@ import io
 import os
 import sys
 
-from .._thread import RLock
 from ._cmdline import list2cmdline
-from ._platform import msvcrt, winapi
+from ._platform import RLock, msvcrt, winapi
 from ._windows import (
     CREATE_NEW_PROCESS_GROUP,
     STARTF_USESHOWWINDOW,

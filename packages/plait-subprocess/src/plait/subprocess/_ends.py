@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""The streams of one start: what the child will have as 0, 1 and 2, and our ends of the pipes."""
+
+# The child's ends exist only from pipe() to the moment the child has them; they are closed whatever happens. Ours belong
+# to file objects, which are made before the start, so that a wrong encoding is found out before the program has done
+# anything.
+
+from __future__ import annotations
+
+import io
+import os
+
+from ._in_flight import open_null, open_pipe, start_feeding
+from ._read_ahead import BufferedReader
+from ._start import not_open
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    Text = tuple[str | None, str | None]  # encoding, errors
+
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Ends", "layered", "size_pipes"]
+
+PIPE = -1
+STDOUT = -2
+DEVNULL = -3
+
+
+class _OwnPipe(int):
+    """PIPE, said by somebody who will let nobody else use our end of it, nor the Popen."""
+
+
+OWN_PIPE = _OwnPipe(PIPE)
+
+
+def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any:
+    """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
+    stream: Any = raw
+    size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
+    if size:
+        stream = BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
+    if text is not None:
+        stream = io.TextIOWrapper(
+            stream,
+            *text,
+            line_buffering=bufsize == 1,
+            write_through=number == 0,
+        )
+    return stream
+
+
+def size_pipes(fds: Iterable[int], size: int) -> None:
+    """Give the pipes that *fds* belong to (-1: none) another size, where the system can do that."""
+    import fcntl
+
+    command = getattr(fcntl, "F_SETPIPE_SZ", None)
+    for fd in fds:
+        if fd >= 0 and command is not None:
+            fcntl.fcntl(fd, command, size)
+
+
+class Ends:
+    """The streams of one start: three descriptors for the child, three for us (-1: none)."""
+
+    __slots__ = ("child", "mine", "opened")
+
+    def __init__(self, opened: list[int]) -> None:
+        self.child = [-1, -1, -1]  # what the child will have as 0, 1, 2
+        self.mine = [-1, -1, -1]
+        self.opened = opened  # whatever was opened for the start and belongs to no stream
+
+    def plan(self, *all_wanted: Any) -> None:
+        """Decide what the child's descriptors 0, 1 and 2 will be."""
+        # What the caller has opened comes first: a number that is not open could be that of a pipe of ours later.
+        for number, wanted in enumerate(all_wanted):
+            if wanted is not None and (not isinstance(wanted, int) or wanted not in (PIPE, DEVNULL, STDOUT)):
+                self.child[number] = self._given(wanted)
+        for number, wanted in enumerate(all_wanted):
+            if not isinstance(wanted, int):
+                continue
+            if wanted == PIPE:
+                read_end, write_end = open_pipe(self.opened)
+                ends = (write_end, read_end) if number == 0 else (read_end, write_end)
+                self.mine[number], self.child[number] = ends
+            elif wanted == DEVNULL:
+                self.child[number] = open_null(self.opened)
+            elif wanted == STDOUT:
+                if number != 2:
+                    raise ValueError("STDOUT can only be given for stderr: it means 'the same as stdout'")
+                self.child[2] = self.child[1] if self.child[1] >= 0 else 1
+
+    @staticmethod
+    def _given(wanted: Any) -> int:
+        given: int = wanted if isinstance(wanted, int) else wanted.fileno()
+        if given < 0:
+            raise ValueError(f"{wanted} is neither a file descriptor nor PIPE, STDOUT or DEVNULL")
+        try:
+            os.fstat(given)
+        except OSError as problem:
+            raise not_open(given, problem) from None
+        return given
+
+    def streams(
+        self, raw: list[io.FileIO], bufsize: int, wanted: tuple[Any, Any, Any], text: Text | None
+    ) -> list[Any]:
+        """Make the file objects for our ends, which own their descriptors from then on; each is put into *raw*, too."""
+        streams: list[Any] = [None, None, None]
+        opened = self.opened
+        for number, fd in enumerate(self.mine):
+            if fd < 0:
+                continue
+            if number == 0:
+                start_feeding(fd)
+            # One call takes the descriptor out of one list and puts its stream into the other.
+            raw.extend(map(io.FileIO, map(opened.pop, map(opened.index, (fd,))), "r" if number else "w"))
+            # Whoever only communicates needs no buffer.
+            buffered = text is not None or wanted[number] is not OWN_PIPE
+            streams[number] = layered(raw[-1], number, bufsize if buffered else 0, text)
+        return streams

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""What the caller has read of a text stream before communicate(), and what that has read ahead."""
+
+# A text stream reads bytes by the chunk and decodes them. What was not asked for yet stays in it as characters, and the
+# beginning of one whose end has not come stays in its decoder. Neither can be seen from outside. So the stream itself
+# decodes what communicate() reads: below it is a buffer of ours, which gives it what it is told to give, and
+# when that is used up raises Dry. Asked for one character at a time, the stream loses nothing by that.
+#
+# Only streams that have been read are treated like this; decoding all at once at the end is several times faster.
+
+from __future__ import annotations
+
+import io
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["BufferedReader", "Tap", "tapped"]
+
+
+class Dry(Exception):
+    """Nothing more is to be given to the text stream for now."""
+
+
+class BufferedReader(io.BufferedReader):
+    """The buffer of a pipe; what a text stream gets from it can be told."""
+
+    was_read = False
+    _given: bytes | None = None
+
+    def read1(self, size: int = -1) -> bytes:
+        """As in the base class; remembers that it was called."""
+        if self._given is None:
+            self.was_read = True
+            return super().read1(size)
+        given, self._given = self._given, b""
+        if not given:
+            raise Dry
+        return given
+
+    def read(self, size: int | None = -1) -> Any:
+        """As in the base class; what is to be given, if something is."""
+        if self._given is None:
+            return super().read(size)
+        given, self._given = self._given, b""
+        return given
+
+
+class Tap:
+    """Stands for a text stream that has been read, in an Exchange: gives it what comes, and has the text that it makes."""
+
+    def __init__(self, stream: Any, reader: BufferedReader) -> None:
+        self._stream, self._reader = stream, reader
+        self.fileno: Callable[[], int] = reader.fileno
+        self.encoding, self.errors = stream.encoding, stream.errors
+        self._text: list[str] = []
+        self._told = 0  # so many of these have been returned by `decode`
+        self._problem: UnicodeError | None = None
+        self.closed = False
+        #: What has come and was not given to the stream by `decode`.
+        self.collected: Callable[[], bytes | None] = bytes
+        self._give(b"")  # what is there already
+
+    def peek(self) -> bytes:
+        """What the buffer holds, or else what comes at once."""
+        return self._reader.peek()
+
+    def read1(self, size: int) -> bytes:
+        """Take that."""
+        return io.BufferedReader.read1(self._reader, size)
+
+    def decode(self, data: bytes, final: bool = False) -> str:
+        """The text that was not told yet, *data* included; with *final*, all of it."""
+        if not self.closed:
+            self._give(data)
+            if final:
+                self.close()
+        if final and self._problem is not None:
+            raise self._problem
+        told, self._told = self._told, len(self._text)
+        return "".join(self._text[told:])
+
+    def whole(self) -> str:
+        """All the text, of a stream that has been closed."""
+        if self._problem is not None:
+            raise self._problem
+        return "".join(self._text)
+
+    def so_far(self) -> str:
+        """The same if more may come, or the end may be missing; no byte can make this fail."""
+        text = "".join(self._text)
+        if self.closed and self._problem is None:
+            return text
+        return text + (self.collected() or b"").decode(self.encoding, "replace")
+
+    def close(self) -> None:
+        """The end has come, or is given up: give the stream what it has not got, and close it."""
+        if self.closed:
+            return
+        self.closed = True
+        self._reader._given = self.collected() or b""
+        try:
+            self._text.append(self._stream.read())
+        except UnicodeError as problem:
+            self._problem = problem
+        finally:
+            self._reader._given = None
+            self._stream.close()
+
+    def _give(self, data: bytes) -> None:
+        self._reader._given = data
+        try:
+            while one := self._stream.read(1):
+                self._text.append(one)
+        except Dry:
+            pass
+        finally:
+            self._reader._given = None
+
+
+def tapped(stream: Any) -> Any:
+    """What stands for *stream* if it is a text stream that has been read, or that others have made of one of ours."""
+    reader = getattr(stream, "buffer", None)
+    if isinstance(reader, BufferedReader) and not stream.closed:
+        return Tap(stream, reader)
+    return None
