@@ -174,7 +174,7 @@ class Conversation(Of["AnyStr"]):
         exchange = open_exchange(stdin, sources, data, None if listening is None else listening.max_output)
         for source in sources:
             if isinstance(source, Tap):
-                source.collected = lambda tap=source: exchange.output_of(tap)
+                source.collect_from(exchange)
         if listening is not None:
             from ._lines import LineFeeder
 

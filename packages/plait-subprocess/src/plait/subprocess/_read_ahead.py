@@ -63,6 +63,10 @@ class Tap:
         self.collected: Callable[[], bytes | None] = bytes
         self._give(b"")  # what is there already
 
+    def collect_from(self, exchange: Any) -> None:
+        """Give the stream, at the end, what *exchange* has collected."""
+        self.collected = lambda: exchange.output_of(self)  # type: ignore[no-any-return]
+
     def peek(self) -> bytes:
         """What the buffer holds, or else what comes at once."""
         return self._reader.peek()
