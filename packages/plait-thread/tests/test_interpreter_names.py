@@ -203,6 +203,17 @@ def test_a_handle_for_a_thread_that_was_started_elsewhere_is_done_when_somebody_
     assert handle.is_done()
 
 
+def test_a_handle_for_a_thread_that_was_started_elsewhere_knows_which():
+    handle = ours._make_thread_handle(ours.get_ident())
+    assert handle.ident == ours.get_ident()
+    assert f"ident={ours.get_ident()}" in repr(handle)
+    with pytest.raises(RuntimeError, match="current thread"):
+        handle.join()
+    for nothing_of_the_kind in ("a", None, 1.5):
+        with pytest.raises(TypeError, match="ident must be an integer"):
+            ours._make_thread_handle(nothing_of_the_kind)
+
+
 # -------------------------------------------------------------------------------------------------------- reentrant locks
 
 
@@ -450,6 +461,9 @@ def test_the_hook_prints_what_ended_a_thread_but_not_an_exit(capsys):
         fields = (type(error), error, error.__traceback__, Somebody())
     args = ours._ExceptHookArgs(fields)
     assert (args.exc_type, args.exc_value, args.exc_traceback, args.thread) == fields == tuple(args)
+    assert type(args).__name__ == type(args).__qualname__ == "_ExceptHookArgs"
+    told = zip(("exc_type", "exc_value", "exc_traceback", "thread"), fields, strict=True)
+    assert repr(args) == f"_thread._ExceptHookArgs({', '.join(f'{name}={value!r}' for name, value in told)})"
     ours._excepthook(args)
     said = capsys.readouterr().err
     assert said.startswith("Exception in thread somebody:\nTraceback")

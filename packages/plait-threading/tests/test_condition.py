@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
+import pydoc
 import signal
 import sys
 import threading as standard
@@ -13,9 +15,11 @@ import time
 from abc import ABC, abstractmethod
 from itertools import repeat
 from operator import itemgetter
+from unittest import mock
 
 import pytest
 
+from plait import threading as ours
 from plait.threading import Condition, Event, Lock, RLock, Thread
 
 
@@ -84,6 +88,61 @@ def test_a_wait_that_times_out_says_so_and_has_the_lock(cond):
     cond.release()
 
 
+@pytest.mark.parametrize("timeout", [0, -1, 0.0, 1e-9, 0.001], ids=str)
+def test_however_short_a_wait_for_is_the_lock_is_let_go_of_and_the_predicate_asked_again(timeout):
+    def course(threading):
+        log = []
+        inner = threading.Lock()
+
+        class Watched:
+            acquire = inner.acquire
+            locked = inner.locked  # which the standard one wants from 3.14 on
+
+            def release(self):
+                log.append("release")
+                inner.release()
+
+        def ask():
+            log.append("ask")
+            time.sleep(0.002)  # longer than any of the timeouts
+            return log.count("ask") == enough
+
+        answers = []
+        for enough in (1, 2, 3):
+            log.append(f"true at the {enough}. time")
+            cond = threading.Condition(Watched())
+            cond.acquire()
+            answers.append(cond.wait_for(ask, timeout))
+            inner.release()
+        return log, answers
+
+    assert course(ours) == course(standard)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 0.0, None], ids=str)
+def test_without_the_lock_there_is_no_wait_for_either_unless_nothing_is_to_be_waited_for(cond, timeout):
+    assert cond.wait_for(lambda: True, timeout) is True
+    with pytest.raises(RuntimeError, match="un-acquired"):
+        cond.wait_for(lambda: False, timeout)
+
+
+def test_who_asks_with_wait_for_over_and_over_lets_others_have_the_lock():
+    cond, box = Condition(), []
+
+    def put():
+        with cond:
+            box.append("it")
+            cond.notify()
+
+    thread = Thread(target=put)
+    with cond:
+        thread.start()
+        end = time.monotonic() + 10
+        while not cond.wait_for(lambda: box, 0):
+            assert time.monotonic() < end
+    thread.join(10)
+
+
 def test_without_the_lock_there_is_no_waiting_and_no_notifying(cond):
     for call in (cond.wait, cond.notify, cond.notify_all):
         with pytest.raises(RuntimeError, match="un-acquired lock"):
@@ -141,6 +200,80 @@ def test_a_subclass_that_enters_in_its_own_way_is_entered_so_through_the_class()
         louder = Louder()
         louder.acquire()  # what its __exit__, which it inherits, is going to release
         assert stack.enter_context(louder) == "loud"
+
+
+def test_a_subclass_that_extends_entering_may_call_that_of_the_class():
+    class Counted(Condition):
+        entered = 0
+
+        def __enter__(self):
+            self.entered += 1
+            return Condition.__enter__(self)
+
+        def __exit__(self, *exception):
+            self.entered += 1
+            return Condition.__exit__(self, *exception)
+
+    with (cond := Counted()):
+        assert cond.locked()
+    assert not cond.locked()
+    assert cond.entered == 2
+
+
+@pytest.mark.parametrize("name", ["__enter__", "__exit__"])
+def test_entering_can_be_patched(name):
+    class Mine(Condition):
+        pass
+
+    entered = []
+    for cls in (Mine, Condition):
+        before = getattr(cls, name)
+
+        def note(self, *exception, before=before):
+            entered.append(self)
+            return before(self, *exception)
+
+        with mock.patch.object(cls, name, note):
+            with (cond := Mine()):
+                assert cond.locked()
+            assert entered == [cond]
+            assert getattr(cls, name) is note
+        with cond:
+            pass
+        assert entered.pop() is cond
+        assert getattr(cls, name) is before
+        assert entered == []
+    Mine.__enter__ = lambda self: entered.append(self) or Condition.__enter__(self)
+    with (cond := Mine()):
+        assert entered == [cond]
+    del Mine.__enter__
+    with cond:
+        assert entered == [cond]
+
+
+def test_a_metaclass_of_ones_own_descends_from_that_of_conditions():
+    class Meta(type(Condition)):
+        pass
+
+    class Mine(Condition, metaclass=Meta):
+        pass
+
+    with (cond := Mine()):
+        assert cond.locked()
+
+
+def test_help_tells_what_everything_is():
+    shown = pydoc.plain(pydoc.render_doc(Condition))
+    for hidden in ("__abstractmethods__", "_wait_carefully", "(instance"):
+        assert hidden not in shown
+    for name in ("wait", "wait_for", "notify", "__enter__", "__exit__"):
+        assert f" {name}(self" in shown
+        assert getattr(Condition, name).__qualname__.endswith(name)
+    assert Condition.wait.__qualname__ == "Condition.wait"
+    for name in ("acquire", "release", "__enter__", "__exit__", "wait", "locked"):
+        assert inspect.getdoc(inspect.getattr_static(Condition, name)) or getattr(Condition, name).__doc__
+    assert " acquire\n |      Take the lock" in shown
+    assert not inspect.isabstract(Condition)
 
 
 def test_it_mixes_with_abstract_classes():

@@ -13,6 +13,7 @@ from plait import threading
 from plait.threading import Event
 
 MAKE = {
+    "Condition": threading.Condition,
     "Event": Event,
     "Semaphore": threading.Semaphore,
     "BoundedSemaphore": threading.BoundedSemaphore,

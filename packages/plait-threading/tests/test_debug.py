@@ -13,7 +13,19 @@ import textwrap
 
 import pytest
 
-from plait.threading import Condition, Event, Lock, NamedLock, NamedRLock, RLock, RWLock, Thread, debug
+from plait import _thread
+from plait.threading import (
+    Condition,
+    Event,
+    Lock,
+    NamedLock,
+    NamedRLock,
+    RLock,
+    RWLock,
+    Thread,
+    _named,
+    debug,
+)
 
 
 @pytest.fixture
@@ -792,3 +804,30 @@ def test_a_report_does_not_hang_on_garbage_that_has_a_thread_local_in_it(run_scr
         print("reported")
     """)
     assert (ended.returncode, ended.out) == (0, "reported\n"), ended.err
+
+
+@pytest.mark.parametrize("how", ["as its target", "in a thread without a Thread"])
+def test_a_place_in_no_code_of_the_program_is_none_of_ours(watched, kind, how):
+    lock = kind("kept")
+    if how == "as its target":
+        run(lock.acquire, name="gone").join(10)
+    else:
+        _thread.start_new_thread(lock.acquire, ())
+    until(lock.locked)
+    until(lambda: not any(thread.alive for thread in watched.report().threads))
+    report = watched.report()
+    (held,) = report.threads[0].holds
+    assert list(held.stack) == []
+    assert os.path.dirname(_named.__file__) not in str(report)
+    assert "taken by what it was started with" in str(report)
+
+
+def test_a_thread_in_no_code_of_the_program_is_nowhere(watched, kind):
+    lock = kind("wanted")
+    with lock:
+        waiter = run(lock.acquire, name="waiter")
+        until(lambda: any(thread.waits_for for thread in watched.report().threads))
+        report = watched.report()
+        assert list(state_of(report, "waiter").stack) == []
+        assert os.path.dirname(_named.__file__) not in str(report)
+    waiter.join(10)

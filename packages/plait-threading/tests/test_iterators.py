@@ -241,3 +241,8 @@ def test_signals_take_no_item_from_the_other_copies_of_a_tee(run_script):
     """
     ended = run_script(source)
     assert (ended.returncode, ended.err) == (0, "")
+
+
+def test_a_shared_iterator_can_be_annotated_with_what_it_gives():
+    assert serialize_iterator[int].__origin__ is serialize_iterator
+    assert [*serialize_iterator[int]([1, 2])] == [1, 2]

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import os
 import sys
 import threading as standard
+import traceback
 import weakref
 
 import pytest
@@ -103,6 +105,80 @@ def test_a_finished_thread_is_freed_at_once(raises, capsys, monkeypatch):
     del job
     assert ghost() is None
     assert ("LookupError" in capsys.readouterr().err) is raises
+
+
+class Local:
+    """What a frame has."""
+
+
+def test_what_a_failed_thread_had_is_freed_though_the_program_has_its_own_hook(monkeypatch):
+    told, seen = [], []
+
+    def work():
+        local = Local()
+        seen.append(weakref.ref(local))
+        try:
+            {}[0]
+        except KeyError:
+            raise ValueError(local.__class__.__name__)  # noqa: B904 - the first one is to be its context
+
+    def tell(args):
+        told.extend(traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback))
+
+    monkeypatch.setattr(ours, "excepthook", tell)
+    gc.disable()
+    try:
+        thread = Thread(target=work)
+        thread.start()
+        thread.join(10)
+        if sys.implementation.name == "cpython":
+            assert seen[0]() is None
+            seen.append(weakref.ref(thread))
+            with pytest.raises(ValueError, match="Local"):
+                thread.result()
+            del thread
+            assert seen[1]() is None
+    finally:
+        gc.enable()
+    assert "ValueError: Local" in "".join(told)
+
+
+KEEPING = {
+    "what it is given": lambda args: args,
+    "the traceback": lambda args: args.exc_traceback,
+    "the exception": lambda args: args.exc_value,
+    "an inner frame": lambda args: args.exc_traceback.tb_next.tb_frame,
+    "what led to it": lambda args: args.exc_value.__context__,
+}
+
+
+@pytest.mark.parametrize("what", KEEPING)
+def test_what_a_hook_of_the_program_keeps_it_may_look_into(what, monkeypatch):
+    """And as soon as it keeps it no more, all is freed."""
+    kept, frames = [], []
+
+    def work():
+        where = Local()  # noqa: F841
+        frames.append(sys._getframe())
+        try:
+            raise LookupError
+        except LookupError:
+            raise ValueError  # noqa: B904 - the first one is to be its context
+
+    monkeypatch.setattr(ours, "excepthook", lambda args: kept.append(KEEPING[what](args)))
+    thread = Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert len(kept) == 1
+    ghost = weakref.ref(frames[0].f_locals["where"])
+    assert isinstance(ghost(), Local)
+    gc.disable()
+    try:
+        del frames[0], thread, kept[0]
+        if sys.implementation.name == "cpython":
+            assert ghost() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

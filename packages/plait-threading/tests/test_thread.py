@@ -440,6 +440,23 @@ def test_a_start_beyond_the_limit_on_threads_is_refused_and_leaves_nothing_behin
     assert (ended.returncode, ended.out.split()) == (0, ["refused", "refused", "0"]), ended.err
 
 
+def test_a_class_whose_threads_are_daemons_may_say_so_by_an_attribute(run_script):
+    done = run_script("""
+        import time
+        from {threading} import Event, Thread
+        class Daemon(Thread):
+            daemon = True
+            def run(self):
+                print(Thread().daemon, flush=True)
+                told.set()
+                time.sleep(60)
+        told = Event()
+        Daemon().start()
+        told.wait(10)
+    """)
+    assert (done.returncode, done.out) == (0, "True\n"), done.err
+
+
 def test_an_exception_goes_to_the_excepthook_that_is_set_then(monkeypatch):
     seen = []
     monkeypatch.setattr(ours, "excepthook", seen.append)

@@ -43,11 +43,11 @@ class Doorbell(Condition):
 
     def ring(self) -> None:
         """The queue's own notify()."""
-        Condition.notify(self)
+        super().notify()
 
     def ring_all(self) -> None:
         """The queue's own notify_all()."""
-        Condition.notify_all(self)
+        super().notify_all()
 
     def _settle_(self) -> None:
         queue = self._queue()

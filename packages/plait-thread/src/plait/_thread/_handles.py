@@ -38,7 +38,7 @@ class _EmulatedHandle:
 
     @property
     def ident(self) -> int:
-        return (self._used and self._lifetime.started_as()) or 0
+        return (self._used and (self._lifetime.started_as() or self._lifetime.ident)) or 0
 
     def is_done(self) -> bool:
         return self._used and self._lifetime.is_over()
@@ -136,6 +136,8 @@ def _make_emulated(ident: int, /) -> _EmulatedHandle:
 
     Only `_set_done()` says that it has ended.
     """
+    if not isinstance(ident, int):
+        raise TypeError(f"ident must be an integer, as get_ident() returns, not {ident!r}")
     handle = _EmulatedHandle()
     handle._lifetime.observe(ident)
     handle._ticket.clear()

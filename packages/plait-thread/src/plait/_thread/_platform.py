@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import _thread as interpreter_thread
     from _thread import (
         TIMEOUT_MAX,
+        LockType,
         _local,
         allocate_lock,
         error,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     )
     from collections import deque
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any
 else:
     try:  # the module around it costs several milliseconds
@@ -110,7 +110,8 @@ def native(name: str) -> Any:
     return getattr(interpreter_thread, name, None) if _has_threads else None
 
 
-LockType = type(allocate_lock())
+if not TYPE_CHECKING:
+    LockType = type(allocate_lock())
 RLockType: Any = interpreter_thread.RLock
 get_native_id: Callable[[], int] | None = getattr(interpreter_thread, "get_native_id", None)
 _count: Callable[[], int] = native("_count") or (lambda: len(sys._current_frames()) - 1)
@@ -118,8 +119,10 @@ _main_ident: Callable[[], int] | None = native("_get_main_thread_ident")
 
 # ------------------------------------------------------------------------------------------------------------- locks
 
-if isinstance(getattr(interpreter_thread, "lock", None), type):
-    lock = interpreter_thread.lock  # type: ignore[attr-defined]
+if TYPE_CHECKING:
+    from _thread import LockType as lock  # noqa: N813 - both are names of the interpreter's for one thing
+elif isinstance(getattr(interpreter_thread, "lock", None), type):
+    lock = interpreter_thread.lock
 else:
 
     class _LockFactory(type):
@@ -133,24 +136,14 @@ else:
         def __subclasscheck__(cls, subclass: type) -> bool:
             return issubclass(subclass, LockType)
 
-    class lock(metaclass=_LockFactory):  # type: ignore[no-redef] # noqa: N801
+    class lock(metaclass=_LockFactory):  # noqa: N801
         """A mutual exclusion lock; `lock()` makes one, of the interpreter's own type."""
 
 
 if TYPE_CHECKING:
 
-    class RLock:
-        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
-        def release(self) -> None: ...
+    class RLock(interpreter_thread.RLock):  # type: ignore[misc] # that it is final there has nothing to do with this
         def locked(self) -> bool: ...
-        def __enter__(self) -> bool: ...
-        def __exit__(
-            self,
-            kind: type[BaseException] | None,
-            error: BaseException | None,
-            traceback: TracebackType | None,
-            /,
-        ) -> None: ...
 
 elif hasattr(RLockType, "locked"):
     RLock = RLockType

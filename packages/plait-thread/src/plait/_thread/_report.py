@@ -42,22 +42,32 @@ class _LooseArgs:
         self.exc_type, self.exc_value, self.exc_traceback, self.err_msg, self.object = fields
 
 
-class _FourFields(tuple):  # type: ignore[type-arg]
-    """What `_excepthook` is told, made from a sequence of four: type, value and traceback of an exception, and the
-    thread object that it ended (or None)."""
+if TYPE_CHECKING or native("_ExceptHookArgs") is None:
 
-    __slots__ = ()
+    class _ExceptHookArgs(tuple):  # type: ignore[type-arg]
+        """What `_excepthook` is told, made from a sequence of four: type, value and traceback of an exception, and the
+        thread object that it ended (or None)."""
 
-    def __new__(cls, iterable: Iterable[Any] = (), /) -> _FourFields:  # noqa: PYI034 - Self is not in 3.10
-        fields = tuple(iterable)
-        if len(fields) != 4:
-            raise TypeError(f"{cls.__name__}() takes a sequence of 4, not of {len(fields)}")
-        return super().__new__(cls, fields)
+        __slots__ = ()
 
-    exc_type: type[BaseException] = property(lambda self: self[0])  # type: ignore[assignment]
-    exc_value: BaseException | None = property(lambda self: self[1])  # type: ignore[assignment]
-    exc_traceback: TracebackType | None = property(lambda self: self[2])  # type: ignore[assignment]
-    thread: Any = property(lambda self: self[3])
+        def __new__(cls, iterable: Iterable[Any] = (), /) -> _ExceptHookArgs:  # noqa: PYI034 - Self is not in 3.10
+            fields = tuple(iterable)
+            if len(fields) != 4:
+                raise TypeError(f"{cls.__name__}() takes a sequence of 4, not of {len(fields)}")
+            return super().__new__(cls, fields)
+
+        exc_type: type[BaseException] = property(lambda self: self[0])  # type: ignore[assignment]
+        exc_value: BaseException | None = property(lambda self: self[1])  # type: ignore[assignment]
+        exc_traceback: TracebackType | None = property(lambda self: self[2])  # type: ignore[assignment]
+        thread: Any = property(lambda self: self[3])
+
+        def __repr__(self) -> str:
+            names = ("exc_type", "exc_value", "exc_traceback", "thread")
+            told = ", ".join(f"{name}={value!r}" for name, value in zip(names, self, strict=True))
+            return f"_thread._ExceptHookArgs({told})"
+
+else:
+    _ExceptHookArgs = native("_ExceptHookArgs")
 
 
 def _print_exception(args: Any, /) -> None:
@@ -75,5 +85,4 @@ def _print_exception(args: Any, /) -> None:
     stream.flush()
 
 
-_ExceptHookArgs: Any = native("_ExceptHookArgs") or _FourFields
 _excepthook: Any = native("_excepthook") or _print_exception

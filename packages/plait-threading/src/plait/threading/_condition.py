@@ -71,6 +71,7 @@ from .._thread import (
     give_way,
     register_after_fork,
 )
+from ._copies import Uncopied
 from ._named import Named
 from ._platform import deque
 from ._rwlock import WriteSide
@@ -114,12 +115,12 @@ def _see_whether_there_is_room(frames: int) -> None:
         _see_whether_there_is_room(frames - 1)
 
 
-class Condition(metaclass=SlotMethods):
+class Condition(Uncopied, metaclass=SlotMethods):
     """A condition variable: threads wait for a change that others announce, all under one lock.
 
     *lock* is a `Lock` or an `RLock` of this package or of the standard module, or anything else with `acquire` and
     `release`; by default a new RLock. Use it as a context manager, or through `acquire` and `release`, to hold the
-    lock.
+    lock. A subclass that has a metaclass of its own needs one that descends from ``type(Condition)``.
 
     Differs from `threading.Condition`: waiters are woken in order of arrival; a waiter that times out or is
     interrupted at the moment it is notified does not take the wake-up with it; `wait()` has the lock again however
@@ -127,36 +128,41 @@ class Condition(metaclass=SlotMethods):
     as fast.
     """
 
-    __slots__ = (
-        "__dict__",
-        "__enter__",
-        "__exit__",
-        "__weakref__",
-        "_acquire_restore",
-        "_bells",
-        "_generation",
-        "_idle",
-        "_is_ours",
-        "_is_owned",
-        "_knows_owner",
-        "_letting_go",
-        "_lock",
-        "_noted_in",
-        "_release_save",
-        "_restores",
-        "_room",
-        "_spare",
-        "_strangers",
-        "_strike",
-        "_taking_back",
-        "acquire",
-        "release",
-    )
+    # With what is to be said of them.
+    __slots__ = {
+        **dict.fromkeys(
+            (
+                "__dict__",
+                "__enter__",
+                "__exit__",
+                "__weakref__",
+                "_acquire_restore",
+                "_bells",
+                "_generation",
+                "_idle",
+                "_is_ours",
+                "_is_owned",
+                "_knows_owner",
+                "_letting_go",
+                "_lock",
+                "_noted_in",
+                "_release_save",
+                "_restores",
+                "_room",
+                "_spare",
+                "_strangers",
+                "_strike",
+                "_taking_back",
+            )
+        ),
+        "acquire": "Take the lock: this is its own method, acquire(blocking=True, timeout=-1) of a Lock or an RLock.",
+        "release": "Let go of the lock: this is its own method.",
+    }
 
     if TYPE_CHECKING:
-        acquire: Callable[..., bool]
-        release: Callable[[], None]
-
+        # Slots that hold functions are methods to those who call them.
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+        def release(self) -> None: ...
         def __enter__(self) -> bool: ...
         def __exit__(
             self,
@@ -405,16 +411,18 @@ class Condition(metaclass=SlotMethods):
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until ``predicate()``, called with the lock held, is true; return what it returned last.
 
-        After *timeout* seconds in all that may be a false value. Otherwise like `wait`.
+        When *timeout* seconds of waiting are over, that may be a false value. They begin when it was false for the first
+        time. However few they are, the lock is then let go of once, and the predicate asked again. Otherwise like `wait`.
         """
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline: float | None = None
+        left = timeout
         while not (answer := predicate()):
-            if deadline is None:
-                self.wait()
-            elif (left := deadline - monotonic()) <= 0:
-                break
-            else:
-                self.wait(left)
+            if timeout is not None:
+                if deadline is None:
+                    deadline = monotonic() + timeout
+                elif (left := deadline - monotonic()) <= 0:
+                    break
+            self.wait(left)
         return answer
 
     def notify(self, n: int = 1) -> None:
@@ -476,7 +484,8 @@ _set_acquire, _set_release, _set_enter, _set_exit = (
     Condition.__dict__[name].__set__ for name in ("acquire", "release", "__enter__", "__exit__")
 )
 if not STORED_AT_ONCE:
-    _described = Condition.wait.__doc__
+    for _name in ("__doc__", "__name__", "__qualname__"):
+        setattr(Condition._wait_carefully, _name, getattr(Condition.wait, _name))
     Condition.wait = Condition._wait_carefully  # type: ignore[method-assign]
-    Condition.wait.__doc__ = _described
+del Condition.__abstractmethods__  # there are none; help() would show that
 register_after_fork(Condition, _in_child)

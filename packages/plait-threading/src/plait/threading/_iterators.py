@@ -29,9 +29,22 @@ from .._thread import RLock, register_after_fork, reset_lock
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, TypeVar
+    from typing import Any, ParamSpec, TypeVar
 
     T = TypeVar("T")
+    T_co = TypeVar("T_co", covariant=True)
+    P = ParamSpec("P")
+
+    class Of(Iterator[T_co]):
+        """Subscriptable: `serialize_iterator[int]`."""
+
+else:
+
+    class Of:
+        """Subscriptable: `serialize_iterator[int]`."""
+
+        __slots__ = ()
+        __class_getitem__ = classmethod(type(list[int]))  # types.GenericAlias, without importing `types`
 
 
 def _from_within(what: object) -> RuntimeError:
@@ -54,12 +67,12 @@ def _let_go(lock: Any) -> None:
             continue
 
 
-def _free(holder: serialize_iterator | _Source) -> None:
+def _free(holder: serialize_iterator[Any] | _Source) -> None:
     if not holder._lock._is_owned():
         reset_lock(holder._lock)
 
 
-class serialize_iterator:  # noqa: N801 - the standard module's name
+class serialize_iterator(Of["T_co"]):  # noqa: N801 - the standard module's name
     """An iterator that any number of threads can share: each item of *iterable* goes to exactly one of them.
 
     `send()`, `throw()` and `close()` are there if the iterator has them, one call at a time with the rest.
@@ -76,21 +89,22 @@ class serialize_iterator:  # noqa: N801 - the standard module's name
 
     __slots__ = ("__weakref__", "_iterator", "_lock")
 
-    def __init__(self, iterable: Iterable[Any]) -> None:
+    def __init__(self, iterable: Iterable[T_co]) -> None:
         self._iterator: Any = iter(iterable)
         self._lock: Any = RLock()
         register_after_fork(self, _free)
 
-    def __iter__(self) -> serialize_iterator:
+    def __iter__(self) -> serialize_iterator[T_co]:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T_co:
         lock = self._lock
         if lock._is_owned():
             raise _from_within(self)
         try:
             with lock:
-                return next(self._iterator)
+                item: T_co = next(self._iterator)
+                return item
         except BaseException:
             _let_go(lock)
             raise
@@ -118,7 +132,7 @@ class serialize_iterator:  # noqa: N801 - the standard module's name
             raise
 
 
-def synchronized_iterator(func: Callable[..., Iterable[Any]]) -> Callable[..., serialize_iterator]:
+def synchronized_iterator(func: Callable[P, Iterable[T]]) -> Callable[P, serialize_iterator[T]]:
     """Decorate a function that returns an iterator (a generator function, say): threads may share what it returns.
 
     >>> @synchronized_iterator
@@ -131,7 +145,7 @@ def synchronized_iterator(func: Callable[..., Iterable[Any]]) -> Callable[..., s
     from functools import wraps  # which most programs need, but not all
 
     @wraps(func)
-    def inner(*args: Any, **kwargs: Any) -> serialize_iterator:
+    def inner(*args: P.args, **kwargs: P.kwargs) -> serialize_iterator[T]:
         return serialize_iterator(func(*args, **kwargs))
 
     return inner

@@ -79,29 +79,36 @@ def _given(blocking: Any = True, timeout: Any = -1) -> tuple[bool, float]:
 class Named(Uncopied):
     """What named locks have in common."""
 
-    __slots__ = (
-        "__weakref__",
-        "_acquire_restore",
-        "_enter",
-        "_exit",
-        "_followers",
-        "_is_owned",
-        "_lock",
-        "_release_save",
-        "acquire",
-        "locked",
-        "name",
-        "release",
-    )
+    # With what is to be said of them.
+    __slots__ = {
+        **dict.fromkeys(
+            (
+                "__weakref__",
+                "_acquire_restore",
+                "_enter",
+                "_exit",
+                "_followers",
+                "_is_owned",
+                "_lock",
+                "_release_save",
+            )
+        ),
+        "acquire": "Take the lock, as acquire(blocking=True, timeout=-1) of its plain twin does.",
+        "locked": "Whether some thread holds the lock. Never blocks.",
+        "name": "What it is called in reports.",
+        "release": "Let go of the lock, as its plain twin does.",
+    }
 
     if TYPE_CHECKING:
-        acquire: Callable[..., bool]
-        release: Callable[[], None]
-        locked: Callable[[], bool]
+        name: str
         _release_save: Callable[[], Any]
         _acquire_restore: Callable[[Any], None]
         _is_owned: Callable[[], bool]
 
+        # Slots that hold functions are methods to those who call them.
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+        def release(self) -> None: ...
+        def locked(self) -> bool: ...
         def __enter__(self) -> bool: ...
         def __exit__(
             self,
@@ -137,9 +144,10 @@ class Named(Uncopied):
 
     def _bind(self) -> None:
         lock, by = self._lock, watcher()
-        self.locked = lock.locked
+        self.locked = lock.locked  # type: ignore[method-assign]
         if by is None:
-            self.acquire, self.release = lock.acquire, lock.release
+            self.acquire = lock.acquire  # type: ignore[method-assign]
+            self.release = lock.release  # type: ignore[method-assign]
             self._enter: Any = lock.__enter__
             self._exit: Any = lock.__exit__
         else:
@@ -165,8 +173,8 @@ class Named(Uncopied):
         def leave(*exception: Any) -> Any:
             return by.release(self, lock.__exit__, exception)
 
-        self.acquire = self._enter = acquire
-        self.release = release
+        self.acquire = self._enter = acquire  # type: ignore[method-assign]
+        self.release = release  # type: ignore[method-assign]
         self._exit = leave
 
     def _bind_for_conditions(self, by: Watcher | None) -> None:

@@ -50,7 +50,7 @@ from .._thread import (
 )
 from . import _standard
 from ._copies import Uncopied
-from ._excepthook import report
+from ._excepthook import chain, report
 from ._exit import arm, at_end_of_main_thread, in_sub_interpreter, leaves
 from ._registry import alive, here, snapshot
 from ._surely import elsewhere, surely
@@ -177,8 +177,8 @@ class _Course(Course):
             life.outcome = (None, None, None)
             report(thread, error)
         except BaseException as error:  # noqa: BLE001 - what excepthook is for
-            unchanged = report(thread, error)
-            life.outcome = (None, error, _relic(error, unchanged))
+            nobody_has_it = report(thread, error)
+            life.outcome = (None, error, _relic(error, nobody_has_it))
         finally:
             alive.pop(id(thread), None)
             if life.mirror is not None:
@@ -186,6 +186,8 @@ class _Course(Course):
             if in_sub_interpreter:
                 leaves(life)
             self.depart()
+            # The frames of an exception know this one, and the thread keeps the exception.
+            del self, life, thread
 
     def fail(self, error: BaseException) -> None:
         """The first steps have raised *error*."""
@@ -213,30 +215,27 @@ def _name_in_system(name: str) -> None:
         return  # a system that forbids it; the name is for people only
 
 
-def _relic(error: BaseException, reported_here: bool) -> TracebackType | None:
+def _relic(error: BaseException, nobody_has_it: bool) -> TracebackType | None:
     """The traceback that `result()` is to show: without this module's own frames.
 
-    If it was only printed, nobody else has it, and what its frames refer to is let go: often that is the thread itself,
-    which would not be freed before the next garbage collection.
+    If it was only printed, and nobody else has it, what its frames refer to is let go: often that is the thread itself,
+    which would not be freed before the next garbage collection. Of this module's frames it always is.
     """
     ours: TracebackType | None = error.__traceback__
     while ours is not None and ours.tb_frame.f_code.co_filename == __file__:
         ours = ours.tb_next
-    if reported_here:
+    for link in chain(error):
+        step = link.__traceback__
+        while step is not None:
+            code = step.tb_frame.f_code
+            if code.co_filename == __file__ or (nobody_has_it and not code.co_flags & _RESUMABLE):
+                try:
+                    step.tb_frame.clear()
+                except RuntimeError:  # it is still running
+                    pass
+            step = step.tb_next
+    if nobody_has_it:
         error.__traceback__ = ours
-        seen: set[int] = set()
-        link: BaseException | None = error
-        while link is not None and id(link) not in seen:
-            seen.add(id(link))
-            step = link.__traceback__
-            while step is not None:
-                if not step.tb_frame.f_code.co_flags & _RESUMABLE:
-                    try:
-                        step.tb_frame.clear()
-                    except RuntimeError:  # it is still running
-                        pass
-                step = step.tb_next
-            link = link.__context__ if link.__cause__ is None else link.__cause__
     return ours
 
 
@@ -329,6 +328,7 @@ class Thread:
             if claims[0] is not claim:
                 raise _started_before(self)
             context = life.context
+            life.daemon = bool(self.daemon)  # which in a subclass may be an attribute of its own
             if context is None and _inherit_context:
                 from contextvars import copy_context
 
@@ -400,7 +400,10 @@ class Thread:
         if life.outcome is None and _is_cut_off(life):
             raise _EndOfInterpreter(f"{self!r}: cannot join it, the interpreter has ended and it never will")
         if reraise and ended and life.outcome is not None:
-            _conclude(life.outcome)
+            try:
+                _conclude(life.outcome)
+            finally:
+                del self, life  # what is raised comes to hold this frame, and the thread holds that
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait until the thread has ended, and return what `run()` (by default: *target*) returned, or raise what it
@@ -419,31 +422,15 @@ class Thread:
             raise RuntimeError(
                 f"{self!r} has no result: it did not come to its end, or was not started here; look at what it was to do"
             )
-        return _conclude(outcome)
+        try:
+            return _conclude(outcome)
+        finally:
+            del self, life, outcome  # what is raised comes to hold this frame, and the thread holds that
 
     def is_alive(self) -> bool:
         """Whether the thread has been started and has not ended. Never blocks."""
         life = _life_of(self)
         return getattr(life, "ident", None) is not None and (not life.is_over() or _is_cut_off(life))
-
-    @property
-    def name(self) -> str:
-        """A name for people. Several threads may have the same.
-
-        The operating system is told the first 15 bytes (on Linux) when the thread starts, or when the thread itself
-        sets it; where that means to write a file (before Python 3.14), only of names that were given and not made up.
-        The main thread's name there is the process's, and stays.
-        """
-        return _life_of(self).known_as()
-
-    @name.setter
-    def name(self, name: str) -> None:
-        life = _life_of(self)
-        life.name = str(name)
-        if life.mirror is not None:
-            _standard.rename(self)
-        if getattr(life, "ident", None) == get_ident() and self is not _main:
-            _name_in_system(life.name)
 
     @property
     def ident(self) -> int | None:
@@ -455,22 +442,49 @@ class Thread:
         """What the system calls this thread; None before `start()`, and where systems have no such thing."""
         return getattr(_life_of(self), "native_id", None)
 
-    @property
-    def daemon(self) -> bool:
-        """Whether the process may end without waiting for this thread. To be set before `start()`."""
-        return _life_of(self).daemon
+    if TYPE_CHECKING:
+        # Properties that a subclass may replace by attributes, as many do: `daemon = True`.
+        name: str
+        daemon: bool
+    else:
 
-    @daemon.setter
-    def daemon(self, daemonic: bool) -> None:
-        try:
-            life = self._life_
-        except AttributeError:
-            raise _uninitialised(self, RuntimeError) from None
-        if life.claims:
-            raise RuntimeError(f"{self!r}: cannot set daemon status of active thread; set it before start()")
-        if daemonic:
-            _permit_daemon()
-        life.daemon = bool(daemonic)
+        @property
+        def name(self) -> str:
+            """A name for people. Several threads may have the same.
+
+            The operating system is told the first 15 bytes (on Linux) when the thread starts, or when the thread itself
+            sets it; where that means to write a file (before Python 3.14), only of names that were given and not made up.
+            The main thread's name there is the process's, and stays.
+            """
+            return _life_of(self).known_as()
+
+        @name.setter
+        def name(self, name: str) -> None:
+            life = _life_of(self)
+            life.name = str(name)
+            if life.mirror is not None:
+                _standard.rename(self)
+            if getattr(life, "ident", None) == get_ident() and self is not _main:
+                _name_in_system(life.name)
+
+        @property
+        def daemon(self) -> bool:
+            """Whether the process may end without waiting for this thread. To be set before `start()`."""
+            return _life_of(self).daemon
+
+        @daemon.setter
+        def daemon(self, daemonic: bool) -> None:
+            try:
+                life = self._life_
+            except AttributeError:
+                raise _uninitialised(self, RuntimeError) from None
+            if life.claims:
+                raise RuntimeError(
+                    f"{self!r}: cannot set daemon status of active thread; set it before start()"
+                )
+            if daemonic:
+                _permit_daemon()
+            life.daemon = bool(daemonic)
 
     def getName(self) -> str:  # noqa: N802
         """Return `name`. Deprecated: read the attribute."""

@@ -106,7 +106,8 @@ _OURS = tuple(
 class HeldLock:
     """A lock that a thread holds: its name, how often it took it, for how long it has it, and where it took it.
 
-    *mode* is ``"reading"`` or ``"writing"`` for an `RWLock`, and empty for others.
+    *stack* is empty if no code of the program did: the lock's own method was what the thread was started with. *mode* is
+    ``"reading"`` or ``"writing"`` for an `RWLock`, and empty for others.
     """
 
     lock: str
@@ -141,7 +142,8 @@ class WaitedLock:
 
 @dataclass(frozen=True)
 class ThreadState:
-    """A thread that holds or waits for named locks. *stack* is where it is now (empty if it has ended)."""
+    """A thread that holds or waits for named locks. *stack* is where it is now: empty if it has ended, or
+    runs no code of the program."""
 
     name: str
     ident: int
@@ -154,8 +156,8 @@ class ThreadState:
         lines = [f"Thread {self.name} ({self.ident}){'' if self.alive else ', which has ended,'}"]
         for held in self.holds:
             times = "" if held.count == 1 else f" {held.count} times"
-            place = f", taken at {_place(held.stack)}" if held.stack else ""
-            lines.append(f"  holds {held.lock!r}{_for(held)}{times} for {held.seconds:.3f} s{place}")
+            place = f"taken at {_place(held.stack)}" if held.stack else "taken by what it was started with"
+            lines.append(f"  holds {held.lock!r}{_for(held)}{times} for {held.seconds:.3f} s, {place}")
         if self.waits_for is not None:
             wait = self.waits_for
             by = f", held by {', '.join(wait.held_by)}" if wait.held_by else ""
@@ -176,9 +178,8 @@ class Step:
     stack: StackSummary
 
     def __str__(self) -> str:
-        lines = [
-            f"  {self.thread} asked for {self.second!r} while it held {self.first!r}, at (most recent call last)"
-        ]
+        place = ", at (most recent call last)" if self.stack else ""
+        lines = [f"  {self.thread} asked for {self.second!r} while it held {self.first!r}{place}"]
         lines += ["  " + line for line in "".join(self.stack.format()).splitlines()]
         return "\n".join(lines)
 
@@ -256,16 +257,15 @@ def _place(stack: StackSummary) -> str:
 
 
 def _walk(start: FrameType | None) -> Site:
-    """Where the user's code is, innermost first; where ours is, if it has called none."""
+    """Where the user's code is, innermost first; nowhere, if there is but ours: a thread whose target is a lock's method."""
     frame = start
     while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     found: list[tuple[str, int, str]] = []
-    at = start if frame is None else frame
-    while at is not None and len(found) < _DEPTH:
-        found.append((at.f_code.co_filename, at.f_lineno or 0, at.f_code.co_name))
-        at = at.f_back
-    while frame is not None and found[-1][0].startswith(_OURS):
+    while frame is not None and len(found) < _DEPTH:
+        found.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
+        frame = frame.f_back
+    while found and found[-1][0].startswith(_OURS):
         del found[-1]
     return tuple(found)
 
