@@ -12,12 +12,16 @@
 #   - A Condition keeps methods of its lock, too; so it is told when they change.
 #   - While somebody watches, the slots hold the watcher's methods with their first arguments given (a `partial`, which is
 #     C code). So when one has returned, no signal is looked for on the way to the caller, as with the C methods.
-#   - What is done when a lock has gone is done by C code, too: an exception that strikes a weak reference's callback is lost.
+#     (`with` is better served by a Python function from 3.11 on: on 3.14 signals are looked for after a call of C code
+#     there, before the body, and not after one of Python code, nor where that returns what it has called.)
+#   - What is done when a lock has gone is done by C code, too: an exception that strikes a weak reference's callback is
+#     lost.
 #   - Watching changes no answer and no error. So bad arguments are refused by a lock of the same kind, in its own words,
 #     before anything else happens: one that is free and was made for this.
 
 from __future__ import annotations
 
+import sys
 from itertools import count
 from operator import attrgetter
 
@@ -60,9 +64,7 @@ if TYPE_CHECKING:
             """For a Condition: release it altogether. If that ends with an exception, it has not been."""
             ...
 
-        def take_back(
-            self, lock: Any, take_back: Callable[..., object], mode: str, /, *args: Any
-        ) -> object:
+        def take_back(self, lock: Any, take_back: Callable[..., object], mode: str, /, *args: Any) -> object:
             """Undo `let_go`. To be called again if it ends with an exception; then it may have been taken, or not."""
             ...
 
@@ -173,9 +175,13 @@ class Named(Uncopied):
             self._enter: Any = lock.__enter__
             self._exit: Any = lock.__exit__
         else:
-            self.acquire = self._enter = partial(
-                by.acquire, self, lock.acquire, lock.release, "", self._given
-            )
+            acquire, release = lock.acquire, lock.release
+
+            def enter() -> bool:
+                return by.acquire(self, acquire, release, "", given)
+
+            self.acquire = partial(by.acquire, self, acquire, release, "", self._given)
+            self._enter = enter if sys.version_info >= (3, 11) else self.acquire
             self.release = partial(by.release, self, lock.release)
             self._exit = partial(by.release, self, lock.__exit__)
         methods = (self.acquire, self.release, *self._bind_for_conditions(by))

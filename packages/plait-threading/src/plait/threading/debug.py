@@ -40,11 +40,11 @@ Off unless `enable()` is called, and free until then. It sees the locks that hav
 #     taken it, and a release() that has begun is finished. So what calls into the lock is one step of C code, which also
 #     notes the answer; and what undoes or finishes may be begun again, wherever it has come to (see _surely.py). It cannot
 #     be done elsewhere: an RLock is its thread's.
-#   - The last thing that acquire() does is in its `try`, and has calls in it: a signal that has come meanwhile strikes there
-#     and not at the first instruction of release(), where the lock would stay held.
-#   - For a Condition, letting go ends with an exception only if the lock has not been let go of. Taking it back may be struck
-#     when it has been taken already, for that of an RLock cannot be interrupted; then the Condition calls again, and finds
-#     that noted in what was set aside. To forget what was set aside is therefore the very last thing, and no call.
+#   - The last thing that acquire() does is a call, in its `try`: a signal that has come meanwhile strikes there and not at
+#     the first instruction of release(), where the lock would stay held.
+#   - For a Condition, letting go ends with an exception only if the lock has not been let go of. Taking it back may be
+#     struck when it has been taken already, for that of an RLock cannot be interrupted; then the Condition calls again, and
+#     finds that noted in what was set aside. To forget what was set aside is therefore the very last thing, and no call.
 #   - A hold is struck off before the lock is released: as soon as it is, another thread may write that it has it. If the
 #     release fails, the hold is put back.
 #   - What a thread waited for before it waits for something else (in a signal handler), it waits for again afterwards.
@@ -514,7 +514,7 @@ class _Watcher:
                         self.wait(person, _Wait(lock, mode), acquire, timeout, answers)
                 if answers[-1]:
                     self.holds_now(person, lock)
-                return answers[-1]
+                return bool(answers[-1])
             except BaseException:
                 surely(self.give_up, person, lock, before, answers, release, undone)
                 raise
