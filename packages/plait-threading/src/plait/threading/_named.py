@@ -64,7 +64,7 @@ if TYPE_CHECKING:
             """For a Condition: release it altogether. If that ends with an exception, it has not been."""
             ...
 
-        def take_back(self, lock: Any, take_back: Callable[..., object], mode: str, /, *args: Any) -> object:
+        def take_back(self, lock: Any, take_back: Callable[..., object], mode: str, /, *args: Any) -> None:
             """Undo `let_go`. To be called again if it ends with an exception; then it may have been taken, or not."""
             ...
 
