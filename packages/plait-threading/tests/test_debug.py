@@ -377,7 +377,7 @@ def test_the_same_inversion_of_other_locks_is_counted_and_they_are_forgotten():
                 with NamedLock("short-lived"):
                     pass
             gc.collect()
-            assert len(watcher.order[id(lasting)].after) == 0
+            assert len(watcher.order[lasting._number].after) == 0
     finally:
         debug.disable()
 
@@ -714,7 +714,7 @@ def test_different_gates_keep_nobody_apart_and_are_forgotten():
     for _ in range(5):
         take(NamedLock("gate"), a, b)
         gc.collect()
-    (link,) = debug._watcher().order[id(a)].after.values()
+    (link,) = debug._watcher().order[a._number].after.values()
     assert len(link.edges) == 1
     take(NamedLock("gate"), b, a)
     assert steps_found() == [BOTH_WAYS]

@@ -175,8 +175,6 @@ class Condition(Uncopied, metaclass=SlotMethods):
     def __init__(self, lock: Any = None) -> None:
         if lock is None:
             lock = RLock()
-        elif isinstance(lock, Named):
-            lock.follow(self)
         self._lock = lock
         bells: deque[Any] = deque()
         self._bells = bells
@@ -184,10 +182,23 @@ class Condition(Uncopied, metaclass=SlotMethods):
         self._strangers: frozenset[Any] = frozenset()
         self._generation = self._noted_in = _epoch
         self._spare: Any = None
-        self._bind(lock.acquire, lock.release)
+        if isinstance(lock, Named):
+            lock.follow(self)
+        else:
+            self._bind(lock.acquire, lock.release)
 
-    def _bind(self, acquire: Callable[..., bool], release: Callable[[], None]) -> None:
-        """Take what is needed of the lock. Called again by a named lock when a watcher comes or goes."""
+    def _bind(
+        self,
+        acquire: Callable[..., bool],
+        release: Callable[[], None],
+        let_go: Callable[..., Any] | None = None,
+        take_back: Callable[..., Any] | None = None,
+    ) -> None:
+        """Take what is needed of the lock.
+
+        Called by a named lock, and again when a watcher comes or goes: *let_go* and *take_back* are what to use in a wait
+        instead of the other two. They are all or nothing, so to say: see `_named.Watcher`.
+        """
         lock: Any = self._lock
         # Through the descriptors: in a subclass with methods of these names, attributes would miss the slots.
         _set_acquire(self, acquire)
@@ -205,12 +216,14 @@ class Condition(Uncopied, metaclass=SlotMethods):
             leave = getattr(lock, "__exit__", None)
             _set_enter(self, getattr(lock, "__enter__", acquire))
             _set_exit(self, (lambda *_exception: release()) if leave is None else leave)
-            self._release_save = getattr(lock, "_release_save", release)
+            self._release_save = getattr(lock, "_release_save", release) if let_go is None else let_go
             restore = getattr(lock, "_acquire_restore", None)
             self._restores = restore is not None
-            if restore is None:
+            if take_back is not None:
+                restore = take_back
+            elif restore is None:
                 # Others' acquire() may take no arguments.
-                restore = acquire if isinstance(lock, Named) else lambda _blocking: acquire()
+                restore = lambda _blocking: acquire()  # noqa: E731
             self._acquire_restore = restore
             owned = getattr(lock, "_is_owned", None)
             if isinstance(lock, LockType):
@@ -220,10 +233,12 @@ class Condition(Uncopied, metaclass=SlotMethods):
         self._idle: Callable[[], bool] = bool
         # A lock of somebody else's may be broken, and raise for ever.
         self._is_ours = isinstance(lock, (LockType, RLockType, Named, WriteSide))
-        in_python = hasattr(self._acquire_restore, "__func__") or hasattr(self._acquire_restore, "__code__")
+        in_python = any(hasattr(self._acquire_restore, name) for name in ("__func__", "__code__", "func"))
         self._room = DEEP if in_python else SHALLOW
         self._letting_go: Iterator[Any] = starmap(self._release_save, ALWAYS)
-        self._taking_back: Iterator[Any] | None = None if self._restores else starmap(acquire, ALWAYS)
+        self._taking_back: Iterator[Any] | None = (
+            None if self._restores else starmap(acquire if take_back is None else take_back, ALWAYS)
+        )
 
     def _is_held(self) -> bool:
         if not self._lock.acquire(False):

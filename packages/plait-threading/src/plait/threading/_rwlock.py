@@ -208,9 +208,10 @@ class _Side(Uncopied):
             self._lock,
             lambda b, t: self._lock._acquire(self._kind, b, t),
             lambda: self._lock._release(self._kind),
-            bool(blocking),
-            timeout,
             KINDS[self._kind],
+            _named.given,
+            blocking,
+            timeout,
         )
 
     def release(self) -> None:
@@ -218,7 +219,7 @@ class _Side(Uncopied):
         lock = self._lock
         watcher = _named.watcher() if lock.name is not None else None
         if watcher is not None:
-            watcher.release(lock, lock._release, (self._kind,))
+            watcher.release(lock, lock._release, self._kind)
             return
         # From here on, whatever strikes, it is given back.
         me = 0
@@ -280,7 +281,7 @@ class WriteSide(_Side):
         lock = self._lock
         watcher = _named.watcher() if lock.name is not None else None
         if watcher is not None:
-            watcher.release(lock, lock._release, (WRITE, True))
+            watcher.release(lock, lock._release, WRITE, True)
             return
         # As in release(), which is not called because it could be struck before it begins.
         me = 0
@@ -311,7 +312,7 @@ class WriteSide(_Side):
         watcher = _named.watcher() if self._lock.name is not None else None
         if watcher is None:
             return self._lock._let_go()
-        held: tuple[int, int] = watcher.release(self._lock, self._lock._let_go, wholly=True)
+        held: tuple[int, int] = watcher.let_go(self._lock, self._lock._let_go, self._lock._take_back)
         return held
 
     def _acquire_restore(self, held: tuple[int, int]) -> None:
@@ -319,7 +320,7 @@ class WriteSide(_Side):
         if watcher is None:
             self._lock._take_back(held)
         else:
-            watcher.restore(self._lock, self._lock._take_back, (held,), KINDS[WRITE])
+            watcher.take_back(self._lock, self._lock._take_back, KINDS[WRITE], held)
 
 
 class RWLock(Uncopied):
@@ -348,10 +349,11 @@ class RWLock(Uncopied):
         False
     """
 
-    __slots__ = ("__weakref__", "_state", "_tickets", "name", "read", "write")
+    __slots__ = ("__weakref__", "_number", "_state", "_tickets", "name", "read", "write")
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
+        self._number = next(_named.numbers)
         self._state = _State({}, ())
         self._tickets: dict[_Ticket, None] = {}  # of all who wait; for the child of a fork
         self.read = _ReadSide(self, READ)

@@ -37,9 +37,17 @@ Off unless `enable()` is called, and free until then. It sees the locks that hav
 #
 # What must always hold
 #   - A lock that is watched answers as it does otherwise. An acquire() that an exception of a signal handler ends has not
-#     taken it. So what calls into the lock is one step of C code, which also notes the answer.
+#     taken it, and a release() that has begun is finished. So what calls into the lock is one step of C code, which also
+#     notes the answer; and what undoes or finishes may be begun again, wherever it has come to (see _surely.py). It cannot
+#     be done elsewhere: an RLock is its thread's.
+#   - The last thing that acquire() does is a call, in its `try`: a signal that has come meanwhile strikes there and not at
+#     the first instruction of release(), where the lock would stay held.
+#   - For a Condition, letting go ends with an exception only if the lock has not been let go of. Taking it back may be
+#     struck when it has been taken already, for that of an RLock cannot be interrupted; then the Condition calls again, and
+#     finds that noted in what was set aside. To forget what was set aside is therefore the very last thing, and no call.
 #   - A hold is struck off before the lock is released: as soon as it is, another thread may write that it has it. If the
 #     release fails, the hold is put back.
+#   - What a thread waited for before it waits for something else (in a signal handler), it waits for again afterwards.
 #
 # Why nothing is watched from outside: a thread that waits too long finds out itself, by waiting in two parts. So no
 # thread is started, and a fork loses none.
@@ -58,8 +66,10 @@ from weakref import ref
 
 from .._thread import TIMEOUT_MAX, _local, get_ident, register_after_fork, report_unraisable
 from . import _named
+from ._platform import partial
 from ._registry import here, snapshot
 from ._rwlock import KINDS, READ, WRITE, RWLock
+from ._surely import surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -95,6 +105,9 @@ _MOST_WAYS = 10_000
 
 # For each lock so many sets of others that were held when it was asked for are known by sight. A guess.
 _MOST_KNOWN = 1000
+
+# For starmap: one call without arguments.
+_ONCE: Any = ((),)
 
 # Where the code of threads and locks lies. At both ends of a stack it says nothing about the program.
 _OURS = tuple(
@@ -277,9 +290,9 @@ def _stack(site: Site) -> StackSummary:
 class _Hold:
     __slots__ = ("count", "lock", "number", "since", "site", "varies")
 
-    def __init__(self, lock: Any, number: int) -> None:
+    def __init__(self, lock: Any) -> None:
         self.lock = lock
-        self.number = number
+        self.number: int = lock._number
         self.varies = isinstance(lock, RWLock)
         self.count = 1
         self.since = monotonic()
@@ -295,6 +308,31 @@ class _Wait:
         self.since = monotonic()
 
 
+class _Aside:
+    """The hold of a thread that waits for a Condition's notification; and whether it has the lock back."""
+
+    __slots__ = ("hold", "outer", "taken", "times")
+
+    def __init__(self, hold: _Hold | None, outer: _Aside | None) -> None:
+        self.hold = hold
+        self.times = 1 if hold is None else hold.count
+        self.outer = outer  # of the wait that the handler interrupted which waits now
+        self.taken: list[object] = []
+
+
+class _Giving:
+    """A call of release(), and how far it has come."""
+
+    __slots__ = ("answers", "hold", "person", "refused", "times")
+
+    def __init__(self, person: _Person, hold: _Hold | None) -> None:
+        self.person = person
+        self.hold = hold
+        self.times = 0 if hold is None else hold.count
+        self.answers: list[Any] = []
+        self.refused: list[BaseException] = []
+
+
 class _Person:
     """What one thread holds and waits for. Written by that thread."""
 
@@ -304,7 +342,7 @@ class _Person:
         self.made_up = thread is None
         self.thread = thread
         self.holds: dict[int, _Hold] = {}
-        self.set_aside: dict[int, tuple[_Hold, int]] = {}
+        self.set_aside: dict[int, _Aside] = {}
         self.wait: _Wait | None = None
 
     @property
@@ -384,16 +422,14 @@ class _Link:
 
 
 class _Node:
-    """What was asked for while a lock was held: by the id of the lock asked for."""
+    """What was asked for while a lock was held: by the number of the lock asked for."""
 
-    __slots__ = ("after", "known", "lock", "number", "written")
-    numbers = count()
+    __slots__ = ("after", "known", "lock", "written")
 
     def __init__(self, lock: Any, forget: Callable[[Any], object]) -> None:
         self.lock = ref(lock, forget)
         self.after: dict[int, _Link] = {}
         self.written = False  # whether somebody asked for it for writing
-        self.number = next(self.numbers)  # which no other lock will ever have
         self.known: set[tuple[Any, ...]] = (
             set()
         )  # what was held when it was asked for, once that has been noted
@@ -411,23 +447,14 @@ class _Circle:
 
     def key(self) -> tuple[Any, ...]:
         """The same for the same names and places, wherever in the circle one begins."""
-        places = [(first, second, site) for first, second, _, site in self.steps]
+        # A name can be anything, and such as cannot be compared, or hashed.
+        places = [(repr(first), repr(second), site) for first, second, _, site in self.steps]
         begin = places.index(min(places))
         return (*places[begin:], *places[:begin])
 
     def as_inversion(self) -> Inversion:
         steps = (Step(first, second, thread, _stack(site)) for first, second, thread, site in self.steps)
         return Inversion(tuple(steps), self.count)
-
-
-def _unless_renewed(table: dict[int, Any], key: int, attribute: str) -> Callable[[Any], None]:
-    """For a weak reference: what takes its holder out of a table, unless the key has got another one meanwhile."""
-
-    def forget(reference: Any) -> None:
-        if getattr(table.get(key), attribute, None) is reference:
-            table.pop(key, None)
-
-    return forget
 
 
 class _Watcher:
@@ -444,7 +471,7 @@ class _Watcher:
         self.on_inversion = on_inversion
         self.me: Any = _local()
         self.people: dict[int, _Person] = {}
-        self.order: dict[int, _Node] = {}  # by the id of a lock
+        self.order: dict[int, _Node] = {}  # by the number of a lock
         self.circles: dict[tuple[Any, ...], _Circle] = {}
         self.left_out = 0
         register_after_fork(self, _forget_the_parents_threads)
@@ -464,32 +491,55 @@ class _Watcher:
         lock: Any,
         acquire: Attempt,
         release: Callable[[], object],
-        blocking: bool,
-        timeout: float,
         mode: str,
+        given: Callable[..., tuple[bool, float]],
+        /,
+        *args: Any,
+        **kwargs: Any,
     ) -> bool:
+        blocking, timeout = given(*args, **kwargs)
         person = self.person()
         before = self.times_noted(person, lock)
         answers: list[bool] = []
+        undone: list[object] = []
         try:
-            if not blocking or timeout == 0:
-                answers += starmap(acquire, ((blocking, timeout),))
-            else:
-                if not before:
-                    self.note_order(person, lock, mode)
-                answers += starmap(acquire, ((False, -1),))
-                if not answers[-1]:
-                    self.wait(person, _Wait(lock, mode), acquire, timeout, answers)
-            if answers[-1]:
-                self.holds_now(person, lock)
-        except BaseException:
-            if answers and answers[-1]:
-                if self.times_noted(person, lock) > before:
-                    self.release(lock, release)
+            try:
+                if not blocking or timeout == 0:
+                    answers += starmap(acquire, ((blocking, timeout),))
                 else:
-                    release()
+                    if not before:
+                        self.note_order(person, lock, mode)
+                    answers += starmap(acquire, ((False, -1),))
+                    if not answers[-1]:
+                        self.wait(person, _Wait(lock, mode), acquire, timeout, answers)
+                if answers[-1]:
+                    self.holds_now(person, lock)
+                return bool(answers[-1])
+            except BaseException:
+                surely(self.give_up, person, lock, before, answers, release, undone)
+                raise
+        except BaseException:
+            # Once more: a second signal may strike on the way from the first exception to that call.
+            surely(self.give_up, person, lock, before, answers, release, undone)
             raise
-        return answers[-1]
+
+    def give_up(
+        self,
+        person: _Person,
+        lock: Any,
+        before: int,
+        answers: list[bool],
+        release: Callable[[], object],
+        undone: list[object],
+    ) -> None:
+        """Be as if acquire() had never been called, however far it has come."""
+        if not undone and answers and answers[-1] and lock._still_held(before):
+            hold = person.holds.get(id(lock))
+            if hold is not None and hold.count > before:
+                if not before:
+                    person.holds.pop(id(lock), None)
+                hold.count = before
+            undone += starmap(release, _ONCE)
 
     @staticmethod
     def times_noted(person: _Person, lock: Any) -> int:
@@ -499,7 +549,7 @@ class _Watcher:
     def holds_now(self, person: _Person, lock: Any) -> None:
         hold = person.holds.get(id(lock))
         if hold is None:
-            person.holds[id(lock)] = _Hold(lock, self.node(lock).number)
+            person.holds[id(lock)] = _Hold(lock)
         else:
             hold.count += 1
 
@@ -507,6 +557,7 @@ class _Watcher:
         self, person: _Person, wait: _Wait, acquire: Attempt, timeout: float, answers: list[bool]
     ) -> None:
         limit = self.limit
+        outer = person.wait
         try:
             person.wait = wait
             if limit is None or 0 <= timeout <= limit:
@@ -518,11 +569,53 @@ class _Watcher:
                 left = -1 if timeout < 0 else max(0, wait.since + timeout - monotonic())
                 answers += starmap(acquire, ((True, left),))
         finally:
-            person.wait = None
+            person.wait = outer
 
-    def release(
-        self, lock: Any, release: Callable[..., Any], args: tuple[Any, ...] = (), wholly: bool = False
-    ) -> Any:
+    def release(self, lock: Any, release: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        givings: list[_Giving] = []
+        try:
+            try:
+                self.give_back(givings, lock, release, args, kwargs)
+            except BaseException:
+                surely(self.give_back, givings, lock, release, args, kwargs)
+                raise
+        except BaseException:
+            # Once more, as in acquire().
+            surely(self.give_back, givings, lock, release, args, kwargs)
+            raise
+        giving = givings[0]
+        if giving.refused:
+            raise giving.refused.pop()
+        return giving.answers[0]
+
+    def give_back(
+        self,
+        givings: list[_Giving],
+        lock: Any,
+        release: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        """Release it, unless that has been done or refused. What it is refused with is in the `_Giving`."""
+        if not givings:
+            givings.append(self.about_to_release(lock))
+        giving = givings[0]
+        hold, holds, left = giving.hold, giving.person.holds, giving.times - 1
+        if not giving.answers and not giving.refused:
+            call = starmap(partial(release, **kwargs) if kwargs else release, (args,))
+            if hold is not None:
+                hold.count = left
+                if not left:
+                    holds.pop(id(lock), None)
+            try:
+                giving.answers += call
+            except BaseException as error:  # noqa: BLE001 - which is raised later
+                giving.refused += (error,)
+        if giving.refused and hold is not None and lock._still_held(left):
+            hold.count = giving.times
+            holds[id(lock)] = hold
+
+    def about_to_release(self, lock: Any) -> _Giving:
         person = self.person()
         hold = person.holds.get(id(lock))
         if hold is None and isinstance(lock, _named.NamedLock):
@@ -532,50 +625,83 @@ class _Watcher:
                 if hold is not None:
                     person = other
                     break
-        times = 0 if hold is None else hold.count
-        left = 0 if wholly else times - 1
-        answers: list[Any] = []
-        try:
-            if hold is not None:
-                hold.count = left
-                if not left:
-                    person.holds.pop(id(lock), None)
-                    if wholly:
-                        person.set_aside[id(lock)] = hold, times
-            answers += starmap(release, (args,))
-        except BaseException:
-            if hold is not None and not answers and lock._still_held(left):
-                hold.count = times
-                person.holds[id(lock)] = hold
-            raise
-        return answers[0]
+        return _Giving(person, hold)
 
-    def restore(self, lock: Any, restore: Callable[..., object], args: tuple[Any, ...], mode: str) -> None:
+    def let_go(
+        self, lock: Any, let_go: Callable[..., Any], take_back: Callable[..., object], /, *args: Any
+    ) -> Any:
         person = self.person()
-        self.note_order(person, lock, mode)
-        answers: list[object] = []
+        aside = _Aside(person.holds.get(id(lock)), person.set_aside.get(id(lock)))
+        saved: list[Any] = []
+        back: list[object] = []
         try:
-            person.wait = _Wait(lock, mode)
-            answers += starmap(restore, (args,))
-        finally:
-            person.wait = None
-            if answers or lock._still_held(0):
-                hold, times = person.set_aside.pop(id(lock), (None, 0))
-                if hold is None:
-                    hold, times = _Hold(lock, self.node(lock).number), 1
-                hold.count = times
-                hold.since = monotonic()
-                person.holds[id(lock)] = hold
+            try:
+                person.set_aside[id(lock)] = aside
+                person.holds.pop(id(lock), None)
+                saved += starmap(let_go, (args,))
+                return saved[0]
+            except BaseException:
+                surely(self.hold_on, person, lock, aside, saved, take_back, back)
+                raise
+        except BaseException:
+            # Once more, as in acquire().
+            surely(self.hold_on, person, lock, aside, saved, take_back, back)
+            raise
+
+    def hold_on(
+        self,
+        person: _Person,
+        lock: Any,
+        aside: _Aside,
+        saved: list[Any],
+        take_back: Callable[..., object],
+        back: list[object],
+    ) -> None:
+        """Be as if let_go() had never been called, however far it has come."""
+        if saved and not back:
+            back += starmap(take_back, _ONCE if saved[0] is None else (saved,))
+        if aside.hold is not None and lock._still_held(0):
+            person.holds[id(lock)] = aside.hold
+        if person.set_aside.get(id(lock)) is aside:
+            if aside.outer is None:
+                del person.set_aside[id(lock)]
+            else:
+                person.set_aside[id(lock)] = aside.outer
+
+    def take_back(self, lock: Any, take_back: Callable[..., object], mode: str, /, *args: Any) -> None:
+        person, key = self.person(), id(lock)
+        aside = person.set_aside.get(key)
+        if aside is None:
+            if isinstance(lock, _named.NamedRLock) and lock._is_owned():
+                return  # all has been done
+            # Let go before it was watched.
+            aside = person.set_aside[key] = _Aside(None, None)
+        if not aside.taken:
+            self.note_order(person, lock, mode)
+            outer = person.wait
+            try:
+                person.wait = _Wait(lock, mode)
+                aside.taken += starmap(take_back, (args,))
+            finally:
+                person.wait = outer
+        hold = aside.hold or _Hold(lock)
+        hold.count = aside.times
+        hold.since = monotonic()
+        person.holds[key] = hold
+        if aside.outer is None:
+            del person.set_aside[key]
+        else:
+            person.set_aside[key] = aside.outer
 
     def forget(self, lock: Any) -> None:
         for person in [*self.people.values()]:
             person.holds.pop(id(lock), None)
 
     def node(self, lock: Any) -> _Node:
-        node = self.order.get(id(lock))
-        if node is None or node.lock() is not lock:
-            key = id(lock)
-            node = self.order[key] = _Node(lock, _unless_renewed(self.order, key, "lock"))
+        key = lock._number
+        node = self.order.get(key)
+        if node is None:
+            node = self.order[key] = _Node(lock, partial(self.order.pop, key))
         return node
 
     def note_order(self, person: _Person, lock: Any, mode: str) -> None:
@@ -600,10 +726,11 @@ class _Watcher:
                     self.look_for_circle(edge)
 
     def note_step(self, first: Any, asking: _Asking) -> None:
-        lock, node = asking.lock, self.node(first)
-        link = node.after.get(id(lock))
-        if link is None or link.second() is not lock:
-            link = node.after[id(lock)] = _Link(lock, _unless_renewed(node.after, id(lock), "second"))
+        lock, after = asking.lock, self.node(first).after
+        key = lock._number
+        link = after.get(key)
+        if link is None:
+            link = after[key] = _Link(lock, partial(after.pop, key))
         edges = link.edges
         if len(edges) < _MOST_GATES and not any(edge.says_all_of(first, asking) for edge in edges):
             edge = _Edge(first, link, asking)
@@ -630,8 +757,8 @@ class _Watcher:
             self.call(self.on_inversion, circle.as_inversion())
 
     def links_after(self, lock: Any) -> list[_Link]:
-        node = self.order.get(id(lock))
-        return [] if node is None or lock is None or node.lock() is not lock else [*node.after.values()]
+        node = None if lock is None else self.order.get(lock._number)
+        return [] if node is None else [*node.after.values()]
 
     def leads_back(self, edge: _Edge) -> bool:
         """Whether the orders that were seen lead back at all, whoever may be kept from going there."""
@@ -860,17 +987,23 @@ def report() -> Report:
 def report_on_signal(signum: int, *, fileno: int = 2) -> Any:
     """Write a report to the descriptor *fileno* whenever the process receives *signum*, say ``signal.SIGUSR2``.
 
-    Signals are handled by the main thread; it does so while it waits for a lock, too. Returns the handler that was
-    there before. To be called in the main thread.
+    Signals are handled by the main thread; it does so while it waits for a lock, too. If the report cannot be written,
+    that goes to `sys.unraisablehook`. Returns the handler that was there before. To be called in the main thread.
     """
     if not isinstance(fileno, int):
         raise TypeError(f"fileno must be the number of an open file, not {fileno!r}")
     import signal
 
     def handle(_signum: int, _frame: FrameType | None) -> None:
-        _write(
-            fileno,
-            str(report()) if is_enabled() else "Named locks are not watched: enable() was not called\n",
+        watcher = _watcher()
+        text = (
+            "Named locks are not watched: enable() was not called\n"
+            if watcher is None
+            else str(watcher.report())
         )
+        try:
+            _write(fileno, text)
+        except OSError as error:
+            report_unraisable(error, "Exception ignored in report of locks, on a signal, to file", fileno)
 
     return signal.signal(signum, handle)
