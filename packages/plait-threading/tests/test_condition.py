@@ -309,6 +309,9 @@ def test_a_waiter_interrupted_when_already_notified_passes_the_wake_up_on(monkey
         def __init__(self):
             self.lock, self.taken = Lock(), 0
 
+        def locked(self):
+            return True
+
         def acquire(self, *_args):
             self.taken += 1
             if self.taken == 1:
