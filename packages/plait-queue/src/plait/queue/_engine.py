@@ -59,7 +59,8 @@
 #   been what they should be, as only the mutex kept others out.
 #
 # Subclasses and meddlers
-#   `_init/_put/_get/_qsize` are honoured where a class overrides them, or somebody sets one in an instance (_hooks.py);
+#   `_init/_put/_get/_qsize` are honoured where a class overrides them, at its class statement or by the time that the queue
+#   is made, or somebody sets one in an instance (_hooks.py);
 #   then items pass through them (in the thread that happens to settle). If one fails, so does the call that it served,
 #   wherever it waits; but an exception of a signal handler, told by its frame in the traceback, goes to whom it struck.
 #   What is put while a hook is running in the same thread (by a handler or finaliser) is parked, counted, and stored when
@@ -67,7 +68,9 @@
 #   Whatever else is ours in a queue has a name that ends with an underscore, which no subclass takes by chance.
 #   `queue` may be read, changed or replaced under `mutex`. The three Conditions of the standard module exist from the
 #   moment somebody asks for one; their notify() settles the queue too, so `q.queue.clear(); q.not_full.notify_all()`
-#   wakes our putters, and a user waiting in `q.not_empty.wait()` is notified by our put(). Those take the long way
+#   wakes our putters, and a user waiting in `q.not_empty.wait()` is notified by our put(). Whoever notifies first and
+#   changes the queue then, holding the mutex all the time, says the same: so who is not served by the notify() is nudged,
+#   which is to say woken to settle the queue, for which it has to wait for the mutex. Those take the long way
 #   round; a queue nobody meddled with never sees it.
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ __all__ = ["SimpleQueue"]
 class Contents(Queue["T"]):
     """What a SimpleQueue keeps its items in, and speaks of it by its owner's name."""
 
-    owner: Any = staticmethod(lambda: None)
+    _owner_: Any = staticmethod(lambda: None)
 
     def __repr__(self) -> str:
-        owner = self.owner()
+        owner = self._owner_()
         return object.__repr__(self if owner is None else owner)
 
 
@@ -37,7 +37,7 @@ class SimpleQueue(Of["T"]):
 
     def __init__(self) -> None:
         self._items_: Contents[T] = Contents()
-        self._items_.owner = ref(self)
+        self._items_._owner_ = ref(self)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002
         """Put *item* into the queue. *block* and *timeout* are there for the sake of `Queue.put` and change
