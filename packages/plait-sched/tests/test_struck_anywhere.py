@@ -41,7 +41,7 @@ def struck_everywhere(make, call, check):
     while True:
         state, left = make(), [places]
 
-        def strike(frame, event, _):
+        def strike(frame, event, _, left=left):
             if event in ("call", "c_return") and frame.f_code.co_filename != __file__:
                 left[0] -= 1
                 if left[0] < 0:

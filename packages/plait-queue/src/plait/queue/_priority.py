@@ -375,7 +375,8 @@ class PriorityQueue(Queue["T"]):
             measures = (self._sizes_, self._below_) if hooked else self._measures_(container)
             if self._own_hooks_ is before and self._maxsize_ is bound and (not self._parked_) is parked:
                 if container is not self._stock_:
-                    self._sifting_ = NOTHING  # as in the standard module, it is for the caller that it is a heap
+                    # As in the standard module, it is for the caller that it is a heap.
+                    self._sifting_ = NOTHING
                 elif own_hooks is not None and self._hooked_ and not type(self)._hooked_:
                     self._sifting_ = UNSORTED  # who knows how the hooks have left it
                 self._stock_, self._hooked_, (self._entry_, self._exit_) = container, hooked, ways

@@ -31,8 +31,8 @@ _PAUSE = 20
 
 _LIMIT = 30
 
-# How often to step aside before going to sleep. Once is often in vain: letting go of the lock wakes another thread, which may
-# be given the processor at that moment, do what it can, and step aside in its turn before we have done so.
+# How often to step aside before going to sleep. Once is often in vain: letting go of the lock wakes another thread, which
+# may be given the processor at that moment, do what it can, and step aside in its turn before we have done so.
 TURNS = range(2)
 
 _resume_at = 0.0
