@@ -273,7 +273,7 @@ def test_a_queue_may_be_made_twice(kind, used):
     assert get.result == 5
 
 
-# -- who waits in a Condition hears of everything ----------------------------------------------------------------------------
+# -- who waits in a Condition hears of everything -------------------------------------------------------------------------
 
 
 @kinds
@@ -321,9 +321,16 @@ def test_is_shutdown_may_be_set(kind, looked):
     if looked:
         assert q.mutex
     q.put(1)
-    put = Call(lambda: pytest.raises(ShutDown, q.put, 2), line=lambda: q._putters_)
+
+    def refused():
+        with pytest.raises(ShutDown):
+            q.put(2)
+        return "refused"
+
+    put = Call(refused, line=lambda: q._putters_)
     q.is_shutdown = True
     assert put.ends()
+    assert put.result == "refused"
     assert q.is_shutdown is True
     with pytest.raises(ShutDown):
         q.put(2)

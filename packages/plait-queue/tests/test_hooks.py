@@ -593,7 +593,7 @@ def test_who_is_refused_learns_by_which_queue_and_what_to_do(kind):
 class Shelf(Queue):
     """Keeps its items elsewhere, and calls what is in *armed* once when a hook begins, as a handler would come in."""
 
-    def _init(self, maxsize):  # noqa: ARG002
+    def _init(self, maxsize):
         self.shelf = deque()
         self.armed = []
 
@@ -742,7 +742,7 @@ def test_a_putter_whom_a_nested_get_has_served_meanwhile_is_told_so(later):
 
 def test_a_class_decorator_may_give_a_queue_its_hooks():
     def stack(cls):
-        cls._init = lambda self, maxsize: setattr(self, "queue", [])  # noqa: ARG005
+        cls._init = lambda self, maxsize: setattr(self, "queue", [])
         cls._put = lambda self, item: self.queue.append(item)
         cls._get = lambda self: self.queue.pop()
         cls._qsize = lambda self: len(self.queue)
@@ -804,7 +804,7 @@ def test_a_hook_may_be_patched_into_a_class(kind, where, name):
 
 
 class Groups(Queue):
-    def _init(self, maxsize):  # noqa: ARG002
+    def _init(self, maxsize):
         self.groups = {}
 
     def _qsize(self):

@@ -7,6 +7,7 @@ places, and may raise in the handler's stead. So no chance is needed, and no pla
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 
@@ -45,6 +46,7 @@ def struck_everywhere(make, call, check):
                     sys.setprofile(None)
                     raise Struck
 
+        gc.disable()  # what is called in a collection is not what is to be struck
         try:
             sys.setprofile(strike)
             try:
@@ -53,6 +55,8 @@ def struck_everywhere(make, call, check):
                 sys.setprofile(None)
         except Struck:
             pass
+        finally:
+            gc.enable()
         assert not (q._furnished_ and is_owned(q._lock_))
         check(q)
         if left[0] >= 0:

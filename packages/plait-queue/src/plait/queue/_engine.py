@@ -692,23 +692,21 @@ class Engine:
         bound = self._maxsize_
         if self._hooked_:
             drop = steps_of(box.popleft)
-            while box and not waiter.gone and not 0 < bound <= self._level_():
+            while box and not 0 < bound <= self._level_():
                 done: list[Any] = []
-                try:
-                    # (A nested call may have served it while the level was asked for.)
-                    if box and not waiter.gone and not waiter.busy:
+                for item in [*box][:1]:  # none, if a nested call has served it while the level was asked for
+                    if not waiter.gone and not waiter.busy:
                         waiter.busy = True
-                        self._store_through_hook_(box[0], done)
-                    else:
-                        return
-                finally:
-                    try:
-                        if done:
-                            for _ in drop:
-                                break
-                    finally:
-                        waiter.busy = False
-                self._announce_("not_empty")
+                        try:
+                            self._store_through_hook_(item, done)
+                        finally:
+                            if done:
+                                for _ in drop:
+                                    break
+                            waiter.busy = False
+                        self._announce_("not_empty")
+                if not done:
+                    return
         elif not 0 < bound <= self._level_():
             move = map(self._stock_.append, starmap(box.popleft, compress(ENDLESS, self._entry_)))
             try:

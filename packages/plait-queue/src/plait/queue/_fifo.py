@@ -110,7 +110,8 @@ class Queue(Engine, Of["T"]):
         if _hooks_of(cls) != cls._hooks_:
             cls._look_for_hooks_()
         if self._furnished_ or self._counting_:
-            return self._begin_anew_(maxsize)
+            self._begin_anew_(maxsize)
+            return
         self._maxsize_ = maxsize
         if type(maxsize) is not int:
             self._maxsize_, self._bound_given_ = whole_bound(maxsize), maxsize
@@ -1073,13 +1074,7 @@ class Queue(Engine, Of["T"]):
                 if self._free_ and not line:
                     # What _ask_ does, in fewer steps: nobody can come in between the look at the line and this.
                     line.append(waiter)
-                    if (
-                        self._stock_
-                        or self._putters_
-                        or self._shut_
-                        or self._returned_
-                        or self._joiners_
-                    ):
+                    if self._stock_ or self._putters_ or self._shut_ or self._returned_ or self._joiners_:
                         self._locked_(self._settle_)
                 else:
                     self._ask_(waiter)

@@ -13,7 +13,7 @@
 #
 # Stepping aside is not free where other processes want the processor: they may have it for milliseconds, while a sleeper
 # that is woken has it at once. So who finds that the others have taken long does without it for a while. What is lost in
-# this way is a twentieth of the time at most.
+# this way is about a hundredth of the time.
 #
 # Nothing rests on any of this but speed: who has stepped aside stands in no line, holds nothing, and then looks again.
 
@@ -27,7 +27,7 @@ __all__ = ["TURNS", "step_aside"]
 
 # Seconds. Others need far less to put an item or to make room for one; a kernel's time slices are longer.
 _LONG = 0.001
-_PAUSE = 20
+_PAUSE = 100
 
 _LIMIT = 30
 

@@ -179,7 +179,7 @@ class Waiter:
         raise NotImplementedError(f"{type(self).__name__} does not say how to ring()")
 
     def nudge(self, queue: Engine) -> bool:  # noqa: ARG002
-        """Wake the caller, or somebody in its stead, to settle *queue* as soon as the mutex is free. Whether that is possible.
+        """Wake the caller, or somebody in its stead, to settle *queue* as soon as the mutex is free. Whether that can be.
         Called with the mutex held; it must neither block nor raise."""
         return False
 
