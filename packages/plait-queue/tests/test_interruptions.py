@@ -202,6 +202,7 @@ def put_disturbed(q, done):
         done["put"].append(item)
     except Full:
         pass
+    item.disturb = None  # if nothing was compared
 
 
 def retune(q, _):
