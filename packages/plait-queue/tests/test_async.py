@@ -1009,3 +1009,29 @@ def test_a_timeout_that_is_no_number_is_refused():
                 await call()
 
     asyncio.run(main())
+
+
+def test_a_loop_may_go_on_in_another_thread():
+    q, got, busy = Queue(), [], threading.Event()
+    loop = asyncio.new_event_loop()
+    loop.set_debug(True)  # it complains of calls from other threads
+
+    async def take():
+        got.append(await q.aget())
+
+    async def go_on():
+        busy.set()
+        put.wait(10)  # the task of this thread's loop is current, which concerns others nothing
+        await asyncio.wait_for(task, 10)
+
+    task, put = loop.create_task(take()), threading.Event()
+    loop.run_until_complete(asyncio.sleep(0))
+    thread = threading.Thread(target=lambda: loop.run_until_complete(go_on()), daemon=True)
+    thread.start()
+    busy.wait(10)
+    q.put("item")
+    put.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    loop.close()
+    assert got == ["item"]

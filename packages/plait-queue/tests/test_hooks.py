@@ -10,8 +10,10 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from decimal import Decimal
 from fractions import Fraction
+from unittest import mock
 
 import pytest
 
@@ -583,3 +585,258 @@ def test_who_is_refused_learns_by_which_queue_and_what_to_do(kind):
     for call in (lambda: q.put(2), q.get, q.peek, lambda: asyncio.run(in_a_loop(q.aget))):
         with pytest.raises(ShutDown, match=name + "was shut down: .*use another queue"):
             call()
+
+
+# -- nested calls in hooks -------------------------------------------------------------------------------------------------
+
+
+class Shelf(Queue):
+    """Keeps its items elsewhere, and calls what is in *armed* once when a hook begins, as a handler would come in."""
+
+    def _init(self, maxsize):
+        self.shelf = deque()
+        self.armed = []
+
+    def strike(self):
+        if self.armed:
+            self.armed.pop()()
+
+    def _qsize(self):
+        return len(self.shelf)
+
+    def _put(self, item):
+        self.shelf.append(item)
+
+    def _get(self):
+        self.strike()
+        return self.shelf.popleft()
+
+    def _peek(self):
+        self.strike()
+        return self.shelf[0]
+
+
+@pytest.mark.parametrize("call", [Queue.get, Queue.get_many, Queue.peek])
+def test_a_nested_get_in_a_hook_takes_the_last_item(call):
+    q, nested = Shelf(), []
+    q.put(1)
+    q.armed.append(lambda: nested.append(q.get(block=False)))
+    with pytest.raises(Empty):
+        call(q, block=False)
+    assert nested == [1]
+    for item in (2, 3):
+        q.put(item)
+    q.armed.append(lambda: nested.append(q.get(block=False)))
+    assert call(q, block=False) in (3, [3])
+    assert nested == [1, 2]
+
+
+@pytest.mark.parametrize("immediate", [None, True])
+def test_a_nested_get_in_a_hook_takes_the_last_item_from_clear(immediate):
+    q, nested = Shelf(), []
+    q.put(1)
+    q.put(2)
+    q.get()
+    q.armed.append(lambda: nested.append(q.get(block=False)))
+    if immediate:
+        q.shutdown(immediate=True)
+    else:
+        assert q.clear() == 0
+    assert nested == [2]
+    assert q.unfinished_tasks == 2
+
+
+def test_a_hook_that_fails_by_itself_still_does_when_a_nested_get_came_in():
+    class Failing(Shelf):
+        def _get(self):
+            self.strike()
+            if len(self.shelf) == 1:
+                raise LookupError("the last one stays")
+            return super()._get()
+
+    q = Failing()
+    q.put(1)
+    q.put(2)
+    q.armed.append(lambda: q.get(block=False))
+    with pytest.raises(LookupError, match="stays"):
+        q.get(block=False)
+    assert q.qsize() == 1
+
+
+@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("later", [False, True])
+def test_a_putter_whom_a_nested_get_has_served_is_told_so(later, number):
+    class Asked(Shelf):
+        countdown = 0
+
+        def _qsize(self):
+            self.countdown -= 1
+            if not self.countdown:
+                self.nested = self.get(block=False)
+            return len(self.shelf)
+
+    q, result = Asked(2), []
+    q.put(0)
+    q.put(1)
+
+    def put():
+        if later:
+            asyncio.run(q.aput("x"))
+        else:
+            q.put("x")
+        result.append("put")
+
+    thread = threading.Thread(target=put, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not q._putters_:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    with q.mutex:
+        q.countdown = 1 + number
+        assert q.get() in (0, 1)
+        q.countdown = 0
+    thread.join(10)
+    assert result == ["put"]
+    assert "x" in q.shelf
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_putter_whom_a_nested_get_has_served_meanwhile_is_told_so(later):
+    q, result, taken = PriorityQueue(2), [], []
+    q.put(1)
+    q.put(2)
+
+    def put():
+        if later:
+            asyncio.run(q.aput(3))
+        else:
+            q.put(3)
+        result.append("put")
+
+    thread = threading.Thread(target=put, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not q._putters_:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+    level = q._level_
+
+    def strike_once():
+        del q._level_
+        size = level()
+        taken.append(q.get(block=False))
+        return size
+
+    with q.mutex:
+        q._level_ = strike_once  # as a handler would come in behind it
+        taken.append(q.get())
+    thread.join(10)
+    assert result == ["put"]
+    assert sorted(taken + [q.get(block=False) for _ in range(q.qsize())]) == [1, 2, 3]
+
+
+# -- hooks that come late --------------------------------------------------------------------------------------------------
+
+
+def test_a_class_decorator_may_give_a_queue_its_hooks():
+    def stack(cls):
+        cls._init = lambda self, maxsize: setattr(self, "queue", [])
+        cls._put = lambda self, item: self.queue.append(item)
+        cls._get = lambda self: self.queue.pop()
+        cls._qsize = lambda self: len(self.queue)
+        return cls
+
+    @stack
+    class Stack(Queue):
+        pass
+
+    q = Stack()
+    for item in range(3):
+        q.put(item)
+    assert [q.get() for _ in range(3)] == [2, 1, 0]
+
+
+@KINDS
+@pytest.mark.parametrize("where", ["kind", "class", "base"])
+@pytest.mark.parametrize("name", ["_init", "_put", "_get", "_qsize"])
+def test_a_hook_may_be_patched_into_a_class(kind, where, name):
+    class Base(kind):
+        pass
+
+    class Derived(Base):
+        pass
+
+    patched = {"kind": kind, "class": Derived, "base": Base}[where]
+    seen = []
+    original = getattr(patched, name)
+
+    def traced(self, *args):
+        seen.append(args)
+        return original(self, *args)
+
+    def use():
+        del seen[:]
+        for cls in (Derived,) if patched is not kind else (kind, Derived):
+            q = cls(3)
+            q.put(1)
+            q.put(2)
+            assert sorted([q.get(), q.get()]) == [1, 2]
+            assert q.empty()
+            with pytest.raises(Empty):
+                q.get(block=False)
+
+    before = kind(3)
+    with mock.patch.object(patched, name, traced):
+        use()
+        assert seen
+        before.put(1)
+        assert before.get(timeout=5) == 1  # it goes on, one way or the other
+    use()
+    assert not seen
+    assert not Derived(1)._hooked_
+    before.put(1)
+    assert before.get(timeout=5) == 1
+
+
+# -- sizes that are no counts ----------------------------------------------------------------------------------------------
+
+
+class Groups(Queue):
+    def _init(self, maxsize):
+        self.groups = {}
+
+    def _qsize(self):
+        return len(self.groups)
+
+    def _put(self, item):
+        self.groups.setdefault(item // 10, []).append(item)
+
+    def _get(self):
+        tens = min(self.groups)
+        item = self.groups[tens].pop(0)
+        if not self.groups[tens]:
+            del self.groups[tens]
+        return item
+
+
+class Weighed(Queue):
+    def _qsize(self):
+        return sum(1 / (1 + item) for item in self.queue) / 2
+
+
+@pytest.mark.parametrize("kind", [Groups, Weighed])
+@pytest.mark.parametrize("end", ["clear", "shutdown"])
+def test_nothing_is_left_of_a_queue_whose_size_is_no_count(kind, end):
+    q = kind()
+    for item in range(25):
+        q.put(item)
+    q.get()
+    if end == "clear":
+        assert q.clear() == 24
+    else:
+        q.shutdown(immediate=True)
+    assert q.empty()
+    assert not (q.groups if kind is Groups else q.queue)
+    assert q.unfinished_tasks == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import queue as stdlib_queue
+import re
 import sys
 import threading
 import time
@@ -98,3 +99,14 @@ def test_the_fallback_has_the_signatures_of_the_one_in_c():
         ours = inspect.signature(getattr(Fallback, name)).parameters.values()
         theirs = inspect.signature(getattr(stdlib_queue.SimpleQueue, name)).parameters.values()
         assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in theirs]
+
+
+def test_messages_of_ours_name_it():
+    class Named(Fallback):
+        pass
+
+    for q in (Fallback(), Named()):
+        with pytest.raises(Empty, match=f"^{re.escape(repr(q))} is empty"):
+            q.get(block=False)
+        with pytest.raises(Empty, match=f"^{re.escape(repr(q))} had no item"):
+            q.get(timeout=0.001)

@@ -47,8 +47,8 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
-from .._thread import get_ident
 from ._errors import ShutDown
 from ._surely import OVERDUE, elsewhere, surely
 from ._waiting import NO_MORE, Waiter, in_seconds
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Protocol, SupportsFloat, TypeVar
 
+    from ._engine import Engine
     from ._fifo import Queue
 
     T = TypeVar("T")
@@ -93,12 +94,12 @@ __all__ = ["Items", "get_later", "join_later", "put_later"]
 class AsyncioBed:
     """Where a task of asyncio sleeps, whatever the loop is made of."""
 
-    __slots__ = ("current_task", "future", "loop", "now", "thread")
+    __slots__ = ("current_task", "future", "loop", "loop_here", "now")
 
     def __init__(self, asyncio: Any, loop: Any) -> None:
         self.loop = loop
         self.now = loop.time
-        self.thread = get_ident()
+        self.loop_here = asyncio._get_running_loop
         self.current_task = asyncio.current_task
         self.future = loop.create_future()
 
@@ -117,7 +118,8 @@ class AsyncioBed:
             self.future.set_result(None)
 
     def is_here(self) -> bool:
-        return self.thread == get_ident() and self.current_task(self.loop) is not None
+        # (The loop may go on in another thread than the one in which this was made.)
+        return self.loop_here() is self.loop and self.current_task(self.loop) is not None
 
     def post(self, letter: Callable[[], object]) -> None:
         self.loop.call_soon_threadsafe(letter)
@@ -255,6 +257,17 @@ class TaskWaiter(Waiter):
                 if isinstance(problem, RuntimeError):
                     return letter.throw_away()
             raise
+
+    def nudge(self, queue: Engine) -> bool:
+        """Have the event loop settle *queue*."""
+        bed = self.bed
+        if bed is not None:
+            try:
+                bed.post(partial(queue._change_, queue._settle_))
+                return True
+            except RuntimeError:
+                pass  # it is closed
+        return False
 
     @property
     def present(self) -> bool:  # type: ignore[override]
@@ -405,6 +418,6 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
                 pass  # no thread can be started
         raise
     waiter.over = True
-    if waiter.verdict is not None:
+    if not served and waiter.verdict is not None:
         raise waiter.verdict
     return served

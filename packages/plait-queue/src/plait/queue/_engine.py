@@ -59,7 +59,8 @@
 #   been what they should be, as only the mutex kept others out.
 #
 # Subclasses and meddlers
-#   `_init/_put/_get/_qsize` are honoured where a class overrides them, or somebody sets one in an instance (_hooks.py);
+#   `_init/_put/_get/_qsize` are honoured where a class overrides them, at its class statement or by the time that the queue
+#   is made, or somebody sets one in an instance (_hooks.py);
 #   then items pass through them (in the thread that happens to settle). If one fails, so does the call that it served,
 #   wherever it waits; but an exception of a signal handler, told by its frame in the traceback, goes to whom it struck.
 #   What is put while a hook is running in the same thread (by a handler or finaliser) is parked, counted, and stored when
@@ -67,7 +68,9 @@
 #   Whatever else is ours in a queue has a name that ends with an underscore, which no subclass takes by chance.
 #   `queue` may be read, changed or replaced under `mutex`. The three Conditions of the standard module exist from the
 #   moment somebody asks for one; their notify() settles the queue too, so `q.queue.clear(); q.not_full.notify_all()`
-#   wakes our putters, and a user waiting in `q.not_empty.wait()` is notified by our put(). Those take the long way
+#   wakes our putters, and a user waiting in `q.not_empty.wait()` is notified by our put(). Whoever notifies first and
+#   changes the queue then, holding the mutex all the time, says the same: so who is not served by the notify() is nudged,
+#   which is to say woken to settle the queue, for which it has to wait for the mutex. Those take the long way
 #   round; a queue nobody meddled with never sees it.
 
 from __future__ import annotations
@@ -142,7 +145,7 @@ class Engine:
     """
 
     # What a queue nobody ever waited for or looked into can do without; `_furnish_` makes its own.
-    is_shutdown = False
+    _shut_ = False
     _furnished_ = False
     _counting_ = False  # whether it has `_tasks_`
     _hooked_ = False  # whether the class overrides how items are kept
@@ -152,6 +155,8 @@ class Engine:
         True  # whether that is so, and may be done, now; the same for `_entry_` and putting
     )
     _in_hook_ = False
+    _making_ = False  # whether `__init__` is calling `_init`
+    _drawn_: object = None  # another one each time that an item was taken through a hook
     _level_before_: int | None = None  # while the _put of a subclass runs
     _owed_ = 0  # how many items are counted, not stored, and not said to be under way: their put() is about to see to that
     _returned_: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
@@ -338,19 +343,31 @@ class Engine:
         return not (hasattr(container, self._take_) and hasattr(container, "append"))
 
     def _tune_(self) -> None:
-        """Open the ways that may be used, close the others. (No calls in here: it is one piece.)"""
-        plain = not self._hooked_ and not self._doorbells_ and not self._behind_
-        # The way in counts the stock only, not what was given back.
-        may_enter = plain and not self.is_shutdown and not (self._returned_ and self._maxsize_ > 0)
-        way_in = self._entry_ if may_enter else NO_MORE
-        way_out = self._exit_ if plain and not self._returned_ else NO_MORE
-        self._swift_ = self._simple_ and way_out is not NO_MORE
-        self._swift_in_ = self._simple_ and way_in is not NO_MORE
+        """Open the ways that may be used, close the others."""
+        # In each branch one piece from the first look to the last assignment. No calls in there; and, for 3.10, no `if`
+        # either, only what leaves a value.
         if self._free_:
-            self._admits_, self._takes_ = way_in, way_out
+            plain = not self._hooked_ and not self._doorbells_ and not self._behind_
+            leave = plain and not self._returned_
+            # The way in counts the stock only, not what was given back.
+            enter = plain and not self._shut_ and not (self._returned_ and self._maxsize_ > 0)
+            self._swift_, self._swift_in_, self._admits_, self._takes_ = (
+                self._simple_ and leave and self._exit_ is not NO_MORE,
+                self._simple_ and enter and self._entry_ is not NO_MORE,
+                (NO_MORE, self._entry_)[enter],
+                (NO_MORE, self._exit_)[leave],
+            )
         else:
+            plain = not self._hooked_ and not self._doorbells_ and not self._behind_
+            leave = plain and not self._returned_
+            enter = plain and not self._shut_ and not (self._returned_ and self._maxsize_ > 0)
             self._admits_ = self._takes_ = NO_MORE
-            self._locked_admits_, self._locked_takes_ = way_in, way_out
+            self._swift_, self._swift_in_, self._locked_admits_, self._locked_takes_ = (
+                self._simple_ and leave and self._exit_ is not NO_MORE,
+                self._simple_ and enter and self._entry_ is not NO_MORE,
+                (NO_MORE, self._entry_)[enter],
+                (NO_MORE, self._exit_)[leave],
+            )
 
     def _close_(self) -> None:
         """End the free days: from now on, whatever happens to the queue happens under the mutex.
@@ -386,7 +403,7 @@ class Engine:
                 self._hooked_
                 or self._stock_
                 or self._putters_
-                or self.is_shutdown
+                or self._shut_
                 or self._returned_
                 or self._joiners_
             ):
@@ -440,6 +457,8 @@ class Engine:
         try:
             for held in self._entering_:
                 break
+            if waiter.nudged:
+                self._settle_()  # as it was to do, but its time was up
             waiter.gone = True
             strike(waiter.line, waiter)
         finally:
@@ -455,12 +474,16 @@ class Engine:
     def _abandon_now_(self, waiter: Waiter) -> None:
         waiter.gone = True
         strike(waiter.line, waiter)
+        had_items = False
         if not waiter.gives:
+            had_items = bool(waiter.box)
             self._put_back_(waiter.ticket, waiter.box, waiter.later)
             if self._behind_:
                 self._catch_on_()
             self._tune_()
         self._settle_()
+        if had_items:
+            self._ring_all_("not_empty")
 
     def _resettle_(self, box: list[Any], ticket: int | None = None) -> None:
         """After an interruption of a short way: give back what was taken, and see that nobody waits in vain."""
@@ -486,7 +509,7 @@ class Engine:
         try:
             for held in self._enters_:
                 break
-            if item is not NOTHING and (self.is_shutdown or not self._free_):
+            if item is not NOTHING and (self._shut_ or not self._free_):
                 self._look_after_late_(item)
             if self._putters_ or not self._serve_first_() or self._getters_ or self._joiners_:
                 self._settle_()
@@ -501,7 +524,7 @@ class Engine:
     def _look_after_late_(self, item: Any) -> None:
         # Only somebody who traces us ever sees this, see _close_.
         stock = self._stock_
-        if self.is_shutdown and not self._hooked_:
+        if self._shut_ and not self._hooked_:
             for place in range(len(stock) - 1, -1, -1):
                 # One piece: a nested get() may shift what we have found, but not between this look and the deletion.
                 if place < len(stock) and take_out(stock, place, item):
@@ -523,6 +546,18 @@ class Engine:
         if self._joiners_ and self._unfinished_() <= 0:
             for joiner in tuple(self._joiners_):
                 dismiss(self._joiners_, joiner)
+
+    def _heed_(self, line: deque[Waiter], most: int) -> None:
+        """Somebody has changed the queue by hand and says so to *most* of those who stand in *line*. Or will change it, as
+        long as the mutex is held: who is not served now is woken to settle the queue when it can have the mutex."""
+        before = len(line)
+        self._settle_()
+        most -= before - len(line)
+        for waiter in tuple(line):
+            if most <= 0:
+                break
+            if waiter.nudge(self):
+                most -= 1
 
     def _admit_first_(self) -> bool:
         """Carry into the stock what the putter brings that waits longest, as far as there is room; true if something
@@ -559,7 +594,7 @@ class Engine:
                 return False
         elif box and waiter.verdict is None:
             before = len(box)
-            if self.is_shutdown:
+            if self._shut_:
                 waiter.verdict = self._refusal_()
             else:
                 try:
@@ -567,8 +602,10 @@ class Engine:
                 except Exception as problem:
                     if not self._runs_foreign_code_() or struck_by_handler(problem):
                         raise
-                    # A subclass's _put failed: that is for the caller whom it served, not for us.
-                    waiter.verdict = problem
+                    # A subclass's _put failed, or a comparison: that is for the caller whom it served, not for us. And for
+                    # nobody if it was done again, by a nested call, and has succeeded.
+                    if not waiter.served():
+                        waiter.verdict = problem
                 if waiter.box and waiter.verdict is None:
                     return len(waiter.box) < before
         # Rung first: if an exception strikes between the two, it is found in the line.
@@ -593,10 +630,10 @@ class Engine:
             waiter = another
         box = waiter.box
         if not waiter.wants:
-            if not self.is_shutdown and not self._level_():
+            if not self._shut_ and not self._level_():
                 return False
         elif not box and waiter.verdict is None:
-            if self._swift_ and not self.is_shutdown and not self._stock_:
+            if self._swift_ and not self._shut_ and not self._stock_:
                 return False  # as _hand_over_ would find
             if self._swift_ and self._stock_:
                 # What _hand_over_ does for most, in fewer steps.
@@ -623,10 +660,11 @@ class Engine:
                 except Exception as problem:
                     if not self._runs_foreign_code_() or struck_by_handler(problem):
                         raise
-                    waiter.verdict = problem
+                    if not waiter.served():
+                        waiter.verdict = problem
                 else:
                     if not served:
-                        if not self.is_shutdown:
+                        if not self._shut_:
                             return False
                         waiter.verdict = self._refusal_()
                 finally:
@@ -654,23 +692,31 @@ class Engine:
         bound = self._maxsize_
         if self._hooked_:
             drop = steps_of(box.popleft)
-            while box and not waiter.gone and not 0 < bound <= self._level_():
+            while box and not 0 < bound <= self._level_():
                 done: list[Any] = []
-                waiter.busy = True
-                try:
-                    self._store_through_hook_(box[0], done)
-                finally:
-                    if done:
-                        for _ in drop:
-                            break
-                    waiter.busy = False
-                self._announce_("not_empty")
+                for item in [*box][:1]:  # none, if a nested call has served it while the level was asked for
+                    if not waiter.gone and not waiter.busy:
+                        waiter.busy = True
+                        try:
+                            self._store_through_hook_(item, done)
+                        finally:
+                            if done:
+                                for _ in drop:
+                                    break
+                            waiter.busy = False
+                        self._announce_("not_empty")
+                if not done:
+                    return
         elif not 0 < bound <= self._level_():
             move = map(self._stock_.append, starmap(box.popleft, compress(ENDLESS, self._entry_)))
             try:
-                while box and not waiter.gone:
-                    for _ in move:
-                        break
+                while True:
+                    # (Looked at here, for a jump back may come between the condition of a loop and its body.)
+                    if box and not waiter.gone:
+                        for _ in move:
+                            break
+                        else:
+                            break
                     else:
                         break
                     if self._doorbells_:
@@ -739,11 +785,11 @@ class Engine:
         if self._returned_:
             try:
                 for ticket, item in steps_of(self._returned_.popleft):
-                    if waiter.gone or box:
-                        self._returned_.appendleft((ticket, item))
-                    else:
+                    if not waiter.gone and not box:  # (one piece if it is so, on 3.10 too)
                         waiter.ticket = ticket
                         box.append(item)
+                    else:
+                        self._returned_.appendleft((ticket, item))
                     break
             except IndexError as problem:
                 if not of_this_frame(problem):
@@ -782,11 +828,19 @@ class Engine:
         taken: list[Any] = []
         handing_over = starmap(taken.pop, ONCE)
         try:
-            if self._parked_ and (self._in_hook_ or not self._qsize()):
-                for _ in map(taken.append, steps_of(self._parked_.popleft)):
-                    break
-            elif self._qsize():
-                self._take_through_hook_(taken, starmap(self._get, ONCE))
+            while True:
+                drawn = self._drawn_
+                try:
+                    if self._parked_ and (self._in_hook_ or not self._qsize()):
+                        for _ in map(taken.append, steps_of(self._parked_.popleft)):
+                            break
+                    elif self._qsize():
+                        self._take_through_hook_(taken, starmap(self._get, ONCE))
+                except Exception as problem:
+                    if taken or self._drawn_ is drawn or struck_by_handler(problem):
+                        raise
+                    continue  # a nested get() was quicker, perhaps at the last item
+                break
             if taken and not box and not waiter.gone:
                 box.extend(handing_over)
         finally:
@@ -796,9 +850,12 @@ class Engine:
 
     def _take_through_hook_(self, taken: list[Any], takes: Iterator[Any]) -> None:
         outer, self._in_hook_ = self._in_hook_, True
+        before = len(taken)
         try:
             taken += takes
         finally:
+            if len(taken) > before:
+                self._drawn_ = [None]  # another than any
             self._in_hook_ = outer
             if not outer:
                 self._unpark_()
@@ -849,10 +906,17 @@ class Engine:
         if self._hooked_:
             # Its items may be worth something to the class: they are taken, not cleared.
             self._unpark_()
-            for _ in range(self._level_()):
-                if self._level_():
+            # (What the class calls its size need not be how many there are, but without any it is zero.)
+            while True:
+                drawn = self._drawn_
+                try:
+                    if not self._level_():
+                        break
                     # In one piece, an item is taken and counted.
                     self._take_through_hook_(dropped, compress(starmap(self._get, ONCE), self._dones_))
+                except Exception as problem:
+                    if self._drawn_ is drawn or struck_by_handler(problem):
+                        raise  # else a nested get() was quicker
         # Somebody may have said that tasks were done before they were taken.
         while self._unfinished_() < 0:
             next(self._puts_)
@@ -886,7 +950,7 @@ class Engine:
 
             self._close_()
             doorbells: Any = self._doorbells_
-            doorbell = doorbells.setdefault(name, Doorbell(self))
+            doorbell = doorbells.setdefault(name, Doorbell(self, name))
             self._locked_(self._tune_)
         return doorbell
 

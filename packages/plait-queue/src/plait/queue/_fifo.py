@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import chain, compress, count, islice, repeat, starmap
 from math import ceil
-from operator import index
+from operator import attrgetter, index
 from sys import maxsize as most_there_can_be
 from time import monotonic
 from types import GenericAlias
@@ -15,7 +15,7 @@ from types import GenericAlias
 from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
 from ._hooks import hook
-from ._platform import WHOLE_STEPS, Empty, is_owned
+from ._platform import WHOLE_STEPS, Empty, is_owned, struck_by_handler
 from ._surely import OVERDUE, catch_up, elsewhere
 from ._turns import TURNS, step_aside
 from ._waiting import (
@@ -54,7 +54,7 @@ else:
 
 __all__ = ["Of", "Queue"]
 
-_HOOKS = ("_put", "_get", "_qsize")
+_hooks_of = attrgetter("_init", "_put", "_get", "_qsize")
 
 
 class Queue(Engine, Of["T"]):
@@ -78,6 +78,8 @@ class Queue(Engine, Of["T"]):
     """
 
     _native_ = True
+    _native_hooks_: tuple[Any, ...]  # which hooks this kind of queue brings along
+    _hooks_: tuple[Any, ...]  # which ones this class had when it was last looked at
     _peeks_ = True  # whether _peek and _get are about the same container
     _in_place_ = WHOLE_STEPS  # it is free, and no subclass says how a stock is made
     _empty_message_: str | None = None  # of the Empty and the Full that polling raises, once there was one
@@ -86,15 +88,30 @@ class Queue(Engine, Of["T"]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        native = next(base for base in cls.__mro__ if "_native_" in vars(base))
-        cls._hooked_ = any(getattr(cls, hook) is not getattr(native, hook) for hook in _HOOKS)
-        cls._peeks_ = peeks(cls)
+        if "_native_" in vars(cls):
+            cls._native_hooks_ = _hooks_of(cls)
+        cls._look_for_hooks_()
         bound = vars(cls).get("maxsize")
         if bound is not None and not hasattr(bound, "__get__"):
             cls.maxsize = BoundOfClass(bound)  # type: ignore[assignment]
-        cls._in_place_ = cls._can_be_free_ and cls._init is Queue._init and not cls._hooked_
+
+    @classmethod
+    def _look_for_hooks_(cls) -> None:
+        """Note whether the class has hooks of its own: at the class statement, and whenever a queue is made and they are not
+        what they were (set by a class decorator, say, or patched)."""
+        hooks = _hooks_of(cls)
+        cls._hooked_ = hooks[1:] != cls._native_hooks_[1:]
+        cls._peeks_ = peeks(cls)
+        cls._in_place_ = cls._can_be_free_ and hooks[0] is Queue._native_hooks_[0] and not cls._hooked_
+        cls._hooks_ = hooks
 
     def __init__(self, maxsize: int = 0) -> None:
+        cls = type(self)
+        if _hooks_of(cls) != cls._hooks_:
+            cls._look_for_hooks_()
+        if self._furnished_ or self._counting_:
+            self._begin_anew_(maxsize)
+            return
         self._maxsize_ = maxsize
         if type(maxsize) is not int:
             self._maxsize_, self._bound_given_ = whole_bound(maxsize), maxsize
@@ -115,8 +132,26 @@ class Queue(Engine, Of["T"]):
                 self._stock_ = ()  # for subclasses that keep their items elsewhere
             if not self._free_:
                 self._furnish_()
-            self._init(maxsize)
+            self._making_ = True
+            try:
+                self._init(maxsize)
+            finally:
+                self._making_ = False
             self._fit_()
+
+    def _begin_anew_(self, maxsize: int) -> None:
+        """`__init__` once more: an empty queue again, with the same mutex and Conditions. Who waits goes on waiting."""
+        self._close_()
+        self._change_(self._empty_now_, maxsize)
+
+    def _empty_now_(self, maxsize: int) -> None:
+        self._returned_.clear()
+        self._parked_.clear()
+        self._init(maxsize)
+        self._adopt_(self._stock_)
+        self._shut_down_(False, False)
+        self._set_unfinished_(0)
+        self._set_maxsize_(maxsize)
 
     def __getstate__(self) -> Any:
         raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
@@ -135,7 +170,7 @@ class Queue(Engine, Of["T"]):
         try:
             if not block and self._is_simply_full_():
                 block = NOTHING  # to be raised below: on its way through the `except` it would be slower
-            elif timeout is None or timeout >= 0:
+            elif timeout is None or not block or timeout >= 0:
                 try:
                     try:
                         for _ in self._admits_:
@@ -199,7 +234,7 @@ class Queue(Engine, Of["T"]):
         """
         box: list[T]
         try:
-            if timeout is None or timeout >= 0:
+            if timeout is None or not block or timeout >= 0:
                 item: Any = NOTHING
                 ticket = None
                 # (Else a step would raise, which takes longer than this look.)
@@ -315,7 +350,7 @@ class Queue(Engine, Of["T"]):
         Not in the standard module.
         """
         box = deque(items)
-        if timeout is None or may_wait(timeout):
+        if timeout is None or not block or may_wait(timeout):
             self._bring_(box)
         if box:
             self._put_slowly_(box, block, timeout)
@@ -363,7 +398,7 @@ class Queue(Engine, Of["T"]):
         if max_items is not None and max_items > most_there_can_be:
             max_items = None
         box: list[T] = []
-        if timeout is None or may_wait(timeout):
+        if timeout is None or not block or may_wait(timeout):
             ticket = None
             try:
                 way = self._takes_
@@ -425,7 +460,7 @@ class Queue(Engine, Of["T"]):
             )
         if block and timeout is not None:
             check_timeout(timeout)
-        deadline = deadline_of(timeout)
+        deadline = deadline_of(timeout if block else None)
         while True:
             item = self._change_(self._peek_now_)
             if item is not NOTHING:
@@ -442,12 +477,17 @@ class Queue(Engine, Of["T"]):
         if self._level_():
             if self._in_hook_ and self._parked_:
                 return self._parked_[0]
+            drawn = self._drawn_
             try:
                 return self._peek()
-            except IndexError as problem:  # a get() without the mutex was quicker
-                if self._hooked_ or not of_this_frame(problem, below=1):
-                    raise
-        elif self.is_shutdown:
+            except Exception as problem:
+                if self._hooked_:
+                    if self._drawn_ is drawn or struck_by_handler(problem):
+                        raise
+                    return self._peek_now_()  # a nested get() was quicker
+                if not isinstance(problem, IndexError) or not of_this_frame(problem, below=1):
+                    raise  # else a get() without the mutex was quicker
+        elif self._shut_:
             raise self._refusal_()
         return NOTHING
 
@@ -456,7 +496,7 @@ class Queue(Engine, Of["T"]):
 
     def _would_not_wait_now_(self) -> bool:
         self._settle_()
-        return self.is_shutdown or self._level_() > 0
+        return self._shut_ or self._level_() > 0
 
     def clear(self) -> int:
         """Drop all items, each counted as done, and return how many there were.
@@ -471,6 +511,8 @@ class Queue(Engine, Of["T"]):
         finally:
             self._settle_()
             self._ring_all_("not_full")
+            if self._doorbells_ and self._unfinished_() <= 0:
+                self._ring_all_("all_tasks_done")
 
     # `item in queue` would take everything out to look at it, and then wait. There is none in the standard class either.
     __contains__: Any = None
@@ -522,6 +564,7 @@ class Queue(Engine, Of["T"]):
                 break
         self._tune_()
         self._settle_()
+        self._ring_all_("not_full")
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
@@ -605,6 +648,8 @@ class Queue(Engine, Of["T"]):
             self._attend_(waiter)
             if not waiter.rung:
                 waiter.sleep(self, timeout)
+                if waiter.nudged:
+                    waiter.sleep_on(self, timeout)
                 self._leave_(waiter)
             settled = True
         finally:
@@ -625,7 +670,8 @@ class Queue(Engine, Of["T"]):
 
     @property
     def unfinished_tasks(self) -> int:
-        """How many items were put and not yet declared done. After setting it to 0, notify `all_tasks_done`."""
+        """How many items were put and not yet declared done. Setting it to 0 wakes every `join`, and notifies
+        `all_tasks_done`."""
         if self._free_:
             return self._unfinished_()
         return self._locked_(self._unfinished_)  # type: ignore[no-any-return]
@@ -635,11 +681,24 @@ class Queue(Engine, Of["T"]):
         if not self._is_made_():
             return  # by a subclass; Queue.__init__ sets it to 0
         self._close_()
-        self._locked_(self._set_unfinished_, number)
+        self._change_(self._set_unfinished_, number)
 
     def _set_unfinished_(self, number: int) -> None:
         more = number - self._unfinished_()
         deque(islice(self._puts_ if more > 0 else self._dones_, abs(more)), maxlen=0)
+        self._settle_()
+        if number <= 0:
+            self._ring_all_("all_tasks_done")
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether `shutdown` has been called. Setting it does what that does, or takes it back."""
+        return self._shut_
+
+    @is_shutdown.setter
+    def is_shutdown(self, shut: bool) -> None:
+        if self._is_made_():
+            self._change_(self._shut_down_, False, bool(shut))
 
     def shutdown(self, immediate: bool = False) -> None:
         """Refuse new items; wake everyone who waits in put() or get().
@@ -650,10 +709,10 @@ class Queue(Engine, Of["T"]):
         """
         self._change_(self._shut_down_, immediate)
 
-    def _shut_down_(self, immediate: bool) -> None:
+    def _shut_down_(self, immediate: bool, shut: bool = True) -> None:
         try:
-            self.is_shutdown = True
-            self._alarm_ = True
+            self._shut_ = shut
+            self._alarm_ = self._getters_ if self._free_ and not shut else True
             self._tune_()
             if immediate:
                 self._drop_all_()
@@ -849,7 +908,14 @@ class Queue(Engine, Of["T"]):
     # -- what subclasses override; called with the mutex held ------------------------------------------------------
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
-        self._stock_ = deque()
+        self._start_with_(deque())
+
+    def _start_with_(self, container: Any) -> None:
+        if self._making_:
+            self._stock_ = container
+        else:  # a subclass calls `_init` once more
+            self._returned_.clear()
+            self.queue = container
 
     @hook
     def _qsize(self) -> int:
@@ -874,7 +940,7 @@ class Queue(Engine, Of["T"]):
     def _item_comes_(self, timeout: float | None) -> bool:
         if not self._furnished_:
             self._furnish_()
-        if not (self._getters_ or self._returned_ or self._hooked_ or self.is_shutdown) and (
+        if not (self._getters_ or self._returned_ or self._hooked_ or self._shut_) and (
             timeout is None or timeout > 0
         ):
             for _ in TURNS:
@@ -886,7 +952,7 @@ class Queue(Engine, Of["T"]):
     def _room_comes_(self, timeout: float | None) -> bool:
         if not self._furnished_:
             self._furnish_()
-        if not (self._putters_ or self._hooked_ or self.is_shutdown) and (timeout is None or timeout > 0):
+        if not (self._putters_ or self._hooked_ or self._shut_) and (timeout is None or timeout > 0):
             for _ in TURNS:
                 if not 0 < self._maxsize_ <= len(self._stock_):
                     return True
@@ -909,8 +975,8 @@ class Queue(Engine, Of["T"]):
         waiter: Any = ThreadWaiter(box, True) if block and timeout != 0 else Waiter(box)
         settled = False
         try:
-            negative = timeout is not None and not timeout >= 0
-            if block and negative and not self.is_shutdown and self._maxsize_ > 0:
+            negative = block and timeout is not None and not timeout >= 0
+            if negative and not self._shut_ and self._maxsize_ > 0:
                 raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
             if not waiter.nests:
                 try:
@@ -936,6 +1002,8 @@ class Queue(Engine, Of["T"]):
                     else:
                         waiter.sleep(self, timeout)
                     if not waiter.rung:
+                        if waiter.nudged:
+                            waiter.sleep_on(self, timeout)
                         self._leave_(waiter)
             settled = True
         finally:
@@ -959,7 +1027,7 @@ class Queue(Engine, Of["T"]):
 
     def _offer_now_(self, waiter: Waiter) -> None:
         self._settle_()
-        if self.is_shutdown:
+        if self._shut_:
             waiter.verdict = self._refusal_()
         else:
             # If there is room with putters in line, then because we interrupted the one who was about to serve them.
@@ -991,7 +1059,7 @@ class Queue(Engine, Of["T"]):
             waiter.box = box
         elif timeout is None or timeout > 0:
             waiter = ThreadWaiter(box)
-        elif self.is_shutdown and not self.qsize():
+        elif self._shut_ and not self.qsize():
             return self._refusal_()
         else:
             return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
@@ -1006,13 +1074,7 @@ class Queue(Engine, Of["T"]):
                 if self._free_ and not line:
                     # What _ask_ does, in fewer steps: nobody can come in between the look at the line and this.
                     line.append(waiter)
-                    if (
-                        self._stock_
-                        or self._putters_
-                        or self.is_shutdown
-                        or self._returned_
-                        or self._joiners_
-                    ):
+                    if self._stock_ or self._putters_ or self._shut_ or self._returned_ or self._joiners_:
                         self._locked_(self._settle_)
                 else:
                     self._ask_(waiter)
@@ -1022,6 +1084,8 @@ class Queue(Engine, Of["T"]):
                     else:
                         waiter.sleep(self, timeout)
                     if not waiter.rung:
+                        if waiter.nudged:
+                            waiter.sleep_on(self, timeout)
                         self._leave_(waiter)
             if box:
                 if most != 1:
@@ -1061,7 +1125,7 @@ class Queue(Engine, Of["T"]):
                 break
             return (
                 self._maxsize_ > 0
-                and not (self._getters_ or self.is_shutdown or self._hooked_ or OVERDUE)
+                and not (self._getters_ or self._shut_ or self._hooked_ or OVERDUE)
                 and self._maxsize_ <= len(self._stock_)
                 and not self._is_torn_()
             )
@@ -1074,7 +1138,7 @@ class Queue(Engine, Of["T"]):
 
     def _is_simply_empty_(self) -> bool:
         if self._free_:
-            return not (self._stock_ or self._returned_ or self._putters_ or self.is_shutdown or OVERDUE)
+            return not (self._stock_ or self._returned_ or self._putters_ or self._shut_ or OVERDUE)
         held = None
         try:
             for held in self._enters_:
@@ -1083,7 +1147,7 @@ class Queue(Engine, Of["T"]):
                 self._stock_
                 or self._returned_
                 or self._putters_
-                or self.is_shutdown
+                or self._shut_
                 or self._hooked_
                 or OVERDUE
                 or self._is_torn_()
@@ -1128,7 +1192,7 @@ class Queue(Engine, Of["T"]):
         self._settle_()
         if self._hand_over_(waiter):
             self._settle_()
-        elif self.is_shutdown:
+        elif self._shut_:
             waiter.verdict = self._refusal_()
 
     def _take_more_(self, waiter: Waiter, most: int | None) -> None:
@@ -1153,6 +1217,9 @@ class Queue(Engine, Of["T"]):
             if another.box:
                 self._put_back_(another.ticket, another.box)
                 self._tune_()
+
+
+Queue._native_hooks_ = Queue._hooks_ = _hooks_of(Queue)
 
 
 class BoundOfClass:

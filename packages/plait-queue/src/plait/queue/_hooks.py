@@ -17,31 +17,35 @@ if TYPE_CHECKING:
 __all__ = ["hook"]
 
 
-class Hook:
+class Hook(property):
     """A method that notices when it is replaced in an instance: what happens to that queue then goes by way of it.
 
     (A `__setattr__` would notice, too, and make every assignment a call, where another thread or a signal handler
     could come in between.) A replacement does not hide what a class says: `Queue._put` is its own, whatever the queue.
     But `super()._put` is asked for the queue, and is the replacement.
+
+    Found in a class it is this object, which can be called as the function can. (So says a property, by itself and without
+    Python code: who makes a queue looks whether the class still has its hooks.)
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.__doc__ = function.__doc__
+        name = self.name = function.__name__
+        self.function = self.__wrapped__ = function
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
+        def find(queue: Engine) -> Any:
+            own = queue._own_hooks_
+            return own[name] if name in own else MethodType(function, queue)
 
-    def __get__(self, queue: Engine | None, owner: type) -> Any:
-        if queue is None:
-            return self.function
-        own = queue._own_hooks_
-        return own[self.name] if self.name in own else MethodType(self.function, queue)
+        super().__init__(find, self._set, self._delete, function.__doc__)
 
-    def __set__(self, queue: Engine, function: Callable[..., Any]) -> None:
+    def __call__(self, *args: Any) -> Any:
+        """The function, for a queue that is named."""
+        return self.function(*args)
+
+    def _set(self, queue: Engine, function: Callable[..., Any]) -> None:
         self._replace(queue, {**queue._own_hooks_, self.name: function})
 
-    def __delete__(self, queue: Engine) -> None:
+    def _delete(self, queue: Engine) -> None:
         if self.name not in queue._own_hooks_:
             raise AttributeError(f"{self.name} was not replaced in {queue!r}")
         self._replace(queue, {name: own for name, own in queue._own_hooks_.items() if name != self.name})

@@ -27,7 +27,7 @@ class LifoQueue(Queue["T"]):
     _take_ = "pop"
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
-        self._stock_ = []
+        self._start_with_([])
 
     @hook
     def _get(self) -> T:

@@ -80,9 +80,10 @@ class PriorityQueue(Queue["T"]):
     _below_: Iterator[int]
 
     def __init__(self, maxsize: int = 0) -> None:
-        self._sifting_: Any = NOTHING
-        self._size_ = 0
-        self._sizes_ = self._below_ = NO_MORE
+        if not self._furnished_:  # else it is called once more
+            self._sifting_: Any = NOTHING
+            self._size_ = 0
+            self._sizes_ = self._below_ = NO_MORE
         super().__init__(maxsize)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
@@ -94,7 +95,7 @@ class PriorityQueue(Queue["T"]):
         try:
             if not block and self._is_simply_full_():
                 block = NOTHING  # to be raised below: on its way through the `except` it would be slower
-            elif timeout is None or timeout >= 0:
+            elif timeout is None or not block or timeout >= 0:
                 held = heap = None
                 counted = False
                 pushed: Any = False
@@ -174,7 +175,7 @@ class PriorityQueue(Queue["T"]):
         try:
             if not (block or self._stock_) and self._is_simply_empty_():
                 block = NOTHING  # likewise
-            elif timeout is None or timeout >= 0:
+            elif timeout is None or not block or timeout >= 0:
                 if block and not self._stock_:
                     self._item_comes_(timeout)
                 held = heap = None
@@ -258,22 +259,27 @@ class PriorityQueue(Queue["T"]):
         """Push *item* and step *commit* in one piece; or do neither, if a nested call took over, or if *waiter* (who
         brings it) has gone or been served meanwhile. *counted* if the item is counted already,
         and not with *commit*."""
-        if self._sifting_ is not NOTHING:
-            self._order_()
+        uncounted = NOTHING if counted else item
         started = False
-        heap = self._stock_
+        heap = None
         try:
-            for self._size_ in self._sizes_:
-                self._sifting_ = item
-                self._uncounted_ = NOTHING if counted else item
-                started = True
-                if counted:
-                    self._owed_ -= 1
-                break
-            heappush(heap, item)
-            if self._stock_ is heap and (
+            while not started:
+                if self._sifting_ is NOTHING:
+                    heap = self._stock_
+                    for self._size_ in self._sizes_:
+                        self._sifting_ = item
+                        self._uncounted_ = uncounted
+                        started = True
+                        self._owed_ -= counted
+                        break
+                else:
+                    self._order_()
+            heappush(heap, item)  # type: ignore[arg-type]
+            # (One piece from the last look on. The waiter can only have gone in a nested call that others could come in
+            # by, and that would have taken over.)
+            if (
                 waiter is None or (not waiter.gone and waiter.box and waiter.box[0] is item)
-            ):
+            ) and self._stock_ is heap:
                 self._sifting_ = NOTHING
                 for _ in commit:
                     break
@@ -325,16 +331,14 @@ class PriorityQueue(Queue["T"]):
         way_in, way_out = self._ways_(items, self._maxsize_)
         sizes, below = self._measures_(items)
         if self._sifting_ is sifting_before and self._stock_ is before:
-            if self._locked_takes_ is not NO_MORE:
-                self._locked_takes_ = way_out
-            if self._locked_admits_ is not NO_MORE:
-                self._locked_admits_ = way_in
+            # One piece: neither calls nor, for 3.10, jumps. Closed ways remain closed.
+            self._locked_takes_ = (way_out, NO_MORE)[self._locked_takes_ is NO_MORE]
+            self._locked_admits_ = (way_in, NO_MORE)[self._locked_admits_ is NO_MORE]
             self._stock_, self._entry_, self._exit_, self._sizes_, self._below_ = (
                 items, way_in, way_out, sizes, below,
             )  # fmt: skip
             self._sifting_ = sifting
-            if owes:
-                self._owed_ += 1
+            self._owed_ += owes
             self._tune_()
 
     def _undo_(self) -> None:
@@ -401,7 +405,9 @@ class PriorityQueue(Queue["T"]):
         bound = self._maxsize_
         while box and not waiter.gone and not 0 < bound <= self._level_():
             before = len(box)
-            self._push_once_(box[0], starmap(box.popleft, compress(ENDLESS, self._puts_)), waiter)
+            commit = starmap(box.popleft, compress(ENDLESS, self._puts_))
+            for item in [*box][:1]:  # none, if a nested call has served it since
+                self._push_once_(item, commit, waiter)
             if self._doorbells_ and len(box) < before:
                 self._announce_("not_empty")
 
@@ -456,10 +462,8 @@ class PriorityQueue(Queue["T"]):
             dropping = zip(steps_of(heap.pop), self._dones_)  # noqa: B905
             if (state is NOTHING or state is UNSORTED) and self._sifting_ is state and self._stock_ is heap:
                 # One piece from here to the end of extend(), for whatever compares items works with another list then.
-                if self._locked_takes_ is not NO_MORE:
-                    self._locked_takes_ = way_out
-                if self._locked_admits_ is not NO_MORE:
-                    self._locked_admits_ = way_in
+                self._locked_takes_ = (way_out, NO_MORE)[self._locked_takes_ is NO_MORE]
+                self._locked_admits_ = (way_in, NO_MORE)[self._locked_admits_ is NO_MORE]
                 self._stock_, self._entry_, self._exit_, self._sizes_, self._below_ = (
                     stock, way_in, way_out, sizes, below,
                 )  # fmt: skip
@@ -496,7 +500,7 @@ class PriorityQueue(Queue["T"]):
     # -- what subclasses override; called with the mutex held ------------------------------------------------------
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002
-        self._stock_ = []
+        self._start_with_([])
 
     @hook
     def _put(self, item: T) -> None:

@@ -3,15 +3,27 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 from ._fifo import Of, Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     T = TypeVar("T")
 
 __all__ = ["SimpleQueue"]
+
+
+class Contents(Queue["T"]):
+    """What a SimpleQueue keeps its items in, and speaks of it by its owner's name."""
+
+    _owner_: Any = staticmethod(lambda: None)
+
+    def __repr__(self) -> str:
+        owner = self._owner_()
+        return object.__repr__(self if owner is None else owner)
 
 
 class SimpleQueue(Of["T"]):
@@ -24,7 +36,8 @@ class SimpleQueue(Of["T"]):
     __slots__ = ("__weakref__", "_items_")
 
     def __init__(self) -> None:
-        self._items_: Queue[T] = Queue()
+        self._items_: Contents[T] = Contents()
+        self._items_._owner_ = ref(self)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002
         """Put *item* into the queue. *block* and *timeout* are there for the sake of `Queue.put` and change

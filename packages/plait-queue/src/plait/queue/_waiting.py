@@ -25,9 +25,14 @@
 #
 # Where an interruption can strike
 #   CPython runs signal handlers, pending finalisers and (from 3.12) the garbage collector, and lets other threads run,
-#   after calls, at the head of functions and on backward jumps, and nowhere else: 3.10 to 3.15 agree in this
-#   (tests/test_interruptions.py asks each of them). The handler may use the very object it interrupts (nesting), or
-#   raise (KeyboardInterrupt), or both.
+#   after calls, at the head of functions and on backward jumps, and nowhere else: 3.11 to 3.15 agree in this. 3.10 does it
+#   also where a conditional jump forward is taken: behind an `if` whose condition was false, or an `or` in a condition of
+#   which the left side was true (not where `and`, `or` and `not` make a value that is stored). tests/test_interruptions.py
+#   asks each of them. The handler may use the very object it interrupts (nesting), or raise (KeyboardInterrupt), or both.
+#
+#   So no piece goes through an `if` that is false: it is written to look for what is mostly true, and what has to be
+#   looked at as part of the piece is looked at last. Where it cannot be, a value is chosen without a jump:
+#   `(NO_MORE, way)[is_open]`.
 #
 #   A single call of a C function is never torn. But a result that a call has just left on the evaluation stack is lost
 #   when a handler raises at that moment: `item = d.popleft()` can lose an item. `for item in pops:`, where `pops` is a
@@ -153,6 +158,7 @@ class Waiter:
     gone = False  # its caller does not wait any more
     busy = False  # it is being served at this moment, by somebody whom whoever reads this has interrupted
     rung = False
+    nudged = False  # woken to settle the queue, and not because it is settled itself
     nests = False  # it blocks its thread, which may wait in this line already, below a handler, say
     present = True  # somebody would hear the bell
     verdict: Exception | None = None
@@ -172,6 +178,11 @@ class Waiter:
         """Wake the caller; ringing twice is harmless."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to ring()")
 
+    def nudge(self, queue: Engine) -> bool:  # noqa: ARG002
+        """Wake the caller, or somebody in its stead, to settle *queue* as soon as the mutex is free. Whether that can be.
+        Called with the mutex held; it must neither block nor raise."""
+        return False
+
     def served(self) -> bool:
         """Whether all items have passed."""
         return not self.box if self.gives else bool(self.box)
@@ -185,6 +196,7 @@ class ThreadWaiter(Waiter):
     """A waiting call that blocks its thread."""
 
     nests = True
+    until = inf  # when its time is up, if it has slept
 
     def __init__(self, box: Any, gives: bool = False) -> None:
         # What super() does with items, in fewer steps.
@@ -203,6 +215,23 @@ class ThreadWaiter(Waiter):
         except RuntimeError:
             pass  # it rang before
 
+    def nudge(self, queue: Engine) -> bool:  # noqa: ARG002
+        """Wake the caller, who finds that its bell has not been rung."""
+        self.nudged = True
+        try:
+            self.bell.release()
+        except RuntimeError:
+            pass  # it is about to wake
+        return True
+
+    def sleep_on(self, queue: Engine, timeout: SupportsFloat | None) -> None:
+        """Having slept, and not been rung: settle *queue* if that is why this was woken, and go on sleeping."""
+        while self.nudged and not self.rung:
+            self.nudged = False
+            queue._locked_(queue._settle_)
+            if not self.rung:
+                self.sleep(queue, None if timeout is None else max(self.until - monotonic(), 0))
+
     def sleep(self, queue: Engine, timeout: SupportsFloat | None = None) -> None:
         """Wait for the bell of *queue*, or until *timeout* seconds have passed.
 
@@ -218,7 +247,9 @@ class ThreadWaiter(Waiter):
         elif timeout is None:
             self.bell.acquire()
         else:
-            self._sleep(in_seconds(timeout))
+            seconds = in_seconds(timeout)
+            self.until = monotonic() + seconds
+            self._sleep(seconds)
 
     def _sleep(self, timeout: float | None) -> None:
         if timeout is None:
