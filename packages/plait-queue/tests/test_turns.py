@@ -12,7 +12,7 @@ import pytest
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 
 PACKAGE = Queue.__module__
-turns, fifo = import_module(PACKAGE + "._turns"), import_module(PACKAGE + "._fifo")
+fifo = import_module(PACKAGE + "._fifo")
 
 
 @pytest.fixture(params=[Queue, LifoQueue, PriorityQueue])
@@ -22,14 +22,14 @@ def kind(request):
 
 @pytest.fixture
 def asides(monkeypatch):
-    """What happens while a call steps aside: calls, the last first. Whoever steps aside with none left is told so."""
+    """What happens while a call gives way: calls, the last first. Whoever gives way with none left is told so."""
     calls = []
 
-    def step_aside():
-        assert calls, "stepped aside"
+    def give_way():
+        assert calls, "gave way"
         calls.pop()()
 
-    monkeypatch.setattr(fifo, "step_aside", step_aside)
+    monkeypatch.setattr(fifo, "give_way", give_way)
     return calls
 
 
@@ -80,7 +80,7 @@ def test_of_many_those_for_which_room_comes_are_put_and_the_others_wait(kind, as
     assert q.empty()
 
 
-def test_who_does_not_wait_does_not_step_aside(kind, asides):
+def test_who_does_not_wait_does_not_give_way(kind, asides):
     q = kind(1)
     for arguments in [(False,), (True, 0)]:
         with pytest.raises(Empty):
@@ -147,48 +147,3 @@ def test_a_putter_that_finds_others_in_line_stands_behind_them(kind, asides):
     assert [q.get(), q.get(), q.get()] == [0, 1, 2]
     for thread in threads:
         thread.join()
-
-
-class Machine:
-    """A clock, and a processor that comes back after the seconds in *takes*, or after none."""
-
-    def __init__(self, monkeypatch):
-        self.now, self.times, self.takes = 1000.0, [], 0.0
-        monkeypatch.setattr(turns, "monotonic", lambda: self.now)
-        monkeypatch.setattr(turns, "sched_yield", self.sched_yield)
-        monkeypatch.setattr(turns, "_resume_at", 0.0)
-        monkeypatch.setattr(turns, "_doubt", 0)
-
-    def sched_yield(self):
-        self.times.append(self.now)
-        self.now += self.takes
-
-    def lost(self, seconds, takes):
-        """Of so many seconds, how many went in stepping aside, each time for so long, with a microsecond between."""
-        before, end, lost = self.now, self.now + seconds, 0.0
-        self.takes = takes
-        while self.now < end:
-            start = self.now
-            turns.step_aside()
-            lost += self.now - start
-            self.now += 1e-6 if self.now > start else 1e-3
-        return lost / (self.now - before)
-
-
-def test_where_others_take_long_it_is_left_off_for_a_while(monkeypatch):
-    machine = Machine(monkeypatch)
-    assert machine.lost(10, 0.003) < 0.06
-    # It is tried again now and then; and when it has gone well for a while, done each time.
-    machine.lost(1, 0)
-    machine.times.clear()
-    for _ in range(50):
-        turns.step_aside()
-    assert len(machine.times) == 50
-
-
-def test_a_single_long_one_does_no_harm(monkeypatch):
-    machine = Machine(monkeypatch)
-    for n in range(1000):
-        machine.takes = 0.01 if n % 10 == 0 else 0.0
-        turns.step_aside()
-    assert len(machine.times) == 1000

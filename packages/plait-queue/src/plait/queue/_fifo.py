@@ -12,12 +12,12 @@ from sys import maxsize as most_there_can_be
 from time import monotonic
 from types import GenericAlias
 
+from .._thread import give_way
 from ._engine import Engine, of_this_frame
 from ._errors import Full, ShutDown
 from ._hooks import hook
 from ._platform import WHOLE_STEPS, Empty, is_owned, struck_by_handler
 from ._surely import OVERDUE, catch_up, elsewhere
-from ._turns import TURNS, step_aside
 from ._waiting import (
     ENDLESS,
     NO_MORE,
@@ -55,6 +55,10 @@ else:
 __all__ = ["Of", "Queue"]
 
 _hooks_of = attrgetter("_init", "_put", "_get", "_qsize")
+
+
+# How often others are given a turn: once is often in vain.
+TURNS = range(2)
 
 
 class Queue(Engine, Of["T"]):
@@ -934,8 +938,9 @@ class Queue(Engine, Of["T"]):
 
     # -- the long ways ---------------------------------------------------------------------------------------------
 
-    # Before a call waits: whether it need not any more when others have had a turn (_turns.py). If anybody stands in line
-    # it gives them none, for its place is behind those.
+    # Before a call waits: whether it need not any more when others have had a turn, which saves most switches of threads
+    # (why, and what it may cost, is said at the top of plait-thread's _parking.py). If anybody stands in line it gives them
+    # none, for its place is behind those.
 
     def _item_comes_(self, timeout: float | None) -> bool:
         if not self._furnished_:
@@ -944,7 +949,7 @@ class Queue(Engine, Of["T"]):
             timeout is None or timeout > 0
         ):
             for _ in TURNS:
-                step_aside()
+                give_way()
                 if self._stock_:
                     return True
         return False
@@ -956,7 +961,7 @@ class Queue(Engine, Of["T"]):
             for _ in TURNS:
                 if not 0 < self._maxsize_ <= len(self._stock_):
                     return True
-                step_aside()
+                give_way()
             return not 0 < self._maxsize_ <= len(self._stock_)
         return False
 

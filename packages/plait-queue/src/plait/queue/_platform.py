@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from time import sleep
 
 from .._thread import RLock, get_ident, main_thread_ident
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     start_new_thread: Callable[..., Any]
-    sched_yield: Callable[[], None]
 else:
     try:
         # Both or neither: `except Empty` has to catch what the C get() raises.
@@ -40,20 +38,12 @@ else:
         def start_new_thread(function, args):
             function(*args)
 
-    try:
-        from os import sched_yield
-    except ImportError:  # Windows, where the same has another name
-
-        def sched_yield():
-            sleep(0)
-
 
 __all__ = [
     "WHOLE_STEPS",
     "Empty",
     "SimpleQueue",
     "is_owned",
-    "sched_yield",
     "start_new_thread",
     "struck_by_handler",
 ]
