@@ -28,7 +28,8 @@
 #     items.
 #
 # Who wakes whom
-#   Who has to wait lets others run before it stands in line (`_item_comes_`, `_room_comes_`); often nobody has to be woken then.
+#   Who has to wait lets others run before it stands in line (`_item_comes_`, `_room_comes_`); often nobody has to be woken
+#   then.
 #   A putter puts its item into the stock, then `_settle_` hands items from the stock to waiting getters and rings them;
 #   a getter that was rung has its item already and needs no lock. In the same way a getter makes room and `_settle_`
 #   carries the items of waiting putters into the stock. Nobody is woken who would find nothing. Watchers (peek,
