@@ -24,6 +24,7 @@ from . import _platform, _popen, _start
 from ._command import candidates
 from ._ending import let_go, wind_up
 from ._handle import SoleHandle
+from ._platform import hold_no_more
 from ._in_flight import CLOSE_ON_EXEC, in_flight, no_fork, pipe2
 from ._popen import Popen
 from ._start import StartRequest, await_exec, failed, finish
@@ -89,6 +90,7 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
     request = StartRequest()  # for the clean-up
     request.opened, request.started = opened, started
     key = id(request)
+    is_held = no_fork._is_owned()  # by who has been interrupted by the signal handler that calls this
     try:
         in_flight[key] = opened
         with no_fork:
@@ -127,11 +129,15 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
         process = object.__new__(SolePopen)
         process.args = args
         try:
+            if not is_held:  # as `holding` does, but once for all
+                hold_no_more(no_fork)
             _take_over(process, request, said)
             if isinstance(problem, KeyboardInterrupt):
                 process._give_grace()
             wind_up(process, problem, False, 0.0)
         finally:  # once more, should a signal handler have raised in there too
+            if not is_held:
+                hold_no_more(no_fork)
             _take_over(process, request, said)
             let_go(process, False)
         raise

@@ -6,9 +6,9 @@
 #
 # The loop sleeps in poll() on the streams and on the child's pidfd. The pidfd is there for one case only: the
 # child was killed through our own Popen, but somebody it had started still holds the other end of a pipe. End
-# of file would then come when that stranger ends, perhaps never. So once a child that we killed has ended,
-# the rest of the output is given DRAIN_SECONDS to arrive, and what has arrived is the answer. In every other
-# case end of file decides, as documented.
+# of file would then come when that stranger ends, perhaps never. So once a child that we killed is seen to have ended,
+# the rest of the output is given DRAIN_SECONDS to arrive, over all further calls together, and what has arrived is the
+# answer. In every other case end of file decides, as documented.
 #
 # Our ends of the pipes are ours alone (close-on-exec, no copy in the child), therefore O_NONBLOCK on the
 # input pipe disturbs nobody, and lets one write() hand over as much as the pipe has room for, up to a
@@ -96,6 +96,7 @@ class Exchange:
 
     __slots__ = (
         "_collected",
+        "_drained_at",
         "_flushed",
         "_input",
         "_listeners",
@@ -132,6 +133,7 @@ class Exchange:
         #: has set this takes it out of there.
         self.feeds_alone = False
         self.limit = limit  # of what is kept of each stream, in bytes
+        self._drained_at: float | None = None  # when the output of a child that was killed has had its time
         self._over: set[int] = set()  # the streams that are longer
         self._told: set[int] = set()  # and of which that was told
         self._listeners: dict[int, LineFeeder] = {}
@@ -159,10 +161,13 @@ class Exchange:
 
     def stop_telling(self, deadline: float) -> None:
         """Let listeners hear what they have not heard yet, until *deadline*; and nothing more after that."""
-        for feeder in self._listeners.values():
-            if monotonic() < deadline:
-                feeder.deliver(deadline)
-            feeder.drop()
+        try:
+            for feeder in self._listeners.values():
+                if monotonic() < deadline:
+                    feeder.deliver(deadline)
+        finally:
+            for feeder in self._listeners.values():
+                feeder.drop()
 
     def pump(
         self,
@@ -242,12 +247,12 @@ class Exchange:
         straight = {
             fd: one for fd, s in streams.items() if (one := self._collected.get(id(s))) and one.has_room
         }
-        drained_at: float | None = None
+        drained_at, last_words = self._drained_at, _WIDE * len(streams)
         while (streams or sink >= 0) and not until:
             pause: float | None = None
             if drained_at is None and handle is not None and (bell < 0 or handle.returncode is not None):
                 if handle.kill_sent and handle.poll() is not None:
-                    drained_at = monotonic() + DRAIN_SECONDS
+                    drained_at = self._drained_at = monotonic() + DRAIN_SECONDS
                 else:
                     pause = _LOOK_EVERY_MS
             for limit in (deadline, drained_at):
@@ -275,15 +280,17 @@ class Exchange:
                             volume = self._take(id(streams[fd]), self._scratch[:length])
                             if volume >= _A_LOT:
                                 self._go_straight(fd, streams[fd], straight)
+                    last_words -= length
                     if not length:
                         poller.unregister(fd)
-                        self._end(streams.pop(fd))
+                        self._end(streams.pop(fd), handle is None or not handle.kill_sent)
                     elif length >= _ONE_READ and volume >= _A_LOT and fd not in wide:
                         wide.add(fd)
                         _widen(fd)
             if not ready or (pause is not None and pause <= 0) or (self._listeners and self.is_behind):
                 now = monotonic()
-                if drained_at is not None and now >= drained_at:
+                # What is in the pipes by then, and no more than these can hold, is still read.
+                if drained_at is not None and now >= drained_at and (not ready or last_words <= 0):
                     self._give_up(streams)
                     return True
                 if deadline is not None and now >= deadline:
@@ -321,14 +328,14 @@ class Exchange:
         self._told |= self._over
         raise LimitReached
 
-    def _end(self, stream: Any) -> None:
+    def _end(self, stream: Any, is_whole: bool) -> None:
         stream.close()
         collected = self._collected.get(id(stream))
         if collected is not None:
             collected.cut()
         feeder = self._listeners.get(id(stream))
         if feeder is not None:
-            feeder.feed(b"", True, self._tell_until)
+            feeder.feed_end(is_whole, self._tell_until)
 
     def _write(self, poller: Any, sink: int) -> int:
         """Write what fits; the descriptor, or -1 when there is no more to write."""
@@ -357,7 +364,7 @@ class Exchange:
 
     def _give_up(self, streams: dict[int, Any]) -> None:
         while streams:
-            self._end(streams.popitem()[1])
+            self._end(streams.popitem()[1], False)
         if self._stdin is not None and not self._stdin.closed:
             self._close_stdin()
 

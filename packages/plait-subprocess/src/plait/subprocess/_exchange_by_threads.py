@@ -180,16 +180,16 @@ class ThreadedExchange(Exchange):
             self._prepare(inbox)
         while self._unstarted:
             self._start_thread()
-        drained_at: float | None = None
+        drained_at = self._drained_at
         while True:
-            self._empty(inbox)
+            self._empty(inbox, handle is None or not handle.kill_sent)
             if not self._reading and not self._writing:
                 return not self.is_behind and not self._over - self._told
             if until:
                 return False
             now = monotonic()
             if drained_at is None and handle is not None and handle.kill_sent and handle.poll() is not None:
-                drained_at = now + DRAIN_SECONDS
+                drained_at = self._drained_at = now + DRAIN_SECONDS
             if drained_at is not None and now >= drained_at:
                 self._give_up_all(inbox)
                 return not self.is_behind
@@ -244,7 +244,7 @@ class ThreadedExchange(Exchange):
                     self._unstarted.append(entry)
             raise
 
-    def _empty(self, inbox: _Inbox) -> None:
+    def _empty(self, inbox: _Inbox, is_whole: bool) -> None:
         while inbox.letters:
             key, letter = inbox.letters.pop(0)
             inbox.let_readers_on()
@@ -257,7 +257,7 @@ class ThreadedExchange(Exchange):
                 self._take(key, memoryview(letter))
                 continue
             else:
-                self._end(self._reading.pop(key))
+                self._end(self._reading.pop(key), is_whole)
             if letter:
                 raise letter
 
@@ -265,7 +265,7 @@ class ThreadedExchange(Exchange):
         inbox.abandoned = True
         inbox.let_readers_on()
         while self._reading:
-            self._end(self._reading.popitem()[1])
+            self._end(self._reading.popitem()[1], False)
         if self._writing:
             self._writing, self._input = False, memoryview(b"")
             self._stdin.close()
