@@ -140,8 +140,8 @@ for act in (
         global returned
         code = frame.f_code
         if code is piece.Popen.__init__.__code__ and event == "return": returned = True
-        elif code.co_name == "run_plainly" and frame.f_locals.get("started"): returned = True
-        elif returned and event == "line" and code.co_name in ("run", "call", "arun", "_start", "run_plainly"):
+        elif code.co_name == "run_plainly": returned = bool(frame.f_locals.get("started"))
+        if returned and event == "line" and code.co_name in ("run", "call", "arun", "_start", "run_plainly"):
             sys.settrace(None)
             raise Strike
         return trace

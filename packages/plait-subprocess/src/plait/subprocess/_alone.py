@@ -63,10 +63,10 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
     return (
         len(popenargs) == 1
         and type(popenargs[0]) is list
-        and (not options or _PLAIN >= options.keys())
+        and (not options or options.keys() <= _PLAIN)
         and not (_popen.abandoned or failed)
         # Which is so on POSIX systems, when something has been started before.
-        and _platform._known_shape
+        and bool(_platform._known_shape)
         and pipe2 is not None
         and _start.order[0] == "fork_exec"
         and _start.STARTERS["fork_exec"] is _STARTER
@@ -116,8 +116,8 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
             if report := os.read(read_end, _LONGEST_REPORT):
                 request.argv, request.program, request.executables = argv, program, executables
                 await_exec(read_end, request, report)
-            with no_fork:
-                any(map(os.close, map(opened.pop, (-1,))))
+            # That needs no lock: a copy of the end to read from holds up nobody.
+            any(map(os.close, map(opened.pop, (-1,))))
         in_flight.pop(key, None)
         try:
             said.extend(map(os.waitpid, started, (0,)))

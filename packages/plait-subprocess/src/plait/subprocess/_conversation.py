@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
+import io
 from time import monotonic
 
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
 from ._handle import deadline_after
-from ._lines import LineFeeder, Listening
 from ._results import Of, OutputTooLarge, TimeoutExpired, incremental_decoder
-from ._stand_in import feed, is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +20,17 @@ if TYPE_CHECKING:
     from typing import IO, Any, AnyStr
 
     from ._handle import ProcessHandle
+    from ._lines import Listening
 
 __all__ = ["Conversation"]
+
+
+def _is_ours(stream: Any, text_mode: bool) -> bool:
+    """Whether *stream* is of the kind that a Popen makes."""
+    if text_mode:
+        return type(stream) is io.TextIOWrapper
+    # On Windows, ours is of a class that is derived from FileIO.
+    return type(stream) is io.BufferedWriter or isinstance(stream, io.FileIO)
 
 
 class Conversation(Of["AnyStr"]):
@@ -79,6 +87,8 @@ class Conversation(Of["AnyStr"]):
             )
         listening = None
         if on_stdout is not None or on_stderr is not None or max_output is not None:
+            from ._lines import Listening
+
             listening = Listening(on_stdout, on_stderr, max_output)
         if self.stdin is self.stdout is self.stderr is None:
             self.wait(timeout)
@@ -103,6 +113,8 @@ class Conversation(Of["AnyStr"]):
         if self._exchange is not None:
             raise ValueError("communication has started already; lines() comes instead of communicate()")
         deadline = None if timeout is None else deadline_after(timeout)
+        from ._lines import Listening
+
         come: list[tuple[str, Any]] = []
         listening = Listening(
             lambda line: come.append(("stdout", line)),
@@ -121,13 +133,17 @@ class Conversation(Of["AnyStr"]):
     def _start_exchange(self, given: Any, listening: Listening | None = None) -> Exchange:
         streams = (self.stdout, self.stderr)
         stdin: Any = self.stdin
-        if stdin is None or is_ours(stdin, self.text_mode):
+        if stdin is None or _is_ours(stdin, self.text_mode):
             data = self._input_bytes(given)
         else:
+            from ._stand_in import feed
+
             stdin, data = feed(stdin, given)
         if listening is None:
             exchange = open_exchange(stdin, streams, data)
         else:
+            from ._lines import LineFeeder
+
             exchange = open_exchange(stdin, streams, data, listening.max_output)
             for stream, tell, keep in zip(streams, listening.tell, listening.keep, strict=True):
                 if stream is None:

@@ -15,11 +15,12 @@ from ._start import not_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     Text = tuple[str | None, str | None]  # encoding, errors
 
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Ends", "layered"]
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Ends", "layered", "size_pipes"]
 
 PIPE = -1
 STDOUT = -2
@@ -47,6 +48,16 @@ def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any
             write_through=number == 0,
         )
     return stream
+
+
+def size_pipes(fds: Iterable[int], size: int) -> None:
+    """Give the pipes that *fds* belong to (-1: none) another size, where the system can do that."""
+    import fcntl
+
+    command = getattr(fcntl, "F_SETPIPE_SZ", None)
+    for fd in fds:
+        if fd >= 0 and command is not None:
+            fcntl.fcntl(fd, command, size)
 
 
 class Ends:
@@ -89,15 +100,6 @@ class Ends:
         except OSError as problem:
             raise not_open(given, problem) from None
         return given
-
-    def size(self, size: int) -> None:
-        """Give the pipes another size, where the system can do that."""
-        import fcntl
-
-        command = getattr(fcntl, "F_SETPIPE_SZ", None)
-        for fd in self.mine:
-            if fd >= 0 and command is not None:
-                fcntl.fcntl(fd, command, size)
 
     def streams(
         self, raw: list[io.FileIO], bufsize: int, wanted: tuple[Any, Any, Any], text: Text | None

@@ -14,11 +14,11 @@ from __future__ import annotations
 from time import monotonic
 
 from ._ending import await_killed, check_grace, end, let_go, lives_on, sit_out
+from ._ends import OWN_PIPE, PIPE, size_pipes
 from ._exchange import DRAIN_SECONDS, open_exchange
 from ._handle import deadline_after
 from ._in_flight import close, in_flight, open_pipe
 from ._platform import winapi
-from ._ends import OWN_PIPE, PIPE
 from ._popen import Popen
 from ._results import CalledProcessError, Of, TimeoutExpired
 from ._run import replaced_popen
@@ -222,7 +222,7 @@ class Pipeline:
                 following, sink = open_pipe(between)
                 size = command.options.get("pipesize")
                 if isinstance(size, int) and size > 0 and winapi is None:
-                    Popen._size_pipes([sink], size)
+                    size_pipes([sink], size)
             how = {
                 "stdin": source,
                 "stdout": sink,

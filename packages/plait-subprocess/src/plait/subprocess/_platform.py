@@ -35,15 +35,17 @@ __all__ = [
 
 #: The interpreter's own lock, without what `plait-thread` adds to it: nobody but this package has these.
 RLock: Any = _thread.RLock
-reset_lock: Callable[[Any], None]
+_reset: Callable[[Any], None]
 if hasattr(RLock, "_at_fork_reinit"):
-
-    def reset_lock(lock: Any) -> None:
-        """Make a lock free again, whoever held it, in the child of a fork."""
-        lock._at_fork_reinit()
-
+    _reset = RLock._at_fork_reinit
 else:
-    from .._thread import reset_lock
+    from .._thread import reset_lock as _reset
+
+
+def reset_lock(lock: Any) -> None:
+    """Make a lock free again, whoever held it, in the child of a fork."""
+    _reset(lock)
+
 
 
 def holding(lock: Any, step: Callable[..., Any], *arguments: Any) -> Any:
@@ -183,22 +185,21 @@ _libc_madvise: Any = None
 def _find_madvise() -> Any:
     # `ctypes` is made of this module, and takes ten times as long to load. One that is written in C is loaded in one
     # step, which no signal handler can find half done.
-    import _ctypes  # type: ignore[import-not-found,unused-ignore]
+    import _ctypes
 
-    class Byte(_ctypes._SimpleCData):  # type: ignore[misc,name-defined,unused-ignore]
-        _type_ = "c"
-
-    class Address(_ctypes._SimpleCData):  # type: ignore[misc,name-defined,unused-ignore]
-        _type_ = "P"
-
-    function = _ctypes.dlsym(_ctypes.dlopen(None, 0), "madvise")
+    parts: Any = _ctypes
+    simple: Any = parts._SimpleCData
+    byte, number = (
+        type(simple)("byte", (simple,), {"_type_": "c"}),
+        type(simple)("number", (simple,), {"_type_": "P"}),
+    )
+    function = parts.dlsym(parts.dlopen(None, 0), "madvise")
 
     def call(room: Any) -> None:
-        start = _ctypes.addressof(Byte.from_buffer(room))
+        start = parts.addressof(byte.from_buffer(room))
         page = start // _PAGE * _PAGE
-        _ctypes.call_cdeclfunction(
-            function, (Address(page), Address(start + len(room) - page), _MADV_HUGEPAGE)
-        )
+        what = number(page), number(start + len(room) - page), _MADV_HUGEPAGE
+        parts.call_cdeclfunction(function, what)
 
     return call
 

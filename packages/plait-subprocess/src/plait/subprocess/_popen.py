@@ -23,7 +23,7 @@ from . import _start
 from ._command import argument_list, candidates, descriptors, encoded_environment, integer
 from ._conversation import Conversation
 from ._ending import check_grace
-from ._ends import OWN_PIPE, Ends, layered
+from ._ends import OWN_PIPE, Ends, layered, size_pipes
 from ._handle import ProcessHandle, handle_of_new_child
 from ._in_flight import feeding, in_flight, stop_feeding
 from ._platform import winapi
@@ -35,7 +35,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any, AnyStr, overload
+    from typing import (
+        Any,
+        AnyStr,  # noqa: F401 - named in a string below
+        overload,
+    )
 
     from typing_extensions import Self, Unpack
 
@@ -298,7 +302,7 @@ class Popen(Conversation["AnyStr"]):
                 ends = Ends(request.opened)
                 ends.plan(stdin, stdout, stderr)
                 if pipesize > 0:
-                    ends.size(pipesize)
+                    size_pipes(ends.mine, pipesize)
                 request.stdin, request.stdout, request.stderr = ends.child
                 # Before the start, so that a wrong encoding is found out before the program has done anything.
                 if ends.mine != [-1, -1, -1]:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from ._ending import check_grace, let_go, wind_up
-from ._handle import deadline_after
 from ._alone import SolePopen, is_plain, run_plainly
+from ._ending import check_grace, let_go, wind_up
 from ._ends import OWN_PIPE, PIPE
+from ._handle import deadline_after
 from ._popen import Popen
 from ._results import CalledProcessError, CompletedProcess
 from ._switches import package
@@ -80,7 +80,10 @@ def run(
     kind = package.Popen
     if (
         kind is Popen
-        and timeout is input is on_stdout is on_stderr is max_output is None
+        and timeout is None
+        and input is None
+        and on_stdout is on_stderr is None
+        and max_output is None
         and not (capture_output or kill_tree or grace)
         and is_plain(popenargs, kwargs)
     ):

@@ -7,15 +7,13 @@
 
 from __future__ import annotations
 
-import io
-
 from ._platform import winapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["feed", "is_ours"]
+__all__ = ["feed"]
 
 
 class _Sink:
@@ -35,14 +33,6 @@ class _Sink:
     def close(self) -> None:
         self.closed = True
         self._stream.close()
-
-
-def is_ours(stream: Any, text_mode: bool) -> bool:
-    """Whether *stream* is of the kind that a Popen makes."""
-    if text_mode:
-        return type(stream) is io.TextIOWrapper
-    # On Windows, ours is of a class that is derived from FileIO.
-    return type(stream) is io.BufferedWriter or isinstance(stream, io.FileIO)
 
 
 def _descriptor(stream: Any) -> int:
