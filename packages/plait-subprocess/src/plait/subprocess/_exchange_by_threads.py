@@ -245,21 +245,34 @@ class ThreadedExchange(Exchange):
             raise
 
     def _empty(self, inbox: _Inbox, is_whole: bool) -> None:
-        while inbox.letters:
-            key, letter = inbox.letters.pop(0)
+        come = self._come
+        while come or inbox.letters:
+            if come:  # from before an interruption
+                key, letter = come[0]
+            else:
+                key = inbox.letters[0][0]
+                self._expect(key)
+                come.extend(map(inbox.letters.pop, (0,)))
+                letter = come[0][1]
             inbox.let_readers_on()
+            if key != _INPUT and key not in self._reading:
+                come.clear()  # given up before
+                continue
+            if letter and not isinstance(letter, OSError):
+                self._settle()
+                continue
             if key == _INPUT:
                 self._writing, self._input = False, memoryview(b"")
                 self._stdin.close()
-            elif key not in self._reading:
-                continue  # given up before
-            elif letter and not isinstance(letter, OSError):
-                self._take(key, memoryview(letter))
-                continue
             else:
-                self._end(self._reading.pop(key), is_whole)
+                self._end(self._reading[key], is_whole)
+                del self._reading[key]
+            come.clear()
             if letter:
                 raise letter
+
+    def _piece(self) -> memoryview:
+        return memoryview(self._come[0][1])
 
     def _give_up_all(self, inbox: _Inbox) -> None:
         inbox.abandoned = True
