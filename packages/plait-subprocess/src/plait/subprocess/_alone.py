@@ -68,6 +68,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
         # Which is so on POSIX systems, when something has been started before.
         and bool(_platform._known_shape)
         and pipe2 is not None
+        and not no_fork._is_owned()  # by who has been interrupted by the signal handler that calls this
         and _start.order[0] == "fork_exec"
         and _start.STARTERS["fork_exec"] is _STARTER
         and names.get("_USE_VFORK") is True
@@ -90,7 +91,6 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
     request = StartRequest()  # for the clean-up
     request.opened, request.started = opened, started
     key = id(request)
-    is_held = no_fork._is_owned()  # by who has been interrupted by the signal handler that calls this
     try:
         in_flight[key] = opened
         with no_fork:
@@ -129,15 +129,13 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
         process = object.__new__(SolePopen)
         process.args = args
         try:
-            if not is_held:  # as `holding` does, but once for all
-                hold_no_more(no_fork)
+            hold_no_more(no_fork)  # as `holding` does, but once for all
             _take_over(process, request, said)
             if isinstance(problem, KeyboardInterrupt):
                 process._give_grace()
             wind_up(process, problem, False, 0.0)
         finally:  # once more, should a signal handler have raised in there too
-            if not is_held:
-                hold_no_more(no_fork)
+            hold_no_more(no_fork)
             _take_over(process, request, said)
             let_go(process, False)
         raise

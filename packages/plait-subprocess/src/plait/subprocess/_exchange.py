@@ -139,8 +139,8 @@ class Exchange:
         self._scratch = memoryview(b"")
         self._input = memoryview(b"") if data is None else data
         self._sent = [0]  # the sum of it
-        # What was read into the scratch buffer (how much, in a list), but is neither kept nor told yet;
-        # from which stream; and what was kept of that before.
+        # What was read, but is neither kept nor told yet (one item: how much of the scratch buffer, or the bytes); from which
+        # stream; and how much of that was kept before.
         self._come: list[Any] = []
         self._come_from = self._come_after = 0
         #: Whether nobody else uses the input between two calls of pump() either; then it stays in `feeding`, and whoever
@@ -345,7 +345,8 @@ class Exchange:
 
     def _piece(self) -> memoryview:
         """What was read, and not kept yet."""
-        return self._scratch[: self._come[0]]
+        what = self._come[0]
+        return memoryview(what) if isinstance(what, bytes) else self._scratch[:what]
 
     def _take(self, key: int, piece: memoryview) -> int:
         """Keep *piece* and pass it on, as is wanted; how much has come of that stream, if it is known."""
@@ -423,7 +424,9 @@ class Exchange:
             try:
                 left = stream.peek()
                 if left:
-                    self._take(id(stream), memoryview(stream.read1(len(left))))
+                    self._expect(id(stream))
+                    self._come.extend(map(stream.read1, (len(left),)))
+                    self._settle()
             finally:
                 os.set_blocking(fd, True)
 

@@ -287,12 +287,16 @@ class ThreadedExchange(Exchange):
 
     def _salvage(self, stream: Any) -> None:
         raw: Any = getattr(stream, "raw", None)
+        if self._come:
+            self._settle()
         if raw is not None and hasattr(stream, "peek") and hasattr(raw, "diverted"):
             raw.diverted = bytearray()
             try:
                 left = stream.peek()
                 if left:
-                    self._take(id(stream), memoryview(stream.read1(len(left))))
+                    self._expect(id(stream))
+                    self._come.extend(zip((id(stream),), map(stream.read1, (len(left),))))
+                    self._settle()
             finally:
                 raw.diverted = None
 

@@ -55,17 +55,16 @@ def holding(lock: Any, step: Callable[..., Any], *arguments: Any) -> Any:
     sees to its release yet; on PyPy also after the body. Who holds it already, because it has been interrupted in *step*
     by the handler that calls this, still holds it afterwards.
     """
-    is_mine = lock._is_owned()
+    if lock._is_owned():
+        return step(*arguments)
     try:
         with lock:
             return step(*arguments)
     except BaseException:
         try:
-            if not is_mine:
-                hold_no_more(lock)
+            hold_no_more(lock)
         finally:  # once more, should another one strike in there
-            if not is_mine:
-                hold_no_more(lock)
+            hold_no_more(lock)
         raise
 
 
