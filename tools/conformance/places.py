@@ -40,7 +40,7 @@ TABLE = {
 IMPLEMENTATIONS = ("standard", "plait", "fallback", "passthrough", "sabotaged")
 
 #: What the implementation `fallback` does without: module, and the statement that is run at its end.
-WITHOUT = ("subprocess", "_platform.order.remove('fork_exec')")
+WITHOUT = ("subprocess", "_start.order.remove('fork_exec')")
 
 #: What the file names of the data files are made of: `thread` for `_thread`.
 PORTIONS = tuple(TABLE)

@@ -70,6 +70,12 @@ def test_the_short_way_gives_the_same(options, plain_runs):
         assert len(plain_runs) == 4
 
 
+@pytest.mark.parametrize("grace", [None, "x", -1])
+def test_what_is_no_grace_is_refused_though_there_is_nothing_to_be_gracious_about(grace):
+    with pytest.raises((TypeError, ValueError), match="grace must be"):
+        run(["true"], grace=grace)
+
+
 def test_the_short_way_tells_auditors_the_same():
     with heard("subprocess.Popen") as told:
         run(["true", "x"])
@@ -141,8 +147,6 @@ def test_pipes_between_commands_have_the_size_that_was_asked_for():
 def test_importing_the_package_loads_only_what_is_always_needed():
     code = "print(*sorted(name.rpartition('.')[2] for name in sys.modules if name.startswith(sys.argv[1])))"
     loaded = script(code).stdout.split()
-    assert not {"_async", "_cmdline", "_pipeline", "_child", "_start_publicly", "_lasting", "_lines"} & set(
-        loaded
-    )
+    assert not {"_async", "_pipeline", "_child", "_start_publicly", "_lasting", "_lines"} & set(loaded)
     code = "print(*[type(getattr(piece, name)).__name__ for name in piece.__all__])"
     assert len(script(code).stdout.split()) == len(importlib.import_module(PACKAGE).__all__)

@@ -11,6 +11,8 @@ Tests may replace public names in this module, as they do in the standard one: `
 with the public methods of one.
 """
 
+from ._cmdline import getoutput, getstatusoutput
+from ._cmdline import list2cmdline as list2cmdline
 from ._ends import DEVNULL, PIPE, STDOUT
 from ._handle import ProcessHandle
 from ._platform import fork_exec_of_the_interpreter as _fork_exec_of_the_interpreter
@@ -25,8 +27,6 @@ from ._version import __version__ as __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._async import arun
-    from ._cmdline import getoutput, getstatusoutput
-    from ._cmdline import list2cmdline as list2cmdline
     from ._pipeline import Command, Pipeline, PipelineResult
 
 __all__ = [
@@ -112,12 +112,9 @@ def _make_public(name: str, thing: object) -> None:
 for _name in __all__:
     _make_public(_name, globals().get(_name))
 
-#: What is loaded when somebody asks for it.
+#: What the standard module lacks and few ask for: it is loaded when somebody does.
 _LATER = {
     "arun": "_async",
-    "getoutput": "_cmdline",
-    "getstatusoutput": "_cmdline",
-    "list2cmdline": "_cmdline",
     "Command": "_pipeline",
     "Pipeline": "_pipeline",
     "PipelineResult": "_pipeline",

@@ -81,7 +81,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
 
 def run_plainly(args: list[Any], close_fds: bool = True) -> int:
     """Run a command without pipes and without a time limit to its end; its return code."""
-    argv = args[:]
+    argv, close_fds = args[:], bool(close_fds)
     program = argv[0]
     sys.audit("subprocess.Popen", program, argv, None, None)
     executables = candidates(program, None)
@@ -125,7 +125,8 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
             return 0  # somebody else took the status
         return os.waitstatus_to_exitcode(said[0][1])
     except BaseException as problem:
-        failed[key] = request  # whatever strikes from here on, the next start ends what is left
+        if not said:
+            failed[key] = request  # whatever strikes from here on, the next start ends what is left
         process = object.__new__(SolePopen)
         process.args = args
         try:
@@ -151,10 +152,9 @@ def _start_in_full(request: StartRequest, argv: list[Any], program: Any, where: 
 
 
 def _take_over(process: SolePopen, request: StartRequest, said: list[Any]) -> None:
-    """Give *process*, as if it had started it, the child that is there, if one is. May be called again."""
+    """Give *process*, as if it had started it, the child, unless that has ended. May be called again."""
     finish(request)
-    if request.started and process._handle is None:
-        handle = SoleHandle(request.started[0], False)
-        handle.heed(said)
-        process.pid, process._handle = handle.pid, handle
+    if request.started and not said and process._handle is None:
+        process.pid = request.started[0]
+        process._handle = SoleHandle(process.pid, False)
     failed.pop(id(request), None)

@@ -566,10 +566,6 @@ class SoleHandle(ProcessHandle):
             self._become_known()
         return super().poll()
 
-    def heed(self, last_words: list[Any]) -> None:
-        """Let *last_words* be where the status is, if it has been taken already."""
-        self._last_words = last_words
-
     def _heed(self) -> None:
         (found,) = self._last_words
         if len(found) == 2:

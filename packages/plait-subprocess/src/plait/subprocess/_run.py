@@ -84,7 +84,8 @@ def run(
         and input is None
         and on_stdout is on_stderr is None
         and max_output is None
-        and not (capture_output or kill_tree or grace)
+        and not (capture_output or kill_tree)
+        and grace == 0
         and is_plain(popenargs, kwargs)
     ):
         returncode = run_plainly(*popenargs, **kwargs)
