@@ -24,8 +24,8 @@ from . import _platform, _popen, _start
 from ._command import candidates
 from ._ending import let_go, wind_up
 from ._handle import SoleHandle
-from ._platform import hold_no_more
 from ._in_flight import CLOSE_ON_EXEC, in_flight, no_fork, pipe2
+from ._platform import hold_no_more
 from ._popen import Popen
 from ._start import StartRequest, await_exec, failed, finish
 from ._switches import names

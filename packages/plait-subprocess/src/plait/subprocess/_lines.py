@@ -33,7 +33,16 @@ _LONGEST_LINE = 1 << 20
 class LineFeeder:
     """Cuts what it is fed into lines for *callback*: `bytes`, or `str` if there is an *encoding*."""
 
-    __slots__ = ("_callback", "_decode", "_decoder", "_is_dropped", "_line_end", "_rest", "_rest_size", "_waiting")
+    __slots__ = (
+        "_callback",
+        "_decode",
+        "_decoder",
+        "_is_dropped",
+        "_line_end",
+        "_rest",
+        "_rest_size",
+        "_waiting",
+    )
 
     def __init__(self, callback: Callable[[Any], object], encoding: str | None, errors: str | None) -> None:
         self._callback = callback

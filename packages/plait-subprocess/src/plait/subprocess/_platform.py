@@ -47,7 +47,6 @@ def reset_lock(lock: Any) -> None:
     _reset(lock)
 
 
-
 def holding(lock: Any, step: Callable[..., Any], *arguments: Any) -> Any:
     """`step(*arguments)` while this thread holds *lock*, an RLock, and not after that, whatever a signal handler raises.
 
