@@ -342,7 +342,7 @@ def test_no_listener_hides_the_time_limit_or_cuts_the_grace_short(way, callback,
     late.seen = []
     saved = tmp_path / "saved"
     command = ["sh", "-c", LAST_WORDS, str(saved)]
-    options = dict(stdout=PIPE, encoding="utf-8", on_stdout=callback, timeout=0.3, grace=10)
+    options = {"stdout": PIPE, "encoding": "utf-8", "on_stdout": callback, "timeout": 0.3, "grace": 10}
     with pytest.raises(TimeoutExpired) as caught:
         run(command, **options) if way == "run" else asyncio.run(arun(command, **options))
     assert saved.exists()

@@ -417,7 +417,7 @@ class Strike(BaseException):
 
 
 class StruckLock:
-    """An RLock of which one taking is struck: it has been taken, and a handler raises before anything sees to its release."""
+    """An RLock of which one taking is struck: when it has been taken, and before anything sees to its release."""
 
     def __init__(self):
         self.lock, self.strikes = _thread.RLock(), 1

@@ -139,8 +139,8 @@ class Exchange:
         self._scratch = memoryview(b"")
         self._input = memoryview(b"") if data is None else data
         self._sent = [0]  # the sum of it
-        # What was read, but is neither kept nor told yet (one item: how much of the scratch buffer, or the bytes); from which
-        # stream; and how much of that was kept before.
+        # What was read, but is neither kept nor told yet (one item: how much of the scratch buffer, or the bytes); from
+        # which stream; and how much of that was kept before.
         self._come: list[Any] = []
         self._come_from = self._come_after = 0
         #: Whether nobody else uses the input between two calls of pump() either; then it stays in `feeding`, and whoever

@@ -295,7 +295,7 @@ class ThreadedExchange(Exchange):
                 left = stream.peek()
                 if left:
                     self._expect(id(stream))
-                    self._come.extend(zip((id(stream),), map(stream.read1, (len(left),))))
+                    self._come.extend(zip((id(stream),), map(stream.read1, (len(left),)), strict=False))
                     self._settle()
             finally:
                 raw.diverted = None

@@ -37,9 +37,10 @@
 # wait nothing sleeps, so nobody else can have got the number, unless all numbers were given out once in that moment. A
 # wait that is interrupted makes of it a handle like the others.
 #
-# The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It
-# is held around calls that do not sleep only, and is not kept by who leaves them by an exception (`holding`). It needs no reset after fork: a handle belongs to the process
-# that made it, and in a child of that process every method refuses before it touches the lock.
+# The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It is held around
+# calls that do not sleep only, and is not kept by who leaves them by an exception (`holding` in _platform.py). It needs no
+# reset after fork: a handle belongs to the process that made it, and in a child of that process every method refuses before
+# it touches the lock.
 
 from __future__ import annotations
 

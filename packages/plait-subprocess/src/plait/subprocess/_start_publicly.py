@@ -93,10 +93,7 @@ def start_by_posix_spawn(request: StartRequest) -> None:
         numbers = map(number_of_signal, _SIGNALS_TO_RESTORE)
         options["setsigdef"] = [number for number in numbers if number is not None]
     env: Any = None
-    if request.env is None:
-        env = _our_environment()
-    else:
-        env = dict(line.split(b"=", 1) for line in request.env)
+    env = _our_environment() if request.env is None else dict(line.split(b"=", 1) for line in request.env)
     start = partial(spawn, **options)
     refused = errno.ENOENT  # a number: an exception that is kept keeps its frames, and with them the Popen
     for path in request.executables:
