@@ -391,3 +391,32 @@ def test_bytes_that_are_no_text_do_not_hide_a_timeout():
     with pytest.raises(TimeoutExpired) as caught:
         run("printf 'a\\377b'; exec sleep 60", shell=True, stdout=PIPE, timeout=0.3, encoding="utf-8")
     assert caught.value.stdout == "a\ufffdb"
+
+
+def test_after_a_kill_short_time_limits_come_to_the_same_end():
+    process = Popen("sleep 60 & echo hi; exec sleep 60", shell=True, stdout=PIPE, process_group=0)
+    assert process.stdout.read1(2) == b"hi"
+    process.kill()
+    begun = time.monotonic()
+    while True:
+        assert time.monotonic() - begun < 20
+        try:
+            out, _ = process.communicate(timeout=0.05)
+        except TimeoutExpired:
+            continue
+        break
+    assert out == b"\n"
+    os.killpg(process.pid, 9)
+
+
+def test_what_stands_in_the_pipe_when_the_time_after_a_kill_is_up_is_still_read():
+    code = "head -c 60000 /dev/zero; sleep 60 & exec sleep 60"
+    process = Popen(["sh", "-c", code], stdout=PIPE, process_group=0)
+    with pytest.raises(TimeoutExpired):
+        process.communicate(timeout=0.001)
+    process.kill()
+    process.wait()
+    process._exchange._drained_at = time.monotonic() - 1
+    come = process.communicate()[0]
+    os.killpg(process.pid, 9)
+    assert len(come) in (0, 60000)

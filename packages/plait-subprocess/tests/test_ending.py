@@ -318,3 +318,50 @@ def test_text_needs_no_byte_order_mark_in_pieces_either(encoding, marked):
     with pytest.raises(TimeoutExpired) as caught:
         run(["sh", "-c", f"{pieces}; exec sleep 60"], stdout=PIPE, encoding=encoding, timeout=0.2)
     assert text.startswith(caught.value.stdout)
+
+
+# Says, when it is asked to end, what is no text, and comes to its end half a second later.
+LAST_WORDS = (
+    "trap 'printf \\\\377\\\\n; sleep 0.1; echo saved >$0; exit 0' TERM; printf 'one\\ntwo\\n'; "
+    "while :; do sleep 0.02; done"
+)
+
+
+def late(_line, seen=None):
+    """Takes its time for one line and raises for the next, when the time is up."""
+    if not late.seen:
+        late.seen.append(_line)
+        time.sleep(0.35)
+    else:
+        raise LookupError("late")
+
+
+@pytest.mark.parametrize("way", ["run", "arun"])
+@pytest.mark.parametrize("callback", [late, len])
+def test_no_listener_hides_the_time_limit_or_cuts_the_grace_short(way, callback, tmp_path):
+    late.seen = []
+    saved = tmp_path / "saved"
+    command = ["sh", "-c", LAST_WORDS, str(saved)]
+    options = {"stdout": PIPE, "encoding": "utf-8", "on_stdout": callback, "timeout": 0.3, "grace": 10}
+    with pytest.raises(TimeoutExpired) as caught:
+        run(command, **options) if way == "run" else asyncio.run(arun(command, **options))
+    assert saved.exists()
+    assert caught.value.stdout.startswith("one\ntwo\n")
+    assert isinstance(caught.value.__cause__, LookupError if callback is late else type(None))
+
+
+def test_one_command_that_may_not_be_asked_keeps_no_other_from_its_grace(tmp_path, monkeypatch):
+    saved = tmp_path / "saved"
+    refused, send_signal = [], handle_module.ProcessHandle.send_signal
+
+    def refuse_the_first(self, sig):
+        if sig == signal.SIGTERM and not refused:
+            refused.append(self)
+            raise PermissionError("for the test")
+        send_signal(self, sig)
+
+    monkeypatch.setattr(handle_module.ProcessHandle, "send_signal", refuse_the_first)
+    other = ["sh", "-c", "trap 'echo saved >$0; exit 0' TERM; while :; do sleep 0.02; done", str(saved)]
+    with pytest.raises(TimeoutExpired):
+        Pipeline([SLEEP, other]).run(timeout=0.3, grace=10)
+    assert saved.exists()

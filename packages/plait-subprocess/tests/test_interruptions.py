@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import os
 import sys
 import threading
+import types
 
 import pytest
 
@@ -87,6 +89,7 @@ def sweep(act):
         while abandoned: abandoned.pop().wait()  # not lost: the next start would have looked after it
         assert descriptors() == before, (where, descriptors() ^ before)
         assert not flight.in_flight, where
+        assert not flight.no_fork._is_owned(), where
         try: left = os.waitpid(-1, 0)
         except ChildProcessError: left = None
         assert not left, (where, left)
@@ -99,6 +102,7 @@ def fail():
 piece.run(["true"], input=b"x", capture_output=True)
 act = {
     "fail": fail,
+    "spawn": lambda: piece.run(["true"], close_fds=False),
     "run alone": lambda: piece.run(["true"]),
     "read one output": lambda: piece.check_output(["echo", "x"], text=True),
     "succeed": lambda: piece.run(["true"], input=b"x", capture_output=True, timeout=20),
@@ -106,6 +110,8 @@ act = {
     "limits": lambda: piece.run(["true"], nice=1, spawn_timeout=20),
     "tie": lambda: piece.run(["true"], die_with_parent=True),
 }[sys.argv[2]]
+if sys.argv[2] == "spawn":
+    importlib.import_module(sys.argv[1] + "._start").order[:] = ["posix_spawn", "fork"]
 act()
 gc.collect()
 gc.freeze()  # what is there now need not be looked through again after each run
@@ -116,7 +122,7 @@ print("places:", sweep(act) > (20 if sys.argv[2] == "run alone" else 50))  # the
 @pytest.mark.skipif(
     sys.implementation.name != "cpython" or sys.version_info < (3, 11), reason="needs to know the places"
 )
-# "pipeline", "limits" and "tie" are there too; they take their time.
+# "pipeline", "limits", "tie" and "spawn" are there too; they take their time.
 @pytest.mark.parametrize(
     "act", os.environ.get("PLAIT_SWEEPS", "succeed,fail,run alone,read one output").split(",")
 )
@@ -404,3 +410,203 @@ def test_the_lock_that_keeps_forks_away_is_taken_back_whatever_strikes(monkeypat
     with pytest.raises(KeyboardInterrupt):
         in_flight_module.forbid_fork(3)
     assert lock.held == 3
+
+
+class Strike(BaseException):
+    pass
+
+
+class StruckLock:
+    """An RLock of which one taking is struck: when it has been taken, and before anything sees to its release."""
+
+    def __init__(self):
+        self.lock, self.strikes = _thread.RLock(), 1
+        self._is_owned, self.release = self.lock._is_owned, self.lock.release
+
+    def __enter__(self):
+        self.lock.acquire()
+        if self.strikes:
+            self.strikes -= 1
+            raise Strike
+
+    def __exit__(self, *_):
+        self.lock.release()
+
+
+STEPS = {
+    "open": lambda opened: in_flight_module.open_pipe(opened),
+    "lift": lambda opened: in_flight_module.lifted(opened[0], opened),
+    "close": lambda opened: in_flight_module.close(opened, opened[:1]),
+    "close all": lambda opened: in_flight_module.close_all(0, opened),
+    "feed": lambda _: in_flight_module.stop_feeding(-1, types.SimpleNamespace(close=int)),
+    "start": lambda _: Popen(["true"]).wait(),
+    "start with pipes": lambda _: run(["true"], capture_output=True),
+    "start plainly": lambda _: run(["true"]),
+    "start by fork": lambda _: run(["true"], preexec_fn=int),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("by", ["fork_exec", "fork"])
+def test_who_is_struck_keeps_no_lock_that_forks_wait_for(step, by, monkeypatch):
+    run(["true"])
+    opened = list(os.pipe())
+    lock = StruckLock()
+    with monkeypatch.context() as patch:
+        patch.setattr(start_module, "order", [by])
+        for name in ("_in_flight", "_start", "_alone", "_start_publicly"):
+            patch.setattr(importlib.import_module(PACKAGE + "." + name), "no_fork", lock)
+        with pytest.raises(Strike):
+            STEPS[step](opened)
+        assert not lock._is_owned()
+        with lock.lock:  # in a handler that has interrupted who holds it
+            STEPS[step](opened)
+            assert lock._is_owned()
+        assert not lock._is_owned()
+    for fd in opened:
+        os.close(fd)
+    assert not in_flight_module.in_flight
+
+
+def test_who_is_struck_keeps_no_lock_of_a_handle():
+    process = Popen(["sleep", "60"])
+    handle = process.handle
+    acts = [
+        lambda: handle.send_signal(0), handle.fileno, handle.close, handle.borrow_descriptor,
+        handle.return_descriptor, handle.duplicate_descriptor, lambda: handle.wait(0.01),
+    ]  # fmt: skip
+    for act in acts:
+        handle._lock = lock = StruckLock()
+        with pytest.raises(Strike):
+            act()
+        assert not lock._is_owned()
+    process.kill()
+    process.wait()
+    process = Popen(["true"])
+    handle = process.handle
+    os.waitid(os.P_PID, handle.pid, os.WEXITED | os.WNOWAIT)
+    handle._lock = lock = StruckLock()
+    with pytest.raises(Strike):
+        handle.poll()
+    assert not lock._is_owned()
+    assert handle.poll() == 0
+
+
+def test_a_child_that_hangs_after_its_fork_holds_up_nobody_elses_start():
+    code = (
+        "import importlib, os, signal, sys, threading, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "flight = importlib.import_module(sys.argv[1] + '._in_flight')\n"
+        "importlib.import_module(sys.argv[1] + '._start').order[:] = ['fork']\n"
+        "go_on, let_go = os.pipe()\n"
+        "forked, said = os.pipe()\n"
+        "os.register_at_fork(after_in_child=lambda: (os.write(said, b'x'), os.read(go_on, 1)))\n"
+        "handled = threading.Event()\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: (handled.set(), os.write(let_go, b'x')))\n"
+        "def other():\n"
+        "    os.read(forked, 1)\n"
+        "    flight.close_all(0, [*flight.open_pipe([])]); print('other', flush=True)\n"
+        "    while not handled.wait(0.02): signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)\n"
+        "threading.Thread(target=other, daemon=True).start()\n"
+        "print(piece.run(['true'], preexec_fn=int).returncode)\n"
+    )
+    assert script(code, timeout=10).stdout == "other\n0\n"
+
+
+class TestCalledAgain:
+    """communicate() that a handler's exception has ended, and that is called again."""
+
+    @pytest.mark.parametrize("size", [1, 1 << 20])
+    def test_nothing_is_lost_or_repeated(self, size):
+        class Strikes(list):
+            """Each second extension is struck when it has been made, and before anybody has seen it."""
+
+            count = 0
+
+            def extend(self, results):
+                super().extend(results)
+                self.count += 1
+                if self.count % 2:
+                    raise Strike
+
+        data = os.urandom(size)
+        process = Popen(["cat"], stdin=PIPE, stdout=PIPE)
+        exchange, count = process._start_exchange(data), 0
+        exchange._come, exchange._sent = Strikes(), Strikes([0])
+        while True:
+            try:
+                out, _ = process.communicate()
+            except Strike:
+                count += 1
+            else:
+                break
+        assert out == data
+        assert count > 1
+
+    def test_a_read_into_a_block_counts(self, monkeypatch):
+        collected_module = importlib.import_module(PACKAGE + "._collected")
+        if not collected_module._can_reserve:
+            pytest.skip("there is no reading into a block here")
+        collected = collected_module.Collected()
+
+        class Strikes(list):
+            def extend(self, results):
+                super().extend(results)
+                raise Strike
+
+        collected.write(b"a")
+        assert collected.reserve()
+        collected._counts = Strikes(collected._counts)
+        read_end, write_end = os.pipe()
+        os.write(write_end, b"bc")
+        with pytest.raises(Strike):
+            collected.read_from(read_end)
+        collected._counts = list(collected._counts)
+        os.write(write_end, b"d")
+        os.close(write_end)
+        assert [collected.read_from(read_end), collected.read_from(read_end)] == [1, 0]
+        os.close(read_end)
+        assert collected.getvalue() == b"abcd"
+
+
+def test_two_clean_ups_of_one_start_do_not_disturb_each_other():
+    class Emptied(list):
+        """A list that another thread empties as soon as it was looked at."""
+
+        def __bool__(self):
+            some = len(self) > 0
+            self.clear()
+            return some
+
+    request = start_module.StartRequest()
+    request.started, request.opened = Emptied([-1]), []
+    start_module.end_unowned(request)
+    assert not request.started
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs to be told of calls of C code")
+@pytest.mark.parametrize("order", ["posix_spawn", "fork"])
+def test_a_handler_that_raises_as_soon_as_there_is_a_child_leaves_none(order):
+    code = (
+        "import importlib, os, sys, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "piece = importlib.import_module(sys.argv[1])\n"
+        "importlib.import_module(sys.argv[1] + '._start').order[:] = [sys.argv[2]]\n"
+        "class Strike(BaseException): pass\n"
+        "me, held = os.getpid(), importlib.import_module(sys.argv[1] + '._in_flight').no_fork._is_owned\n"
+        "def profile(frame, event, arg):\n"
+        "    if event != 'c_return' or os.getpid() != me or held() and sys.argv[2] == 'fork': return\n"
+        "    try: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)\n"
+        "    except ChildProcessError: return\n"
+        "    sys.setprofile(None)\n"
+        "    raise Strike\n"
+        "piece.run(['true'], close_fds=False)\n"
+        "sys.setprofile(profile)\n"
+        "try: piece.run(['sleep', '60'], close_fds=False)\n"
+        "except Strike: print('struck')\n"
+        "try: print('left', os.waitpid(-1, os.WNOHANG))\n"
+        "except ChildProcessError: print('gone')\n"
+    )
+    result = script(code, order, timeout=20)
+    assert result.stdout == "struck\ngone\n", result.stderr

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -220,3 +221,35 @@ def test_after_the_end_a_listener_that_raises_again_does_not_hide_the_time_limit
     with pytest.raises(TimeoutExpired):
         run("trap 'echo two; exit' TERM; echo one; while :; do sleep 0.01; done", shell=True, on_stdout=refuse_two,
             timeout=0.5, grace=20)  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "gb18030"])
+def test_half_a_character_of_who_was_killed_is_no_error(encoding):
+    lines = []
+    feeder = _lines.LineFeeder(lines.append, encoding, None)
+    feeder.feed("é\naß".encode(encoding)[:-1])
+    feeder.feed_end(False)
+    assert lines == ["é\n", "a"]
+    strict = _lines.LineFeeder(lines.append, encoding, None)
+    strict.feed("é\naß".encode(encoding)[:-1])
+    with pytest.raises(UnicodeDecodeError):
+        strict.feed_end(True)
+
+
+def test_who_listens_no_more_decodes_nothing():
+    lines = []
+    feeder = _lines.LineFeeder(lines.append, "utf-8", None)
+    feeder.drop()
+    feeder.feed(b"\xff\n", True)
+    assert lines == []
+
+
+def test_lines_end_a_moment_after_the_child_was_killed_whoever_goes_on_talking():
+    code = "(while :; do echo x; sleep 0.02; done) & exec sleep 60"
+    process = Popen(code, shell=True, stdout=PIPE, process_group=0)
+    begun = time.monotonic()
+    for _ in process.lines():
+        process.kill()
+        assert time.monotonic() - begun < 20
+    os.killpg(process.pid, 9)
+    process.wait()

@@ -514,3 +514,13 @@ def test_a_process_forked_during_a_start_keeps_none_of_its_pipes():
         os.close(go_write)
         os.close(go_read)
         os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no posix_spawn here")
+@pytest.mark.parametrize("env", [None, {"A": "1"}])
+def test_a_group_that_cannot_be_had_is_told_whoever_starts(env, starter):
+    if starter == "fork_exec" and sys.version_info < (3, 11):
+        pytest.skip("it knows of no groups there")
+    with pytest.raises(PermissionError) as caught:
+        run(["/bin/sh", "-c", "exit"], process_group=1, close_fds=False, env=env)
+    assert caught.value.phase == "setpgid"

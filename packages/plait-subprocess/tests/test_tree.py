@@ -318,3 +318,61 @@ def test_no_descriptor_is_left():
         with Popen("sleep 60 & sleep 60 & wait", shell=True, mark_tree=True) as process:
             process.kill_tree()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_who_is_left_by_one_that_ends_during_the_look_is_found(monkeypatch):
+    # U forks V and ends when the processes have been listed and it has not been looked at. V never forks.
+    go_read, go_write = os.pipe()
+    said_read, said_write = os.pipe()
+    code = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        f"    os.write({said_write}, b'%d' % os.getpid())\n"
+        f"    os.read({go_read}, 1)\n"
+        "    v = os.fork()\n"
+        "    if v == 0: time.sleep(60); os._exit(0)\n"
+        f"    os.write({said_write}, b'%d' % v); os._exit(0)\n"
+        "os.wait(); time.sleep(60)\n"
+    )
+    process = Popen([*PYTHON, code], pass_fds=(go_read, said_write), mark_tree=True)
+    u, left = int(os.read(said_read, 20)), []
+    stat = _tree._stat
+
+    def look(pid):
+        if pid == u and not left:
+            os.write(go_write, b"x")
+            left.append(int(os.read(said_read, 20)))
+            while runs_by(stat, u):
+                time.sleep(0.001)
+        return stat(pid)
+
+    monkeypatch.setattr(_tree, "_stat", look)
+    process.kill_tree()
+    assert not runs(left[0])
+    for fd in (go_read, go_write, said_read, said_write):
+        os.close(fd)
+
+
+def runs_by(stat, pid):
+    seen = stat(pid)
+    return seen is not None and seen[0] not in (b"Z", b"X")
+
+
+def test_after_a_long_chase_the_killed_have_time_to_go(monkeypatch):
+    monkeypatch.setattr(_tree, "_END_SECONDS", 0.01)
+    freeze = _tree._Tree.freeze
+
+    def slowly(tree):
+        time.sleep(0.02)
+        return freeze(tree)
+
+    monkeypatch.setattr(_tree._Tree, "freeze", slowly)
+    await_end, given = _tree._Tree.await_end, []
+
+    def noting(tree, seconds):
+        given.append(seconds)
+        return await_end(tree, seconds)
+
+    monkeypatch.setattr(_tree._Tree, "await_end", noting)
+    Popen(["sleep", "60"]).kill_tree()
+    assert given[0] >= 1

@@ -563,3 +563,27 @@ def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
         "except KeyboardInterrupt: print('run', time.monotonic() - began < 5)\n"
     )
     assert script(code, kernel, stdout=PIPE).stdout == "wait 5\ncommunicate 5\nwith 5\nrun True\n"
+
+
+def test_a_look_that_is_late_forgets_no_code(monkeypatch):
+    process, waited = Popen(["cat"], stdin=PIPE), []
+    poll, ended_within = ProcessHandle.poll, ProcessHandle.ended_within
+
+    def meanwhile(code):
+        if code is None and not waited:
+            waited.append(None)
+            process.stdin.close()
+            thread = threading.Thread(target=lambda: waited.append(process.wait()))
+            thread.start()
+            thread.join()
+        return code
+
+    monkeypatch.setattr(ProcessHandle, "poll", lambda self: meanwhile(poll(self)))
+    process.poll()
+    assert (waited, process.returncode) == ([None, 0], 0)
+    process, waited = Popen(["cat"], stdin=PIPE), []
+    monkeypatch.setattr(ProcessHandle, "poll", poll)
+    monkeypatch.setattr(ProcessHandle, "ended_within", lambda self, t: meanwhile(ended_within(self, t)))
+    with pytest.raises(TimeoutExpired):
+        process.wait(0.01)
+    assert (waited, process.returncode) == ([None, 0], 0)

@@ -25,6 +25,7 @@ from ._command import candidates
 from ._ending import let_go, wind_up
 from ._handle import SoleHandle
 from ._in_flight import CLOSE_ON_EXEC, in_flight, no_fork, pipe2
+from ._platform import hold_no_more
 from ._popen import Popen
 from ._start import StartRequest, await_exec, failed, finish
 from ._switches import names
@@ -68,6 +69,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
         # Which is so on POSIX systems, when something has been started before.
         and bool(_platform._known_shape)
         and pipe2 is not None
+        and not no_fork._is_owned()  # by who has been interrupted by the signal handler that calls this
         and _start.order[0] == "fork_exec"
         and _start.STARTERS["fork_exec"] is _STARTER
         and names.get("_USE_VFORK") is True
@@ -130,11 +132,13 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
         process = object.__new__(SolePopen)
         process.args = args
         try:
+            hold_no_more(no_fork)  # as `holding` does, but once for all
             _take_over(process, request, said)
             if isinstance(problem, KeyboardInterrupt):
                 process._give_grace()
             wind_up(process, problem, False, 0.0)
         finally:  # once more, should a signal handler have raised in there too
+            hold_no_more(no_fork)
             _take_over(process, request, said)
             let_go(process, False)
         raise

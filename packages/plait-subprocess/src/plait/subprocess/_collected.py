@@ -44,22 +44,28 @@ _can_reserve = _readv is not None and sys.implementation.name == "cpython" and s
 class Collected:
     """What one stream has said."""
 
-    __slots__ = ("_file", "_has_asked", "_may_reserve", "has_room", "length")
+    __slots__ = ("_counts", "_file", "_has_asked", "_may_reserve", "has_room")
 
     def __init__(self) -> None:
         self._file = io.BytesIO()
-        self.length = 0
+        self._counts = [0]  # their sum is the length; a read adds its own in the call that makes it
         self._may_reserve = _can_reserve
         self._has_asked = False
         #: Whether `read_from` may be called.
         self.has_room = False
 
+    @property
+    def length(self) -> int:
+        """How much it is."""
+        return sum(self._counts)
+
     def write(self, piece: Any) -> None:
         """Add *piece*."""
         if self.has_room:
             self.cut()
+        self._file.seek(sum(self._counts))
         self._file.write(piece)
-        self.length = self._file.tell()
+        self._counts[:] = (self._file.tell(),)
 
     def reserve(self) -> bool:
         """Ask for room to read into; whether there is some. Asked once."""
@@ -78,11 +84,13 @@ class Collected:
         come = -1
         if self.length >= _ENOUGH and not self._has_asked:
             self._ask_for_big_pages()
-        room = self._file.getbuffer()[self.length : self.length + _ONE_READ]
+        length, counts = self.length, self._counts
+        room = self._file.getbuffer()[length : length + _ONE_READ]
         try:
             if len(room) == _ONE_READ:
-                come = _readv(fd, (room,))
-                self.length += come
+                counts.extend(map(_readv, (fd,), ((room,),)))
+                come = counts[-1]
+                counts[:] = (length + come,)
         finally:
             # Not left to the end of this frame: it lives on in the traceback of an exception, and would keep the block from
             # being cut by who goes on reading.

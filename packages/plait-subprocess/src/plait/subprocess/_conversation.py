@@ -74,6 +74,7 @@ class Conversation(Of["AnyStr"]):
         (`b''`, or `''`); but ValueError if it is the only pipe and there is no *timeout*, as in the standard class.
         Raises `TimeoutExpired` after *timeout* seconds with the
         output so far; the child runs on, and a further call, without *input*, continues and loses nothing.
+        The same holds for what a signal handler raises, but for a line that is being cut for a callback in that moment.
 
         *on_stdout* and *on_stderr* are called, in this thread, with each line as it comes, its line end included; a
         line of more than a mebibyte comes in pieces. What they raise leaves this call. A stream that is longer than

@@ -14,7 +14,7 @@
 #     be raised is raised, with the refusal as its `__cause__`; the child runs on, and a later start takes its status.
 #   - During the grace the pipes are read, or a child with much to say could never come to its end. Listeners hear nothing of
 #     that: what was read before the limit they are told within DRAIN_SECONDS after it, and then no more. So none of them
-#     can hold up the clean-up, or hide its reason by another exception.
+#     can hold up the clean-up, or hide its reason by another exception: what one raises then is the `__cause__` of it.
 #   - A TimeoutExpired that a handler has raised, about a command of its own, is not told what this one said.
 
 from __future__ import annotations
@@ -116,7 +116,10 @@ def heed(process: Popen[Any], problem: BaseException) -> bool:
     """Let listeners hear the last; whether *problem* has to be told what the child says."""
     is_told = isinstance(problem, (TimeoutExpired, OutputTooLarge)) and problem.cmd is process.args
     if process._exchange is not None:
-        process._exchange.stop_telling(monotonic() + DRAIN_SECONDS * is_told)
+        try:
+            process._exchange.stop_telling(monotonic() + DRAIN_SECONDS * is_told)
+        except Exception as late:  # noqa: BLE001 - whatever a callback may raise: *problem* was before it
+            problem.__cause__ = late
     return is_told
 
 

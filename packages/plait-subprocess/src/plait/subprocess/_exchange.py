@@ -4,11 +4,16 @@
 # One Exchange belongs to one Popen and lives through all its communicate() calls, because a call that timed
 # out must lose nothing: what was read stays in `_collected`, what was written is remembered in `_sent`.
 #
+# Nor may a call lose anything that a signal handler's exception has ended. How much was read, or written, is stored by the
+# C call that reads or writes, and settled when the call is gone on with (`_settle`). What was read is kept in one step, so
+# that beginning again is right; but what is only told to a listener may be lost if the exception strikes in the moment
+# between.
+#
 # The loop sleeps in poll() on the streams and on the child's pidfd. The pidfd is there for one case only: the
 # child was killed through our own Popen, but somebody it had started still holds the other end of a pipe. End
-# of file would then come when that stranger ends, perhaps never. So once a child that we killed has ended,
-# the rest of the output is given DRAIN_SECONDS to arrive, and what has arrived is the answer. In every other
-# case end of file decides, as documented.
+# of file would then come when that stranger ends, perhaps never. So once a child that we killed is seen to have ended,
+# the rest of the output is given DRAIN_SECONDS to arrive, over all further calls together, and what has arrived is the
+# answer. In every other case end of file decides, as documented.
 #
 # Our ends of the pipes are ours alone (close-on-exec, no copy in the child), therefore O_NONBLOCK on the
 # input pipe disturbs nobody, and lets one write() hand over as much as the pipe has room for, up to a
@@ -79,12 +84,14 @@ def _widen(fd: int) -> None:
 _readv: Any = getattr(os, "readv", None)
 
 
-def _read_into(fd: int, scratch: memoryview) -> int:
-    if _readv is not None:
-        return _readv(fd, (scratch,))  # type: ignore[no-any-return]
+def _read_instead(fd: int, buffers: tuple[memoryview]) -> int:
+    (scratch,) = buffers
     piece = os.read(fd, len(scratch))
     scratch[: len(piece)] = piece
     return len(piece)
+
+
+_read: Any = _read_instead if _readv is None else _readv
 
 
 class LimitReached(Exception):
@@ -96,6 +103,10 @@ class Exchange:
 
     __slots__ = (
         "_collected",
+        "_come",
+        "_come_after",
+        "_come_from",
+        "_drained_at",
         "_flushed",
         "_input",
         "_listeners",
@@ -127,11 +138,16 @@ class Exchange:
         self._collected = {id(stream): Collected() for stream in sources if stream is not None}
         self._scratch = memoryview(b"")
         self._input = memoryview(b"") if data is None else data
-        self._sent = 0
+        self._sent = [0]  # the sum of it
+        # What was read, but is neither kept nor told yet (one item: how much of the scratch buffer, or the bytes); from
+        # which stream; and how much of that was kept before.
+        self._come: list[Any] = []
+        self._come_from = self._come_after = 0
         #: Whether nobody else uses the input between two calls of pump() either; then it stays in `feeding`, and whoever
         #: has set this takes it out of there.
         self.feeds_alone = False
         self.limit = limit  # of what is kept of each stream, in bytes
+        self._drained_at: float | None = None  # when the output of a child that was killed has had its time
         self._over: set[int] = set()  # the streams that are longer
         self._told: set[int] = set()  # and of which that was told
         self._listeners: dict[int, LineFeeder] = {}
@@ -163,10 +179,13 @@ class Exchange:
 
     def stop_telling(self, deadline: float) -> None:
         """Let listeners hear what they have not heard yet, until *deadline*; and nothing more after that."""
-        for feeder in self._listeners.values():
-            if monotonic() < deadline:
-                feeder.deliver(deadline)
-            feeder.drop()
+        try:
+            for feeder in self._listeners.values():
+                if monotonic() < deadline:
+                    feeder.deliver(deadline)
+        finally:
+            for feeder in self._listeners.values():
+                feeder.drop()
 
     def pump(
         self,
@@ -188,6 +207,8 @@ class Exchange:
             feeder.deliver(self._tell_until)
             if feeder.is_behind:
                 return False
+        if self._come:
+            self._settle()
         poller = select.poll()
         streams: dict[int, Any] = {}
         for stream in self._sources:
@@ -205,7 +226,7 @@ class Exchange:
                 start_feeding(sink)
                 os.set_blocking(sink, False)
                 poller.register(sink, select.POLLOUT)
-                if len(self._input) - self._sent >= _A_LOT:
+                if len(self._input) - sum(self._sent) >= _A_LOT:
                     _widen(sink)
                 elif not self._input:  # then there is nothing to wait for, as a rule
                     sink = self._write(poller, sink)
@@ -246,12 +267,13 @@ class Exchange:
         straight = {
             fd: one for fd, s in streams.items() if (one := self._collected.get(id(s))) and one.has_room
         }
-        drained_at: float | None = None
+        drained_at, last_words = self._drained_at, _WIDE * len(streams)
+        come = self._come
         while (streams or sink >= 0) and not until:
             pause: float | None = None
             if drained_at is None and handle is not None and (bell < 0 or handle.returncode is not None):
                 if handle.kill_sent and handle.poll() is not None:
-                    drained_at = monotonic() + DRAIN_SECONDS
+                    drained_at = self._drained_at = monotonic() + DRAIN_SECONDS
                 else:
                     pause = _LOOK_EVERY_MS
             for limit in (deadline, drained_at):
@@ -274,20 +296,25 @@ class Exchange:
                         if length <= 0:
                             del straight[fd]
                     if length < 0:
-                        length = _read_into(fd, self._scratch)
-                        if length:
-                            volume = self._take(id(streams[fd]), self._scratch[:length])
+                        self._expect(id(streams[fd]))
+                        come.extend(map(_read, (fd,), ((self._scratch,),)))
+                        if length := come[0]:
+                            volume = self._take(self._come_from, self._scratch[:length])
                             if volume >= _A_LOT:
                                 self._go_straight(fd, streams[fd], straight)
+                        else:
+                            come.clear()
+                    last_words -= length
                     if not length:
                         poller.unregister(fd)
-                        self._end(streams.pop(fd))
+                        self._end(streams.pop(fd), handle is None or not handle.kill_sent)
                     elif length >= _ONE_READ and volume >= _A_LOT and fd not in wide:
                         wide.add(fd)
                         _widen(fd)
             if not ready or (pause is not None and pause <= 0) or (self._listeners and self.is_behind):
                 now = monotonic()
-                if drained_at is not None and now >= drained_at:
+                # What is in the pipes by then, and no more than these can hold, is still read.
+                if drained_at is not None and now >= drained_at and (not ready or last_words <= 0):
                     self._give_up(streams)
                     return True
                 if deadline is not None and now >= deadline:
@@ -305,55 +332,83 @@ class Exchange:
             # Who listens gets less at a time: a mebibyte cut into lines takes many times its size.
             self._scratch = memoryview(bytearray(_WIDE))
 
+    def _expect(self, key: int) -> None:
+        """Note what is known before something is read of the stream *key*."""
+        collected = self._collected.get(key)
+        self._come_from, self._come_after = key, 0 if collected is None else collected.length
+
+    def _settle(self) -> None:
+        """Keep, and pass on, what was read before an interruption."""
+        key, piece = self._come_from, self._piece()
+        collected = self._collected.get(key)
+        if collected is None or collected.length == self._come_after:
+            self._take(key, piece)
+        else:
+            self._come.clear()
+            self._tell(key, piece)
+
+    def _piece(self) -> memoryview:
+        """What was read, and not kept yet."""
+        what = self._come[0]
+        return memoryview(what) if isinstance(what, bytes) else self._scratch[:what]
+
     def _take(self, key: int, piece: memoryview) -> int:
         """Keep *piece* and pass it on, as is wanted; how much has come of that stream, if it is known."""
         volume = _A_LOT
         collected = self._collected.get(key)
         if collected is not None:
             room = len(piece) if self.limit is None else self.limit - collected.length
-            collected.write(piece[:room])
-            volume = collected.length
             if room < len(piece):
                 self._over.add(key)
+            collected.write(piece[:room])
+            volume = collected.length
+        self._come.clear()
+        if self._listeners or self._over:
+            self._tell(key, piece)
+        return volume
+
+    def _tell(self, key: int, piece: memoryview) -> None:
         if self._listeners and key in self._listeners:
             self._listeners[key].feed(piece, False, self._tell_until)
         if self._over and self._over - self._told:
             self._tell_limit()
-        return volume
 
     def _tell_limit(self) -> None:
         self._told |= self._over
         raise LimitReached
 
-    def _end(self, stream: Any) -> None:
+    def _end(self, stream: Any, is_whole: bool) -> None:
         stream.close()
         collected = self._collected.get(id(stream))
         if collected is not None:
             collected.cut()
         feeder = self._listeners.get(id(stream))
         if feeder is not None:
-            feeder.feed(b"", True, self._tell_until)
+            feeder.feed_end(is_whole, self._tell_until)
 
     def _write(self, poller: Any, sink: int) -> int:
         """Write what fits; the descriptor, or -1 when there is no more to write."""
+        sent = self._sent
         try:
             if not self._flushed:
                 self._stdin.flush()
                 self._flushed = True
-            if self._sent < len(self._input):
-                self._sent += os.write(sink, self._input[self._sent : self._sent + _ONE_WRITE])
+            if (done := sum(sent)) < len(self._input):
+                sent.extend(map(os.write, (sink,), (self._input[done : done + _ONE_WRITE],)))
+                sent[:] = (sum(sent),)
         except BlockingIOError:
             return sink
         except BrokenPipeError:
-            self._sent = len(self._input)  # the child does not want the rest: documented to be ignored
-        if self._sent < len(self._input):
+            sent[:] = (len(self._input),)  # the child does not want the rest: documented to be ignored
+        if sum(sent) < len(self._input):
             return sink
         poller.unregister(sink)
         self._close_stdin()
         return -1
 
     def _close_stdin(self) -> None:
-        self._input, self._sent = memoryview(b""), 0
+        self._input = memoryview(b"")
+        self._sent[:] = (0,)
         try:
             stop_feeding(self._stdin.fileno(), self._stdin)
         except (BrokenPipeError, BlockingIOError):
@@ -361,7 +416,7 @@ class Exchange:
 
     def _give_up(self, streams: dict[int, Any]) -> None:
         while streams:
-            self._end(streams.popitem()[1])
+            self._end(streams.popitem()[1], False)
         if self._stdin is not None and not self._stdin.closed:
             self._close_stdin()
 
@@ -373,7 +428,9 @@ class Exchange:
             try:
                 left = stream.peek()
                 if left:
-                    self._take(id(stream), memoryview(stream.read1(len(left))))
+                    self._expect(id(stream))
+                    self._come.extend(map(stream.read1, (len(left),)))
+                    self._settle()
             finally:
                 os.set_blocking(fd, True)
 

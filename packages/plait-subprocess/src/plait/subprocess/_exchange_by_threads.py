@@ -180,16 +180,16 @@ class ThreadedExchange(Exchange):
             self._prepare(inbox)
         while self._unstarted:
             self._start_thread()
-        drained_at: float | None = None
+        drained_at = self._drained_at
         while True:
-            self._empty(inbox)
+            self._empty(inbox, handle is None or not handle.kill_sent)
             if not self._reading and not self._writing:
                 return not self.is_behind and not self._over - self._told
             if until:
                 return False
             now = monotonic()
             if drained_at is None and handle is not None and handle.kill_sent and handle.poll() is not None:
-                drained_at = now + DRAIN_SECONDS
+                drained_at = self._drained_at = now + DRAIN_SECONDS
             if drained_at is not None and now >= drained_at:
                 self._give_up_all(inbox)
                 return not self.is_behind
@@ -244,28 +244,41 @@ class ThreadedExchange(Exchange):
                     self._unstarted.append(entry)
             raise
 
-    def _empty(self, inbox: _Inbox) -> None:
-        while inbox.letters:
-            key, letter = inbox.letters.pop(0)
+    def _empty(self, inbox: _Inbox, is_whole: bool) -> None:
+        come = self._come
+        while come or inbox.letters:
+            if come:  # from before an interruption
+                key, letter = come[0]
+            else:
+                key = inbox.letters[0][0]
+                self._expect(key)
+                come.extend(map(inbox.letters.pop, (0,)))
+                letter = come[0][1]
             inbox.let_readers_on()
+            if key != _INPUT and key not in self._reading:
+                come.clear()  # given up before
+                continue
+            if letter and not isinstance(letter, OSError):
+                self._settle()
+                continue
             if key == _INPUT:
                 self._writing, self._input = False, memoryview(b"")
                 self._stdin.close()
-            elif key not in self._reading:
-                continue  # given up before
-            elif letter and not isinstance(letter, OSError):
-                self._take(key, memoryview(letter))
-                continue
             else:
-                self._end(self._reading.pop(key))
+                self._end(self._reading[key], is_whole)
+                del self._reading[key]
+            come.clear()
             if letter:
                 raise letter
+
+    def _piece(self) -> memoryview:
+        return memoryview(self._come[0][1])
 
     def _give_up_all(self, inbox: _Inbox) -> None:
         inbox.abandoned = True
         inbox.let_readers_on()
         while self._reading:
-            self._end(self._reading.popitem()[1])
+            self._end(self._reading.popitem()[1], False)
         if self._writing:
             self._writing, self._input = False, memoryview(b"")
             self._stdin.close()
@@ -274,12 +287,16 @@ class ThreadedExchange(Exchange):
 
     def _salvage(self, stream: Any) -> None:
         raw: Any = getattr(stream, "raw", None)
+        if self._come:
+            self._settle()
         if raw is not None and hasattr(stream, "peek") and hasattr(raw, "diverted"):
             raw.diverted = bytearray()
             try:
                 left = stream.peek()
                 if left:
-                    self._take(id(stream), memoryview(stream.read1(len(left))))
+                    self._expect(id(stream))
+                    self._come.extend(zip((id(stream),), map(stream.read1, (len(left),)), strict=False))
+                    self._settle()
             finally:
                 raw.diverted = None
 

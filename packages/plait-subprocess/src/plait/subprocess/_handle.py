@@ -37,9 +37,10 @@
 # wait nothing sleeps, so nobody else can have got the number, unless all numbers were given out once in that moment. A
 # wait that is interrupted makes of it a handle like the others.
 #
-# The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It
-# is held around calls that do not sleep only. It needs no reset after fork: a handle belongs to the process
-# that made it, and in a child of that process every method refuses before it touches the lock.
+# The lock is re-entrant, because a SIGCHLD handler may call poll() on the very handle it has interrupted. It is held around
+# calls that do not sleep only, and is not kept by who leaves them by an exception (`holding` in _platform.py). It needs no
+# reset after fork: a handle belongs to the process that made it, and in a child of that process every method refuses before
+# it touches the lock.
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ import os
 from time import monotonic, sleep
 
 from ._in_flight import fork_generation
-from ._platform import RLock, send_through_pidfd
+from ._platform import RLock, holding, send_through_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -263,8 +264,7 @@ class ProcessHandle:
                         return None
                 except ChildProcessError:
                     pass  # taken; _look finds out by whom
-            with self._lock:
-                self._look()
+            holding(self._lock, self._look)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -302,20 +302,20 @@ class ProcessHandle:
         """
         if sig == _SIGKILL:
             self.kill_sent = True
-        if self.poll() is not None:
+        if self.poll() is None:
+            holding(self._lock, self._send, sig)
+
+    def _send(self, sig: int) -> None:
+        if self.returncode is not None:
             return
-        with self._lock:
-            if self.returncode is not None:
-                return
-            try:
-                if self._fd >= 0:
-                    send_through_pidfd(self._fd, sig)
-                else:
-                    # Only we can take its status, and not while we hold the lock: the number is still the
-                    # child's.
-                    os.kill(self.pid, sig)
-            except ProcessLookupError:
-                pass  # it ended in this moment
+        try:
+            if self._fd >= 0:
+                send_through_pidfd(self._fd, sig)
+            else:
+                # Only we can take its status, and not while we hold the lock: the number is still the child's.
+                os.kill(self.pid, sig)
+        except ProcessLookupError:
+            pass  # it ended in this moment
 
     def fileno(self) -> int:
         """A descriptor that polls and selects readable once the child has ended. It is the handle's: do not
@@ -324,24 +324,25 @@ class ProcessHandle:
         It stays open until `close`. Raises io.UnsupportedOperation where the kernel has no pidfd.
         """
         self._refuse_in_forked_copy()
-        with self._lock:
-            if self._fd < 0:
-                if not _probe_pidfd():
-                    import io
+        return holding(self._lock, self._give_out)  # type: ignore[no-any-return]
 
-                    raise io.UnsupportedOperation(f"{self!r} has no descriptor; use wait(timeout)")
-                self._look()
-                if self.returncode is None:
-                    # Was closed, or there was none left. The child is not taken, nor will be while we hold the
-                    # lock: the number is still its.
-                    self._fd = _pidfd_open(self.pid)
-                else:
-                    # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as
-                    # readable.
-                    self._fd, other = os.pipe()
-                    os.close(other)
-            self._given_out = True
-            return self._fd
+    def _give_out(self) -> int:
+        if self._fd < 0:
+            if not _probe_pidfd():
+                import io
+
+                raise io.UnsupportedOperation(f"{self!r} has no descriptor; use wait(timeout)")
+            self._look()
+            if self.returncode is None:
+                # Was closed, or there was none left. The child is not taken, nor will be while we hold the lock: the
+                # number is still its.
+                self._fd = _pidfd_open(self.pid)
+            else:
+                # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as readable.
+                self._fd, other = os.pipe()
+                os.close(other)
+        self._given_out = True
+        return self._fd
 
     def close(self) -> None:
         """Give the descriptor back. Neither ends the child nor waits for it; the other methods still work."""
@@ -352,11 +353,13 @@ class ProcessHandle:
             if fd >= 0:
                 os.close(fd)
             return
-        with self._lock:
-            self._given_out = False
-            if not self._users and self._fd >= 0:
-                fd, self._fd = self._fd, -1
-                os.close(fd)
+        holding(self._lock, self._take_back)
+
+    def _take_back(self) -> None:
+        self._given_out = False
+        if not self._users and self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
     def _refuse_in_forked_copy(self) -> None:
         if not self.is_own_child:
@@ -366,20 +369,24 @@ class ProcessHandle:
 
     def borrow_descriptor(self) -> int:
         """The pidfd, or -1, kept open until `return_descriptor`: for who sleeps on it among other things."""
-        with self._lock:
-            self._users += 1
-            return self._fd
+        return holding(self._lock, self._borrow)  # type: ignore[no-any-return]
+
+    def _borrow(self) -> int:
+        self._users += 1
+        return self._fd
 
     def duplicate_descriptor(self) -> int:
         """A pidfd of the caller's own, to be closed by them; -1 where there is none."""
-        with self._lock:
-            if self.returncode is not None or self._fd < 0:
-                return -1
-            try:
-                return os.dup(self._fd)
-            except OSError as refusal:
-                _raise_if_strange(refusal)
-                return -1  # out of descriptors: the caller looks at the child every now and then
+        return holding(self._lock, self._duplicate)  # type: ignore[no-any-return]
+
+    def _duplicate(self) -> int:
+        if self.returncode is not None or self._fd < 0:
+            return -1
+        try:
+            return os.dup(self._fd)
+        except OSError as refusal:
+            _raise_if_strange(refusal)
+            return -1  # out of descriptors: the caller looks at the child every now and then
 
     def has_number(self) -> bool:
         """Whether the number cannot mean anybody else: the child runs, or it was kept."""
@@ -400,9 +407,11 @@ class ProcessHandle:
 
     def return_descriptor(self) -> None:
         """The counterpart of `borrow_descriptor`."""
-        with self._lock:
-            self._users -= 1
-            self._close_if_unused()
+        holding(self._lock, self._return)
+
+    def _return(self) -> None:
+        self._users -= 1
+        self._close_if_unused()
 
     def _close_if_unused(self) -> None:
         if self.returncode is not None and not self._users and not self._given_out and self._fd >= 0:
@@ -473,9 +482,7 @@ class ProcessHandle:
         """Sleep until the child has ended, or *timeout*, or for no reason; then look."""
         if self._generation != fork_generation():
             self._refuse_in_forked_copy()
-        with self._lock:  # borrow_descriptor()
-            self._users += 1
-            fd = self._fd
+        fd = self.borrow_descriptor()
         try:
             if self.returncode is not None:
                 return self.returncode
@@ -496,8 +503,7 @@ class ProcessHandle:
                 bell.poll(min(timeout, _LONGEST_POLL) * 1000.0)
             else:
                 self._look_again_and_again(timeout)
-            with self._lock:
-                self._look()
+            holding(self._lock, self._look)
         finally:
             self.return_descriptor()
         return self.returncode
@@ -572,9 +578,11 @@ class SoleHandle(ProcessHandle):
         """After an interruption: heed what was taken, or open the pidfd and look whether it means our child."""
         if not self.is_own_child:
             self._refuse_in_forked_copy()
-        with self._lock:
-            if self._last_words:
-                self._heed()
-            elif self._fd < 0:
-                self._open()
-                self._look()
+        holding(self._lock, self._take_over)
+
+    def _take_over(self) -> None:
+        if self._last_words:
+            self._heed()
+        elif self._fd < 0:
+            self._open()
+            self._look()

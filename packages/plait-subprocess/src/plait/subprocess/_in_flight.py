@@ -8,7 +8,8 @@
 #
 # What must hold
 #   - Opening and listing, closing and striking off are one step for whoever forks: both hold `no_fork`, which every fork
-#     takes first. Nothing sleeps while it holds that lock.
+#     takes first. Nothing sleeps while it holds that lock, and nobody keeps it, whatever a signal handler raises
+#     (`holding` in _platform.py).
 #   - A new descriptor is put into a list by the same call into the interpreter that makes it:
 #     `a_list.extend(map(maker, ...))`, never `name = maker(...)`. Between two calls a signal handler may run and raise.
 #   - A copy of our end of a child's input would keep the child from ever seeing the end of that input. While nobody but us
@@ -24,9 +25,9 @@ from __future__ import annotations
 
 import errno
 import os
-from itertools import repeat
+from itertools import chain, repeat, starmap
 
-from ._platform import RLock, reset_lock
+from ._platform import RLock, holding, reset_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,11 +134,8 @@ def forbid_fork(depth: int) -> None:
 
 def open_pipe(opened: list[int]) -> tuple[int, int]:
     """Append a new pipe to *opened*, which is in `in_flight`: its end to read from, its end to write to."""
-    with no_fork:
-        if pipe2 is None:
-            opened.extend(os.pipe())
-        else:
-            opened.extend(*map(pipe2, CLOSE_ON_EXEC))
+    pipes = starmap(os.pipe, ((),)) if pipe2 is None else map(pipe2, CLOSE_ON_EXEC)
+    holding(no_fork, opened.extend, chain.from_iterable(pipes))
     return opened[-2], opened[-1]
 
 
@@ -151,8 +149,7 @@ def close(opened: list[int], which: Iterable[int]) -> None:
     """Close those of *which* that are in *opened*, and take them out of it."""
     for fd in which:
         if fd in opened:
-            with no_fork:
-                any(map(os.close, map(opened.pop, map(opened.index, (fd,)))))
+            holding(no_fork, any, map(os.close, map(opened.pop, map(opened.index, (fd,)))))
 
 
 def start_feeding(fd: int) -> None:
@@ -162,26 +159,31 @@ def start_feeding(fd: int) -> None:
 
 def stop_feeding(fd: int, stream: Any) -> None:
     """Close *stream*, whose descriptor is *fd*."""
-    with no_fork:
-        try:
-            stream.close()
-        finally:
-            feeding.pop(fd, None)
+    holding(no_fork, _stop_feeding, fd, stream)
+
+
+def _stop_feeding(fd: int, stream: Any) -> None:
+    try:
+        stream.close()
+    finally:
+        feeding.pop(fd, None)
 
 
 def close_all(key: int, opened: list[int]) -> None:
     """Close what is in *opened*, which is in `in_flight` by *key*, and strike it off there. May be called again."""
-    with no_fork:
-        any(map(os.close, map(opened.pop, (-1,) * len(opened))))
+    holding(no_fork, _close_all, opened)
     in_flight.pop(key, None)
+
+
+def _close_all(opened: list[int]) -> None:
+    any(map(os.close, map(opened.pop, (-1,) * len(opened))))
 
 
 def lifted(fd: int, opened: list[int]) -> int:
     """A copy of *fd* above the standard three, closed on exec, appended to *opened*."""
     import fcntl
 
-    with no_fork:
-        opened.extend(map(fcntl.fcntl, (fd,), (fcntl.F_DUPFD_CLOEXEC,), (3,)))
+    holding(no_fork, opened.extend, map(fcntl.fcntl, (fd,), (fcntl.F_DUPFD_CLOEXEC,), (3,)))
     return opened[-1]
 
 

@@ -5,8 +5,11 @@
 # the child down (its pipe fills up) rather than memory. One that raises ends the call; the lines after the one
 # it was given are not lost: they stand in `_waiting`, and the next call hands them over first.
 #
+# Once a call is being left by an exception nobody listens any more: what comes then is not even decoded, so that no byte
+# can raise anything in the place of what is on its way.
+#
 # One read may bring thousands of lines, and the time limit has to hold for slow callbacks too: once a deadline has
-# passed, what is left stands in `_waiting` as well. At least one line is handed over in each call, so there is progress.
+# passed, what is left stands in `_waiting` as well. Each further call hands over at least one line, so there is progress.
 # A single callback that blocks cannot be ended by anybody: it is this thread.
 
 from __future__ import annotations
@@ -30,11 +33,22 @@ _LONGEST_LINE = 1 << 20
 class LineFeeder:
     """Cuts what it is fed into lines for *callback*: `bytes`, or `str` if there is an *encoding*."""
 
-    __slots__ = ("_callback", "_decode", "_line_end", "_rest", "_rest_size", "_waiting")
+    __slots__ = (
+        "_callback",
+        "_decode",
+        "_decoder",
+        "_is_dropped",
+        "_line_end",
+        "_rest",
+        "_rest_size",
+        "_waiting",
+    )
 
     def __init__(self, callback: Callable[[Any], object], encoding: str | None, errors: str | None) -> None:
         self._callback = callback
         self._decode: Any = None
+        self._decoder: Any = None
+        self._is_dropped = False
         self._line_end: Any = b"\n"
         # The beginning of a line, in the pieces in which it came: joined at every piece, a line that comes byte by byte
         # would cost the square of its length.
@@ -43,8 +57,8 @@ class LineFeeder:
         if encoding is not None:
             import io
 
-            decoder = incremental_decoder(encoding, errors or "strict")
-            self._decode = io.IncrementalNewlineDecoder(decoder, translate=True).decode
+            self._decoder = incremental_decoder(encoding, errors or "strict")
+            self._decode = io.IncrementalNewlineDecoder(self._decoder, translate=True).decode
             self._line_end = "\n"
         self._waiting: list[Any] = []  # the next one last
 
@@ -64,6 +78,8 @@ class LineFeeder:
 
     def feed(self, data: Any, final: bool = False, deadline: float | None = None) -> None:
         """Take *data*, and call back for every line that is complete; with *final* for what is left, too."""
+        if self._is_dropped:
+            return
         piece = bytes(data) if self._decode is None else self._decode(bytes(data), final)
         *lines, rest = piece.split(self._line_end)
         complete = [line + self._line_end for line in lines]
@@ -79,7 +95,8 @@ class LineFeeder:
             self._rest.clear()
             self._rest_size = 0
         self._waiting[:0] = reversed(complete)
-        self.deliver(deadline)
+        if deadline is None or monotonic() < deadline:
+            self.deliver(deadline)
 
     def deliver(self, deadline: float | None = None) -> None:
         """Call back for the lines that are complete: one, and more until *deadline*."""
@@ -88,9 +105,15 @@ class LineFeeder:
             if deadline is not None and monotonic() >= deadline:
                 return
 
+    def feed_end(self, is_whole: bool, deadline: float | None = None) -> None:
+        """Call back for what is left; half a character at the end is an error only if *is_whole*."""
+        if self._decoder is not None and not is_whole:
+            self._decoder.errors = "ignore"
+        self.feed(b"", True, deadline)
+
     def drop(self) -> None:
-        """Call back no more."""
-        self._callback = len
+        """Call back no more, and heed nothing."""
+        self._is_dropped = True
         self._waiting.clear()
 
 

@@ -302,14 +302,19 @@ def _end_all(processes: list[Popen[Any]], kill_tree: bool, grace: float) -> None
     """End every command, whatever goes wrong with one of them."""
     try:
         if grace > 0 and processes:
-            trees = []
+            trees, asked = [], []
             for process in processes:
                 tree = process._ask_tree() if kill_tree else None
-                if tree is None:
-                    process.terminate()
-                else:
+                if tree is not None:
                     trees.append(tree)
-            sit_out(processes, trees, grace)
+                else:
+                    try:
+                        process.terminate()
+                    except PermissionError:
+                        continue  # it is not waited for; that it may not be killed either is told below
+                asked.append(process)
+            if asked:
+                sit_out(asked, trees, grace)
     finally:
         _kill_all(processes, kill_tree)
 

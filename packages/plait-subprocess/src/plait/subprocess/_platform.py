@@ -22,6 +22,8 @@ __all__ = [
     "RLock",
     "fork_exec_of_the_interpreter",
     "getsignal",
+    "hold_no_more",
+    "holding",
     "madvise",
     "msvcrt",
     "number_of_signal",
@@ -43,6 +45,32 @@ else:
 def reset_lock(lock: Any) -> None:
     """Make a lock free again, whoever held it, in the child of a fork."""
     _reset(lock)
+
+
+def holding(lock: Any, step: Callable[..., Any], *arguments: Any) -> Any:
+    """`step(*arguments)` while this thread holds *lock*, an RLock, and not after that, whatever a signal handler raises.
+
+    On CPython 3.14 an exception can strike between the two halves of `with lock:`, when the lock has been taken and nothing
+    sees to its release yet; on PyPy also after the body. Who holds it already, because it has been interrupted in *step*
+    by the handler that calls this, still holds it afterwards.
+    """
+    if lock._is_owned():
+        return step(*arguments)
+    try:
+        with lock:
+            return step(*arguments)
+    except BaseException:
+        try:
+            hold_no_more(lock)
+        finally:  # once more, should another one strike in there
+            hold_no_more(lock)
+        raise
+
+
+def hold_no_more(lock: Any) -> None:
+    """Release *lock*, an RLock, as often as this thread holds it."""
+    while lock._is_owned():
+        lock.release()
 
 
 #: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then

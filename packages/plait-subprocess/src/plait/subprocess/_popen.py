@@ -374,8 +374,9 @@ class Popen(Conversation["AnyStr"]):
 
     def poll(self) -> int | None:
         """Look whether the child has ended, without blocking; its return code, or None."""
-        if self.returncode is None and self._handle is not None:
-            self.returncode = self._handle.poll()
+        # Only what is not None is ever stored: another thread may have seen the end meanwhile.
+        if self.returncode is None and self._handle is not None and (code := self._handle.poll()) is not None:
+            self.returncode = code
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -401,10 +402,11 @@ class Popen(Conversation["AnyStr"]):
         """`wait`, but for what that does on KeyboardInterrupt. A subclass may override this, as in the standard class."""
         handle = self._handle
         assert handle is not None
-        self.returncode = code = handle.ended_within(timeout)
+        code = handle.ended_within(timeout)
         if code is None:
             assert timeout is not None
             raise TimeoutExpired(self.args, timeout)
+        self.returncode = code
         return code
 
     async def await_exit(self, timeout: float | None = None) -> int:
@@ -431,7 +433,8 @@ class Popen(Conversation["AnyStr"]):
         # If it is too short, the caller decides what becomes of it.
         grace = _INTERRUPT_GRACE if timeout is None else min(timeout, _INTERRUPT_GRACE)
         if self._handle.kill_sent:
-            self.returncode = self._handle.ended_within(grace)
+            if (code := self._handle.ended_within(grace)) is not None:
+                self.returncode = code
             return
         try:
             self._wait(timeout=grace)
@@ -443,8 +446,8 @@ class Popen(Conversation["AnyStr"]):
         """Send signal *sig* to the child, never to another process with its pid; do nothing if it has ended."""
         if self._handle is not None:
             self._handle.send_signal(sig)
-            if self.returncode is None:
-                self.returncode = self._handle.returncode
+            if self.returncode is None and (code := self._handle.returncode) is not None:
+                self.returncode = code
 
     def terminate(self) -> None:
         """Ask the child to end (SIGTERM)."""

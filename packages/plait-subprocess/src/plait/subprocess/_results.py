@@ -39,7 +39,8 @@ class _DecoderOfUnmarked:
     as `bytes.decode` does."""
 
     def __init__(self, name: str, width: int, errors: str) -> None:
-        self._name, self._width, self._errors = name, width, errors
+        self._name, self._width = name, width
+        self.errors = errors  # which may be changed, as with those of `codecs`
         self._beginning = b""
         self._decoder: Any = None
 
@@ -56,7 +57,8 @@ class _DecoderOfUnmarked:
             width = self._width
             marks = {mark.encode(f"{self._name}-{order}") for mark in "\ufeff" for order in ("le", "be")}
             name = self._name if data[:width] in marks else f"{self._name}-{sys.byteorder[0]}e"
-            self._decoder = codecs.getincrementaldecoder(name)(self._errors)
+            self._decoder = codecs.getincrementaldecoder(name)(self.errors)
+        self._decoder.errors = self.errors
         return self._decoder.decode(data, final)  # type: ignore[no-any-return]
 
 

@@ -69,7 +69,8 @@ def run(
     in which the outputs are still read. *on_stdout* and
     *on_stderr* are called with each line as it comes; they need no pipe to be asked for, and without
     one the output is not kept. A callback holds up the command, and the time limit, as long as it runs; lines for which
-    no time is left are not told, a quarter of a second after the limit. A captured output of more than *max_output*
+    no time is left are not told, a quarter of a second after the limit. What one raises after that is the `__cause__`
+    of the `TimeoutExpired`. A captured output of more than *max_output*
     bytes raises `OutputTooLarge`.
     The standard function has none of these five.
 

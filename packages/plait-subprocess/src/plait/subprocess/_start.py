@@ -53,7 +53,6 @@ from . import _in_flight, _platform
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
 from ._in_flight import (
-    CLOSE_ON_EXEC,
     close_all,
     forbid_fork,
     let_fork,
@@ -61,9 +60,8 @@ from ._in_flight import (
     lifted_instead,
     no_fork,
     open_pipe,
-    pipe2,
 )
-from ._platform import of_shape
+from ._platform import holding, of_shape
 from ._switches import names, uses_vfork
 
 TYPE_CHECKING = False
@@ -198,19 +196,22 @@ def await_exec(read_end: int, request: StartRequest, report: bytes = b"") -> Non
 def _take_status(request: StartRequest) -> None:
     if request.handle is not None:
         request.handle.wait()
-    elif request.started and request.started[0] > 0:  # else what stands in for fork_exec has started none
-        try:
-            os.waitpid(request.started[0], 0)
-        except ChildProcessError:
-            pass  # taken: by the kernel, if SIGCHLD is ignored in this program, or by a stranger
+    else:
+        # Another thread, which looks after what clean-ups have left, may take it out meanwhile.
+        for pid in tuple(request.started):
+            if pid > 0:  # else what stands in for fork_exec has started none
+                try:
+                    os.waitpid(pid, 0)
+                except ChildProcessError:
+                    pass  # taken: by the kernel, if SIGCHLD is ignored in this program, or by a stranger
     request.started.clear()
 
 
-def identify(request: StartRequest) -> ProcessHandle:
-    """Make the handle of the child, which was forked just now."""
+def identify(request: StartRequest, pid: int) -> ProcessHandle:
+    """Make the handle of the child *pid*, which was forked just now."""
     from ._handle import handle_of_new_child  # which imports this module, and so is there
 
-    request.handle = handle = handle_of_new_child(request.started[0])
+    request.handle = handle = handle_of_new_child(pid)
     return handle
 
 
@@ -221,9 +222,9 @@ def finish(request: StartRequest) -> None:
 
 def end_unowned(request: StartRequest) -> None:
     """Kill, and take the status of, a child whose Popen will not come to be. May be called again."""
-    if request.started:
-        if request.started[0] > 0:  # as there; the number would mean many others
-            handle = request.handle or identify(request)
+    for pid in tuple(request.started):
+        if pid > 0:  # as there; the number would mean many others
+            handle = request.handle or identify(request, pid)
             handle.send_signal(9)
         _take_status(request)
 
@@ -285,23 +286,17 @@ def _start_by_fork_exec(request: StartRequest) -> None:
     if shape == 17 and (request.uid, request.gid, request.groups, request.umask) != (None, None, None, -1):
         raise NotExpressible
     opened = request.opened
-    if pipe2 is None:
-        open_pipe(opened)
-    else:
-        with no_fork:  # open_pipe()
-            opened.extend(*map(pipe2, CLOSE_ON_EXEC))
-    read_end, write_end = opened[-2:]
+    read_end, write_end = open_pipe(opened)
     if write_end < 3:
         write_end = lifted_instead(write_end, opened)
     keep: Sequence[int] = (write_end,)
     if request.keep:
         keep = sorted({write_end, *request.keep})
     if request.by_steps or request.preexec_fn is not None:
-        _fork_exec_with_python(request, fork_exec, shape, keep, read_end, write_end)
+        holding(no_fork, _fork_exec_with_python, request, fork_exec, shape, keep, read_end, write_end)
     else:
         request.started.extend(starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),)))
-    with no_fork:
-        any(map(os.close, map(opened.pop, (-1,))))  # the write end
+    holding(no_fork, any, map(os.close, map(opened.pop, (-1,))))  # the write end
     if request.deadline is not None:
         await_exec(read_end, request)
     elif report := os.read(read_end, _LONGEST_REPORT):
@@ -311,31 +306,30 @@ def _start_by_fork_exec(request: StartRequest) -> None:
 def _fork_exec_with_python(
     request: StartRequest, fork_exec: Any, shape: int, keep: Sequence[int], read_end: int, write_end: int
 ) -> None:
-    """Fork a child that calls functions of Python before exec."""
+    """With `no_fork` held: fork a child that calls functions of Python before exec."""
     import signal
 
     from ._child import Preparation, with_mask
 
-    with no_fork:
-        # Asked first: the call that blocks signals may run a handler before it returns, and raise what that raises.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        outer = _in_flight.kept
-        try:
-            # No handler may raise in a callback of os.register_at_fork: a lock that it has taken would stay taken.
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            if request.by_steps:
-                request.in_child = Preparation(request, write_end, before, _platform.getsignal)
-            else:
-                request.in_child = with_mask(before, request.preexec_fn)
-            forks = starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
-            # The child runs the after-fork callbacks, but is ours and needs these.
-            _in_flight.kept = (*outer, request.stdin, request.stdout, request.stderr, read_end, write_end)
-            request.started.extend(forks)
-            identify(request)
-        finally:
-            _in_flight.kept = outer
-            request.in_child = None
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # Asked first: the call that blocks signals may run a handler before it returns, and raise what that raises.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    outer = _in_flight.kept
+    try:
+        # No handler may raise in a callback of os.register_at_fork: a lock that it has taken would stay taken.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        if request.by_steps:
+            request.in_child = Preparation(request, write_end, before, _platform.getsignal)
+        else:
+            request.in_child = with_mask(before, request.preexec_fn)
+        forks = starmap(fork_exec, (_arguments(shape, request, keep, read_end, write_end),))
+        # The child runs the after-fork callbacks, but is ours and needs these.
+        _in_flight.kept = (*outer, request.stdin, request.stdout, request.stderr, read_end, write_end)
+        request.started.extend(forks)
+        identify(request, request.started[0])
+    finally:
+        _in_flight.kept = outer
+        request.in_child = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # -- the choice ----------------------------------------------------------------------------------------------

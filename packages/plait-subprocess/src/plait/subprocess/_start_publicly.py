@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
+from itertools import starmap
 
 from . import _in_flight
 from ._child import (
@@ -17,9 +19,9 @@ from ._child import (
     steps_of,
     tell_parent,
 )
-from ._failures import with_phase
+from ._failures import raise_report, with_phase
 from ._in_flight import close, lifted_instead, no_fork, open_pipe
-from ._platform import getsignal, number_of_signal
+from ._platform import getsignal, holding, number_of_signal
 from ._start import NotExpressible, await_exec, identify, no_more_forks, read_in_time
 from ._switches import uses_posix_spawn, uses_vfork
 
@@ -44,16 +46,25 @@ def _open_error_pipe(opened: list[int]) -> tuple[int, int]:
 # -- posix_spawn ---------------------------------------------------------------------------------------------
 
 
-def _spawn(path: bytes, argv: list[Any], env: Any, options: dict[str, Any]) -> int:
-    spawn: Any = os.posix_spawn
-    if env is None:
+_takes_no_environment: bool | None = None
+
+
+def _our_environment() -> Any:
+    """What gives the child our environment: None, or, before 3.13, a mapping, without what only os.putenv() knows of.
+
+    Which of them is asked by a call that every version refuses, because there is no signal 0. Should one not mind, it
+    would be asked to run a program that does not exist.
+    """
+    global _takes_no_environment
+    if _takes_no_environment is None:
+        spawn: Any = os.posix_spawn
         try:
-            return spawn(path, argv, None, **options)  # type: ignore[no-any-return]
-        except (
-            TypeError
-        ):  # before 3.13 there has to be a mapping; what only os.putenv() knows of is missing then
-            env = os.environ
-    return spawn(path, argv, env, **options)  # type: ignore[no-any-return]
+            spawn(b"/dev/null/absent", [b"absent"], None, setsigdef=(0,))
+        except TypeError:
+            _takes_no_environment = False
+        except (ValueError, OSError):
+            _takes_no_environment = True
+    return None if _takes_no_environment else os.environ
 
 
 def start_by_posix_spawn(request: StartRequest) -> None:
@@ -81,18 +92,27 @@ def start_by_posix_spawn(request: StartRequest) -> None:
     if request.restore_signals:
         numbers = map(number_of_signal, _SIGNALS_TO_RESTORE)
         options["setsigdef"] = [number for number in numbers if number is not None]
-    env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
+    env: Any = None
+    env = _our_environment() if request.env is None else dict(line.split(b"=", 1) for line in request.env)
+    start = partial(spawn, **options)
     refused = errno.ENOENT  # a number: an exception that is kept keeps its frames, and with them the Popen
     for path in request.executables:
         try:
-            request.started.append(_spawn(path, request.argv, env, options))
+            request.started.extend(starmap(start, ((path, request.argv, env),)))
         except NotImplementedError:
+            if request.started:
+                raise  # a signal handler's
             raise NotExpressible from None  # no setsid in this C library
         except OSError as problem:
+            if request.started:
+                raise
             if refused in (errno.ENOENT, errno.ENOTDIR) and problem.errno is not None:
                 refused = problem.errno
         else:
             return
+    # Nobody tells the step. But exec finds processes without fault, and hardly ever lacks a right (it lacks access).
+    if request.pgid >= 0 and refused in (errno.EPERM, errno.ESRCH):
+        raise_report(b"OSError:%x:noexec:setpgid" % refused, request)
     # A descriptor that is not open is no fault of the program: it was to be moved before.
     phase = "before exec" if refused == errno.EBADF else "exec"
     raise with_phase(OSError(refused, os.strerror(refused), request.program), phase)
@@ -165,32 +185,48 @@ def start_by_fork(request: StartRequest) -> None:
     env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)
     _refuse_before_fork(request)
     read_end, write_end = _open_error_pipe(request.opened)
-    with no_fork:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        outer = _in_flight.kept
-        try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, everything)
-            try:
-                _in_flight.kept = (*outer, request.stdin, request.stdout, request.stderr, read_end, write_end)
-                pid = os.fork()
-            except Warning:
-                # The program turns warnings into errors, and some interpreters warn about fork in the parent
-                # when the child is there already. What it warns of is what this function takes care of.
-                pid = -1
-            if pid == 0:
-                _become(request, env, write_end, restored, before)
-            if pid > 0:
-                request.started.append(pid)
-                identify(request)
-            close(request.opened, (write_end,))
-            said = int(read_in_time(read_end, _PID_WIDTH, request) or pid)
-            if pid < 0:
-                request.started.append(said)
-                identify(request)
-        finally:
-            _in_flight.kept = outer
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not holding(no_fork, _fork, request, env, read_end, write_end, restored, everything):
+        # Nobody else is kept waiting for what the child has to say: it may hang before, in a callback around the fork.
+        read_in_time(read_end, _PID_WIDTH, request)
     await_exec(read_end, request)
+
+
+def _fork(
+    request: StartRequest, env: Any, read_end: int, write_end: int, restored: list[Any], everything: Any
+) -> bool:
+    """With `no_fork` held: fork the child; whether it had to be asked for its number, which it says first."""
+    import signal
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    outer = _in_flight.kept
+    complaint: Warning | None = None
+    pid = -1
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+        try:
+            _in_flight.kept = (*outer, request.stdin, request.stdout, request.stderr, read_end, write_end)
+            pid = os.fork()
+        except Warning as warning:
+            # The program turns warnings into errors, and some interpreters warn about fork in the parent
+            # when the child is there already. What it warns of is what this function takes care of.
+            complaint = warning
+        if pid == 0:
+            _become(request, env, write_end, restored, before)
+        if pid > 0:
+            request.started.append(pid)
+            identify(request, pid)
+        close(request.opened, (write_end,))
+        if pid < 0:
+            said = read_in_time(read_end, _PID_WIDTH, request)
+            if complaint is not None and not said:
+                raise complaint
+            request.started.append(int(said))
+            identify(request, int(said))
+        return pid < 0
+    finally:
+        complaint = None  # or it and this frame would keep each other
+        _in_flight.kept = outer
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _become(request: StartRequest, env: Any, write_end: int, restored: list[Any], mask: Any) -> None:

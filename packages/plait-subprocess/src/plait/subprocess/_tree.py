@@ -29,7 +29,9 @@
 #   still and a whole look after that finds nobody new. Who stands still cannot fork, and the dead cannot either.
 #   Only then does everybody get SIGKILL, which stopped processes obey. Should the tree not come to a stand in
 #   time (a process in uninterruptible sleep), the known ones are killed and the search begins anew; a process
-#   with SIGKILL pending cannot fork. A look that has seen somebody who was gone before he could be adopted does
+#   with SIGKILL pending cannot fork. Who is listed and is gone, or a zombie, when he is looked at
+#   may have left a child that came after the list was made: so the list is made again, and who is new in it is looked
+#   at, until none of the new ones has gone. A look that has seen somebody who was gone before he could be adopted does
 #   not count as one that found nobody. What this cannot catch is a program made to run away: one that forks and
 #   ends within less time than a look takes, again and again. It is chased for _END_SECONDS, and reported.
 #
@@ -71,6 +73,10 @@ _END_SECONDS = 5.0
 _PAUSE = 0.0005
 #: More than this is too much for the clock of some systems.
 _LONGEST_SLEEP = 1e8
+#: How long, at least, the killed have to be gone, however long the chase was.
+_GONE_SECONDS = 1.0
+#: How often one look lists the processes, while strangers come and go. A guess.
+_MOST_LISTS = 50
 _GONE = (b"Z", b"X", b"x")
 _STILL = (*_GONE, b"T", b"t")
 
@@ -110,6 +116,26 @@ def _carries(pid: int, mark: bytes) -> bool:
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # another user's, or gone
         return False
     return any(line.startswith(_VARIABLE + b"=") and mark in line for line in environment.split(b"\0"))
+
+
+def _everybody() -> tuple[dict[int, tuple[int, int]], bool]:
+    """Parent and time of start of every process, by its number; and whether there may be one that was not seen."""
+    table: dict[int, tuple[int, int]] = {}
+    listed: set[str] = set()
+    for _ in range(_MOST_LISTS):
+        some_have_gone = False
+        for name in set(os.listdir("/proc")) - listed:
+            listed.add(name)
+            if not name.isdigit():
+                continue
+            seen = _stat(int(name))
+            if seen is None or seen[0] in _GONE:
+                some_have_gone = True
+            else:
+                table[int(name)] = seen[1:]
+        if not some_have_gone:
+            return table, False
+    return table, True
 
 
 class _Member:
@@ -165,10 +191,7 @@ class _Tree:
 
     def adopt_new(self) -> list[_Member]:
         """Look at all processes once; take in, and return, those of the tree that were not known."""
-        table: dict[int, tuple[int, int]] = {}  # pid: parent, time of start
-        for name in os.listdir("/proc"):
-            if name.isdigit() and (seen := _stat(int(name))) is not None and seen[0] not in _GONE:
-                table[int(name)] = seen[1:]
+        table, self.missed = _everybody()
         children: dict[int, list[int]] = {}
         for pid, (parent, started_at) in table.items():
             if parent in table and table[parent][1] <= started_at:
@@ -185,7 +208,6 @@ class _Tree:
                 if child not in reached and child != me:
                     reached[child] = None
                     queue.append(child)
-        self.missed = False
         return [member for pid in queue if (member := self._adopt(pid, table)) is not None]
 
     def _adopt(self, pid: int, table: dict[int, tuple[int, int]]) -> _Member | None:
@@ -337,7 +359,7 @@ def end_tree(root: ProcessHandle, mark: bytes | None, grace: float) -> None:
             complete = tree.freeze()
         finally:  # out of descriptors, or interrupted: those who are known end all the same
             tree.send(_SIGKILL)
-    gone = tree.await_end(deadline - monotonic())
+    gone = tree.await_end(max(deadline - monotonic(), _GONE_SECONDS))
     tree.take_status_of_orphans()
     left: list[Any] = [member for member in tree.members.values() if member.refused]
     if tree.root_refused and root.poll() is None:
