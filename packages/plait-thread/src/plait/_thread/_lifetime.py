@@ -131,14 +131,14 @@ class Course(_Loss):
     If the thread never calls it, those who wait for the beginning are told.
     """
 
-    __slots__ = ("lifetime", "shallow")
+    __slots__ = ("lifetime", "_shallow")
 
     # The thread-local in which the subclass keeps what it has to; the first one that its threads touch. (What it holds
     # may outlast the end by an instant.)
     here: Any
 
     lifetime: Any
-    shallow: bool  # whether it runs on a very small stack
+    _shallow: bool  # whether it runs on a very small stack
 
     def __call__(self) -> None:
         """What the thread does."""
@@ -175,7 +175,7 @@ class Course(_Loss):
             return
         end = lifetime._end
         if _set_sentinel is None:
-            if self.shallow and end is not None:
+            if self._shallow and end is not None:
                 self.here.at_end.__del__ = bool
                 end.release()
             return
@@ -227,7 +227,7 @@ class Lifetime:
         self.gate = gate = allocate_lock()
         gate.acquire()
         course.lifetime = self
-        course.shallow = _LEAVES_SOME and 0 < stack_size() < DEEP_ENOUGH
+        course._shallow = _LEAVES_SOME and 0 < stack_size() < DEEP_ENOUGH
         course.__del__ = gate.release
         try:
             # In one step: what exists is noted.
