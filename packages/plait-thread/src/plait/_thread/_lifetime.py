@@ -131,7 +131,7 @@ class Course(_Loss):
     If the thread never calls it, those who wait for the beginning are told.
     """
 
-    __slots__ = ("lifetime", "_shallow")
+    __slots__ = ("_shallow", "lifetime")
 
     # The thread-local in which the subclass keeps what it has to; the first one that its threads touch. (What it holds
     # may outlast the end by an instant.)
