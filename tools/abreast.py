@@ -53,8 +53,8 @@ class Lanes:
         """Yield the jobs as they end."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(self._lanes) as pool:
-            futures: list[Future[Ended | None]] = [pool.submit(self._one, job) for job in jobs]
             try:
+                futures: list[Future[Ended | None]] = [pool.submit(self._one, job) for job in jobs]
                 for future in as_completed(futures):
                     ended = future.result()
                     if ended is not None:

@@ -71,6 +71,35 @@ def test_a_time_out_has_it_and_so_has_the_next_call():
     assert process.communicate(timeout=20) == ("two\nth\u00e9\u00e9!", None)
 
 
+def test_bytes_read_from_below_a_text_stream_leave_the_rest_of_the_buffer():
+    process = saying("one\ntwo\nthree\n")
+    assert process.stdout.buffer.readline() == b"one\n"
+    assert process.communicate() == ("two\nthree\n", None)
+
+
+def test_text_without_a_buffer_size_loses_nothing_either():
+    process = Popen(["cat"], stdin=PIPE, stdout=PIPE, text=True, bufsize=0)
+    process.stdin.write("one\ntwo\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "one\n"
+    assert process.communicate("three\n") == ("two\nthree\n", None)
+
+
+def test_what_a_callback_raises_about_text_that_was_read_ahead_loses_none_of_it():
+    told = []
+
+    def refuse(line):
+        told.append(line)
+        if len(told) == 1:
+            raise LookupError(line)
+
+    process = saying("one\ntwo\nthree\n")
+    assert process.stdout.readline() == "one\n"
+    with pytest.raises(LookupError, match="two"):
+        process.communicate(on_stdout=refuse)
+    assert process.communicate() == ("two\nthree\n", None)
+
+
 def test_a_text_stream_that_the_caller_has_made_gives_text():
     process = Popen(["printf", r"\303\251\n"], stdout=PIPE)
     process.stdout = io.TextIOWrapper(process.stdout, "utf-8")

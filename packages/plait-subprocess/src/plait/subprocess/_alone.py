@@ -129,6 +129,10 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
     except BaseException as problem:
         if not said:
             failed[key] = request  # whatever strikes from here on, the next start ends what is left
+        try:
+            hold_no_more(no_fork)
+        finally:  # at once, and once more: nothing else is done before
+            hold_no_more(no_fork)
         process = object.__new__(SolePopen)
         process.args = args
         try:
@@ -156,7 +160,10 @@ def _start_in_full(request: StartRequest, argv: list[Any], program: Any, where: 
 def _take_over(process: SolePopen, request: StartRequest, said: list[Any]) -> None:
     """Give *process*, as if it had started it, the child, unless that has ended. May be called again."""
     finish(request)
-    if request.started and not said and process._handle is None:
-        process.pid = request.started[0]
+    started = tuple(
+        request.started
+    )  # another thread, which looks after what clean-ups have left, may empty it
+    if started and not said and process._handle is None:
+        process.pid = started[0]
         process._handle = SoleHandle(process.pid, False)
     failed.pop(id(request), None)

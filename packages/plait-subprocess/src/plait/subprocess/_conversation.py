@@ -17,6 +17,7 @@ from ._results import Of, OutputTooLarge, TimeoutExpired, incremental_decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Iterator
     from typing import IO, Any, AnyStr
 
@@ -45,9 +46,7 @@ class Conversation(Of["AnyStr"]):
     text_mode: bool = False
     _handle: ProcessHandle | None = None
     _exchange: Exchange | None = None
-    _come: list[tuple[str, Any]] | None = (
-        None  # of lines(): what was read, and is to be yielded, the next one last
-    )
+    _come: deque[tuple[str, Any]] | None = None  # of lines(): what was read, and is to be yielded
     _said: dict[int, Any] | None = None  # by stream: what is known of it otherwise than by the exchange
     _is_known_to_one = False
 
@@ -124,9 +123,11 @@ class Conversation(Of["AnyStr"]):
                 "communication has started already; lines() comes before communicate(), and once"
             )
         deadline = None if timeout is None else deadline_after(timeout)
+        from collections import deque
+
         from ._lines import Listening
 
-        come: list[tuple[str, Any]] = []
+        come: deque[tuple[str, Any]] = deque()
         self._come = come
         listening = Listening(
             lambda line: come.append(("stdout", line)),
@@ -138,25 +139,24 @@ class Conversation(Of["AnyStr"]):
         while not done:
             done = exchange.pump(deadline, handle, come)
             is_late = not done and deadline is not None and (not come or monotonic() >= deadline)
-            come.reverse()
             while come:
-                yield come.pop()
+                yield come.popleft()
             if is_late:
                 assert timeout is not None
                 raise TimeoutExpired(self.args, timeout)
 
     def _keep_the_rest(self) -> None:
         """After lines(): what it has not yielded, and what comes, is for communicate() to return."""
-        come, self._come = self._come, None
-        exchange = self._exchange
-        if come is None or exchange is None:
-            return
-        said = self._said = dict(self._said or {})
-        for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
-            feeder = exchange.listener_of(self._source_of(stream))
-            if feeder is not None:
-                said[id(stream)] = rest = [line for origin, line in reversed(come) if origin == name]
-                feeder.redirect(rest.append)
+        come, exchange = self._come, self._exchange
+        if come is not None and exchange is not None:
+            said = dict(self._said or {})
+            for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
+                feeder = exchange.listener_of(self._source_of(stream))
+                if feeder is not None:
+                    said[id(stream)] = rest = [line for origin, line in come if origin == name]
+                    feeder.redirect(rest.append)
+            self._said = said
+        self._come = None  # last: until then all of it may be done again
 
     def _source_of(self, stream: Any) -> Any:
         """What stands for *stream* in the exchange."""
@@ -188,6 +188,7 @@ class Conversation(Of["AnyStr"]):
                     feeder = LineFeeder(tell, about and about.encoding, about and about.errors)
                     if isinstance(source, Tap):
                         source.collected = bytes  # all of it comes by the listener
+                        source.keeps = keep
                         feeder.let_decode(source.decode)
                 exchange.listen(source, feeder, keep)
         self._exchange = exchange
@@ -195,6 +196,10 @@ class Conversation(Of["AnyStr"]):
 
     def _source(self, stream: Any) -> Any:
         """What an exchange is to read for *stream*."""
+        known = None if self._said is None else self._said.get(id(stream))
+        if isinstance(known, Tap):  # of a call that was struck before there was an exchange
+            known.begin()
+            return known
         kind = type(stream)
         if stream is None or kind is io.FileIO or kind is BufferedReader:
             return stream
@@ -215,6 +220,8 @@ class Conversation(Of["AnyStr"]):
             else:
                 return stream
         self._said = {**(self._said or {}), id(stream): source}
+        if source is not None:
+            source.begin()
         return source
 
     def _communicate(

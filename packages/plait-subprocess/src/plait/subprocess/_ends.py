@@ -39,6 +39,8 @@ def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any
     """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
     stream: Any = raw
     size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 or bufsize == 1 else bufsize
+    if text is not None and number and not size:  # what is read ahead in text could not be had back otherwise
+        size = io.DEFAULT_BUFFER_SIZE
     if size:
         stream = BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
     if text is not None:

@@ -42,6 +42,7 @@ from time import monotonic
 from ._collected import Collected
 from ._in_flight import feeding, start_feeding, stop_feeding
 from ._platform import winapi
+from ._read_ahead import BufferedReader, reader_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -274,6 +275,7 @@ class Exchange:
             if drained_at is None and handle is not None and (bell < 0 or handle.returncode is not None):
                 if handle.kill_sent and handle.poll() is not None:
                     drained_at = self._drained_at = monotonic() + DRAIN_SECONDS
+                    last_words = _WIDE * len(streams)
                 else:
                     pause = _LOOK_EVERY_MS
             for limit in (deadline, drained_at):
@@ -421,15 +423,20 @@ class Exchange:
             self._close_stdin()
 
     def _salvage(self, stream: Any) -> None:
-        """Take what an earlier read of the caller's has left in a binary stream's buffer."""
-        if hasattr(stream, "peek"):
+        """Take what an earlier read of the caller's has left in a stream's buffer."""
+        reader = reader_of(stream)
+        if hasattr(reader, "peek"):
+            # Not our own read1: in a function of Python, a handler could raise when it has the bytes and we have not.
+            read1 = (
+                super(BufferedReader, reader).read1 if isinstance(reader, BufferedReader) else reader.read1
+            )
             fd = stream.fileno()
             os.set_blocking(fd, False)
             try:
-                left = stream.peek()
+                left = reader.peek()
                 if left:
                     self._expect(id(stream))
-                    self._come.extend(map(stream.read1, (len(left),)))
+                    self._come.extend(map(read1, (len(left),)))
                     self._settle()
             finally:
                 os.set_blocking(fd, True)

@@ -30,6 +30,7 @@ from time import monotonic
 
 from .._thread import allocate_lock, start_new_thread
 from ._exchange import DRAIN_SECONDS, Exchange
+from ._read_ahead import BufferedReader, reader_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -286,16 +287,20 @@ class ThreadedExchange(Exchange):
     # -- what the caller has left in the buffers ------------------------------------------------------------------
 
     def _salvage(self, stream: Any) -> None:
-        raw: Any = getattr(stream, "raw", None)
+        reader = reader_of(stream)
+        raw: Any = getattr(reader, "raw", None)
         if self._come:
             self._settle()
-        if raw is not None and hasattr(stream, "peek") and hasattr(raw, "diverted"):
+        if raw is not None and hasattr(reader, "peek") and hasattr(raw, "diverted"):
+            read1 = (
+                super(BufferedReader, reader).read1 if isinstance(reader, BufferedReader) else reader.read1
+            )
             raw.diverted = bytearray()
             try:
-                left = stream.peek()
+                left = reader.peek()
                 if left:
                     self._expect(id(stream))
-                    self._come.extend(zip((id(stream),), map(stream.read1, (len(left),)), strict=False))
+                    self._come.extend(zip((id(stream),), map(read1, (len(left),)), strict=False))
                     self._settle()
             finally:
                 raw.diverted = None

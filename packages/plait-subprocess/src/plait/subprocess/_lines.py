@@ -38,6 +38,8 @@ class LineFeeder:
         "_decode",
         "_decoder",
         "_is_dropped",
+        "_is_forgiving",
+        "_is_tapped",
         "_line_end",
         "_rest",
         "_rest_size",
@@ -48,7 +50,7 @@ class LineFeeder:
         self._callback = callback
         self._decode: Any = None
         self._decoder: Any = None
-        self._is_dropped = False
+        self._is_dropped = self._is_forgiving = self._is_tapped = False
         self._line_end: Any = b"\n"
         # The beginning of a line, in the pieces in which it came: joined at every piece, a line that comes byte by byte
         # would cost the square of its length.
@@ -64,8 +66,10 @@ class LineFeeder:
 
     def let_decode(self, decode: Callable[[bytes, bool], str]) -> None:
         """Have *decode* make the text, which has some already."""
-        self._decode = decode
-        self.feed(b"")
+        self._decode, self._is_tapped = decode, True
+        self.feed(
+            b"", False, float("-inf")
+        )  # told by the next pump(), which may be left by what the callback raises
 
     def redirect(self, callback: Callable[[Any], object]) -> None:
         """Call *callback* from now on."""
@@ -80,7 +84,11 @@ class LineFeeder:
         """Take *data*, and call back for every line that is complete; with *final* for what is left, too."""
         if self._is_dropped:
             return
-        piece = bytes(data) if self._decode is None else self._decode(bytes(data), final)
+        piece = (
+            bytes(data)
+            if self._decode is None
+            else self._decode(bytes(data), final and not self._is_forgiving)
+        )
         *lines, rest = piece.split(self._line_end)
         complete = [line + self._line_end for line in lines]
         if complete and self._rest:
@@ -109,6 +117,7 @@ class LineFeeder:
         """Call back for what is left; half a character at the end is an error only if *is_whole*."""
         if self._decoder is not None and not is_whole:
             self._decoder.errors = "ignore"
+            self._is_forgiving = self._is_tapped
         self.feed(b"", True, deadline)
 
     def drop(self) -> None:

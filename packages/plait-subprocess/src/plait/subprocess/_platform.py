@@ -205,14 +205,15 @@ def _find_madvise() -> Any:
 def madvise(room: Any) -> None:
     """Ask the kernel to fill *room*, a big block of memory, by big pages. It may have no mind to, or no way."""
     global _libc_madvise
-    if _libc_madvise is None:
+    try:
+        if _libc_madvise is None:
+            is_known = sys.platform == "linux" and sys.implementation.name == "cpython"
+            _libc_madvise = _find_madvise() if is_known else _no_advice
+        _libc_madvise(room)
+    except Exception as refusal:
         _libc_madvise = _no_advice
-        if sys.platform == "linux" and sys.implementation.name == "cpython":
-            try:
-                _libc_madvise = _find_madvise()
-            except (ImportError, AttributeError, OSError):
-                pass
-    _libc_madvise(room)
+        if isinstance(refusal, TimeoutError):
+            raise  # a signal handler's
 
 
 def _no_advice(_room: Any) -> None:

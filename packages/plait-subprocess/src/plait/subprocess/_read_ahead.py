@@ -11,13 +11,14 @@
 from __future__ import annotations
 
 import io
+from itertools import repeat, takewhile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["BufferedReader", "Tap", "tapped"]
+__all__ = ["BufferedReader", "Tap", "reader_of", "tapped"]
 
 
 class Dry(Exception):
@@ -56,24 +57,27 @@ class Tap:
         self.fileno: Callable[[], int] = reader.fileno
         self.encoding, self.errors = stream.encoding, stream.errors
         self._text: list[str] = []
+        self._rest: list[str] = []  # the last of it, when the end has come
         self._told = 0  # so many of these have been returned by `decode`
         self._problem: UnicodeError | None = None
-        self.closed = False
+        #: Whether `decode` leaves what it has returned for `whole` and `so_far`.
+        self.keeps = True
         #: What has come and was not given to the stream by `decode`.
         self.collected: Callable[[], bytes | None] = bytes
-        self._give(b"")  # what is there already
+
+    def begin(self) -> None:
+        """Take what is there already. May be called again."""
+        self._told = 0
+        self._give(b"")
+
+    @property
+    def closed(self) -> bool:
+        """Whether all the text is there."""
+        return bool(self._rest) or self._problem is not None or self._stream.closed
 
     def collect_from(self, exchange: Any) -> None:
         """Give the stream, at the end, what *exchange* has collected."""
         self.collected = lambda: exchange.output_of(self)
-
-    def peek(self) -> bytes:
-        """What the buffer holds, or else what comes at once."""
-        return self._reader.peek()
-
-    def read1(self, size: int) -> bytes:
-        """Take that."""
-        return io.BufferedReader.read1(self._reader, size)
 
     def decode(self, data: bytes, final: bool = False) -> str:
         """The text that was not told yet, *data* included; with *final*, all of it."""
@@ -83,19 +87,23 @@ class Tap:
                 self.close()
         if final and self._problem is not None:
             raise self._problem
-        told, self._told = self._told, len(self._text)
-        return "".join(self._text[told:])
+        told, text, rest = self._told, self._text, self._rest
+        new = "".join(text[told:]) + "".join(rest[max(told - len(text), 0) :])
+        if not self.keeps:
+            text.clear()
+        self._told = len(text) + len(rest)
+        return new
 
     def whole(self) -> str:
         """All the text, of a stream that has been closed."""
         if self._problem is not None:
             raise self._problem
-        return "".join(self._text)
+        return "".join(self._text) + "".join(self._rest)
 
     def so_far(self) -> str:
         """The same if more may come, or the end may be missing; no byte can make this fail."""
-        text = "".join(self._text)
-        if self.closed and self._problem is None:
+        text = "".join(self._text) + "".join(self._rest)
+        if self._rest:
             return text
         return text + (self.collected() or b"").decode(self.encoding, "replace")
 
@@ -103,25 +111,32 @@ class Tap:
         """The end has come, or is given up: give the stream what it has not got, and close it."""
         if self.closed:
             return
-        self.closed = True
         self._reader._given = self.collected() or b""
         try:
-            self._text.append(self._stream.read())
+            # Stored by the call that reads: until then it may be done again.
+            self._rest.extend(map(self._stream.read, (-1,)))
         except UnicodeError as problem:
             self._problem = problem
         finally:
             self._reader._given = None
-            self._stream.close()
+        self._stream.close()
 
     def _give(self, data: bytes) -> None:
         self._reader._given = data
         try:
-            while one := self._stream.read(1):
-                self._text.append(one)
+            self._text.extend(takewhile(bool, map(self._stream.read, repeat(1))))
         except Dry:
             pass
         finally:
             self._reader._given = None
+
+
+def reader_of(stream: Any) -> Any:
+    """The buffer that an earlier read of the caller's may have left something in, or something without `peek`."""
+    if isinstance(stream, Tap):
+        return stream._reader
+    buffer = getattr(stream, "buffer", None)
+    return buffer if isinstance(buffer, BufferedReader) else stream
 
 
 def tapped(stream: Any) -> Any:

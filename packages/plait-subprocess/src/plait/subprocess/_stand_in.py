@@ -49,7 +49,8 @@ def feed(stream: Any, given: Any) -> tuple[_Sink | None, memoryview | None]:
     May block, without regard to a time limit, if *stream* has no descriptor or *given* is text.
     """
     if given and not isinstance(given, str) and winapi is None and _descriptor(stream) >= 0:
-        return _Sink(stream), memoryview(given).cast("B")
+        view = memoryview(given)
+        return _Sink(stream), view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
     try:
         if given:
             stream.write(given)
