@@ -7,10 +7,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from importlib import import_module
 
 import pytest
 
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, select
+
+fifo = import_module(Queue.__module__ + "._fifo")
 
 kinds = pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 
@@ -365,3 +368,97 @@ def test_a_timeout_does_not_matter_to_a_call_that_does_not_wait(kind):
         q.put(1, True, "x")
     with pytest.raises(TypeError):
         q.get(True, "x")
+
+
+@kinds
+@pytest.mark.parametrize("call", ["get", "put", "join"])
+def test_who_is_notified_for_nothing_again_and_again_waits_on(kind, call):
+    q = kind(1)
+    if call != "get":
+        q.put(1)
+    bell = {"get": q.not_empty, "put": q.not_full, "join": q.all_tasks_done}[call]
+    ended = []
+    thread = threading.Thread(
+        target=lambda: ended.append(getattr(q, call)(*[2] * (call == "put"))), daemon=True
+    )
+    thread.start()
+    for _ in range(30):
+        with q.mutex:
+            bell.notify()
+            sum(range(1000))  # meanwhile it may take the first one for all that there is
+            bell.notify()
+        time.sleep(0.0005)
+    assert not ended
+    if call == "get":
+        q.put(1)
+    else:
+        assert q.get() == 1
+        q.task_done()
+    thread.join(20)
+    assert ended == [{"get": 1, "put": None, "join": True}[call]]
+
+
+def test_a_put_that_finds_room_as_the_queue_is_shut_down_puts_nothing(monkeypatch):
+    q, real = Queue(1), fifo.starmap
+    q.put("a")
+
+    def room_comes(self, _timeout):
+        self.get()
+        return True
+
+    def starmap(*arguments):
+        made = real(*arguments)
+        if getattr(arguments[0], "__name__", "") == "popleft":
+            monkeypatch.undo()
+            q.shutdown(immediate=True)
+        return made
+
+    monkeypatch.setattr(Queue, "_room_comes_", room_comes)
+    monkeypatch.setattr(fifo, "starmap", starmap)
+    with pytest.raises(ShutDown):
+        q.put("b")
+    assert (q.qsize(), q.unfinished_tasks) == (0, 1)  # the one that was taken
+
+
+def test_a_waiter_that_comes_during_the_first_task_done_is_notified(monkeypatch):
+    q, make, woken = Queue(), Queue._make_tasks_, []
+    q.put(1)
+    q.get()
+    there = threading.Event()
+
+    def wait():
+        with q.all_tasks_done:
+            there.set()
+            woken.append(q.all_tasks_done.wait_for(lambda: not q.unfinished_tasks, 20))
+
+    thread = threading.Thread(target=wait, daemon=True)
+
+    def slow(self):
+        monkeypatch.undo()
+        thread.start()
+        assert there.wait(20)
+        with q.mutex:  # it waits, and so has let go of it
+            pass
+        return make(self)
+
+    monkeypatch.setattr(Queue, "_make_tasks_", slow)
+    q.task_done()
+    thread.join(20)
+    assert woken == [True]
+
+
+def test_making_a_queue_again_counts_what_waiting_putters_bring():
+    q = Queue(1)
+    q.put(1)
+    thread = threading.Thread(target=q.put, args=(2,), daemon=True)
+    thread.start()
+    while not q._putters_:
+        time.sleep(0.001)
+    q.__init__(5)
+    thread.join(20)
+    assert (q.get(), q.unfinished_tasks) == (2, 1)
+    q.task_done()
+    assert q.join(1)
+    q = Queue(2.5)
+    q.__init__(3)
+    assert q.maxsize == 3

@@ -598,6 +598,7 @@ class Processor:
         monkeypatch.setattr(implementation, "monotonic", lambda: self.now)
         monkeypatch.setattr(implementation, "_yield_processor", self.give)
         monkeypatch.setattr(implementation, "_paid_off_at", -implementation.BURST)
+        monkeypatch.setattr(implementation, "_hope", implementation.MOST_HOPE)
 
     def give(self):
         self.turns += 1
@@ -634,6 +635,17 @@ def test_turns_that_others_make_long_use_up_no_more_than_their_share_of_the_time
     give_way()
     give_way()
     assert processor.turns == 2  # it is quiet again
+
+
+def test_where_it_is_in_vain_it_is_seldom_tried_until_it_helps_again(monkeypatch):
+    processor = Processor(monkeypatch)
+    for n in range(10_000):
+        give_way(lambda n=n: n % 2)  # every second time
+    assert processor.turns < 1500
+    processor.turns = 0
+    for _ in range(1000):
+        give_way(lambda: False)
+    assert processor.turns > 1000 - implementation.RARELY - 2
 
 
 def test_where_the_system_has_no_turns_to_give_nothing_happens(monkeypatch):

@@ -57,10 +57,6 @@ __all__ = ["Of", "Queue"]
 _hooks_of = attrgetter("_init", "_put", "_get", "_qsize")
 
 
-# How often others are given a turn: once is often in vain.
-TURNS = range(2)
-
-
 class Queue(Engine, Of["T"]):
     """A first-in first-out queue for any number of threads and asyncio tasks.
 
@@ -117,6 +113,8 @@ class Queue(Engine, Of["T"]):
             self._begin_anew_(maxsize)
             return
         self._maxsize_ = maxsize
+        if self._bound_given_ is not None or self._full_message_ is not None:  # once more
+            self._bound_given_ = self._full_message_ = None
         if type(maxsize) is not int:
             self._maxsize_, self._bound_given_ = whole_bound(maxsize), maxsize
         self._puts_ = self._admits_ = count(1)
@@ -153,9 +151,11 @@ class Queue(Engine, Of["T"]):
         self._parked_.clear()
         self._init(maxsize)
         self._adopt_(self._stock_)
-        self._shut_down_(False, False)
-        self._set_unfinished_(0)
+        # Before anything settles: what waiting putters bring then are tasks.
+        more = -self._unfinished_()
+        deque(islice(self._puts_ if more > 0 else self._dones_, abs(more)), maxlen=0)
         self._set_maxsize_(maxsize)
+        self._shut_down_(False, False)
 
     def __getstate__(self) -> Any:
         raise TypeError(f"cannot copy or pickle {self!r}: others may be waiting for it")
@@ -363,8 +363,9 @@ class Queue(Engine, Of["T"]):
         """Put what is in *box*, from the left, as far as there is room and the way in is open."""
         try:
             try:
-                if self._admits_ is not NO_MORE:
-                    bring = starmap(box.popleft, compress(repeat((), len(box)), self._admits_))
+                way = self._admits_
+                bring = starmap(box.popleft, compress(repeat((), len(box)), way))
+                if way is not NO_MORE and self._admits_ is way:  # it may have been closed since
                     self._stock_.extend(bring)
                     if self._alarm_:
                         self._look_after_()
@@ -605,7 +606,7 @@ class Queue(Engine, Of["T"]):
             # Looks at how many are unfinished, and counts, in one piece.
             for left in tasks:
                 break
-            if left <= 1 and (left < 1 or self._joiners_ or (held and self._doorbells_)):
+            if left <= 1 and (left < 1 or self._joiners_ or self._doorbells_):
                 self._last_task_done_(left)
         except BaseException:
             if left >= 1:
@@ -948,21 +949,23 @@ class Queue(Engine, Of["T"]):
         if not (self._getters_ or self._returned_ or self._hooked_ or self._shut_) and (
             timeout is None or timeout > 0
         ):
-            for _ in TURNS:
-                give_way()
-                if self._stock_:
-                    return True
+            give_way(self._has_no_item_)
+            return bool(self._stock_)
         return False
+
+    def _has_no_item_(self) -> bool:
+        return not self._stock_
+
+    def _has_no_room_(self) -> bool:
+        return 0 < self._maxsize_ <= len(self._stock_)
 
     def _room_comes_(self, timeout: float | None) -> bool:
         if not self._furnished_:
             self._furnish_()
         if not (self._putters_ or self._hooked_ or self._shut_) and (timeout is None or timeout > 0):
-            for _ in TURNS:
-                if not 0 < self._maxsize_ <= len(self._stock_):
-                    return True
-                give_way()
-            return not 0 < self._maxsize_ <= len(self._stock_)
+            if self._has_no_room_():
+                give_way(self._has_no_room_)
+            return not self._has_no_room_()
         return False
 
     def _put_slowly_(self, items: Iterable[T], block: bool, timeout: float | None) -> None:

@@ -225,12 +225,17 @@ class ThreadWaiter(Waiter):
         return True
 
     def sleep_on(self, queue: Engine, timeout: SupportsFloat | None) -> None:
-        """Having slept, and not been rung: settle *queue* if that is why this was woken, and go on sleeping."""
-        while self.nudged and not self.rung:
+        """Having been nudged, and not rung: settle *queue*, and go on sleeping.
+
+        Nudged twice, before this was noted, it wakes twice: so that it has not been nudged says nothing about the time.
+        """
+        while not self.rung:
             self.nudged = False
             queue._locked_(queue._settle_)
-            if not self.rung:
-                self.sleep(queue, None if timeout is None else max(self.until - monotonic(), 0))
+            left = None if timeout is None else self.until - monotonic()
+            if self.rung or (left is not None and left <= 0):
+                break
+            self.sleep(queue, left)
 
     def sleep(self, queue: Engine, timeout: SupportsFloat | None = None) -> None:
         """Wait for the bell of *queue*, or until *timeout* seconds have passed.

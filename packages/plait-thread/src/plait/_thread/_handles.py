@@ -31,7 +31,7 @@ class _EmulatedHandle:
 
     @property
     def _used(self) -> bool:
-        return not self._ticket
+        return not self._ticket and hasattr(self._lifetime, "gate")  # which it has when all can be asked
 
     def __repr__(self) -> str:
         return f"<thread handle: ident={self.ident}{' done' if self.is_done() else ''}>"

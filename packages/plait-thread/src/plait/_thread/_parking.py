@@ -51,11 +51,14 @@
 #   and nobody has slept: a turn costs a third. (Two-phase waiting: J. K. Ousterhout, "Scheduling techniques for concurrent
 #   systems", 1982. Once is often in vain: to let go of the global lock may wake a third thread, which has the processor
 #   first. So it is done twice.)
-#   In vain it costs a microsecond; unless somebody computes, who will have the core or the global lock for milliseconds
-#   if we let go of it, whereas one who sleeps and is woken gets it sooner. So turns that take LONG have a budget: of any
+#   In vain it costs a microsecond, and on several idle cores, where threads need not wait for each other's turn, it is in
+#   vain more often than not. So every time adds to the hope that it helps, or takes twice as much of it; without hope it is
+#   tried now and then (RARELY).
+#   Where somebody computes, who will have the core or the global lock for milliseconds if we let go of it, whereas one who
+#   sleeps and is woken gets it sooner, it costs more. So turns that take LONG have a budget: of any
 #   time, one part in SELDOM, and BURST / SELDOM seconds at once. It is kept as the generic cell rate algorithm does (ITU-T
-#   I.371), in one variable, the time at which what has been spent will be paid off. All threads share it, and may overwrite
-#   what another has just stored; nothing depends on it but speed.
+#   I.371), in one variable, the time at which what has been spent will be paid off.
+#   All threads share hope and budget, and may overwrite what another has just stored; nothing depends on them but speed.
 #
 # What remains: on 3.10 and PyPy an exception of a signal handler can strike between two bytecodes at which nothing can
 # catch it (after the last instruction of a `try`; where there are two, at the first one of an `except`). Then a park() may
@@ -82,9 +85,14 @@ LONG = 0.0005
 BURST = 0.5
 SELDOM = 20
 
+# Of so many times that it could have been tried without hope, it is tried once. And more hope than this there never is.
+RARELY = 32
+MOST_HOPE = 32
+
 _accompanied = can_start_threads()
 _yield_processor: Callable[[], object] | None = getattr(os, "sched_yield", None)
 _paid_off_at = -BURST
+_hope = MOST_HOPE  # below zero: how often it is still to be left out
 # For starmap: one call without arguments; such calls endlessly.
 _ONCE = ((),)
 _ALWAYS: Iterator[tuple[()]] = repeat(())
@@ -94,19 +102,28 @@ def give_way(waits: Callable[[], object] = bool) -> None:
     """Let other threads run for a moment, and if *waits()* is still true after it, once more. For use before going to sleep.
 
     Whoever waits for another thread, and is about to sleep until that one wakes it, often need not: the other one only
-    wants the processor, or the global lock. Where others keep them for long, and on platforms that have no
-    `os.sched_yield`, this does nothing. Callable anywhere. Not in the standard module.
+    wants the processor, or the global lock. Where others keep them for long, where it has been in vain lately, and on
+    platforms that have no `os.sched_yield`, this does nothing. Callable anywhere. Not in the standard module.
     """
-    global _paid_off_at
-    if _yield_processor is not None:
+    global _paid_off_at, _hope
+    if _hope < 0:
+        _hope += 1
+    elif _yield_processor is not None:
         since = monotonic()
         if since >= _paid_off_at:
             _yield_processor()
             if waits():
                 _yield_processor()
+                in_vain = waits()
+            else:
+                in_vain = False
             taken = monotonic() - since
             if taken > LONG:
                 _paid_off_at = max(_paid_off_at, since - BURST) + taken * SELDOM
+            if in_vain:
+                _hope = _hope - 2 if _hope > 1 else -RARELY
+            elif _hope < MOST_HOPE:
+                _hope += 1
 
 
 class Parker:

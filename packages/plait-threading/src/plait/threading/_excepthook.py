@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 
 from .._thread import _excepthook as excepthook
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ExceptHookArgs", "chain", "excepthook", "report"]
 
+_Group: Any = getattr(builtins, "BaseExceptionGroup", ())  # from 3.11 on
+
 _references: Callable[[object], int] | None = getattr(sys, "getrefcount", None)
 
 
@@ -41,6 +44,17 @@ def chain(error: BaseException) -> list[BaseException]:
         links.append(link)
         link = link.__context__ if link.__cause__ is None else link.__cause__
     return links
+
+
+def family(error: BaseException) -> list[BaseException]:
+    """The exception and all that it leads to, shown or not."""
+    found = [error]
+    for link in found:
+        members = link.exceptions if isinstance(link, _Group) else ()
+        for other in (link.__cause__, link.__context__, *members):
+            if other is not None and not any(other is known for known in found):
+                found.append(other)
+    return found
 
 
 def report(thread: Thread, error: BaseException) -> bool:
@@ -55,7 +69,7 @@ def report(thread: Thread, error: BaseException) -> bool:
     parts = [kind((type(error), error, error.__traceback__, thread))]
     if _references is None or hook is excepthook:
         return _call(hook, parts[0], thread) and hook is excepthook
-    for link in chain(error):
+    for link in family(error):
         parts.append(link)
         step = link.__traceback__
         while step is not None:

@@ -82,7 +82,9 @@ _locks: dict[int, Any] = {}
 
 def watcher() -> Watcher | None:
     """Whoever watches named locks now."""
-    return _watcher[0] if _watcher else None
+    for by in _watcher:  # in one step, as it may be taken away meanwhile
+        return by
+    return None
 
 
 def watch(by: Watcher | None) -> None:
