@@ -156,7 +156,6 @@ class Engine:
         True  # whether that is so, and may be done, now; the same for `_entry_` and putting
     )
     _in_hook_ = False
-    _making_ = False  # whether `__init__` is calling `_init`
     _drawn_: object = None  # another one each time that an item was taken through a hook
     _level_before_: int | None = None  # while the _put of a subclass runs
     _owed_ = 0  # how many items are counted, not stored, and not said to be under way: their put() is about to see to that
