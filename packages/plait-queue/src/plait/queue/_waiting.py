@@ -233,9 +233,10 @@ class ThreadWaiter(Waiter):
             self.nudged = False
             queue._locked_(queue._settle_)
             left = None if timeout is None else self.until - monotonic()
-            if self.rung or (left is not None and left <= 0):
+            if left is not None and left <= 0:
                 break
-            self.sleep(queue, left)
+            if not self.rung:
+                self.sleep(queue, left)
 
     def sleep(self, queue: Engine, timeout: SupportsFloat | None = None) -> None:
         """Wait for the bell of *queue*, or until *timeout* seconds have passed.

@@ -50,7 +50,7 @@ def family(error: BaseException) -> list[BaseException]:
     """The exception and all that it leads to, shown or not."""
     found = [error]
     for link in found:
-        members = link.exceptions if isinstance(link, _Group) else ()
+        members: Any = getattr(link, "exceptions", ()) if isinstance(link, _Group) else ()
         for other in (link.__cause__, link.__context__, *members):
             if other is not None and not any(other is known for known in found):
                 found.append(other)
