@@ -28,8 +28,9 @@
 #     order, a joiner might find a value of the ended thread not yet destroyed, no worse.) What dies after that are the
 #     thread's context variables.
 #   - From 3.14 on nothing at all is destroyed at the end of a thread with a very small stack: the interpreter puts off
-#     destroying containers until there is more room on the stack than such a thread ever has. There the thread opens the
-#     end itself, `depart()`.
+#     destroying containers until there is more room on the stack than such a thread ever has. (With 64 KiB nothing is
+#     destroyed, with 96 all is: measured on 3.14 and 3.15.) How big the stack is nobody can be asked: `stack_size()` without
+#     an argument sets it. So the thread destroys something, `depart()`, and if that is put off opens the end itself.
 #
 # Passing through a lock
 #   - Who waits for the end acquires it and releases it in one step of C code, `passes()`. No exception of a signal
@@ -69,7 +70,6 @@ from ._platform import (
     get_native_id,
     native,
     refusal,
-    stack_size,
     start_detached,
 )
 
@@ -85,9 +85,6 @@ LAST_STEPS = 0.05
 
 # How many such threads are remembered. A guess: more will not be leaving at a time.
 DEPARTED_KEPT = 8
-
-# Stacks of fewer bytes are very small: with 64 KiB nothing is destroyed, with 96 KiB all is (measured on 3.14 and 3.15).
-DEEP_ENOUGH = 0x20000
 
 _set_sentinel: Callable[[], Any] | None = native("_set_sentinel")
 _start_joinable: Any = native("start_joinable_thread")
@@ -131,14 +128,13 @@ class Course(_Loss):
     If the thread never calls it, those who wait for the beginning are told.
     """
 
-    __slots__ = ("_shallow", "lifetime")
+    __slots__ = ("lifetime",)
 
     # The thread-local in which the subclass keeps what it has to; the first one that its threads touch. (What it holds
     # may outlast the end by an instant.)
     here: Any
 
     lifetime: Any
-    _shallow: bool  # whether it runs on a very small stack
 
     def __call__(self) -> None:
         """What the thread does."""
@@ -175,9 +171,14 @@ class Course(_Loss):
             return
         end = lifetime._end
         if _set_sentinel is None:
-            if self._shallow and end is not None:
-                self.here.at_end.__del__ = bool
-                end.release()
+            if _LEAVES_SOME and end is not None:
+                left = [None]
+                probe = _Loss()
+                probe.__del__ = left.clear
+                del probe
+                if left:
+                    self.here.at_end.__del__ = bool
+                    end.release()
             return
         if end is None or count_weak_references(end):
             return  # nobody has replaced the thread's sentinel
@@ -227,7 +228,6 @@ class Lifetime:
         self.gate = gate = allocate_lock()
         gate.acquire()
         course.lifetime = self
-        course._shallow = _LEAVES_SOME and 0 < stack_size() < DEEP_ENOUGH
         course.__del__ = gate.release
         try:
             # In one step: what exists is noted.
