@@ -694,17 +694,18 @@ class Engine:
             drop = steps_of(box.popleft)
             while box and not 0 < bound <= self._level_():
                 done: list[Any] = []
-                for item in [*box][:1]:  # none, if a nested call has served it while the level was asked for
-                    if not waiter.gone and not waiter.busy:
-                        waiter.busy = True
-                        try:
-                            self._store_through_hook_(item, done)
-                        finally:
-                            if done:
-                                for _ in drop:
-                                    break
-                            waiter.busy = False
-                        self._announce_("not_empty")
+                if waiter.gone or waiter.busy:
+                    return
+                waiter.busy = True  # before the item is looked at: from now on no nested call serves it
+                try:
+                    for item in [*box][:1]:  # none, if one has while the level was asked for
+                        self._store_through_hook_(item, done)
+                finally:
+                    if done:
+                        for _ in drop:
+                            break
+                    waiter.busy = False
+                self._announce_("not_empty")
                 if not done:
                     return
         elif not 0 < bound <= self._level_():
