@@ -48,11 +48,12 @@ def chain(error: BaseException) -> list[BaseException]:
 
 def family(error: BaseException) -> list[BaseException]:
     """The exception and all that it leads to, shown or not."""
-    found = [error]
+    found, known = [error], {id(error)}  # a group may have thousands
     for link in found:
         members: Any = getattr(link, "exceptions", ()) if isinstance(link, _Group) else ()
         for other in (link.__cause__, link.__context__, *members):
-            if other is not None and not any(other is known for known in found):
+            if other is not None and id(other) not in known:
+                known.add(id(other))
                 found.append(other)
     return found
 
