@@ -166,8 +166,10 @@ def test_what_a_callback_raises_ends_the_child():
 def test_output_beyond_the_limit_ends_the_command():
     with pytest.raises(OutputTooLarge, match="1000 bytes") as caught:
         asyncio.run(arun("yes & yes >&2", shell=True, capture_output=True, max_output=1000, kill_tree=True))
-    assert caught.value.stdout == b"y\n" * 500
-    assert len(caught.value.stderr) <= 1000
+    full = b"y\n" * 500
+    outputs = [caught.value.stdout, caught.value.stderr]
+    assert full in outputs  # either stream may be the first beyond it: the other has what came until then
+    assert all(full.startswith(output) for output in outputs)
 
 
 @pytest.mark.parametrize("kill_tree", [False, True])
