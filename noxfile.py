@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 import abreast
+import again
 import tally
 import vendored as vendoring
 import wheelhouse
@@ -71,6 +73,17 @@ INTEGRATION = ROOT / "tests-integration"
 PART = "PLAIT_PART_OF_A_RUN"  # in the environment of the nox runs that `all` starts
 reports = tally.Tally(ROOT / "build" / "reports", part=PART in os.environ)
 atexit.register(reports.close)
+
+
+def interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+# Who is asked to end has children to end first, as after Ctrl-C. And who was started by a run in the background, where
+# shells turn Ctrl-C off, has to listen to that run.
+signal.signal(signal.SIGTERM, interrupt)
+if PART in os.environ:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def processor_time() -> float:
@@ -135,9 +148,15 @@ def build(session: nox.Session) -> None:
         wheelhouse.build(ROOT, DIST, log=session.log)
 
 
+def install(session: nox.Session, *args: str) -> None:
+    """Install into the session's environment; a failure is tried again, for it may be the network's."""
+    again.tried_again(lambda: session.install(*args), CommandFailed, session.log)
+
+
 def install_for_tests(session: nox.Session, package: workspace.Package) -> None:
     """The package's own wheel with exactly what it declares, and its test group."""
-    session.install(
+    install(
+        session,
         *("-c", str(SIBLINGS), "-c", PINS["tests"]),
         *("--group", f"{package.folder.relative_to(ROOT)}/pyproject.toml:test"),
         package.name,
@@ -241,7 +260,7 @@ def tests(session: nox.Session, piece: str) -> None:
     # `all` has what is independent of the Python on one only; `tests` has everything everywhere.
     less = ("-m", "not once") if PART in os.environ and not with_tools else ()
     checkers = [word for name in ("run", "checks", "wheels") for word in ("-r", PINS[name]) if with_tools]
-    session.install("-c", str(SIBLINGS), "-c", PINS["tests"], "--group", group, *checkers, *PACKAGES)
+    install(session, "-c", str(SIBLINGS), "-c", PINS["tests"], "--group", group, *checkers, *PACKAGES)
     compile_ours(session)
     pytest(session, name, "-c", str(INTEGRATION / "pytest.ini"), *less, *(str(f) for f in files))
 
@@ -293,7 +312,7 @@ def tox(session: nox.Session, piece: str) -> None:
     """Each package's own tox, from its unpacked sdist elsewhere, lowest siblings included."""
     package = PACKAGES[piece]
     build(session)
-    session.install("-r", PINS["tox"])
+    install(session, "-r", PINS["tox"])
     with tempfile.TemporaryDirectory(prefix="plait-tox-") as folder:
         unpacked = wheelhouse.unpack_sdist(package, DIST, Path(folder) / "sdist")
         session.chdir(unpacked)
@@ -317,7 +336,8 @@ def vendored(session: nox.Session, piece: str) -> None:
     build(session)
     with told(session):
         other = vendoring.other_version(ROOT, ROOT / "build" / "other-version", log=session.log)
-    session.install(
+    install(
+        session,
         *("-c", str(other / "siblings.txt"), "-c", PINS["tests"]),
         *("--group", f"{package.folder.relative_to(ROOT)}/pyproject.toml:test"),
         *PACKAGES,
@@ -337,7 +357,7 @@ def faults(session: nox.Session) -> None:
     if not chosen(session, ("3.11", "3.13")):
         session.skip(f"runs on demand: -p {session.python}")
     build(session)
-    session.install("-c", str(SIBLINGS), "-r", PINS["demo"], *PACKAGES)
+    install(session, "-c", str(SIBLINGS), "-r", PINS["demo"], *PACKAGES)
     # On Ctrl-C the runner ends all that its scenarios started; nox must not be faster than that.
     session.run(
         *("python", "tools/faults.py", *session.posargs),
@@ -354,7 +374,7 @@ def bench(session: nox.Session) -> None:
     build(session)
     # Compiled, as pip leaves it and as the standard modules are: else imports and spawned processes are those of sources,
     # wherever the environment says that nobody may write bytecode.
-    session.install("--compile", "-c", str(SIBLINGS), "-r", PINS["bench"], *PACKAGES)
+    install(session, "--compile", "-c", str(SIBLINGS), "-r", PINS["bench"], *PACKAGES)
     if "--peers" in session.posargs:
         # Not every library exists for every Python: one that cannot be installed is named in the table.
         for line in (ROOT / PINS["peers"]).read_text().splitlines():
@@ -399,10 +419,8 @@ def pyodide(session: nox.Session, release: str) -> None:
     build(session)
     folder = ROOT / "build" / "pyodide" / release
     folder.mkdir(parents=True, exist_ok=True)
-    session.run(
-        *("npm", "install", "--silent", "--no-save", "--prefix", str(folder), f"pyodide@{release}"),
-        external=True,
-    )
+    npm = ("npm", "install", "--silent", "--no-save", "--prefix", str(folder), f"pyodide@{release}")
+    again.tried_again(lambda: session.run(*npm, external=True), CommandFailed, session.log)
     programs = INTEGRATION / "programs"
     session.run(
         *("node", str(programs / "in_pyodide.mjs"), str(folder), str(DIST), str(programs / "in_pyodide.py")),
@@ -413,14 +431,14 @@ def pyodide(session: nox.Session, release: str) -> None:
 @nox.session(reuse_venv=True)
 def layers(session: nox.Session) -> None:
     """Imports point downwards (import-linter), only to declared siblings, only at public names."""
-    session.install("-r", PINS["checks"])
+    install(session, "-r", PINS["checks"])
     session.run("python", "tools/layers.py", *session.posargs)
 
 
 @nox.session(reuse_venv=True)
 def types(session: nox.Session) -> None:
     """mypy --strict and pyright over the merged view of all packages."""
-    session.install("-r", PINS["checks"])
+    install(session, "-r", PINS["checks"])
     session.run("python", "tools/merged_view.py", silent=True)
     run_all(
         session,
@@ -434,7 +452,7 @@ def types(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
     """ruff: rules, then format (arguments after `--` replace the paths)."""
-    session.install("-r", PINS["checks"])
+    install(session, "-r", PINS["checks"])
     paths = session.posargs or ["packages", "tools", "tests-integration", "noxfile.py"]
     run_all(
         session,
@@ -447,7 +465,7 @@ def lint(session: nox.Session) -> None:
 def house(session: nox.Session) -> None:
     """The rules of the house that a program can check, in the tree, its wheels and its sdists."""
     build(session)
-    session.install("-r", PINS["wheels"])
+    install(session, "-r", PINS["wheels"])
     session.run("python", "tools/house.py", *session.posargs)
 
 

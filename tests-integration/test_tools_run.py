@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 abreast = importlib.import_module("abreast")
+again = importlib.import_module("again")
 run = importlib.import_module("run")
 tally = importlib.import_module("tally")
 workspace = importlib.import_module("workspace")
@@ -65,6 +66,47 @@ def test_a_variable_of_pip_wins_over_its_file(tmp_path: Path, monkeypatch: pytes
     assert run.pip_settings(str(fake)) == {"cert": "/variable", "find-links": "/wheels"}
 
 
+def failing(times: int, attempts: list[None]) -> None:
+    attempts.append(None)
+    if len(attempts) <= times:
+        raise ConnectionError(len(attempts))
+
+
+def test_what_fails_for_a_passing_reason_is_tried_again() -> None:
+    said: list[str] = []
+    attempts: list[None] = []
+    again.tried_again(lambda: failing(2, attempts), ConnectionError, said.append, (0, 0))
+    assert (len(attempts), len(said)) == (3, 2)
+
+
+def test_what_goes_on_failing_fails_in_the_end() -> None:
+    attempts: list[None] = []
+    with pytest.raises(ConnectionError, match="3"):
+        again.tried_again(lambda: failing(9, attempts), ConnectionError, lambda text: None, (0, 0))
+    assert len(attempts) == 3
+
+
+def test_what_is_no_failure_of_that_kind_is_not_tried_again() -> None:
+    attempts: list[None] = []
+    with pytest.raises(ConnectionError, match="1"):
+        again.tried_again(lambda: failing(9, attempts), KeyError, lambda text: None, (0, 0))
+    assert len(attempts) == 1
+
+
+def test_uv_keeps_its_cache_here_if_it_cannot_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "say", lambda text: None)
+    (tmp_path / "a file").touch()
+    for place, told in (
+        ({"XDG_CACHE_HOME": str(tmp_path / "cache")}, None),
+        ({"XDG_CACHE_HOME": str(tmp_path / "a file" / "cache")}, str(run.HOME / "uv-cache")),
+        ({"XDG_CACHE_HOME": str(tmp_path / "a file"), "UV_CACHE_DIR": "/mine"}, "/mine"),
+    ):
+        run.give_uv_a_cache(place)
+        assert place.get("UV_CACHE_DIR") == told
+
+
 HOLD = "import run, sys; run.hold_lock(); print('held', flush=True); sys.stdin.read()"
 
 
@@ -86,7 +128,8 @@ def holder(checkout: Path) -> subprocess.Popen[str]:
 def checkout(tmp_path: Path) -> Path:
     place = tmp_path / "a checkout"
     (place / "tools").mkdir(parents=True)
-    (place / "tools" / "run.py").write_text((ROOT / "tools" / "run.py").read_text(encoding="utf-8"))
+    for name in ("run.py", "again.py"):
+        (place / "tools" / name).write_text((ROOT / "tools" / name).read_text(encoding="utf-8"))
     return place
 
 

@@ -10,13 +10,18 @@ are joined at run time only. In the merged view all portions are neighbours, as 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def build(view: Path | None = None, root: Path = ROOT) -> Path:
-    """Bring the view up to date and return its folder. Right links are left alone: a checker may be at work."""
+    """Bring the view up to date and return its folder.
+
+    Right links are left alone: a checker may be at work. Others may do the same at the same time: two checks that run
+    side by side.
+    """
     view = view or root / "build" / "merged"
     namespace = view / "plait"
     namespace.mkdir(parents=True, exist_ok=True)
@@ -27,10 +32,11 @@ def build(view: Path | None = None, root: Path = ROOT) -> Path:
     }
     for link in namespace.iterdir():
         if not link.is_symlink() or os.readlink(link) != wanted.get(link.name):
-            link.unlink()
+            link.unlink(missing_ok=True)
     for name, target in wanted.items():
         if not (namespace / name).is_symlink():
-            (namespace / name).symlink_to(target)
+            with suppress(FileExistsError):
+                (namespace / name).symlink_to(target)
     return view
 
 

@@ -14,6 +14,8 @@ it: exit code and Ctrl-C are nox's own.
       says so. The lock belongs to the process, so the kernel drops it however the process ends.
     - An environment counts only when its stamp was written, which is the last step; what else is found is made anew.
     - Where pip is told which index, certificate or constraint to use (its files or PIP_*), uv is told the same.
+    - A download that fails is tried again for some minutes (tools/again.py).
+    - Where uv cannot keep its cache in the home folder, it is kept under .tools/.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import again
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".tools"
@@ -43,6 +48,8 @@ PIP_TO_UV = {
     "timeout": "UV_HTTP_TIMEOUT",
     "proxy": "ALL_PROXY",
 }
+# How patient uv is, unless it is told something else: seconds, and the retries of a request, whose pauses double.
+PATIENCE = {"UV_HTTP_RETRIES": "6", "UV_HTTP_TIMEOUT": "120", "UV_HTTP_CONNECT_TIMEOUT": "30"}
 OLDER_NAME = {"UV_DEFAULT_INDEX": "UV_INDEX_URL", "UV_INDEX": "UV_EXTRA_INDEX_URL"}
 
 
@@ -100,6 +107,20 @@ def tell_uv(settings: dict[str, str], env: dict[str, str]) -> None:
         env.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
 
 
+def give_uv_a_cache(env: dict[str, str]) -> None:
+    """Let uv keep its cache here if it cannot in the home folder: it would do nothing at all without one."""
+    if "UV_CACHE_DIR" in env or "UV_NO_CACHE" in env:
+        return
+    try:
+        base = Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        (base / "uv").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=base / "uv"):
+            return
+    except (OSError, RuntimeError) as error:
+        say(f"uv keeps its cache in .tools/uv-cache, because the usual place cannot be written to: {error}")
+        env["UV_CACHE_DIR"] = str(HOME / "uv-cache")
+
+
 def make_environment(place: Path, pins: str) -> None:
     say(f"making {place.relative_to(ROOT)} (once)")
     shutil.rmtree(place, ignore_errors=True)
@@ -131,13 +152,16 @@ def make_environment(place: Path, pins: str) -> None:
         "-r",
         str(PINS),
     ]
-    installed = subprocess.run(
-        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    if installed.returncode:
-        sys.exit(
-            f"{installed.stdout}\ntools/run.py: pip could not install {PINS.relative_to(ROOT)}, see above"
+
+    def install() -> None:
+        subprocess.run(
+            command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
         )
+
+    try:
+        again.tried_again(install, subprocess.CalledProcessError, say)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{error.stdout}\ntools/run.py: pip could not install {PINS.relative_to(ROOT)}, see above")
     (place / "complete").write_text(pins)
 
 
@@ -199,6 +223,9 @@ def main(words: list[str]) -> int:
     python = str(python_of(place))
     env = dict(os.environ, PLAIT_RUN_IN=str(ROOT))
     tell_uv(pip_settings(python), env)
+    for variable, value in PATIENCE.items():
+        env.setdefault(variable, value)
+    give_uv_a_cache(env)
     for leftover in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "NOXSESSION", "NOXPYTHON"):
         env.pop(leftover, None)
     argv = [python, "-m", "nox", "-f", str(ROOT / "noxfile.py"), *nox_arguments(words)]

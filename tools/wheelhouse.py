@@ -15,6 +15,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import again
 import uv
 import workspace
 from workspace import Package
@@ -47,7 +48,12 @@ def environment(place: Path, python: str) -> Path:
 
 
 def install(python: Path, args: Sequence[str]) -> None:
-    run_uv("pip", "install", "--python", python, *args)
+    """Install into the environment of `python`; a failure is tried again, for it may be the network's."""
+
+    def attempt() -> None:
+        run_uv("pip", "install", "--python", python, *args)
+
+    again.tried_again(attempt, WheelhouseError, lambda text: print(text, file=sys.stderr, flush=True))
 
 
 def build(root: Path, out: Path, *, log: Callable[[str], object] = print) -> None:
