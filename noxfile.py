@@ -79,11 +79,8 @@ def interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-# Who is asked to end has children to end first, as after Ctrl-C. And who was started by a run in the background, where
-# shells turn Ctrl-C off, has to listen to that run.
+# Who is asked to end has children to end first, as after Ctrl-C.
 signal.signal(signal.SIGTERM, interrupt)
-if PART in os.environ:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def processor_time() -> float:
@@ -272,6 +269,8 @@ def all_sessions(session: nox.Session) -> None:
     Most tests wait for something most of the time: one suite after another leaves half of two processors idle. Those of
     the demo that are marked `once` look at what the Python makes no difference to, and run on one Python here.
     """
+    # A shell's job in the background ignores Ctrl-C, and so would those who are started here: they could not be told.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     build(session)
     tests_of: dict[str, str] = {}  # session -> what it is called in the reports
     # The longest first, so that the lanes end together; and of one package on one Python at a time.

@@ -10,6 +10,7 @@ import ast
 import functools
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -360,6 +361,29 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 MISTYPED = f"{SPDX}from __future__ import annotations\n\n\ndef length(text: str) -> int:\n    return text\n"
+
+
+def test_a_view_that_two_checks_build_at_a_time_is_right(
+    tmp_path: Path, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def beaten(self: Path, target: str) -> None:
+        os.symlink(target, self)  # by the other one, just before
+        os.symlink(target, self)
+
+    monkeypatch.setattr(Path, "symlink_to", beaten)
+    view = tool("merged_view").build(tmp_path / "view", root=bare)
+    assert (view / "plait" / "queue" / "__init__.py").exists()
+
+
+def test_a_release_is_told_below_the_heading_of_the_changelog() -> None:
+    config = workspace.tomllib.loads((ROOT / "tools/towncrier.toml").read_text(encoding="utf-8"))
+    start = config["tool"]["towncrier"]["start_string"]
+    for package in workspace.packages():
+        text = (package.folder / "CHANGELOG.md").read_text(encoding="utf-8")
+        above, mark, below = text.partition(start)
+        assert mark, f"{package.name}: without this line towncrier puts the release above the heading"
+        assert above.startswith("# "), package.name
+        assert below.startswith("\n## "), package.name
 
 
 def test_a_wrong_type_turns_mypy_red(bare: Path) -> None:
