@@ -22,13 +22,6 @@ from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, 
 KINDS = pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 
 
-@pytest.fixture
-def reported(monkeypatch):
-    reports = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda args: reports.append(args.exc_value))
-    return reports
-
-
 @pytest.mark.parametrize("block", [False, True])
 def test_what_was_put_while_a_hook_ran_that_fails_is_there(block):
     class Nesting(Queue):
@@ -67,7 +60,10 @@ def test_what_was_put_while_a_get_hook_ran_that_fails_is_there():
 
 
 @pytest.mark.parametrize("block", [False, True])
-def test_a_parked_item_that_is_refused_is_reported_and_not_counted(block, reported):
+def test_a_parked_item_that_is_refused_is_reported_and_not_counted(block, monkeypatch):
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: reported.append(args.exc_value))
+
     class Nesting(Queue):
         def _put(self, item):
             if item == 1:

@@ -304,7 +304,7 @@ def work():
     import threading
 handle = start_joinable_thread(work)
 handle.join(20)
-print(handle.is_done())
+print(handle.is_done(), flush=True)
 import os
 os._exit(0)  # what the standard module thinks of its main thread at the end is not the question
 """
