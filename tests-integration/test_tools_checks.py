@@ -375,6 +375,18 @@ def test_a_view_that_two_checks_build_at_a_time_is_right(
     assert (view / "plait" / "queue" / "__init__.py").exists()
 
 
+def test_every_package_names_the_pythons_that_it_is_tested_on() -> None:
+    pythons = [*workspace.SUPPORTED, *workspace.ALSO]
+    said = "Programming Language :: Python :: "
+    wanted = {f"{said}{name}" for name in pythons if name[0].isdigit()}
+    wanted |= {f"{said}Implementation :: {name}" for name in ("CPython", "PyPy")}
+    for package in workspace.packages():
+        named = {line for line in package.project["project"]["classifiers"] if line.startswith(said)}
+        assert named == wanted | {f"{said}3 :: Only"}, package.name
+        tox = workspace.tomllib.loads((package.folder / "tox.toml").read_text(encoding="utf-8"))
+        assert tox["env_list"] == [*pythons, "lowest"], package.name
+
+
 def test_a_release_is_told_below_the_heading_of_the_changelog() -> None:
     config = workspace.tomllib.loads((ROOT / "tools/towncrier.toml").read_text(encoding="utf-8"))
     start = config["tool"]["towncrier"]["start_string"]
