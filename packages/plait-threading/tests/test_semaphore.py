@@ -437,24 +437,6 @@ TestSemaphoreModel = SemaphoreModel.TestCase
 TestSemaphoreModel.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: Semaphore(0), Event, lambda: Barrier(2), Condition, lambda: RWLock().write]
-)
-def test_what_is_no_number_is_no_timeout(make):
-    waits = make()
-    wait = getattr(waits, "wait", None) or waits.acquire
-    with waits if isinstance(waits, Condition) else contextlib.nullcontext():
-        if make().__class__.__name__ == "_Side":
-            held = Thread(target=waits.acquire)  # else there is nothing to wait for
-            held.start()
-            held.join()
-        with pytest.raises((ValueError, OverflowError), match=r"nan|NaN|large"):  # PyPy finds it too large
-            wait(timeout=float("nan"))
-        if isinstance(waits, Condition):
-            with pytest.raises((ValueError, OverflowError), match=r"nan|NaN|large"):
-                waits.wait_for(lambda: False, float("nan"))
-
-
 @pytest.mark.parametrize("n", [1.5, float("nan")])
 def test_a_release_of_a_number_that_is_not_whole_is_refused_and_changes_nothing(kind, n, capfd):
     semaphore, log = kind(3), []

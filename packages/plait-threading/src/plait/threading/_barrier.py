@@ -51,6 +51,7 @@ from .._thread import allocate_lock, get_ident, give_way, register_after_fork
 from ._copies import Uncopied
 from ._reprs import called
 from ._surely import elsewhere, surely
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -221,6 +222,8 @@ class Barrier(Uncopied):
         """
         if timeout is None:
             timeout = self._timeout
+        if timeout is not None:
+            timeout = seconds(timeout)
         claim = _Claim(self._round)
         settled = False
         try:

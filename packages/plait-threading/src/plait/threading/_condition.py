@@ -77,6 +77,7 @@ from ._platform import deque
 from ._rwlock import WriteSide
 from ._slots import SlotMethods
 from ._surely import SEVERAL
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -265,6 +266,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
         if not self._is_owned():
             raise self._not_held("wait")
         _see_whether_there_is_room(self._room)
+        if timeout is not None:
+            timeout = seconds(timeout)
         if self._generation != _epoch:
             self._note_strangers()
         bell = self._spare
@@ -333,6 +336,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
         if not self._is_owned():
             raise self._not_held("wait")
         _see_whether_there_is_room(self._room)
+        if timeout is not None:
+            timeout = seconds(timeout)
         if self._generation != _epoch:
             self._note_strangers()
         bell = allocate_lock()
@@ -434,6 +439,7 @@ class Condition(Uncopied, metaclass=SlotMethods):
         while not (answer := predicate()):
             if timeout is not None:
                 if deadline is None:
+                    timeout = left = seconds(timeout)
                     deadline = monotonic() + timeout
                 elif (left := deadline - monotonic()) <= 0:
                     break
