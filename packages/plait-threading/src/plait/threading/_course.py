@@ -12,6 +12,7 @@ from ._copies import Uncopied
 from ._excepthook import chain, report
 from ._exit import in_sub_interpreter, leaves
 from ._registry import alive, here
+from ._standard import NAME as STANDARD
 from ._trace import hooks_for_threads
 from ._trace import install as install_hooks
 
@@ -110,7 +111,7 @@ class ThreadCourse(Course):
             self.arrive()
             here.thread = thread
             alive[id(thread)] = thread
-            if "threading" in _modules:
+            if STANDARD in _modules:
                 _standard.enter(thread, life)
             if _NAMES_ARE_CHEAP or life.name is not None:
                 name_in_system(life.known_as())

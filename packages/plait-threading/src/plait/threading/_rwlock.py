@@ -211,7 +211,7 @@ class _Side(Uncopied):
     def release(self) -> None:
         """Give it back. Never blocks. RuntimeError if this thread does not hold it in this way."""
         # From here on, whatever strikes, it is given back.
-        lock, kind = self._lock, self._kind
+        lock, way = self._lock, self._kind
         me = 0
         steps: list[_Step] = []
         noted: list[_named.Giving] = []
@@ -219,16 +219,16 @@ class _Side(Uncopied):
         try:
             for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
                 break
-            lock._give_back(steps, noted, me, kind)
+            lock._give_back(steps, noted, me, way)
             settled = True
         finally:
             try:
                 if not settled:
-                    surely(lock._give_back, steps, noted, me, kind)
+                    surely(lock._give_back, steps, noted, me, way)
             except BaseException:
                 if settled:
                     raise
-                elsewhere[lock._give_back] = (steps, noted, me, kind)
+                elsewhere[lock._give_back] = (steps, noted, me, way)
         if steps[0].refusal is not None:
             raise steps[0].refusal
 
@@ -246,7 +246,7 @@ class _Side(Uncopied):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # As in release(), which is not called because it could be struck before it begins. (By now it may be a reader.)
-        lock, kind = self._lock, self._kind
+        lock, way = self._lock, self._kind
         me = 0
         steps: list[_Step] = []
         noted: list[_named.Giving] = []
@@ -254,16 +254,16 @@ class _Side(Uncopied):
         try:
             for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
                 break
-            lock._give_back(steps, noted, me, kind, kind == WRITE)
+            lock._give_back(steps, noted, me, way, way == WRITE)
             settled = True
         finally:
             try:
                 if not settled:
-                    surely(lock._give_back, steps, noted, me, kind, kind == WRITE)
+                    surely(lock._give_back, steps, noted, me, way, way == WRITE)
             except BaseException:
                 if settled:
                     raise
-                elsewhere[lock._give_back] = (steps, noted, me, kind, kind == WRITE)
+                elsewhere[lock._give_back] = (steps, noted, me, way, way == WRITE)
         if steps[0].refusal is not None:
             raise steps[0].refusal
 

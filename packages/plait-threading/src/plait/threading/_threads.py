@@ -50,6 +50,7 @@ from ._course import ATTENDED, OUR_FILES, Life, ThreadCourse, name_in_system
 from ._excepthook import report
 from ._exit import arm, at_end_of_main_thread, in_sub_interpreter
 from ._registry import alive, here, snapshot
+from ._standard import NAME as STANDARD
 from ._surely import elsewhere, surely
 from ._timeouts import seconds
 
@@ -167,7 +168,7 @@ class Thread:
                 from contextvars import copy_context
 
                 context = copy_context()
-            if "threading" in _modules:
+            if STANDARD in _modules:
                 current_thread()
             arm()
             claims.append(ATTENDED)
@@ -538,7 +539,7 @@ def _settle() -> Thread:
     except AttributeError:
         thread = _adopt()
     life = thread._life_
-    if life.mirror is None and "threading" in _modules:
+    if life.mirror is None and STANDARD in _modules:
         _standard.enter(thread, life)
         _standard.install_hooks()
     if life.mirror is not None:
