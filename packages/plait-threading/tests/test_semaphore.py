@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import inspect
 import os
@@ -17,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plait.threading import Barrier, BoundedSemaphore, Condition, Event, RWLock, Semaphore, Thread
+from plait.threading import BoundedSemaphore, Event, Semaphore, Thread
 
 
 @pytest.fixture(params=[Semaphore, BoundedSemaphore], ids=lambda c: c.__name__)

@@ -153,7 +153,8 @@ class RepeatingEvent(Standing):
             newest = max(number, int((now - self._start) // self.interval))
         except (ValueError, ArithmeticError) as problem:
             raise ValueError(
-                f"{self!r} cannot go on: {self._scheduler.timefunc!r} has returned {now!r}, from where no time can be counted"
+                f"{self!r} cannot go on: {self._scheduler.timefunc!r} has returned {now!r}, from where no times can be "
+                "counted"
             ) from problem
         # Division and multiplication round differently; far from the start, by more than one.
         step = 1

@@ -121,7 +121,11 @@ class Condition(Uncopied, metaclass=SlotMethods):
 
     *lock* is a `Lock` or an `RLock` of this package or of the standard module, or anything else with `acquire` and
     `release`; by default a new RLock. Use it as a context manager, or through `acquire` and `release`, to hold the
-    lock. A subclass that has a metaclass of its own needs one that descends from ``type(Condition)``.
+    lock.
+
+    A Condition has a metaclass, an ABCMeta. So a subclass with another one (its own, that of `typing.Protocol`, of a GUI
+    toolkit's classes) needs one that descends from both: ``class Meta(type(Condition), type(Other)): pass`` and
+    ``class Both(Condition, Other, metaclass=Meta)``. The interpreter's word for that mistake is "metaclass conflict".
 
     Differs from `threading.Condition`: waiters are woken in order of arrival; a waiter that times out or is
     interrupted at the moment it is notified does not take the wake-up with it; `wait()` has the lock again however
@@ -449,7 +453,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
     def notify(self, n: int = 1) -> None:
         """Wake the *n* threads that have waited longest, or all if there are fewer. Never blocks.
 
-        They go on when they get the lock back. RuntimeError without the lock.
+        They go on when they get the lock back. RuntimeError without the lock. A signal handler may call it in the middle of
+        another call, if its thread has the lock.
         """
         idle = self._idle  # called in one go with this, a slot is slow to find on 3.11
         if idle():

@@ -185,6 +185,7 @@ class _Side(Uncopied):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Get the lock, wait for it at most *timeout* seconds (-1: for ever); return whether it was had.
 
+        With a false *blocking*, or a timeout of zero, it does not wait.
         ValueError for a timeout without *blocking*. RuntimeError for writing if this thread holds it for reading only.
         """
         if type(timeout) is not int or timeout != -1:

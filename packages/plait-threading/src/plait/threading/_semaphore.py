@@ -166,7 +166,7 @@ class Semaphore(Uncopied):
         """Take a permit; wait for one if there is none, at most *timeout* seconds. Return whether it was had.
 
         With a false *blocking*, or a timeout of zero or less, it looks and does not wait. ValueError for a timeout
-        without blocking.
+        without blocking. An exception of a signal handler ends the wait, and no permit is lost.
         """
         if timeout is not None and not blocking:
             raise ValueError("can't specify timeout for non-blocking acquire; leave out one of the two")

@@ -83,6 +83,9 @@ class Thread:
     *context* is the `contextvars.Context` to run in, by default an empty one (a copy of the starting thread's where
     ``sys.flags.thread_inherit_context`` says so).
 
+    An exception that leaves `run()` ends the thread and goes to `excepthook`, which prints it, whether or not somebody asks
+    for the result; SystemExit ends it silently.
+
     Differs from `threading.Thread`: `result()`, and ``join(reraise=True)``; `start()` raises if the new thread dies
     before it has begun, where the standard one waits for ever. `join()` may come from several threads, or be
     interrupted, and nobody is forgotten.
@@ -211,9 +214,11 @@ class Thread:
     def join(self, timeout: float | None = None, *, reraise: bool = False) -> None:
         """Wait until the thread has ended, at most *timeout* seconds; ask `is_alive()` which it was.
 
+        Zero or less looks and does not wait. An exception of a signal handler ends the wait; the thread goes on.
         With *reraise*, an exception that ended the thread is raised here, too (but SystemExit is not, which is how a
         thread ends itself). Any number of threads may wait, any number of times. RuntimeError if the thread was never
-        started, or is the calling thread, which would wait for itself.
+        started, or is the calling thread, which would wait for itself; from Python 3.13 on PythonFinalizationError, which
+        is one, if it will never end because the interpreter does.
         """
         try:
             life = self._life_

@@ -13,7 +13,6 @@ Off unless `enable()` is called, and free until then. It sees the locks that hav
 `RWLock(name)`, and a `Condition` on one of the first two.
 """
 
-
 from __future__ import annotations
 
 from ._reports import HeldLock, Inversion, Report, Step, ThreadState, WaitCycle, WaitedLock

@@ -25,7 +25,10 @@ __all__ = ["picture"]
 
 
 def picture(records: dict[int, Person], orders: Orders, late: Person | None = None) -> Report:
-    """Everything at one moment; *late* is the thread that has waited too long. Forgets those who are gone and hold nothing."""
+    """Everything at one moment; *late* is the thread that has waited too long.
+
+    Forgets those who are gone and hold nothing.
+    """
     now = monotonic()
     frames = current_frames()
     latest = {person.ident: person for person in [*records.values()]}
@@ -64,12 +67,9 @@ def picture(records: dict[int, Person], orders: Orders, late: Person | None = No
             for hold in holds[id(person)]
         )
         frame = frames.get(person.ident) if alive else None
-        states[id(person)] = ThreadState(
-            person.name, person.ident, alive, locks, waited, stack(walk(frame))
-        )
+        states[id(person)] = ThreadState(person.name, person.ident, alive, locks, waited, stack(walk(frame)))
     cycles = tuple(
-        WaitCycle(tuple(states[id(person)] for person in cycle))
-        for cycle in _cycles(people, waits, holders)
+        WaitCycle(tuple(states[id(person)] for person in cycle)) for cycle in _cycles(people, waits, holders)
     )
     return Report(
         tuple(states.values()),

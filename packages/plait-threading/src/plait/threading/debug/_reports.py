@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["HeldLock", "Inversion", "Report", "Step", "ThreadState", "WaitCycle", "WaitedLock", "tell", "write"]
+__all__ = [
+    "HeldLock",
+    "Inversion",
+    "Report",
+    "Step",
+    "ThreadState",
+    "WaitCycle",
+    "WaitedLock",
+    "tell",
+    "write",
+]
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,7 @@ def report_on_signal(signum: int, *, fileno: int = 2) -> Any:
 
     def handle(_signum: int, _frame: FrameType | None) -> None:
         by = watcher()
-        text = (
-            "Named locks are not watched: enable() was not called\n"
-            if by is None
-            else str(by.report())
-        )
+        text = "Named locks are not watched: enable() was not called\n" if by is None else str(by.report())
         try:
             write(fileno, text)
         except OSError as error:

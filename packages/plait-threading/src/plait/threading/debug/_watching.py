@@ -147,9 +147,7 @@ class Watcher:
         else:
             hold.count += 1
 
-    def wait(
-        self, person: Person, wait: Wait, acquire: Attempt, timeout: float, answers: list[bool]
-    ) -> None:
+    def wait(self, person: Person, wait: Wait, acquire: Attempt, timeout: float, answers: list[bool]) -> None:
         limit = self.limit
         outer = person.wait
         try:
