@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import importlib
 import math
@@ -141,3 +142,86 @@ def test_names_of_a_subclass_do_not_collide_with_those_inside():
 def test_a_class_says_where_it_is_to_be_had(cls):
     assert cls.__module__ == MODULE.__name__
     assert pickle.loads(pickle.dumps(cls)) is cls
+
+
+@pytest.mark.parametrize("now", [math.inf, -math.inf, math.nan, Decimal("Infinity"), Decimal("NaN")], ids=str)
+def test_nothing_repeats_from_where_no_time_can_be_counted_and_the_clock_is_named(now):
+    def clock():
+        return now
+
+    s = scheduler(clock, lambda _: None)
+    with pytest.raises(
+        ValueError, match=rf"^<function .*clock.*> has returned .*{now}.*, from where"
+    ) as refused:
+        s.every(type(now)(1), print)
+    assert refused.type is ValueError
+    assert s.empty()
+
+
+@pytest.mark.parametrize("misfire", ["catch_up", "coalesce", "skip"])
+@pytest.mark.parametrize("how", ["run", "arun"])
+@pytest.mark.parametrize("number", [float, Decimal])
+def test_a_clock_that_comes_to_infinity_ends_the_run_and_not_what_repeats(misfire, how, number):
+    times, ran, told = [number(0)], [], []
+    s = scheduler(lambda: times[0], lambda _: None, on_error=lambda *what: told.append(what))
+    ticking = s.every(number(1), ran.append, (1,), misfire=misfire)
+    times[0] = number("inf")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"cannot go on: .* has returned .*[iI]nf") as refused:
+            s.run() if how == "run" else asyncio.run(s.arun())
+        assert refused.type is ValueError
+        assert (len(s.queue), ticking.missed, told, ran) == (1, 0, [], [])
+    times[0] = number(1)
+    assert s.run(blocking=False) == 1
+    assert (ran, told) == ([1], [])
+
+
+@pytest.mark.parametrize("hook", [None, lambda *_: None])
+@pytest.mark.parametrize("fails", range(1, 8))
+def test_what_is_to_come_at_a_time_of_day_is_not_lost_however_often_a_clock_fails(fails, hook):
+    left, behind, ran = [0], [0], []
+
+    def clock():
+        if left[0]:
+            left[0] -= 1
+            raise LookupError("no clock")
+        return 100.0
+
+    def wallclock():
+        if behind[0]:  # it is not yet time; and now it begins to fail
+            left[0] = fails
+        return 1000.0 - behind[0]
+
+    s = scheduler(clock, lambda _: None, wallclock=wallclock, on_error=hook)
+    s.at(datetime.datetime.fromtimestamp(1000), ran.append, (1,))
+    behind[0] = 5
+    with pytest.raises(LookupError, match="no clock"):
+        s.run()
+    assert (len(s.queue), ran) == (1, [])
+    left[0] = behind[0] = 0
+    s.run()
+    assert (s.queue, ran) == ([], [1])
+
+
+def test_events_that_a_failing_clock_has_kept_from_moving_are_moved_later():
+    fails, wall = [], [1000.0]
+
+    def clock():
+        if fails and not fails.pop():
+            raise LookupError("no clock")
+        return 0.0
+
+    s = scheduler(clock, lambda _: None, wallclock=lambda: wall[0])
+    some = [s.at(datetime.datetime.fromtimestamp(when), print) for when in (2000, 3000)]
+    assert [event.event.time for event in some] == [1000, 2000]
+    wall[0] = 1900.0
+    fails += (
+        False,
+        True,
+        True,
+    )  # from the right: one for the run, one for the difference, and then as the first moves
+    with pytest.raises(LookupError):
+        s.run(blocking=False)
+    del fails[:]
+    assert s.run(blocking=False) == 100
+    assert [event.event.time for event in some] == [100, 1100]

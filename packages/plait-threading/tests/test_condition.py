@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from itertools import repeat
 from operator import itemgetter
+from typing import Protocol
 from unittest import mock
 
 import pytest
@@ -117,6 +118,29 @@ def test_however_short_a_wait_for_is_the_lock_is_let_go_of_and_the_predicate_ask
         return log, answers
 
     assert course(ours) == course(standard)
+
+
+def test_it_mixes_with_classes_of_another_metaclass_by_one_that_descends_from_both():
+    class Closes(Protocol):
+        def close(self) -> None: ...
+
+    with pytest.raises(TypeError, match="metaclass conflict"):
+        type("Both", (Condition, Closes), {})
+
+    class Meta(type(Condition), type(Closes)):
+        pass
+
+    class Both(Condition, Closes, metaclass=Meta):
+        def close(self):
+            with self:
+                self.notify_all()
+
+    both = Both()
+    both.close()
+    with contextlib.ExitStack() as stack:
+        assert stack.enter_context(both)
+        assert both.wait(0) is False
+    assert not both.locked()
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.0, None], ids=str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import random
 import signal
@@ -38,6 +39,14 @@ def watched():
 @pytest.fixture(params=[NamedLock, NamedRLock], ids=lambda c: c.__name__)
 def kind(request):
     return request.param
+
+
+def inside(name):
+    return importlib.import_module(f"{debug.__name__}.{name}")
+
+
+def orders_seen():
+    return inside("_switch").watcher().orders
 
 
 def names(stack):
@@ -362,7 +371,7 @@ def test_the_same_inversion_of_other_locks_is_counted_and_they_are_forgotten():
                 with one, other:
                     pass
 
-        watcher = debug._watcher()
+        orders = orders_seen()
         for _ in range(50):
             both_orders(NamedLock("x"), NamedLock("y"))
         (inversion,) = debug.report().inversions
@@ -370,20 +379,20 @@ def test_the_same_inversion_of_other_locks_is_counted_and_they_are_forgotten():
         assert "with 50 sets of locks" in str(inversion)
         assert [told_of.steps for told_of in told] == [inversion.steps]
         gc.collect()
-        assert not watcher.order
+        assert not orders.nodes
         lasting = NamedLock("lasting")
         with lasting:
             for _ in range(50):
                 with NamedLock("short-lived"):
                     pass
             gc.collect()
-            assert len(watcher.order[lasting._number].after) == 0
+            assert len(orders.nodes[lasting._number].after) == 0
     finally:
         debug.disable()
 
 
 def test_of_very_many_inversions_the_first_are_kept_and_the_rest_counted(monkeypatch):
-    monkeypatch.setattr(debug, "_MOST_INVERSIONS", 3)
+    monkeypatch.setattr(inside("_orders"), "_MOST_INVERSIONS", 3)
     told = []
     debug.enable(on_inversion=told.append)
     try:
@@ -714,7 +723,7 @@ def test_different_gates_keep_nobody_apart_and_are_forgotten():
     for _ in range(5):
         take(NamedLock("gate"), a, b)
         gc.collect()
-    (link,) = debug._watcher().order[a._number].after.values()
+    (link,) = orders_seen().nodes[a._number].after.values()
     assert len(link.edges) == 1
     take(NamedLock("gate"), b, a)
     assert steps_found() == [BOTH_WAYS]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import inspect
 import os
@@ -17,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plait.threading import Barrier, BoundedSemaphore, Condition, Event, RWLock, Semaphore, Thread
+from plait.threading import BoundedSemaphore, Event, Semaphore, Thread
 
 
 @pytest.fixture(params=[Semaphore, BoundedSemaphore], ids=lambda c: c.__name__)
@@ -435,24 +434,6 @@ class SemaphoreModel(RuleBasedStateMachine):
 
 TestSemaphoreModel = SemaphoreModel.TestCase
 TestSemaphoreModel.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
-
-
-@pytest.mark.parametrize(
-    "make", [lambda: Semaphore(0), Event, lambda: Barrier(2), Condition, lambda: RWLock().write]
-)
-def test_what_is_no_number_is_no_timeout(make):
-    waits = make()
-    wait = getattr(waits, "wait", None) or waits.acquire
-    with waits if isinstance(waits, Condition) else contextlib.nullcontext():
-        if make().__class__.__name__ == "_Side":
-            held = Thread(target=waits.acquire)  # else there is nothing to wait for
-            held.start()
-            held.join()
-        with pytest.raises((ValueError, OverflowError), match=r"nan|NaN|large"):  # PyPy finds it too large
-            wait(timeout=float("nan"))
-        if isinstance(waits, Condition):
-            with pytest.raises((ValueError, OverflowError), match=r"nan|NaN|large"):
-                waits.wait_for(lambda: False, float("nan"))
 
 
 @pytest.mark.parametrize("n", [1.5, float("nan")])

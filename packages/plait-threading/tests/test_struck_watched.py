@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -235,21 +236,21 @@ def test_a_condition_is_not_missed_that_is_made_while_watching_begins(kind):
 @pytest.mark.usefixtures("watched")
 def test_no_python_code_runs_when_a_lock_is_dropped_so_that_no_exception_is_lost_there(kind):
     lock, other = kind("n"), kind("other")
-    watcher, called = debug._watcher(), []
+    orders, called = importlib.import_module(f"{debug.__name__}._switch").watcher().orders, []
     for first, second in ((lock, other), (other, lock)):
         with first, second:
             pass
     debug.disable()
-    watcher.circles.clear()
-    assert len(watcher.order) == 2
+    orders.circles.clear()
+    assert len(orders.nodes) == 2
     sys.setprofile(lambda frame, event, _: event == "call" and called.append(frame.f_code.co_name))
     try:
         lock = first = second = None
     finally:
         sys.setprofile(None)
     assert called == []
-    assert len(watcher.order) == 1
-    assert not next(iter(watcher.order.values())).after
+    assert len(orders.nodes) == 1
+    assert not next(iter(orders.nodes.values())).after
 
 
 @pytest.mark.usefixtures("watched")
@@ -347,9 +348,11 @@ EVERYWHERE = """
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="no sys.monitoring")
 @pytest.mark.skipif(sys.implementation.name == "pypy", reason="PyPy looks for signals anywhere")
-@pytest.mark.parametrize("kind", ["NamedLock", "NamedRLock"])
+@pytest.mark.parametrize(
+    "kind", ["NamedLock", "NamedRLock", "lambda name: RWLock(name).read", "lambda name: RWLock(name).write"]
+)
 def test_a_watched_lock_is_taken_and_given_as_a_whole_wherever_it_is_struck(run_script, kind):
-    source = textwrap.dedent(EVERYWHERE).replace("make(", f"{kind}(")
+    source, calls = textwrap.dedent(EVERYWHERE).replace("make(", f"({kind})("), 0
     for call, state in (
         ("acquires", "FREE"),
         ("enters", "FREE"),
@@ -357,6 +360,8 @@ def test_a_watched_lock_is_taken_and_given_as_a_whole_wherever_it_is_struck(run_
         ("leaves", "FREE"),
         ("waits", "HELD"),
     ):
-        source += f"wherever_it_strikes({call}, {state})\n"
+        if call != "waits" or "read" not in kind:  # readers cannot be waited for
+            source += f"wherever_it_strikes({call}, {state})\n"
+            calls += 1
     ended = run_script(source)
-    assert ended.out.splitlines() == ["True {}"] * 5, ended.err
+    assert ended.out.splitlines() == ["True {}"] * calls, ended.err

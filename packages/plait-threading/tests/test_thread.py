@@ -238,8 +238,8 @@ def test_a_thread_that_cannot_even_say_that_it_fails_is_not_listed(monkeypatch):
 
     thread = Thread(target=int)
     with monkeypatch.context() as patch:
-        patch.setattr(implementation._Course, "begin", fail)
-        patch.setattr(implementation._Course, "fail", lambda *_args: None)
+        patch.setattr(implementation.ThreadCourse, "begin", fail)
+        patch.setattr(implementation.ThreadCourse, "fail", lambda *_args: None)
         if sys.implementation.name != "cpython":
             patch.setattr(implementation, "PATIENCE", 0.1)
         with pytest.raises(RuntimeError, match="died before"):
@@ -250,7 +250,7 @@ def test_a_thread_that_cannot_even_say_that_it_fails_is_not_listed(monkeypatch):
     assert thread.result(10) == 0
 
 
-@pytest.mark.parametrize("where", ["arm", "_Course", "give_way"])
+@pytest.mark.parametrize("where", ["arm", "ThreadCourse", "give_way"])
 def test_a_thread_that_is_just_being_started_cannot_be_joined_yet(slow_starts, monkeypatch, where):
     refusals, real = [], getattr(implementation, where)
 
@@ -276,7 +276,7 @@ def test_start_raises_what_the_first_steps_of_the_thread_raise(monkeypatch):
 
     thread = Thread(target=int)
     with monkeypatch.context() as patch:
-        patch.setattr(implementation._Course, "begin", fail)
+        patch.setattr(implementation.ThreadCourse, "begin", fail)
         with pytest.raises(RuntimeError, match="died before it could begin") as caught:
             thread.start()
     assert isinstance(caught.value.__cause__, LookupError)
@@ -486,7 +486,7 @@ def test_a_timeout_that_is_no_number_is_named():
     thread = Thread(target=int)
     thread.start()
     for call in (thread.join, thread.result):
-        with pytest.raises(TypeError, match="timeout must be a number of seconds or None, not '5'"):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds, or None, not '5'"):
             call("5")
     thread.join(10)
 
@@ -937,16 +937,6 @@ def test_the_standard_module_knows_our_threads_when_two_have_forked_at_a_time(ru
         print(sorted(thread.name for thread in threading.enumerate()))
     """)
     assert (ended.returncode, ended.out, ended.err) == (0, "['MainThread', 'staying']\n" * 2, "")
-
-
-def test_a_timeout_that_is_no_number_is_refused_by_join():
-    go = Event()
-    thread = Thread(target=go.wait, daemon=True)
-    thread.start()
-    with pytest.raises((ValueError, OverflowError), match=r"NaN|large"):  # PyPy finds it too large
-        thread.join(float("nan"))
-    go.set()
-    thread.join()
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="others need more stack than that")

@@ -100,12 +100,12 @@ async def _go_on(scheduler: scheduler, run: Run, host: _Host, course: _Concurren
                     course.start(event, outcome)
         except BaseException as error:
             try:
-                restore(event)
+                not_begun = restore(event)
             except BaseException:  # two signals can be pending at once
                 restore(event)
                 raise
             hook = scheduler.on_error
-            if hook is None or not isinstance(error, Exception):
+            if hook is None or not_begun or not isinstance(error, Exception):
                 raise
             hook(in_hand(event), error)
         await host.give_way()

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["LOOK_AGAIN", "boottime", "can_be_told_of_jumps", "does_not_go_back", "is_real", "may_jump"]
+__all__ = [
+    "LOOK_AGAIN",
+    "boottime",
+    "can_be_told_of_jumps",
+    "does_not_go_back",
+    "is_real",
+    "may_jump",
+    "tells_a_time",
+]
 
 _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
@@ -54,3 +62,12 @@ def may_jump(timefunc: Callable[[], Any]) -> bool:
 def is_real(timefunc: Callable[[], Any]) -> bool:
     """Is it known to be a clock that moves by itself, in seconds, whatever anybody calls?"""
     return does_not_go_back(timefunc) or timefunc is time.time
+
+
+def tells_a_time(now: Any) -> bool:
+    """Can times be counted from there? Not from infinity, nor from what is not a number."""
+    try:
+        nothing = now - now
+        return bool(nothing == nothing)
+    except ArithmeticError:  # of Decimals
+        return False

@@ -149,7 +149,13 @@ class RepeatingEvent(Standing):
     def _newest(self, now: Any) -> int:
         """The number of the last call that is due."""
         number = self._number
-        newest = max(number, int((now - self._start) // self.interval))
+        try:
+            newest = max(number, int((now - self._start) // self.interval))
+        except (ValueError, ArithmeticError) as problem:
+            raise ValueError(
+                f"{self!r} cannot go on: {self._scheduler.timefunc!r} has returned {now!r}, from where no times can be "
+                "counted"
+            ) from problem
         # Division and multiplication round differently; far from the start, by more than one.
         step = 1
         while newest > number and self._due(newest) > now:

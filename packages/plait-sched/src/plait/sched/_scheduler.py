@@ -58,7 +58,7 @@ from types import BuiltinFunctionType
 from .._thread import _count as other_threads
 from .._thread import get_ident, register_after_fork
 from ._agenda import Agenda
-from ._clocks import boottime, does_not_go_back, is_real, may_jump
+from ._clocks import boottime, does_not_go_back, is_real, may_jump, tells_a_time
 from ._event import INCOMPARABLE, Event
 from ._naps import Delay, Nap, ParkedSleep, Sleep, sleep_for
 from ._repeating import RepeatingEvent
@@ -127,7 +127,8 @@ class scheduler:  # noqa: N801 - the standard module's name
     *on_error*, also an attribute, is called with the event and the exception if an action raises an `Exception`, and
     then the run goes on, unless it raises something itself. The event is what `enter`, `every` or `at` has returned: its
     `action` is the one that failed, and `cancel` of what `every` has returned ends that. By default the exception ends the
-    run, as in the standard class. `report_error` is one that prints.
+    run, as in the standard class. `report_error` is one that prints. What the clocks raise ends the run in any case, and
+    so does a signal handler's exception that has come before an action; nothing is lost by that.
 
     Events may be entered and cancelled by any thread, by actions, signal handlers and finalisers. Several threads may
     `run` the same scheduler: each event is called once. Usable in the child of an `os.fork()`.
@@ -272,6 +273,10 @@ class scheduler:  # noqa: N801 - the standard module's name
             if delay is None:
                 raise self._no_delay_("interval", interval, now) from problem
             raise self._no_delay_("interval and delay", (interval, delay), now) from problem
+        if not tells_a_time(now):
+            raise ValueError(
+                f"{self.timefunc!r} has returned {now!r}, from where no intervals can be counted"
+            )
         event = RepeatingEvent(
             self,
             interval,
@@ -531,12 +536,12 @@ class scheduler:  # noqa: N801 - the standard module's name
                         action(*argument)
                 except BaseException as error:
                     try:
-                        restore(event)
+                        not_begun = restore(event)
                     except BaseException:  # two signals can be pending at once
                         restore(event)
                         raise
                     hook = self.on_error
-                    if hook is None or not isinstance(error, Exception):
+                    if hook is None or not_begun or not isinstance(error, Exception):
                         raise
                     hook(in_hand(event), error)
                 if not ours:
@@ -613,10 +618,10 @@ class scheduler:  # noqa: N801 - the standard module's name
                 ) from error
         if self._by_wall_clock_ and abs(ahead - self._ahead_) <= TOLERANCE:
             return False
-        self._ahead_ = ahead
         moved = [*self._by_wall_clock_]
         for event in moved:
             event._set_right()
+        self._ahead_ = ahead  # last: if a clock fails meanwhile, the others are yet to be moved
         return bool(moved)
 
     def _wake_(self, nap: Nap) -> None:

@@ -139,11 +139,15 @@ class Standing:
             if thread != me:
                 self._busy.pop(thread, None)
         if not self._busy and self.event is None:
-            self._enter(self._next_time())
+            self._enter(self._again() if self._events else self._next_time())
 
     def _next_time(self) -> Any:
         """When it should come up, as far as is known."""
         raise NotImplementedError
+
+    def _again(self) -> Any:
+        """When to come up if an Event of it was taken, and it had not done with that."""
+        return self._next_time()
 
     def _end(self) -> bool:
         """Stand no longer. False if somebody was quicker."""
@@ -172,7 +176,7 @@ class Standing:
         """If *event* was taken, and struck before a later one was noted, have this come up anew."""
         number, pending = event[2], self._scheduler._agenda_.pending
         if self in self._register and max(self._events, default=None) == number and number not in pending:
-            self._enter(self._next_time())
+            self._enter(self._again())
         self._busy.pop(get_ident(), None)
 
 
@@ -182,7 +186,14 @@ def in_hand(event: Event) -> Event | RepeatingEvent | WallClockEvent:
     return entered  # type: ignore[no-any-return]
 
 
-def restore(event: Event) -> None:
-    """After an exception out of the call of an event: if that stands, see to it that it comes up again."""
-    if isinstance(event.action, Standing):
-        event.action._restore(event)
+def restore(event: Event) -> bool:
+    """After an exception out of the call of an event: if that stands, see to it that it comes up again.
+
+    Say whether that is for the same call, because the action had not begun: something else has failed, or was struck.
+    """
+    standing = event.action
+    if not isinstance(standing, Standing):
+        return False
+    standing._restore(event)
+    again = standing.event
+    return again is not None and bool(again.time <= event.time)

@@ -75,7 +75,7 @@ class WallClockEvent(Standing):
             self._take_events()  # those that were entered when it moved, while it moves
         except BaseException:
             if self.event is None:
-                self._enter(self._scheduler.timefunc())  # it will ask again
+                self._enter(self._last_time())  # it will ask again
             raise
         try:
             del self._register[self]  # no call: from here to the action no signal can strike
@@ -91,6 +91,13 @@ class WallClockEvent(Standing):
 
     def _next_time(self) -> Any:
         return self._scheduler.timefunc() + self._to_go()
+
+    def _last_time(self) -> Any:
+        """When it came up last. For who must not fail, as clocks may."""
+        return self._events[max(self._events)].time
+
+    def _again(self) -> Any:
+        return self._last_time()
 
     def _to_go(self) -> float:
         return self.timestamp - self._scheduler.wallclock()

@@ -18,6 +18,7 @@ import time
 
 from .._dummy_thread import RLock, _count
 from ..threading import BrokenBarrierError
+from ..threading._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Condition:
         if not self._notified:
             if timeout is None:
                 raise _in_vain(self, "notify")
+            timeout = seconds(timeout)
             if timeout > 0:
                 self._waiting = True
                 try:
@@ -147,7 +149,7 @@ class Semaphore:
         if timeout is not None:
             if not blocking:
                 raise ValueError("can't specify timeout for non-blocking acquire")
-            if not self._value and timeout > 0:
+            if not self._value and (timeout := seconds(timeout)) > 0:
                 time.sleep(timeout)
         if not self._value:
             if blocking and timeout is None:
@@ -219,6 +221,7 @@ class Event:
         if not self._flag:
             if timeout is None:
                 raise _in_vain(self, "set it")
+            timeout = seconds(timeout)
             if timeout > 0:
                 time.sleep(timeout)
         return self._flag
@@ -246,14 +249,16 @@ class Barrier:
 
     def wait(self, timeout: float | None = None) -> int:
         """Run the action and return 0, if one party is enough; else, after *timeout* seconds, break the barrier."""
+        limit = self._timeout if timeout is None else timeout
+        if limit is not None:
+            limit = seconds(limit)
         if self._broken:
             raise BrokenBarrierError(f"{self!r}: reset() it before it can be used again")
         try:
             if self._parties > 1:
-                seconds = self._timeout if timeout is None else timeout
-                if seconds is not None and seconds > 0:
-                    time.sleep(seconds)
-                within = "" if seconds is None else f", also not within {seconds} s"
+                if limit is not None and limit > 0:
+                    time.sleep(limit)
+                within = "" if limit is None else f", also not within {limit} s"
                 raise BrokenBarrierError(
                     f"{self!r}: there is only one thread; the other {self._parties - 1} never come{within}"
                 )

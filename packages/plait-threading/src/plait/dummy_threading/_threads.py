@@ -12,6 +12,7 @@ from itertools import count
 
 from .._dummy_thread import get_ident, get_native_id, start_new_thread
 from ..threading import ExceptHookArgs, excepthook
+from ..threading._timeouts import seconds
 from ._sync import Event
 from ._trace import getprofile, gettrace
 
@@ -133,7 +134,7 @@ class Thread:
             # The task may refer to this thread, or to much else that nobody needs any more.
             del self._task, target, args, kwargs
 
-    def join(self, timeout: float | None = None, *, reraise: bool = False) -> None:  # noqa: ARG002
+    def join(self, timeout: float | None = None, *, reraise: bool = False) -> None:
         """Return at once. RuntimeError if the thread was not started, or is running: it would wait for itself.
 
         With *reraise*, an exception that ended the thread is raised here, too.
@@ -142,6 +143,8 @@ class Thread:
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
         if self.is_alive():
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
+        if timeout is not None:
+            seconds(timeout)
         if reraise:
             self._conclude()
 

@@ -1,10 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Threads, and what they wait for.
+"""Threads, and what they wait for: the newest Python's `threading`, and what it lacks.
 
->>> from plait.threading import Thread
->>> worker = Thread(target=print, args=("hello from a thread",))
->>> worker.start(); worker.join()
-hello from a thread
+    >>> from plait.threading import Thread
+    >>> worker = Thread(target=print, args=("hello from a thread",))
+    >>> worker.start(); worker.join()
+    hello from a thread
+    >>> worker = Thread(target=pow, args=(2, 10))
+    >>> worker.start(); worker.result()
+    1024
+
+Who switches changes the import and nothing else. Each class says how it differs from the one of that name in `threading`.
+Not in there are `RWLock`, `NamedLock` and `NamedRLock` with `debug`, `Thread.result`, and the exit hooks: `register_atexit`,
+`unregister_atexit`, `run_exit_hooks`.
+
+Timeouts are seconds, any real number of them, on the monotonic clock; None is for ever, and zero or less does not wait.
+(Of locks it is as always: -1 is for ever, and other negative numbers are refused. A `Lock` or `RLock` is the interpreter's
+own, and takes those kinds of numbers that the interpreter takes.) What is no such number is refused by whoever would have
+to wait, with TypeError, or ValueError for NaN, or OverflowError above `TIMEOUT_MAX`.
 """
 
 from __future__ import annotations

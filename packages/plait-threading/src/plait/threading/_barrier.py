@@ -51,6 +51,7 @@ from .._thread import allocate_lock, get_ident, give_way, register_after_fork
 from ._copies import Uncopied
 from ._reprs import called
 from ._surely import elsewhere, surely
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -215,12 +216,15 @@ class Barrier(Uncopied):
     def wait(self, timeout: float | None = None) -> int:
         """Wait until all parties are here; return a number from 0 to parties - 1, another one for each of them.
 
-        After *timeout* seconds (by default the barrier's) without the others, the barrier breaks, also for those who
-        wait without a timeout; it does not any more once all are here and the action runs. An exception of the action is
+        After *timeout* seconds (by default the barrier's; zero or less does not wait) without the others, the barrier
+        breaks, also for those who wait without a timeout; it does not any more once all are here and the action runs. A
+        timeout that is refused breaks nothing. An exception of the action is
         raised in the thread that ran it. BrokenBarrierError if the barrier is broken or breaks.
         """
         if timeout is None:
             timeout = self._timeout
+        if timeout is not None:
+            timeout = seconds(timeout)
         claim = _Claim(self._round)
         settled = False
         try:

@@ -77,6 +77,7 @@ from ._platform import deque
 from ._rwlock import WriteSide
 from ._slots import SlotMethods
 from ._surely import SEVERAL
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -120,7 +121,11 @@ class Condition(Uncopied, metaclass=SlotMethods):
 
     *lock* is a `Lock` or an `RLock` of this package or of the standard module, or anything else with `acquire` and
     `release`; by default a new RLock. Use it as a context manager, or through `acquire` and `release`, to hold the
-    lock. A subclass that has a metaclass of its own needs one that descends from ``type(Condition)``.
+    lock.
+
+    A Condition has a metaclass, an ABCMeta. So a subclass with another one (its own, that of `typing.Protocol`, of a GUI
+    toolkit's classes) needs one that descends from both: ``class Meta(type(Condition), type(Other)): pass`` and
+    ``class Both(Condition, Other, metaclass=Meta)``. The interpreter's word for that mistake is "metaclass conflict".
 
     Differs from `threading.Condition`: waiters are woken in order of arrival; a waiter that times out or is
     interrupted at the moment it is notified does not take the wake-up with it; `wait()` has the lock again however
@@ -265,6 +270,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
         if not self._is_owned():
             raise self._not_held("wait")
         _see_whether_there_is_room(self._room)
+        if timeout is not None:
+            timeout = seconds(timeout)
         if self._generation != _epoch:
             self._note_strangers()
         bell = self._spare
@@ -333,6 +340,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
         if not self._is_owned():
             raise self._not_held("wait")
         _see_whether_there_is_room(self._room)
+        if timeout is not None:
+            timeout = seconds(timeout)
         if self._generation != _epoch:
             self._note_strangers()
         bell = allocate_lock()
@@ -434,6 +443,7 @@ class Condition(Uncopied, metaclass=SlotMethods):
         while not (answer := predicate()):
             if timeout is not None:
                 if deadline is None:
+                    timeout = left = seconds(timeout)
                     deadline = monotonic() + timeout
                 elif (left := deadline - monotonic()) <= 0:
                     break
@@ -443,7 +453,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
     def notify(self, n: int = 1) -> None:
         """Wake the *n* threads that have waited longest, or all if there are fewer. Never blocks.
 
-        They go on when they get the lock back. RuntimeError without the lock.
+        They go on when they get the lock back. RuntimeError without the lock. A signal handler may call it in the middle of
+        another call, if its thread has the lock.
         """
         idle = self._idle  # called in one go with this, a slot is slow to find on 3.11
         if idle():

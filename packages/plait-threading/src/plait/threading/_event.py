@@ -25,6 +25,7 @@ from .._thread import allocate_lock, give_way
 from ._copies import Uncopied
 from ._reprs import called
 from ._surely import elsewhere, surely
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class Event(Uncopied):
         raised = self._flag
         if raised:
             return True
+        if timeout is not None:
+            timeout = seconds(timeout)
         bell = allocate_lock()
         bell.acquire()
         bells = self._bells

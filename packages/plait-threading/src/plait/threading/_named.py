@@ -36,6 +36,17 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Protocol
 
+    class Giving(Protocol):
+        """What is noted of a hold that is given back. Both may be begun again at any point."""
+
+        def strike_off(self) -> None:
+            """Before the lock is released."""
+            ...
+
+        def put_back(self) -> None:
+            """After that was refused."""
+            ...
+
     class Watcher(Protocol):
         """What `debug` plugs in. What comes after the `/` is what the lock's own method was called with."""
 
@@ -57,6 +68,10 @@ if TYPE_CHECKING:
             ...
 
         def release(self, lock: Any, release: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
+
+        def giving(self, lock: Any, ident: int) -> Giving:
+            """For a lock that sees to its release itself: what is noted of it for the thread *ident*."""
+            ...
 
         def let_go(
             self, lock: Any, let_go: Callable[..., Any], take_back: Callable[..., object], /, *args: Any

@@ -52,10 +52,11 @@ from __future__ import annotations
 from itertools import repeat, starmap
 from time import monotonic
 
-from .._thread import TIMEOUT_MAX, allocate_lock, get_ident, register_after_fork
+from .._thread import allocate_lock, get_ident, register_after_fork
 from . import _named
 from ._copies import Uncopied
 from ._surely import SEVERAL, elsewhere, surely
+from ._timeouts import FOR_EVER, seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -184,23 +185,17 @@ class _Side(Uncopied):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Get the lock, wait for it at most *timeout* seconds (-1: for ever); return whether it was had.
 
+        With a false *blocking*, or a timeout of zero, it does not wait.
         ValueError for a timeout without *blocking*. RuntimeError for writing if this thread holds it for reading only.
         """
-        if timeout != -1:
+        if type(timeout) is not int or timeout != -1:
             if not blocking:
                 raise ValueError("can't specify a timeout for a non-blocking call; leave out one of the two")
-            try:
-                sensible = timeout >= 0
-            except TypeError:
-                raise TypeError(
-                    f"timeout must be a number of seconds, or -1 for ever, not {timeout!r}"
-                ) from None
-            if not sensible:  # which includes what is not a number
+            timeout = seconds(timeout, FOR_EVER)
+            if timeout < 0 and timeout != -1:
                 raise ValueError(
-                    f"timeout value must be a non-negative number, or -1 for ever, not {timeout!r}"
+                    f"timeout value must be a non-negative number, or {FOR_EVER}, not {timeout!r}"
                 )
-            if timeout > TIMEOUT_MAX:
-                raise OverflowError(f"timeout value is too large; the largest is {TIMEOUT_MAX}")
         watcher = _named.watcher() if self._lock.name is not None else None
         if watcher is None:
             return self._lock._acquire(self._kind, blocking, timeout)
@@ -216,28 +211,25 @@ class _Side(Uncopied):
 
     def release(self) -> None:
         """Give it back. Never blocks. RuntimeError if this thread does not hold it in this way."""
-        lock = self._lock
-        watcher = _named.watcher() if lock.name is not None else None
-        if watcher is not None:
-            watcher.release(lock, lock._release, self._kind)
-            return
         # From here on, whatever strikes, it is given back.
+        lock, way = self._lock, self._kind
         me = 0
         steps: list[_Step] = []
+        noted: list[_named.Giving] = []
         settled = False
         try:
             for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
                 break
-            lock._give_back(steps, me, self._kind)
+            lock._give_back(steps, noted, me, way)
             settled = True
         finally:
             try:
                 if not settled:
-                    surely(lock._give_back, steps, me, self._kind)
+                    surely(lock._give_back, steps, noted, me, way)
             except BaseException:
                 if settled:
                     raise
-                elsewhere[lock._give_back] = (steps, me, self._kind)
+                elsewhere[lock._give_back] = (steps, noted, me, way)
         if steps[0].refusal is not None:
             raise steps[0].refusal
 
@@ -254,7 +246,27 @@ class _Side(Uncopied):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.release()
+        # As in release(), which is not called because it could be struck before it begins. (By now it may be a reader.)
+        lock, way = self._lock, self._kind
+        me = 0
+        steps: list[_Step] = []
+        noted: list[_named.Giving] = []
+        settled = False
+        try:
+            for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
+                break
+            lock._give_back(steps, noted, me, way, way == WRITE)
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    surely(lock._give_back, steps, noted, me, way, way == WRITE)
+            except BaseException:
+                if settled:
+                    raise
+                elsewhere[lock._give_back] = (steps, noted, me, way, way == WRITE)
+        if steps[0].refusal is not None:
+            raise steps[0].refusal
 
 
 class _ReadSide(_Side):
@@ -274,34 +286,6 @@ class WriteSide(_Side):
     """The writing side of an `RWLock`; used like a lock of its own, also by a `Condition`."""
 
     __slots__ = ()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        lock = self._lock
-        watcher = _named.watcher() if lock.name is not None else None
-        if watcher is not None:
-            watcher.release(lock, lock._release, WRITE, True)
-            return
-        # As in release(), which is not called because it could be struck before it begins.
-        me = 0
-        steps: list[_Step] = []
-        settled = False
-        try:
-            for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
-                break
-            lock._give_back(steps, me, WRITE, True)
-            settled = True
-        finally:
-            try:
-                if not settled:
-                    surely(lock._give_back, steps, me, WRITE, True)
-            except BaseException:
-                if settled:
-                    raise
-                elsewhere[lock._give_back] = (steps, me, WRITE, True)
-        if steps[0].refusal is not None:
-            raise steps[0].refusal
 
     # What a Condition asks of a lock that can be held several times over.
 
@@ -596,11 +580,28 @@ class RWLock(Uncopied):
 
         return released
 
-    def _give_back(self, steps: list[_Step], me: int, kind: int, downgraded_too: bool = False) -> None:
+    def _give_back(
+        self,
+        steps: list[_Step],
+        noted: list[_named.Giving],
+        me: int,
+        kind: int,
+        downgraded_too: bool = False,
+    ) -> None:
         """Release it for that thread, unless it has happened. Refusals are in the step."""
         if not steps:
+            watcher = _named.watcher() if self.name is not None else None
+            if watcher is not None and not noted:
+                noted.append(watcher.giving(self, me or get_ident()))
             steps.append(_Step())
-        self._take(steps[0], self._released(kind, me or get_ident(), downgraded_too))
+        step = steps[0]
+        if not step.happened():
+            for giving in noted:
+                giving.strike_off()
+        self._take(step, self._released(kind, me or get_ident(), downgraded_too))
+        if step.refusal is not None:
+            for giving in noted:
+                giving.put_back()
 
     def _release(self, kind: int, downgraded_too: bool = False) -> None:
         self._whatever_strikes(self._released(kind, get_ident(), downgraded_too))

@@ -51,6 +51,7 @@ from ._copies import Uncopied
 from ._platform import deque
 from ._reprs import called
 from ._surely import elsewhere, surely
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Semaphore(Uncopied):
         """Take a permit; wait for one if there is none, at most *timeout* seconds. Return whether it was had.
 
         With a false *blocking*, or a timeout of zero or less, it looks and does not wait. ValueError for a timeout
-        without blocking.
+        without blocking. An exception of a signal handler ends the wait, and no permit is lost.
         """
         if timeout is not None and not blocking:
             raise ValueError("can't specify timeout for non-blocking acquire; leave out one of the two")
@@ -272,8 +273,7 @@ class Semaphore(Uncopied):
     def _wait(self, timeout: float | None) -> bool:
         deadline = None
         if timeout is not None:
-            if timeout != timeout:
-                raise _not_a_number(timeout)
+            timeout = seconds(timeout)
             if timeout <= 0:
                 return False
             deadline = monotonic() + timeout
@@ -311,8 +311,7 @@ class Semaphore(Uncopied):
     def _wait_carefully(self, timeout: float | None) -> bool:
         deadline = None
         if timeout is not None:
-            if timeout != timeout:  # first, because PyPy's compiled code takes "not <=" for ">"
-                raise _not_a_number(timeout)
+            timeout = seconds(timeout)
             if timeout <= 0:
                 return False
             deadline = monotonic() + timeout
@@ -465,10 +464,6 @@ class Semaphore(Uncopied):
         except IndexError:
             pass
         self._generation = _epoch
-
-
-def _not_a_number(timeout: float) -> ValueError:
-    return ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}")
 
 
 if _UNORDERED or not _WHOLE:

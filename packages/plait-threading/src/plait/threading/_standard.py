@@ -48,12 +48,12 @@ if TYPE_CHECKING:
     from ._threads import Thread
 
 _modules = sys.modules
-_NAME = "threading"
+NAME = "threading"
 
 
 def loaded() -> Any:
     """The standard module if the program uses it, and it is ready for use."""
-    module = _modules.get(_NAME)
+    module = _modules.get(NAME)
     if module is None:
         return None
     # Another thread may be in the middle of importing it: what it defines last must be there.
@@ -182,7 +182,7 @@ def _meet(module: Any) -> _Neighbour:
 
 def enter(thread: Thread, life: Any) -> None:
     """Make the standard module know the calling thread as *thread*, whose *life* is noted to be mirrored."""
-    module: Any = _modules.get(_NAME)
+    module: Any = _modules.get(NAME)
     neighbour = _neighbour
     if neighbour is None or neighbour.module is not module:
         module = loaded()

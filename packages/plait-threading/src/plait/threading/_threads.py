@@ -4,9 +4,9 @@
 #
 # Life of a thread
 #
-#   start()        claims the thread, asks for a system thread that will call `_Course`, and waits at the gate of its
+#   start()        claims the thread, asks for a system thread that will call `ThreadCourse`, and waits at the gate of its
 #                  lifetime until that has begun. (First it gives way, so that it mostly need not sleep there.)
-#   _Course        in the new thread: makes itself known (thread-local, `alive`, standard module), opens the gate, has
+#   ThreadCourse        in the new thread: makes itself known (thread-local, `alive`, standard module), opens the gate, has
 #                  itself traced if that is wanted, runs `run()`, reports what leaves it, and takes itself out of the
 #                  tables.
 #                  If those first steps fail, or the course is dropped without ever being called (no memory for its
@@ -38,31 +38,28 @@ import sys
 from itertools import compress, count, starmap
 
 from .._thread import (
-    Course,
-    Lifetime,
     daemon_threads_allowed,
     get_ident,
     get_native_id,
     give_way,
     main_thread_ident,
     register_after_fork,
-    set_name,
 )
 from . import _standard
-from ._copies import Uncopied
-from ._excepthook import chain, report
-from ._exit import arm, at_end_of_main_thread, in_sub_interpreter, leaves
+from ._course import ATTENDED, OUR_FILES, Life, ThreadCourse, name_in_system
+from ._excepthook import report
+from ._exit import arm, at_end_of_main_thread, in_sub_interpreter
 from ._registry import alive, here, snapshot
+from ._standard import NAME as STANDARD
 from ._surely import elsewhere, surely
-from ._trace import hooks_for_threads
-from ._trace import install as install_hooks
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextvars import Context
     from types import TracebackType
-    from typing import Any, NoReturn
+    from typing import Any
 
 # Names need not be unique, so it does not matter if two threads of a free-threaded build get the same number.
 _next_number = count(1).__next__
@@ -70,173 +67,11 @@ _modules = sys.modules
 _daemons_allowed = daemon_threads_allowed()
 _inherit_context = bool(getattr(sys.flags, "thread_inherit_context", False))
 _ONCE: Any = ((),)  # for starmap: one call without arguments
-
+OUR_FILES.add(__file__)
 
 # Seconds that start() gives a new thread to begin. The usual answer comes within a fraction of a millisecond; this is
 # for a thread that can neither begin nor say that it has died, and must leave time to report that within a second.
 PATIENCE = 0.8
-
-
-# Flags of code whose frames outlive an exception that was handled in them: generators and coroutines.
-_RESUMABLE = 0x20 | 0x80 | 0x200
-
-
-class _Life(Uncopied, Lifetime):
-    """What is behind a Thread."""
-
-    __slots__ = ("claims", "context", "daemon", "failure", "made_up", "mirror", "name", "outcome", "parts")
-
-    context: Context | None
-    daemon: bool
-    # Of several callers of start() the first one here goes on, the others withdraw. ATTENDED follows while it waits.
-    claims: list[object]
-    failure: BaseException | None
-    # The standard module's table, while the thread is entered there.
-    mirror: dict[int, Any] | None
-    # None: to be made up of the parts, a number and what the target is called, when it is asked for, which is seldom.
-    name: str | None
-    parts: tuple[int, str | None]
-    made_up: str
-    # What run() returned, or what left it. None while it runs, and if it was never reached or did not end here.
-    outcome: tuple[Any, BaseException | None, TracebackType | None] | None
-
-    def __init__(self, name: str | None, daemon: bool, context: Context | None) -> None:
-        self.name = name
-        self.daemon = daemon
-        self.context = context
-        self.claims = []
-        self.failure = self.mirror = self.outcome = None
-
-    def __getstate__(self) -> NoReturn:
-        raise TypeError(
-            f"cannot pickle or copy the thread {self.known_as()!r}: it is one of this process; pass on what it is to do"
-        )
-
-    def known_as(self) -> str:
-        """The name, made up if none was given."""
-        if self.name is not None:
-            return self.name
-        try:
-            return self.made_up
-        except AttributeError:
-            number, called = self.parts
-            self.made_up = f"Thread-{number}" if called is None else f"Thread-{number} ({called})"
-            return self.made_up
-
-    def renewed(self) -> _Life:
-        """Another one, for a thread that could not be started."""
-        life = _Life(self.name, self.daemon, self.context)
-        if self.name is None:
-            life.parts = self.parts
-        return life
-
-    def unattend(self) -> bool:
-        """Take ATTENDED away: start() does, when it leaves; or the new thread, to rely on start(). Says who was first."""
-        try:
-            self.claims.remove(ATTENDED)
-        except ValueError:
-            return False
-        return True
-
-
-ATTENDED = object()
-
-
-class _Course(Course):
-    """What the new thread calls."""
-
-    __slots__ = ("context", "thread")
-    thread: Thread
-    context: Context | None
-    here = here
-
-    def __call__(self) -> None:
-        life: _Life = self.lifetime
-        thread = self.thread
-        try:
-            self.arrive()
-            here.thread = thread
-            alive[id(thread)] = thread
-            if "threading" in _modules:
-                _standard.enter(thread, life)
-            if _NAMES_ARE_CHEAP or life.name is not None:
-                _name_in_system(life.known_as())
-            self.begin()
-        except BaseException as error:  # noqa: BLE001 - start() raises it, or else it is reported
-            self.fail(error)
-            return
-        try:
-            # Not before: if one of them raises, it is the thread that fails, and not its start.
-            if life.mirror is not None:
-                _standard.install_hooks()
-            if hooks_for_threads:
-                install_hooks()
-            context = self.context
-            life.outcome = (thread.run() if context is None else context.run(thread.run), None, None)
-        except SystemExit as error:
-            life.outcome = (None, None, None)
-            report(thread, error)
-        except BaseException as error:  # noqa: BLE001 - what excepthook is for
-            nobody_has_it = report(thread, error)
-            life.outcome = (None, error, _relic(error, nobody_has_it))
-        finally:
-            alive.pop(id(thread), None)
-            if life.mirror is not None:
-                _standard.leave(life)
-            if in_sub_interpreter:
-                leaves(life)
-            self.depart()
-            # The frames of an exception know this one, and the thread keeps the exception.
-            del self, life, thread
-
-    def fail(self, error: BaseException) -> None:
-        """The first steps have raised *error*."""
-        life, thread = self.lifetime, self.thread
-        life.failure = error
-        alive.pop(id(thread), None)
-        if life.mirror is not None:
-            _standard.leave(life)
-        if not life.unattend():
-            alive.pop(id(thread), None)  # where start() may have put it, as it left
-            report(thread, error)
-        self.give_up()
-        self.depart()
-
-
-# From 3.14 on the interpreter has a call for it; elsewhere it is a file to open and write, which costs as much as a
-# fifth of a thread.
-_NAMES_ARE_CHEAP = sys.version_info >= (3, 14)
-
-
-def _name_in_system(name: str) -> None:
-    try:
-        set_name(name)
-    except OSError:
-        return  # a system that forbids it; the name is for people only
-
-
-def _relic(error: BaseException, nobody_has_it: bool) -> TracebackType | None:
-    """The traceback that `result()` is to show: without this module's own frames.
-
-    If it was only printed, and nobody else has it, what its frames refer to is let go: often that is the thread itself,
-    which would not be freed before the next garbage collection. Of this module's frames it always is.
-    """
-    ours: TracebackType | None = error.__traceback__
-    while ours is not None and ours.tb_frame.f_code.co_filename == __file__:
-        ours = ours.tb_next
-    for link in chain(error):
-        step = link.__traceback__
-        while step is not None:
-            code = step.tb_frame.f_code
-            if code.co_filename == __file__ or (nobody_has_it and not code.co_flags & _RESUMABLE):
-                try:
-                    step.tb_frame.clear()
-                except RuntimeError:  # it is still running
-                    pass
-            step = step.tb_next
-    if nobody_has_it:
-        error.__traceback__ = ours
-    return ours
 
 
 class Thread:
@@ -248,12 +83,15 @@ class Thread:
     *context* is the `contextvars.Context` to run in, by default an empty one (a copy of the starting thread's where
     ``sys.flags.thread_inherit_context`` says so).
 
+    An exception that leaves `run()` ends the thread and goes to `excepthook`, which prints it, whether or not somebody asks
+    for the result; SystemExit ends it silently.
+
     Differs from `threading.Thread`: `result()`, and ``join(reraise=True)``; `start()` raises if the new thread dies
     before it has begun, where the standard one waits for ever. `join()` may come from several threads, or be
     interrupted, and nobody is forgotten.
     """
 
-    _life_: _Life
+    _life_: Life
 
     def __init__(
         self,
@@ -279,9 +117,9 @@ class Thread:
         elif daemon:
             _permit_daemon()
         if name:
-            self._life_ = _Life(str(name), bool(daemon), context)
+            self._life_ = Life(str(name), bool(daemon), context)
         else:
-            self._life_ = life = _Life(None, bool(daemon), context)
+            self._life_ = life = Life(None, bool(daemon), context)
             life.parts = _next_number(), getattr(target, "__name__", None)
         self._target = target
         self._args = args
@@ -333,11 +171,11 @@ class Thread:
                 from contextvars import copy_context
 
                 context = copy_context()
-            if "threading" in _modules:
+            if STANDARD in _modules:
                 current_thread()
             arm()
             claims.append(ATTENDED)
-            course = _Course()
+            course = ThreadCourse()
             course.thread = self
             course.context = context
             life.launch(course, joinable=in_sub_interpreter)
@@ -376,9 +214,11 @@ class Thread:
     def join(self, timeout: float | None = None, *, reraise: bool = False) -> None:
         """Wait until the thread has ended, at most *timeout* seconds; ask `is_alive()` which it was.
 
+        Zero or less looks and does not wait. An exception of a signal handler ends the wait; the thread goes on.
         With *reraise*, an exception that ended the thread is raised here, too (but SystemExit is not, which is how a
         thread ends itself). Any number of threads may wait, any number of times. RuntimeError if the thread was never
-        started, or is the calling thread, which would wait for itself.
+        started, or is the calling thread, which would wait for itself; from Python 3.13 on PythonFinalizationError, which
+        is one, if it will never end because the interpreter does.
         """
         try:
             life = self._life_
@@ -388,15 +228,7 @@ class Thread:
             raise RuntimeError(f"{self!r}: cannot join thread before it is started")
         if life.ident == get_ident() and current_thread() is self:
             raise RuntimeError(f"{self!r}: cannot join current thread; it would wait for itself")
-        # In this order, max() keeps what is not a number, to be refused.
-        try:
-            ended = life.wait(-1 if timeout is None else max(timeout, 0))
-        except TypeError:
-            if isinstance(timeout, (int, float, type(None))):
-                raise  # of a signal handler
-            raise TypeError(
-                f"{self!r}: timeout must be a number of seconds or None, not {timeout!r}"
-            ) from None
+        ended = life.wait(-1 if timeout is None else max(seconds(timeout), 0))
         if life.outcome is None and _is_cut_off(life):
             raise _EndOfInterpreter(f"{self!r}: cannot join it, the interpreter has ended and it never will")
         if reraise and ended and life.outcome is not None:
@@ -465,7 +297,7 @@ class Thread:
             if life.mirror is not None:
                 _standard.rename(self)
             if getattr(life, "ident", None) == get_ident() and self is not _main:
-                _name_in_system(life.name)
+                name_in_system(life.name)
 
         @property
         def daemon(self) -> bool:
@@ -507,7 +339,7 @@ class Thread:
         return bool(_old("isAlive", "call is_alive()", self.is_alive()))
 
 
-def _life_of(thread: Thread) -> _Life:
+def _life_of(thread: Thread) -> Life:
     try:
         return thread._life_
     except AttributeError:
@@ -522,7 +354,7 @@ def _started_before(thread: Thread) -> RuntimeError:
     return RuntimeError(f"{thread!r}: threads can only be started once; make a new Thread")
 
 
-def _is_unstarted(life: _Life) -> bool:
+def _is_unstarted(life: Life) -> bool:
     """Of a thread that has not begun: whether start() was not called, or has not come to its end."""
     return not getattr(life, "note", None) or ATTENDED in life.claims
 
@@ -549,7 +381,7 @@ def _withdraw(thread: Thread, claim: object, known: list[bool], left: list[None]
         report(thread, life.failure)
 
 
-def _give_back(life: _Life, known: list[bool]) -> None:
+def _give_back(life: Life, known: list[bool]) -> None:
     """In start(): if the gate has been passed, let others pass it, too."""
     while known:
         for _ in starmap(life.gate.release, compress(_ONCE, starmap(known.pop, _ONCE))):
@@ -607,7 +439,7 @@ def _insist(thread: Thread, known: list[bool], left: list[None]) -> None:
 _EndOfInterpreter: Any = getattr(builtins, "PythonFinalizationError", None)
 
 
-def _is_cut_off(life: _Life) -> bool:
+def _is_cut_off(life: Life) -> bool:
     """Whether the interpreter, ending itself, has done away with a thread that had not come to its end."""
     return (
         _EndOfInterpreter is not None
@@ -645,7 +477,7 @@ class _DummyThread(Thread):
     """A thread that was not started here, and asked who it is."""
 
     def __init__(self, ident: int, name: str, daemon: bool) -> None:
-        self._life_ = life = _Life(name, daemon, None)
+        self._life_ = life = Life(name, daemon, None)
         life.observe(ident)
         life.claims.append(True)
         life.mirror = {}  # the standard module knows it better than we do
@@ -712,7 +544,7 @@ def _settle() -> Thread:
     except AttributeError:
         thread = _adopt()
     life = thread._life_
-    if life.mirror is None and "threading" in _modules:
+    if life.mirror is None and STANDARD in _modules:
         _standard.enter(thread, life)
         _standard.install_hooks()
     if life.mirror is not None:
