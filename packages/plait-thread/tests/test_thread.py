@@ -254,7 +254,9 @@ def test_a_childs_child_of_the_same_number_is_another_process(monkeypatch):
     def numbered_alike():
         monkeypatch.setattr(os, "getpid", lambda: 1)
         return in_child(
-            lambda: ours.fork_generation() == mine + 2 and in_child(lambda: ours.fork_generation() == mine + 3)
+            lambda: (
+                ours.fork_generation() == mine + 2 and in_child(lambda: ours.fork_generation() == mine + 3)
+            )
         )
 
     assert in_child(numbered_alike)

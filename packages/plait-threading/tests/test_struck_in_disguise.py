@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Signal handlers that raise what is caught here for another reason: the ValueError of a `remove`, the RuntimeError of a lock
-that has been released already. It is raised all the same, at whatever place it strikes, and nobody is left waiting.
+"""Signal handlers that raise what is caught here for another reason: the ValueError of a `remove`, the RuntimeError of a
+lock that has been released already. It is raised all the same, at whatever place it strikes, and nobody is left waiting.
 
 CPython looks for signals at the head of a function and behind a call of C code. A profile function is called at just these
 places, and may raise in the handler's stead.
@@ -27,7 +27,9 @@ from plait.threading import (
     unregister_atexit,
 )
 
-_semaphore, _exit = (importlib.import_module(f"{Event.__module__}.{name}") for name in ("_semaphore", "_exit"))
+_semaphore, _exit = (
+    importlib.import_module(f"{Event.__module__}.{name}") for name in ("_semaphore", "_exit")
+)
 
 pytestmark = pytest.mark.skipif(
     sys.implementation.name != "cpython", reason="PyPy looks for signals at nearly every bytecode"
@@ -164,8 +166,7 @@ def test_a_semaphore_that_is_waited_for_in_vain(kind):
 @KINDS
 def test_a_semaphore_that_is_waited_for_carefully(kind):
     def make():
-        semaphore = Semaphore(1)
-        return semaphore
+        return Semaphore(1)
 
     def check(semaphore):
         assert not semaphore._line

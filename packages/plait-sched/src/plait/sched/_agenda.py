@@ -131,7 +131,9 @@ class Agenda:
                     if len(pending) == 1 and event[2] in pending:
                         return [event], self.drained
                     break
-            except RuntimeError as error:  # where there is no global lock: another thread has entered one meanwhile
+            except (
+                RuntimeError
+            ) as error:  # where there is no global lock: another thread has entered one meanwhile
                 if not raised_here(error):
                     raise
         events, drained = self._consult(PATIENCE, self._look, most)

@@ -168,19 +168,10 @@ def sleep_for(event: Event | None, boot: bool, wall: bool, told: bool) -> tuple[
         try:
             return ClockSleep(event, boot, wall), None if told else _clocks.LOOK_AGAIN
         except OSError as error:
-            if not _is_the_systems(error):
+            if error.errno is None:  # a signal handler's TimeoutError, say
                 raise
             # Out of descriptors, or forbidden: then as on other systems.
     return ParkedSleep(event), _clocks.LOOK_AGAIN
-
-
-def _is_the_systems(error: OSError) -> bool:
-    """Whether it was raised by what is called in this module, and not by a signal handler that struck there: as handlers
-    often do with a TimeoutError."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is None or trace.tb_frame.f_code.co_filename == __file__
 
 
 def _timer(clock: int) -> int:

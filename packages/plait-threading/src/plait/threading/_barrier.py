@@ -245,14 +245,16 @@ class Barrier(Uncopied):
             del refusal  # this frame is in its traceback
 
     def _stay(self, claim: _Claim, timeout: float | None) -> BrokenBarrierError | None:
-        """Come, wait, and go. What is returned and not raised is what `wait` raises: what a handler raises meanwhile is another
-        thing, for which there is more to be done, and which must not get lost behind it."""
+        """Come, wait, and go. What is returned, and not raised, is what `wait` raises: otherwise what a handler raises
+        meanwhile would get lost behind it."""
         self._claims[claim] = None
         refusal: BrokenBarrierError | None = None
         while True:
             current = claim.round if claim.seat else self._sit_down(claim)
             if current is None:
-                refusal = BrokenBarrierError(f"{self!r}{claim.round.why_doomed()}; call reset() to use it again")
+                refusal = BrokenBarrierError(
+                    f"{self!r}{claim.round.why_doomed()}; call reset() to use it again"
+                )
                 break
             if claim.seat and not current.seats and (current.unmade is None or not current.seats_unmade()):
                 decided: list[bool] = []
