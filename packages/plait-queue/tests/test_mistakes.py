@@ -175,3 +175,26 @@ def test_what_is_raised_can_be_sent_elsewhere(cls):
     copy = pickle.loads(pickle.dumps(problem))
     assert type(copy) is cls
     assert (copy.args, copy.remaining) == (("why",), [1, 2])
+
+
+@pytest.mark.parametrize("take", [PriorityQueue.get, PriorityQueue.get_nowait, PriorityQueue.get_many])
+def test_a_comparison_that_raises_stop_iteration_loses_no_item(take):
+    class Item:
+        raises = False
+
+        def __init__(self, place):
+            self.place = place
+
+        def __lt__(self, other):
+            if Item.raises:
+                raise StopIteration
+            return self.place < other.place
+
+    q = PriorityQueue()
+    q.put_many(map(Item, range(6)))
+    Item.raises = True
+    with pytest.raises(StopIteration):
+        take(q)
+    Item.raises = False
+    assert q.qsize() == len(q.queue) == q.unfinished_tasks == 6
+    assert [q.get().place for _ in range(6)] == [*range(6)]

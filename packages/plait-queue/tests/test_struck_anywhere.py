@@ -244,3 +244,49 @@ def test_what_happens_amid_a_comparison_has_happened_or_not(outer, nested):
         assert len(numbers) == left
 
     struck_everywhere(make, call, check)
+
+
+class Disguised(ValueError, RuntimeError):
+    """Of kinds that are caught for another reason: one who is not in line, a lock that has been released already."""
+
+
+@pytest.mark.parametrize("act", ["ring", "nudge", "strike", "surely"])
+def test_what_a_handler_raises_is_raised_whatever_it_is(act):
+    waiting, surely = import_module(PACKAGE + "._waiting"), import_module(PACKAGE + "._surely").surely
+    done = []
+
+    def duty():
+        done.append(1)
+        if len(done) == 1:
+            raise StopIteration  # of a handler's: the duty has been cut short
+        done.append(2)
+
+    if act == "surely":
+        surely(duty)
+        assert done == [1, 1, 2]
+        return
+    for places in range(2, 5):
+        waiter, left = waiting.ThreadWaiter([]), [places]
+        line = waiting.deque([waiter])
+        calls = {
+            "ring": waiter.ring,
+            "nudge": lambda waiter=waiter: waiter.nudge(None),
+            "strike": lambda waiter=waiter, line=line: waiting.strike(line, waiter),
+        }
+
+        def strike(frame, event, _, left=left):
+            if event in ("call", "c_return") and frame.f_code.co_filename != __file__:
+                left[0] -= 1
+                if left[0] <= 0:
+                    sys.setprofile(None)
+                    raise Disguised
+
+        struck = False
+        sys.setprofile(strike)
+        try:
+            calls[act]()
+        except Disguised:
+            struck = True
+        finally:
+            sys.setprofile(None)
+        assert struck == (left[0] <= 0)

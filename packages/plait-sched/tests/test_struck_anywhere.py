@@ -115,3 +115,45 @@ def test_cancel_has_happened_or_not(which):
             assert entered is nap.event or entered.over()
 
     struck_everywhere(make, lambda s, _, entered: s.cancel(entered), check)
+
+
+class Disguised(TimeoutError, ValueError, RuntimeError):
+    """Of kinds that are caught for another reason: no more descriptors, a nap that is not in the list any more."""
+
+
+@pytest.mark.parametrize("wall", [False, True])
+def test_what_a_handler_raises_is_raised_whatever_it_is(wall):
+    places = 0
+    while True:
+        s, left = scheduler(), [places]
+        if wall:
+            s.at(datetime.datetime.now() + datetime.timedelta(milliseconds=5), bool)
+        else:
+            s.enter(0.0001, 1, bool)
+
+        def strike(frame, event, _, left=left):
+            # (What is raised in a finaliser, as a nap's is, cannot go anywhere.)
+            code = frame.f_code
+            if event in ("call", "c_return") and code.co_filename != __file__ and code.co_name != "abandon":
+                left[0] -= 1
+                if left[0] < 0:
+                    sys.setprofile(None)
+                    raise Disguised
+
+        gc.disable()
+        try:
+            sys.setprofile(strike)
+            try:
+                s.run()
+            finally:
+                sys.setprofile(None)
+            struck = False
+        except Disguised:
+            struck = True
+        finally:
+            gc.enable()
+        assert struck == (left[0] < 0), f"swallowed at place {places}"
+        if not struck:
+            break
+        places += 1
+    assert places > 5

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import random
@@ -364,6 +365,95 @@ def test_several_exceptions_at_once_pass_a_wake_up_on_that_came_with_them(n):
         return struck > 0 and not len(queue) and heir.park(0)
 
     assert in_child(work)
+
+
+# Of every kind that is caught there for another reason: a lock that has been released already, one who is not in line.
+class Disguised(OSError, ValueError, RuntimeError, IndexError):
+    """What the signal handlers of these tests raise."""
+
+
+def _unpark():
+    Parker().unpark()
+
+
+def _wake():
+    line = WaitQueue()
+    line.enter(Parker())
+    line.wake()
+
+
+def _leave():
+    line, parker = WaitQueue(), Parker()
+    line.enter(parker)
+    line.leave(parker)
+
+
+def _wait():
+    WaitQueue().wait(0)
+
+
+def _wait_and_be_woken():
+    line = WaitQueue()
+    line.wait(unless=line.wake)
+
+
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="PyPy looks for signals at nearly every bytecode"
+)
+@pytest.mark.parametrize("kind", [Disguised, KeyboardInterrupt, StopIteration])
+@pytest.mark.parametrize("call", [_unpark, _wake, _leave, _wait, _wait_and_be_woken])
+def test_what_a_handler_raises_is_raised_whatever_it_is(kind, call):
+    """CPython looks for signals at the head of a function and behind a call of C code. A profile function is called at just
+    these places, and may raise in the handler's stead."""
+    places = 0
+    while True:
+        left = [places]
+
+        def strike(frame, event, _, left=left):
+            if event in ("call", "c_return") and frame.f_code.co_filename != __file__:
+                left[0] -= 1
+                if left[0] < 0:
+                    sys.setprofile(None)
+                    raise kind
+
+        gc.disable()  # what is called in a collection is not what is to be struck
+        try:
+            sys.setprofile(strike)
+            try:
+                call()
+            finally:
+                sys.setprofile(None)
+            struck = False
+        except kind:
+            struck = True
+        finally:
+            gc.enable()
+        assert struck == (left[0] < 0), f"swallowed at place {places}"
+        if not struck:
+            break
+        places += 1
+    assert places > 1
+
+
+def test_to_pass_a_wake_up_on_is_not_tried_for_ever(monkeypatch):
+    def fails(*_):
+        raise RecursionError
+
+    monkeypatch.setattr(WaitQueue, "wake", fails)
+    line = WaitQueue()
+    with pytest.raises(RecursionError):
+        line.wait(unless=lambda: [line._line.popleft()])
+    assert not line
+
+
+def test_where_emptiness_orders_nothing_lines_are_served_all_the_same(monkeypatch):
+    monkeypatch.setattr(implementation, "_UNORDERED", True)
+    line = WaitQueue()
+    for _ in range(3):
+        line.enter(Parker())
+    assert line.wake() == 1
+    assert line.wake_all() == 2
+    assert line.wake() == 0
 
 
 def test_a_handler_may_wake_the_line_in_which_its_own_thread_stands(alarm):

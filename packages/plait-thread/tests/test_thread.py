@@ -245,3 +245,18 @@ def test_of_two_threads_that_start_one_on_the_same_handle_one_is_refused(monkeyp
         start_joinable_thread(work, handle)
     handle.join(20)
     assert started == [None]
+
+
+def test_a_childs_child_of_the_same_number_is_another_process(monkeypatch):
+    # As in PID namespaces, one in another: the first process of each is number 1.
+    mine = ours.fork_generation()
+
+    def numbered_alike():
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        return in_child(
+            lambda: (
+                ours.fork_generation() == mine + 2 and in_child(lambda: ours.fork_generation() == mine + 3)
+            )
+        )
+
+    assert in_child(numbered_alike)

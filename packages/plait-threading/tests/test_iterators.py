@@ -246,3 +246,32 @@ def test_signals_take_no_item_from_the_other_copies_of_a_tee(run_script):
 def test_a_shared_iterator_can_be_annotated_with_what_it_gives():
     assert serialize_iterator[int].__origin__ is serialize_iterator
     assert [*serialize_iterator[int]([1, 2])] == [1, 2]
+
+
+@pytest.mark.parametrize("make", ["serialize_iterator(deeper())", "concurrent_tee(deeper())[0]"])
+def test_at_the_end_of_the_stack_it_raises_and_does_not_hang(run_script, make):
+    done = run_script(
+        f"""
+        import sys
+        from {{threading}} import *
+
+        def below(depth, call):
+            return call() if depth == 0 else below(depth - 1, call)
+
+        def deeper():
+            while True:
+                yield below(3, int)
+
+        limit = sys.getrecursionlimit()
+        for depth in range(limit - 20, limit):
+            iterator = {make}
+            try:
+                below(depth, lambda: next(iterator))
+            except RecursionError:
+                pass
+            lock = getattr(iterator, "lock", None) or iterator._lock
+            assert not lock._is_owned()
+        print("ended")
+        """
+    )
+    assert done.out == "ended\n", done.err

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from .._thread import RLock, get_ident, main_thread_ident
+from .._thread import RLock, allocate_lock, get_ident, main_thread_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ __all__ = [
     "Empty",
     "SimpleQueue",
     "is_owned",
+    "raised_here",
     "start_new_thread",
     "struck_by_handler",
 ]
@@ -64,6 +65,17 @@ def _is_owned_by_trial(mutex: RLock) -> bool:
 
 # Whether the calling thread holds an RLock. Every interpreter's has a method for that, though not a public one.
 is_owned: Callable[[RLock], bool] = getattr(RLock, "_is_owned", _is_owned_by_trial)
+
+
+# Locks may be written in Python: where there are no threads, or something has replaced them (as gevent does).
+_LOCKS_ARE_IN_C = not any(hasattr(allocate_lock().release, name) for name in ("__func__", "__code__"))
+
+
+def raised_here(problem: BaseException) -> bool:
+    """Whether the C function that was called in the `try` has raised it, and not a signal handler that struck there: that
+    has a frame."""
+    trace = problem.__traceback__
+    return trace is None or trace.tb_next is None or not _LOCKS_ARE_IN_C
 
 
 def struck_by_handler(problem: BaseException) -> bool:

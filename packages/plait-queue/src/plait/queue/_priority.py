@@ -187,7 +187,8 @@ class PriorityQueue(Queue["T"]):
                             if heap and self._sifting_ is NOTHING:
                                 for self._size_ in self._below_:
                                     self._sifting_ = heap[0]
-                                    for item in self._locked_takes_:
+                                    way = self._locked_takes_
+                                    for item in way:
                                         if self._stock_ is heap:
                                             self._sifting_ = NOTHING
                                             if self._putters_:
@@ -196,6 +197,8 @@ class PriorityQueue(Queue["T"]):
                                         item = NOTHING  # a nested call took over
                                         break
                                     else:
+                                        if way is not NO_MORE:
+                                            raise _ended_by_comparison()
                                         self._sifting_ = NOTHING
                                     break
                             break
@@ -428,11 +431,15 @@ class PriorityQueue(Queue["T"]):
                     for self._size_ in self._below_:
                         self._sifting_ = heap[0]
                         started = True
-                        for item in self._exit_:
+                        way = self._exit_
+                        for item in way:
                             if self._stock_ is heap and not box and not waiter.gone:
                                 self._sifting_ = NOTHING
                                 box.append(item)
                             break
+                        else:
+                            if way is not NO_MORE:
+                                raise _ended_by_comparison()
                         break
             finally:
                 if started and self._sifting_ is not NOTHING and self._stock_ is heap:
@@ -534,6 +541,11 @@ class PriorityQueue(Queue["T"]):
         if self._sifting_ is not NOTHING:
             self._order_()
         return self._stock_[0]  # type: ignore[no-any-return]
+
+
+def _ended_by_comparison() -> StopIteration:
+    # The comparison's own has ended a `for`, which keeps nothing of it.
+    return StopIteration("raised where items were compared")
 
 
 def discard(items: list[Any], item: Any) -> bool:

@@ -93,7 +93,9 @@ def surely(duty: Callable[..., object], *args: Any) -> None:
             for _ in _SEVERAL:
                 try:
                     done += starmap(duty, (args,))
-                    return
+                    if done:
+                        return
+                    # Otherwise it was a StopIteration that has cut it short.
                 except BaseException:  # noqa: BLE001 - the exception that is on its way out does for both
                     if done:
                         return

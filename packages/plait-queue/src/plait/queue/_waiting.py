@@ -63,7 +63,7 @@ from operator import attrgetter
 from time import monotonic
 
 from .._thread import TIMEOUT_MAX, RLock, allocate_lock, get_ident
-from ._platform import is_owned
+from ._platform import is_owned, raised_here
 from ._surely import OVERDUE, elsewhere, surely
 
 TYPE_CHECKING = False
@@ -212,16 +212,18 @@ class ThreadWaiter(Waiter):
         self.rung = True
         try:
             self.bell.release()
-        except RuntimeError:
-            pass  # it rang before
+        except RuntimeError as problem:  # it rang before
+            if not raised_here(problem):
+                raise
 
     def nudge(self, queue: Engine) -> bool:  # noqa: ARG002
         """Wake the caller, who finds that its bell has not been rung."""
         self.nudged = True
         try:
             self.bell.release()
-        except RuntimeError:
-            pass  # it is about to wake
+        except RuntimeError as problem:  # it is about to wake
+            if not raised_here(problem):
+                raise
         return True
 
     def sleep_on(self, queue: Engine, timeout: SupportsFloat | None) -> None:
@@ -380,8 +382,9 @@ def strike(line: deque[Waiter], waiter: Waiter) -> None:
     """Take a call out of a line, if it is in it."""
     try:
         line.remove(waiter)
-    except ValueError:
-        pass
+    except ValueError as problem:
+        if not raised_here(problem):
+            raise
 
 
 def dismiss(line: deque[Waiter], waiter: Waiter) -> None:

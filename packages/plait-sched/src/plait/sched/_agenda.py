@@ -48,7 +48,7 @@ from __future__ import annotations
 from heapq import heappop, heappush, heapreplace
 
 from .._thread import RLock, register_after_fork, reset_lock
-from ._event import INCOMPARABLE, Event
+from ._event import INCOMPARABLE, Event, raised_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,8 +131,11 @@ class Agenda:
                     if len(pending) == 1 and event[2] in pending:
                         return [event], self.drained
                     break
-            except RuntimeError:
-                pass  # where there is no global lock: another thread has entered one meanwhile
+            except (
+                RuntimeError
+            ) as error:  # where there is no global lock: another thread has entered one meanwhile
+                if not raised_here(error):
+                    raise
         events, drained = self._consult(PATIENCE, self._look, most)
         if events is None:
             rest = self.pending.copy().values()

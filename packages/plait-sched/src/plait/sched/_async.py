@@ -27,7 +27,7 @@ from itertools import starmap
 
 from .._thread import report_unraisable
 from . import _clocks
-from ._event import Event
+from ._event import Event, raised_here
 from ._naps import Nap
 from ._scheduler import Run
 from ._standing import in_hand, restore
@@ -125,8 +125,9 @@ async def _wait(scheduler: scheduler, run: Run, host: _Host, event: Event | None
     finally:
         try:
             scheduler._naps_.remove(nap)
-        except ValueError:
-            pass  # removed by who ended it
+        except ValueError as error:  # removed by who ended it
+            if not raised_here(error):
+                raise
 
 
 class _Concurrent:
@@ -297,7 +298,9 @@ class _AsyncioNap(_TaskNap):
         try:
             self._loop.call_soon_threadsafe(self._wake_)
         except RuntimeError:
-            pass  # the loop is closed, and with it the sleeper gone
+            if not self._loop.is_closed():
+                raise  # a signal handler's
+            # Otherwise the sleeper is gone with the loop.
 
     def _wake_(self) -> None:
         if not self._awake.done():
@@ -374,8 +377,8 @@ class _TrioNap(_TaskNap):
     def end(self) -> None:
         try:
             self._token.run_sync_soon(self._awake.set)
-        except RuntimeError:
-            pass  # the loop has ended, and with it the sleeper
+        except self._trio.RunFinishedError:
+            pass  # and with the loop the sleeper is gone
 
 
 class _TrioTasks(_Tasks):

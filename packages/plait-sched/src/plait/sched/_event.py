@@ -34,7 +34,14 @@ else:
     a scheduler in the order in which they were entered and so leaves no ties.
     """
 
-__all__ = ["INCOMPARABLE", "Event"]
+__all__ = ["INCOMPARABLE", "Event", "raised_here"]
 
 #: What comparing times raises that cannot be compared. ArithmeticError: of Decimal("NaN").
 INCOMPARABLE = (TypeError, ArithmeticError)
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether C code that was called in the `try` has raised it, and not a signal handler that struck there: that has a
+    frame."""
+    trace = error.__traceback__
+    return trace is None or trace.tb_next is None

@@ -26,7 +26,7 @@ import time
 
 from .._thread import Parker, get_ident
 from . import _clocks
-from ._event import Event
+from ._event import Event, raised_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,12 +123,14 @@ class ClockSleep(Sleep):
         if bell is not None:
             try:
                 os.eventfd_write(bell, 1)
-            except OSError:
-                pass  # so often rung that it cannot count further; in any case it is readable
+            except OSError as error:  # so often rung that it cannot count further; in any case it is readable
+                if not raised_here(error):
+                    raise
 
     def abandon(self) -> None:
-        bell, self._bell = self._bell, None
-        timers, self._timers = self._timers, []
+        # It may have been struck before it had any.
+        bell, timers = getattr(self, "_bell", None), getattr(self, "_timers", ())
+        self._bell, self._timers = None, []
         for descriptor in (*timers, bell):
             if descriptor is not None:
                 os.close(descriptor)
@@ -165,8 +167,10 @@ def sleep_for(event: Event | None, boot: bool, wall: bool, told: bool) -> tuple[
     if _clocks.can_be_told_of_jumps:
         try:
             return ClockSleep(event, boot, wall), None if told else _clocks.LOOK_AGAIN
-        except OSError:
-            pass  # out of descriptors, or forbidden: then as on other systems
+        except OSError as error:
+            if error.errno is None:  # a signal handler's TimeoutError, say
+                raise
+            # Out of descriptors, or forbidden: then as on other systems.
     return ParkedSleep(event), _clocks.LOOK_AGAIN
 
 

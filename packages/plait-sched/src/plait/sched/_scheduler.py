@@ -50,6 +50,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import count
 from time import monotonic, sleep
 from time import time as wall_time
@@ -59,7 +60,7 @@ from .._thread import _count as other_threads
 from .._thread import get_ident, register_after_fork
 from ._agenda import Agenda
 from ._clocks import boottime, does_not_go_back, is_real, may_jump, tells_a_time
-from ._event import INCOMPARABLE, Event
+from ._event import INCOMPARABLE, Event, raised_here
 from ._naps import Delay, Nap, ParkedSleep, Sleep, sleep_for
 from ._repeating import RepeatingEvent
 from ._standing import Standing, in_hand, restore
@@ -91,6 +92,10 @@ FAR = 32
 
 #: What a delayfunc that can be woken is asked for when nothing is pending. It may as well return sooner.
 IDLE = 3600.0
+
+# Without a global lock, to find the list of naps empty takes no lock, and so orders nothing: who has just announced one
+# might not be seen, and not see what has changed. To copy the list takes its lock.
+_UNORDERED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 # Something that has replaced time.sleep (such as gevent's) does more than sleeping.
 _native_sleep: Any = sleep if isinstance(sleep, BuiltinFunctionType) else None
@@ -204,7 +209,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         try:
             agenda.pending[number] = event
             agenda.arrivals.append(event)
-            if self._naps_:
+            if self._naps_ or _UNORDERED:
                 self._wake_for_(event)
         except BaseException:  # of a signal handler or a wakefunc: who gets no event back has entered none
             agenda.pending.pop(number, None)
@@ -356,7 +361,7 @@ class scheduler:  # noqa: N801 - the standard module's name
         agenda.forget()
 
     def _was_cancelled_(self, event: Event) -> None:
-        if self._naps_:
+        if self._naps_ or _UNORDERED:
             self._wake_from_(event.sequence)
         if isinstance(event.action, Standing):
             event.action._end()
@@ -590,8 +595,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         finally:
             try:
                 self._naps_.remove(nap)
-            except ValueError:
-                pass  # interrupted before it was in, or removed by who ended it
+            except ValueError as error:  # interrupted before it was in, or removed by who ended it
+                if not raised_here(error):
+                    raise
 
     def _may_sleep_(self, event: Event | None, by_wall_clock: bool, run: Run) -> bool:
         """After the nap was announced: is everything still as it was when that was decided?"""
@@ -629,8 +635,9 @@ class scheduler:  # noqa: N801 - the standard module's name
         # It serves once. The sleeper removes it, too, but may be kept from it by a signal handler's exception.
         try:
             self._naps_.remove(nap)
-        except ValueError:
-            pass
+        except ValueError as error:
+            if not raised_here(error):
+                raise
 
     def _wake_all_(self) -> None:
         for nap in self._naps_.copy():

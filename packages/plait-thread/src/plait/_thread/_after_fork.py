@@ -72,7 +72,7 @@ def fork_generation() -> int:
     return _generation
 
 
-_mended = 0  # the process in which the following began
+_mended_in: list[int] = []  # the process in which the following began; empty again when all has been done
 _begun: list[Callable[[], object]] = []
 _pending: list[_Registration] = []
 
@@ -81,11 +81,11 @@ TRIALS = 3
 
 
 def _in_child() -> None:
-    global _generation, _mended
+    global _generation
     for _ in range(100):  # signals, unless there is no memory left even for this
         try:
             pid = os.getpid()
-            if _mended != pid:
+            if pid not in _mended_in:
                 pending = [*_registrations]
                 pending.reverse()
                 begun = [forget_imports_of_parent, forget_threads_of_parent, forget_main_thread_of_parent]
@@ -93,7 +93,7 @@ def _in_child() -> None:
                 _begun[:] = begun
                 _pending[:] = pending
                 _generation += 1
-                _mended = pid
+                _mended_in[:] = (pid,)
             while _begun:
                 _begun[-1]()
                 del _begun[-1]
@@ -122,3 +122,5 @@ if hasattr(os, "register_at_fork"):  # not on platforms without fork
     os.register_at_fork(after_in_child=_in_child)
     # Once more, for when an exception strikes at the entry of the first; otherwise it finds nothing to do.
     os.register_at_fork(after_in_child=_in_child)
+    # A child's child can have the same number, in a namespace of its own. (C code: no signal is looked for on the way.)
+    os.register_at_fork(after_in_child=_mended_in.clear)

@@ -31,12 +31,16 @@
 #   - What is done when an exception has struck (to leave the line, to pass the wake-up on, to ring whom one has struck
 #     off) is done by C code only, with no place for another signal's to strike before it is done. (If a fork has left the
 #     next one behind, Python code passes the wake-up on; three at once may end that.)
+#   - What a signal handler raises is raised, whatever it is. A RuntimeError may also be what a lock says that has been
+#     released already; one that a handler has raised where that was being caught is told by the handler's frame.
 #   - `wait(unless=...)` looks at the condition after the waiter has entered. A waker changes the condition first and
 #     wakes second. So one of the two sees the other, and no lock has to be held across both.
 #
 # Assumes
 #   - one operation of a deque or a list, and one of a lock, is whole for other threads and for signal handlers.
-#   - nothing about who gets a contended lock, and nothing about the global lock.
+#   - nothing about who gets a contended lock, and nothing about the global lock. (Without one, to find a deque empty takes
+#     no lock and so orders nothing: who wakes might not see who has entered the line, who did not see what has changed. So
+#     it takes the deque's lock first, by rotating the line by nothing.)
 #
 # The token is the one of the "permit" that Doug Lea's LockSupport gave to Java (2004), the rest follows from it. Unlike
 # there, a parker belongs to a call and not to a thread: a late unpark() then reaches a doorbell that nobody listens to
@@ -68,6 +72,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from itertools import repeat, starmap
 from time import monotonic
 
@@ -96,6 +101,22 @@ _hope = MOST_HOPE  # below zero: how often it is still to be left out
 # For starmap: one call without arguments; such calls endlessly.
 _ONCE = ((),)
 _ALWAYS: Iterator[tuple[()]] = repeat(())
+
+# Without a global lock, looking whether somebody is in line orders nothing.
+_UNORDERED = not getattr(sys, "_is_gil_enabled", lambda: True)()
+
+# Locks may be written in Python: where there are no threads, or something has replaced them (as gevent does).
+_LOCKS_ARE_IN_C = not any(hasattr(allocate_lock().release, name) for name in ("__func__", "__code__"))
+
+# Where the stack or the memory is used up, to try again for ever would be a hang.
+_SEVERAL = range(30)
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether the C function that was called in the `try` has raised it, and not a signal handler that struck there: that
+    has a frame."""
+    trace = error.__traceback__
+    return trace is None or trace.tb_next is None or not _LOCKS_ARE_IN_C
 
 
 def give_way(waits: Callable[[], object] = bool) -> None:
@@ -207,8 +228,10 @@ class Parker:
         """
         try:
             self._bell.release()
-        except RuntimeError:  # rung already
-            pass
+        except RuntimeError as error:
+            if not _raised_here(error):
+                raise
+            # Otherwise it was rung already.
         return self._generation == fork_generation()
 
 
@@ -264,7 +287,9 @@ class WaitQueue:
         """
         try:
             self._line.remove(parker)
-        except ValueError:
+        except ValueError as error:
+            if not _raised_here(error):
+                raise
             return False
         return True
 
@@ -311,6 +336,8 @@ class WaitQueue:
         """Wake the *n* calls that have waited longest, or all if there are fewer; return how many. Never blocks."""
         line = self._line
         woken = 0
+        if _UNORDERED:
+            line.rotate(0)
         while woken < n and line:
             struck_off: list[Parker] = []
             try:
@@ -323,20 +350,32 @@ class WaitQueue:
                         parker._bell.release()
                     except RuntimeError:
                         pass  # rung already
-                if struck_off or not isinstance(error, IndexError):
+                if struck_off or not isinstance(error, IndexError) or not _raised_here(error):
                     raise
                 # Otherwise the last one has left, or another waker was quicker.
         return woken
 
     def wake_all(self) -> int:
         """Wake every call that stands in line at this moment; return how many. Never blocks."""
+        if _UNORDERED:
+            self._line.rotate(0)
         return self.wake(len(self._line))
 
     def _pass_on(self) -> None:
-        """Give a wake-up that cannot be used to the next in line, whatever else strikes meanwhile."""
+        """Give a wake-up that cannot be used to the next in line, whatever strikes meanwhile; raise that afterwards."""
         done: list[int] = []
-        while not done:
+        struck: BaseException | None = None
+        for _ in _SEVERAL:
             try:
                 done += starmap(self.wake, ((1,),))
-            except BaseException:  # noqa: BLE001, S112 - another signal; the first exception does for both
-                continue
+                if not done:
+                    raise StopIteration  # it was a handler's, which `+=` takes for the end
+            except BaseException as error:  # noqa: BLE001 - raised below
+                struck = error
+            if done:
+                break
+        if struck is not None:
+            try:
+                raise struck
+            finally:
+                del struck  # this frame is in its traceback

@@ -50,7 +50,7 @@ from itertools import islice, starmap
 from .._thread import allocate_lock, get_ident, give_way, register_after_fork
 from ._copies import Uncopied
 from ._reprs import called
-from ._surely import elsewhere, surely
+from ._surely import elsewhere, raised_here, surely
 from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -98,7 +98,9 @@ class _Round:
         """Break the round if nothing is decided yet; say whether it was this call that did. Rings nobody."""
         try:
             self.doomed += starmap(self.fate.pop, _ONCE)
-        except IndexError:
+        except IndexError as error:
+            if not raised_here(error):
+                raise
             return False
         return True
 
@@ -202,8 +204,9 @@ class Barrier(Uncopied):
             if claim.round is current and bell is not None and (all_of_it or not claim.seat):
                 try:
                     bell.release()
-                except RuntimeError:  # rung already
-                    continue
+                except RuntimeError as error:  # rung already
+                    if not raised_here(error):
+                        raise
 
     def _tell(self, current: _Round) -> None:
         """Let everybody know that a round has ended, if it has."""
@@ -228,9 +231,8 @@ class Barrier(Uncopied):
         claim = _Claim(self._round)
         settled = False
         try:
-            number = self._stay(claim, timeout)
+            refusal = self._stay(claim, timeout)
             settled = True
-            return number
         finally:
             try:
                 if not settled:
@@ -239,18 +241,33 @@ class Barrier(Uncopied):
                 if settled:
                     raise
                 elsewhere[self._leave] = (claim,)
+        if refusal is None:
+            return claim.seat[0]
+        try:
+            raise refusal
+        finally:
+            del refusal  # this frame is in its traceback
 
-    def _stay(self, claim: _Claim, timeout: float | None) -> int:
+    def _stay(self, claim: _Claim, timeout: float | None) -> BrokenBarrierError | None:
+        """Come, wait, and go. What is returned, and not raised, is what `wait` raises: otherwise what a handler raises
+        meanwhile would get lost behind it."""
         self._claims[claim] = None
+        refusal: BrokenBarrierError | None = None
         while True:
             current = claim.round if claim.seat else self._sit_down(claim)
+            if current is None:
+                refusal = BrokenBarrierError(
+                    f"{self!r}{claim.round.why_doomed()}; call reset() to use it again"
+                )
+                break
             if claim.seat and not current.seats and (current.unmade is None or not current.seats_unmade()):
                 decided: list[bool] = []
                 claim.decided = decided
                 try:
                     decided += starmap(current.fate.pop, _ONCE)
-                except IndexError:
-                    pass  # somebody else has, or it broke at this moment
+                except IndexError as error:  # somebody else has, or it broke at this moment
+                    if not raised_here(error):
+                        raise
                 else:
                     if self._action is not None:
                         self._action()
@@ -265,16 +282,17 @@ class Barrier(Uncopied):
             if current.doomed:
                 self._doom_those_after(current)
                 how = "broken or reset" if current.late is None else "broken"
-                raise BrokenBarrierError(
+                refusal = BrokenBarrierError(
                     f"{self!r}: it was {how} while this thread waited{current.why_doomed()}"
                 )
+                break
             if claim.counted:
                 break
             if current.passed:
                 claim.seat.clear()  # It was of somebody who was counted, and left at the last moment.
             claim.bell = None
         self._claims.pop(claim, None)
-        return claim.seat[0]
+        return refusal
 
     def _pass(self, current: _Round) -> None:
         """Let those go on who have a seat in a round that is full. Can be begun again at any point."""
@@ -285,14 +303,14 @@ class Barrier(Uncopied):
             current.passed = True
         self._ring(current)
 
-    def _sit_down(self, claim: _Claim) -> _Round:
-        """Take a seat in the round that is being filled; or none, if it may be full."""
+    def _sit_down(self, claim: _Claim) -> _Round | None:
+        """Take a seat in the round that is being filled; or none, if it may be full. None if the barrier is broken."""
         while True:
             current = claim.round
             if current.doomed:
                 later = current.follows.get("next")
                 if later is None:
-                    raise BrokenBarrierError(f"{self!r}{current.why_doomed()}; call reset() to use it again")
+                    return None
                 self._doom_those_after(current)
                 self._round = claim.round = later
             elif current.passed:
@@ -301,7 +319,9 @@ class Barrier(Uncopied):
                 try:
                     claim.seat += starmap(current.seats.pop, _ONCE)
                     return current
-                except IndexError:
+                except IndexError as error:
+                    if not raised_here(error):
+                        raise
                     if current.unmade is not None:
                         current.seats += islice(current.unmade, BATCH)
                         if current.seats:
@@ -347,8 +367,9 @@ class Barrier(Uncopied):
         elif current.fate:
             try:
                 current.seats += starmap(claim.seat.pop, _ONCE)
-            except IndexError:
-                pass  # it had none yet
+            except IndexError as error:  # it had none yet
+                if not raised_here(error):
+                    raise
             if current.follows:
                 claim.breaks = True
                 current.doom()

@@ -76,7 +76,7 @@ from ._named import Named
 from ._platform import deque
 from ._rwlock import WriteSide
 from ._slots import SlotMethods
-from ._surely import SEVERAL
+from ._surely import SEVERAL, raised_here
 from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -109,6 +109,11 @@ _epoch = fork_generation()
 def _in_child(_condition: object) -> None:
     global _epoch
     _epoch = fork_generation()
+
+
+def _ended_by_stop_iteration() -> StopIteration:
+    # A signal handler's, out of a lock that is written in Python: to who steps through an iterator it only means the end.
+    return StopIteration("raised while a Condition's lock was released or taken back")
 
 
 def _see_whether_there_is_room(frames: int) -> None:
@@ -288,6 +293,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
             self._idle = bool
             for saved in self._letting_go:  # noqa: B007
                 break
+            else:
+                raise _ended_by_stop_iteration()
             if timeout is None:
                 give_way(bell.locked)
                 rung = bell.acquire()
@@ -299,19 +306,25 @@ class Condition(Uncopied, metaclass=SlotMethods):
             if taking_back is not None:
                 for back in taking_back:  # noqa: B007
                     break
+                else:
+                    raise _ended_by_stop_iteration()
             elif self._knows_owner:
                 self._acquire_restore(saved)
             else:
                 for back in map(self._acquire_restore, (saved,)):  # noqa: B007
                     break
+                else:
+                    raise _ended_by_stop_iteration()
             if rung:
                 # Taken again, and in nobody's hands: good for the next wait. (The lock is ours, and so is the place.)
                 self._spare = bell
                 return True
             try:
                 self._bells.remove(bell)
-            except ValueError:  # a notifier was first
-                return True
+            except ValueError as error:
+                if not raised_here(error):
+                    raise
+                return True  # a notifier was first
             return False
         except BaseException:
             let_go = [] if saved is self else [saved]
@@ -354,6 +367,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
                 self._bells.append(bell)
                 self._idle = bool
                 let_go += starmap(self._release_save, ONCE)
+                if not let_go:
+                    raise _ended_by_stop_iteration()
                 if timeout is None:
                     give_way(bell.locked)
                     rung = bell.acquire()
@@ -362,6 +377,8 @@ class Condition(Uncopied, metaclass=SlotMethods):
                 else:
                     rung = bell.acquire(True, timeout)
                 back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
+                if not back:
+                    raise _ended_by_stop_iteration()
                 return rung or not self._struck_off(bell)
             except BaseException:
                 self._end_wait(bell, let_go, back, done)
@@ -393,10 +410,15 @@ class Condition(Uncopied, metaclass=SlotMethods):
         """
         if let_go and not back and not (self._knows_owner and self._is_owned()):
             back += starmap(self._acquire_restore, (let_go,) if self._restores else BLOCKING_ONCE)
+            if not back:
+                raise _ended_by_stop_iteration()
         if not done:
             try:
                 done += starmap(self._bells.remove, ((bell,),))
-            except ValueError:  # a notifier was quicker: its wake-up is for the next
+            except ValueError as error:
+                if not raised_here(error):
+                    raise
+                # A notifier was quicker: its wake-up is for the next.
                 if let_go and self._bells:
                     try:
                         done += islice(self._strike, 1)
@@ -408,7 +430,9 @@ class Condition(Uncopied, metaclass=SlotMethods):
         """Strike off a bell for its own waiter; False if a notifier was first."""
         try:
             self._bells.remove(bell)
-        except ValueError:
+        except ValueError as error:
+            if not raised_here(error):
+                raise
             return False
         return True
 
@@ -469,8 +493,10 @@ class Condition(Uncopied, metaclass=SlotMethods):
                 try:
                     for _ in self._strike:
                         break
-                except IndexError:  # a re-entrant call was quicker
-                    pass
+                except IndexError as error:
+                    if not raised_here(error):
+                        raise
+                    # Otherwise a re-entrant call was quicker.
             else:
                 self._ring(n)
         else:
@@ -495,15 +521,15 @@ class Condition(Uncopied, metaclass=SlotMethods):
             # Not all in one call of C code: whoever is woken wants the global lock, and those in it already may ask for it.
             for _ in strikes:
                 pass
-        except IndexError:
-            pass  # fewer than there seemed to be: a re-entrant call was quicker
-        except BaseException:
-            # A signal handler's. What has been begun is finished, in one call, after which another one may strike.
+        except BaseException as error:
+            # If it is a signal handler's: what has been begun is finished, in one call, after which another one may strike.
             try:
                 deque(strikes, maxlen=0)
             except IndexError:
                 pass
-            raise
+            if not isinstance(error, IndexError) or not raised_here(error):
+                raise
+            # Otherwise there were fewer than there seemed to be: a re-entrant call was quicker.
 
 
 _set_acquire, _set_release, _set_enter, _set_exit = (

@@ -24,7 +24,7 @@ from __future__ import annotations
 from .._thread import allocate_lock, give_way
 from ._copies import Uncopied
 from ._reprs import called
-from ._surely import elsewhere, surely
+from ._surely import elsewhere, raised_here, surely
 from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -72,8 +72,9 @@ class Event(Uncopied):
                 for bell in found:
                     try:
                         bell.release()
-                    except RuntimeError:  # rung by another set() at this very moment
-                        pass
+                    except RuntimeError as error:  # rung by another set() at this very moment
+                        if not raised_here(error):
+                            raise
                     bells.pop(bell, None)
             except BaseException:
                 try:
@@ -93,8 +94,9 @@ class Event(Uncopied):
         for bell in found:
             try:
                 bell.release()
-            except RuntimeError:
-                pass  # rung already
+            except RuntimeError as error:  # rung already
+                if not raised_here(error):
+                    raise
             self._bells.pop(bell, None)
 
     def clear(self) -> None:

@@ -38,6 +38,7 @@ from .._thread import (
 )
 from . import _standard
 from ._registry import alive, here, snapshot
+from ._surely import raised_here
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ def unregister_atexit(func: Hook) -> None:
         if entry[0] == func:
             try:
                 _ending.hooks.remove(entry)
-            except ValueError:  # called, or removed, meanwhile
-                continue
+            except ValueError as error:  # called, or removed, meanwhile
+                if not raised_here(error):
+                    raise
 
 
 def finish() -> None:
@@ -159,7 +161,9 @@ def _run_hooks() -> None:
     while True:
         try:
             func, args, kwargs = _ending.hooks.pop()
-        except IndexError:
+        except IndexError as error:
+            if not raised_here(error):
+                raise
             return
         try:
             func(*args, **kwargs)
@@ -172,7 +176,8 @@ def _next_to_join() -> Any:
     for thread in snapshot():
         life = thread._life_
         # Those that others started, and the main thread of a forked child, have nothing to note.
-        if thread is not me and not life.daemon and life.note:
+        # (Nor has one that could not be started, and may be again.)
+        if thread is not me and not life.daemon and getattr(life, "note", None):
             if not life.is_over():
                 return thread
             alive.pop(id(thread), None)

@@ -25,6 +25,7 @@ from __future__ import annotations
 from itertools import repeat, starmap
 
 from .._thread import RLock, register_after_fork, reset_lock
+from ._surely import SEVERAL
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def _let_go(lock: Any) -> None:
 
     For whoever did not hold it before.
     """
-    while True:
+    # Not for ever: where the stack is used up, it cannot even be asked. (That is so before 3.12, where no `with` does that.)
+    for _ in SEVERAL:
         try:
             if lock._is_owned():
                 lock.release()

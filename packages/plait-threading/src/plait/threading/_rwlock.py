@@ -55,7 +55,7 @@ from time import monotonic
 from .._thread import allocate_lock, get_ident, register_after_fork
 from . import _named
 from ._copies import Uncopied
-from ._surely import SEVERAL, elsewhere, surely
+from ._surely import SEVERAL, elsewhere, raised_here, surely
 from ._timeouts import FOR_EVER, seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -86,8 +86,9 @@ class _Ticket:
     def ring(self) -> None:
         try:
             self.bell.release()
-        except RuntimeError:
-            pass  # rung already
+        except RuntimeError as error:  # rung already
+            if not raised_here(error):
+                raise
 
 
 class _State:
@@ -464,7 +465,9 @@ class RWLock(Uncopied):
             if wish.ticket is not None:
                 self._tickets.pop(wish.ticket, None)
             settled = True
-            return got
+            if got is True or got is False:  # in the call of a function something could strike
+                return got
+            raise got
         finally:
             try:
                 if not settled:
@@ -475,7 +478,8 @@ class RWLock(Uncopied):
                     raise
                 elsewhere[self._go_without] = (wish, kind)
 
-    def _get(self, wish: _Wish, kind: int, blocking: bool, timeout: float) -> bool:
+    def _get(self, wish: _Wish, kind: int, blocking: bool, timeout: float) -> bool | Exception:
+        """Whether it was had, or, if it cannot be, why. (That is not raised here: see `_acquire`.)"""
         me = wish.ident
 
         def asked(state: _State) -> _State | Exception:
@@ -501,7 +505,7 @@ class RWLock(Uncopied):
         if asking.refusal is not None:
             if isinstance(asking.refusal, _NotNow):
                 return False
-            raise asking.refusal
+            return asking.refusal
         ticket = wish.ticket
         if ticket is None or not self._is_queued(wish):
             return True
@@ -512,7 +516,7 @@ class RWLock(Uncopied):
             if not ticket.bell.acquire(True, timeout) and not self._withdraw(wish):
                 return False
             if ticket.refused:
-                raise self._is_lost()
+                return self._is_lost()
             if ticket not in self._latest().queue:
                 return True
             # Rung to be on the safe side: in a forked child, or by who could not see that it was about to enter the queue.

@@ -50,7 +50,7 @@ from .._thread import LockType, allocate_lock, fork_generation, give_way, regist
 from ._copies import Uncopied
 from ._platform import deque
 from ._reprs import called
-from ._surely import elsewhere, surely
+from ._surely import elsewhere, raised_here, surely
 from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -266,8 +266,10 @@ class Semaphore(Uncopied):
             if not stock.left():
                 try:
                     self._stock.remove(stock)
-                except ValueError:  # somebody else did
-                    continue
+                except ValueError as error:
+                    if not raised_here(error):
+                        raise
+                    continue  # somebody else did
         return bool(tokens)
 
     def _wait(self, timeout: float | None) -> bool:
@@ -304,8 +306,10 @@ class Semaphore(Uncopied):
         """Leave the line; and whatever one was rung for, others may look for it."""
         try:
             self._line.remove(bell)
-        except ValueError:
-            pass  # rung
+        except ValueError as error:
+            if not raised_here(error):
+                raise
+            # Otherwise it has been rung.
         self._announce()
 
     def _wait_carefully(self, timeout: float | None) -> bool:
@@ -344,8 +348,10 @@ class Semaphore(Uncopied):
         if (self._tokens or self._stock or _UNORDERED) and self._take(slip, self._tokens):
             try:
                 self._line.remove(bell)
-            except ValueError:  # rung, but it was not necessary
-                self._announce()
+            except ValueError as error:
+                if not raised_here(error):
+                    raise
+                self._announce()  # rung, but it was not necessary
             return True
         if deadline is None:
             give_way(bell.locked)
@@ -357,7 +363,10 @@ class Semaphore(Uncopied):
         """Give up; it is time."""
         try:
             self._line.remove(slip.bell)
-        except ValueError:  # rung after all
+        except ValueError as error:
+            if not raised_here(error):
+                raise
+            # Rung after all.
             if self._take(slip, self._tokens):
                 return True
             self._announce()
@@ -392,7 +401,9 @@ class Semaphore(Uncopied):
         while True:
             try:
                 slip.took += starmap(tokens.pop, ONCE)
-            except IndexError:
+            except IndexError as error:
+                if not raised_here(error):
+                    raise
                 if tokens is self._kept or not self._stock or not self._draw():
                     return False
             else:
@@ -401,20 +412,23 @@ class Semaphore(Uncopied):
     def _leave_the_front(self, slip: _Slip) -> None:
         try:
             self._front.remove(slip)
-        except ValueError:
-            pass  # in a forked child
+        except ValueError as error:  # it is not there, or not any more
+            if not raised_here(error):
+                raise
 
     def _go_without(self, slip: _Slip) -> None:
         """Be as if one had never come, wherever one is."""
         try:
             self._line.remove(slip.bell)
-        except ValueError:
-            pass  # rung, perhaps
+        except ValueError as error:  # rung, perhaps
+            if not raised_here(error):
+                raise
         self._leave_the_front(slip)
         try:
             self._tokens += starmap(slip.took.pop, ONCE)
-        except IndexError:
-            pass  # there is none
+        except IndexError as error:  # there is none
+            if not raised_here(error):
+                raise
         self._announce()
 
     def _announce(self, n: int = 1) -> None:
@@ -430,7 +444,9 @@ class Semaphore(Uncopied):
                     kept += starmap(tokens.pop, ONCE)
                 else:
                     break
-            except IndexError:
+            except IndexError as error:
+                if not raised_here(error):
+                    raise
                 if not self._stock or not self._draw():
                     break
         for slip in [*front][: len(kept)]:
@@ -441,15 +457,19 @@ class Semaphore(Uncopied):
             try:
                 for _ in self._strike:
                     break
-            except IndexError:  # others were quicker
-                break
+            except IndexError as error:
+                if not raised_here(error):
+                    raise
+                break  # others were quicker
 
     @staticmethod
     def _ring(bell: Any) -> None:
         try:
             bell.release()
-        except RuntimeError:
-            pass  # rung already, and it has not woken up yet
+        except RuntimeError as error:
+            if not raised_here(error):
+                raise
+            # Otherwise it was rung already, and has not woken up yet.
 
     def _let_strangers_go(self) -> None:
         """In a forked child: ring everybody who may be of the parent. Who is there after all comes to the front."""
@@ -461,8 +481,9 @@ class Semaphore(Uncopied):
             for _ in range(len(self._line)):
                 for _ in self._strike:
                     break
-        except IndexError:
-            pass
+        except IndexError as error:
+            if not raised_here(error):
+                raise
         self._generation = _epoch
 
 
@@ -552,7 +573,9 @@ class BoundedSemaphore(Semaphore):
                     return True
                 # Others have drawn from it meanwhile, so it may be one of theirs.
                 tokens += starmap(surplus.pop, ONCE)
-            except IndexError:
+            except IndexError as error:
+                if not raised_here(error):
+                    raise
                 return False
 
     def _too_many(self) -> ValueError:

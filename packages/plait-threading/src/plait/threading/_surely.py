@@ -34,11 +34,16 @@
 #     of more, one may get past. And on 3.10 one can strike in this `try` although all is settled: at the jump of its `if`.
 #     It is raised, and what has been had is given back before.)
 #
+# What they raise
+#   may be of a kind that is caught here for another reason: the ValueError of a `remove`, the RuntimeError of a lock that
+#   has been released already. So who catches one of those asks `raised_here`, and lets a handler's go, as any other.
+#
 # What nothing can be done about: exceptions at the first instruction of a public method, when nothing has happened yet, and
 # after it has returned.
 
 from __future__ import annotations
 
+from .._thread import allocate_lock
 from ._platform import start_new_thread
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -46,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["SEVERAL", "elsewhere", "surely"]
+__all__ = ["SEVERAL", "elsewhere", "raised_here", "surely"]
 
 
 class _Elsewhere:
@@ -64,6 +69,16 @@ elsewhere = _Elsewhere()
 
 # Where the stack or the memory is used up, to begin again for ever would be a hang.
 SEVERAL = range(30)
+
+# Locks may be written in Python: where there are no threads, or something has replaced them (as gevent does).
+_LOCKS_ARE_IN_C = not any(hasattr(allocate_lock().release, name) for name in ("__func__", "__code__"))
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether the C function that was called in the `try` has raised it, and not a signal handler that struck there: that
+    has a frame."""
+    trace = error.__traceback__
+    return trace is None or trace.tb_next is None or not _LOCKS_ARE_IN_C
 
 
 def surely(duty: Callable[..., object], *args: Any) -> None:
