@@ -217,6 +217,23 @@ def test_an_interrupted_run_says_130(checkout: Path) -> None:
         first.communicate("")
 
 
+TERMINATED = """
+import os, signal, noxfile
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_who_is_asked_to_end_is_interrupted_and_so_ends_what_it_has_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
 # ---------------------------------------------------------------------------------------------------------- the sum
 
 
