@@ -73,14 +73,7 @@ INTEGRATION = ROOT / "tests-integration"
 PART = "PLAIT_PART_OF_A_RUN"  # in the environment of the nox runs that `all` starts
 reports = tally.Tally(ROOT / "build" / "reports", part=PART in os.environ)
 atexit.register(reports.close)
-
-
-def interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-# Who is asked to end has children to end first, as after Ctrl-C.
-signal.signal(signal.SIGTERM, interrupt)
+abreast.be_interrupted_by_sigterm()
 
 
 def processor_time() -> float:

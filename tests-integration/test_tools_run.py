@@ -343,3 +343,26 @@ def test_who_is_interrupted_starts_nothing_more_and_interrupts_what_runs(tmp_pat
     ended.close()  # as an exception where the caller stands would; it waits for what it has started
     assert "KeyboardInterrupt" in (tmp_path / "logs" / "waits.log").read_text()
     assert "later 1 begins" not in said
+
+
+TERMINATED = """
+import abreast, os, signal
+abreast.be_interrupted_by_sigterm()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_who_is_asked_to_end_is_interrupted_and_so_ends_what_it_has_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED],
+        cwd=ROOT / "tools",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -4,7 +4,7 @@
 - A job is a command, and starts when one of the lanes is free, in the order given: put the long ones first.
 - What is on its way is said when it starts, so that a run which is cut off tells what it was busy with.
 - Whoever is interrupted starts nothing more and waits for what is running. Ctrl-C at a terminal reaches those too;
-  when a signal came to this process only, it is passed on.
+  when a signal came to this process only, it is passed on. SIGTERM can be made to count as one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def be_interrupted_by_sigterm() -> None:
+    """Take SIGTERM for Ctrl-C from now on: who is asked to end has children to end first."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 @dataclass(frozen=True)
