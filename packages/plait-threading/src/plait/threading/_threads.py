@@ -6,7 +6,7 @@
 #
 #   start()        claims the thread, asks for a system thread that will call `ThreadCourse`, and waits at the gate of its
 #                  lifetime until that has begun. (First it gives way, so that it mostly need not sleep there.)
-#   ThreadCourse        in the new thread: makes itself known (thread-local, `alive`, standard module), opens the gate, has
+#   ThreadCourse   in the new thread: makes itself known (thread-local, `alive`, standard module), opens the gate, has
 #                  itself traced if that is wanted, runs `run()`, reports what leaves it, and takes itself out of the
 #                  tables.
 #                  If those first steps fail, or the course is dropped without ever being called (no memory for its

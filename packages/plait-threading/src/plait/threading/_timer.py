@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Timer(Thread):
     """Call ``function(*args, **kwargs)`` after *interval* seconds, in a thread of its own, unless cancelled before.
 
-    It has to be started, like any `Thread`; `start()` starts the clock. The interval may be what a timeout may be; it is the
-    new thread that looks, and ends with an exception if it is no such thing. `result()` returns what the function returned, or
-    None if the timer was cancelled.
+    It has to be started, like any `Thread`; `start()` starts the clock. The interval may be what a timeout may be; it is
+    the new thread that looks, and ends with an exception if it is no such thing. `result()` returns what the function
+    returned, or None if the timer was cancelled.
 
     Differs from `threading.Timer`: *name* and *daemon* can be given, as keywords.
     """
