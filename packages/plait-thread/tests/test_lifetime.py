@@ -261,6 +261,7 @@ def test_the_thread_that_forked_ends_in_the_child_when_that_is_said_or_its_work_
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 def test_a_fork_after_a_wait_finds_the_thread_gone(monkeypatch):
     monkeypatch.setattr(module, "LAST_STEPS", 20)  # a busy machine may let it take so long
+
     def threads():
         return len(os.listdir("/proc/self/task"))
 

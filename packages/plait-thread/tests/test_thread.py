@@ -154,7 +154,9 @@ def test_a_registration_goes_with_its_object_and_no_handler_can_strike_there():
     del thing
     gc.disable()  # what is called in a collection is not what is asked
     try:
-        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+        sys.setprofile(
+            lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None
+        )
         del things[0]
         sys.setprofile(None)
     finally:

@@ -36,8 +36,9 @@
 # For a Condition the writing side can be let go of altogether and taken back. A wait() must not end without the lock; so
 # letting go that is interrupted by an exception takes it back, and taking it back is repeated until it is had. A second
 # call finds that, and does nothing. Of neither is anything ever left to another thread (see below), which would come to it
-# when the wait is over, and take the lock away or hold it again. What remains: on 3.10 and PyPy an exception of a signal handler may strike when a
-# function has done all but return, where it cannot catch it; there, a wait() may very rarely end without the lock.
+# when the wait is over, and take the lock away or hold it again. What remains: on 3.10 and PyPy an exception of a signal
+# handler may strike when a function has done all but return, where it cannot catch it; there, a wait() may very rarely
+# end without the lock.
 #
 # In a forked child the threads of the parent are gone from the queue, and so are its readers, who have changed nothing.
 # A writer may have: its lock is lost, and who asks for it, or waited for it when it forked in a signal handler, gets an
