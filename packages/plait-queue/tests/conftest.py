@@ -8,6 +8,11 @@ import signal
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long it takes to think of an example says how busy the machine is.
+settings.register_profile("plait", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("plait")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every program that a test starts and interrupts.

@@ -200,7 +200,7 @@ class Run:
         while len(self.certain) + len(self.perhaps) < goal and not self.problems:
             time.sleep(0.02)
         self.busy = False
-        dying[0].join(60)
+        dying[0].join(100)
         # Tasks of closed loops that still hold an item, where there is no reference counting. A loop, a task, its frame and
         # what that holds each have a finaliser, and PyPy runs those of one level of them in each collection.
         for _ in range(10):
@@ -208,10 +208,10 @@ class Run:
             if self.q.join(timeout=1):
                 break
         assert not self.problems, self.problems
-        assert self.q.join(timeout=60), f"{self.q.unfinished_tasks} tasks are said to be unfinished"
+        assert self.q.join(timeout=100), f"{self.q.unfinished_tasks} tasks are said to be unfinished"
         self.q.shutdown()
         for thread in takers + loops + dying:
-            thread.join(60)
+            thread.join(100)
             assert not thread.is_alive(), "somebody was never woken"
         assert not self.problems, self.problems
 

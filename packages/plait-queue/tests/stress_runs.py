@@ -166,10 +166,10 @@ class Run:
         while len(self.certain) + len(self.perhaps) < self.each * GIVERS and not self.problems:
             time.sleep(0.005)
         assert not self.problems, self.problems
-        assert self.q.join(timeout=60), f"{self.q.unfinished_tasks} tasks are said to be unfinished"
+        assert self.q.join(timeout=100), f"{self.q.unfinished_tasks} tasks are said to be unfinished"
         self.q.shutdown()
         for thread in threads:
-            thread.join(60)
+            thread.join(100)
             assert not thread.is_alive(), "somebody was never woken"
         assert not self.problems, self.problems
 

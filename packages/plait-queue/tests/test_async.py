@@ -387,13 +387,19 @@ def test_a_signal_handler_wakes_a_task_of_the_loop_that_it_interrupts(busy):
     async def main():
         spinning = asyncio.ensure_future(spin())
         for n in range(30):
-            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            armed.append(n)
+            # Repeated until it was seen: in the last instructions before the loop sleeps, it would not wake it.
+            signal.setitimer(signal.ITIMER_REAL, 0.002, 0.05)
             assert await q.aget(timeout=SOON) == n
         done.append(True)
         await spinning
 
-    numbers = iter(range(30))
-    before = signal.signal(signal.SIGALRM, lambda *_: q.put(next(numbers)))
+    def put(*_):
+        if armed:
+            q.put(armed.pop())
+
+    armed = []
+    before = signal.signal(signal.SIGALRM, put)
     try:
         asyncio.run(main())
     finally:
@@ -533,14 +539,22 @@ def test_the_place_of_a_cancelled_aput_is_for_the_next():
 
 def test_wait_for_loses_nothing_when_it_runs_out_as_items_come():
     async def main():
-        q, got, tried = Queue(), [], 0
-        thread, _ = in_thread(lambda: [(time.sleep(0.0005), q.put(n)) for n in range(300)])
+        q, got, tried, in_vain = Queue(), [], 0, threading.Event()
+
+        def put():
+            in_vain.wait(SOON)
+            for n in range(300):
+                time.sleep(0.0005)
+                q.put(n)
+
+        thread, _ = in_thread(put)
         while len(got) < 300:
             task = asyncio.ensure_future(q.aget())
             done, _ = await asyncio.wait([task], timeout=0.0001 * (tried % 6))
             if not done:
                 task.cancel()
                 await asyncio.wait([task])
+                in_vain.set()
             if not task.cancelled():
                 got.append(task.result())
             tried += 1

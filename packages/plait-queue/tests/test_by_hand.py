@@ -32,7 +32,7 @@ class Call:
         self.thread = threading.Thread(target=run, daemon=True)
         self.thread.start()
         deadline = time.monotonic() + 10
-        while len(line()) == before:
+        while len(line()) == before and self.thread.is_alive():  # it may not wait for long
             assert time.monotonic() < deadline
             time.sleep(0.001)
 

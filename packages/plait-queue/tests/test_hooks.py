@@ -186,7 +186,7 @@ def test_what_a_handler_raises_goes_to_whom_it_struck(kind):
     finally:
         signal.signal(signal.SIGUSR1, before)
     q.maxsize = 10
-    putter.join(5)
+    putter.join(30)
     assert outcome == ["put"]
 
 

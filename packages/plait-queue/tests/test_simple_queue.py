@@ -58,7 +58,7 @@ def test_an_empty_one_raises_empty(kind):
     started = time.monotonic()
     with pytest.raises(error):
         q.get(timeout=0.05)
-    assert 0.049 < time.monotonic() - started < 1
+    assert 0.049 < time.monotonic() - started < 30
 
 
 def test_a_negative_timeout_is_a_value_error(kind):

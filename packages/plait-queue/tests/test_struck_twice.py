@@ -105,7 +105,7 @@ def started(*targets):
     return threads
 
 def until(condition):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.001)
@@ -139,7 +139,7 @@ def play(source, **names):
     case += f"{'  ' * len(names)}case({', '.join(names)})\n"
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", PRELUDE.format(path=sys.path, package=PACKAGE) + case],
-        capture_output=True, text=True, timeout=40, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     if not bursts:
@@ -169,7 +169,7 @@ def test_a_call_that_waits_leaves_nothing_behind(call, numbers):
         until(lambda: not (q._getters_ or q._putters_ or q._joiners_))
         if not {full}:
             q.put(0)
-        print(q.get(timeout=5), q.qsize(), q.unfinished_tasks)
+        print(q.get(timeout=30), q.qsize(), q.unfinished_tasks)
         """,
             kind=KINDS,
             numbers=numbers,
@@ -227,10 +227,10 @@ def test_a_put_that_is_struck_wakes_the_getter(numbers):
         q = kind()
         if look:
             q.mutex
-        (getter,) = started(lambda: print(q.get(timeout=20)))
+        (getter,) = started(lambda: print(q.get(timeout=60)))
         until(lambda: vars(q).get("_getters_"))
         assert struck_at(engine.Engine, "_serve_first_", numbers, lambda: q.put(7))
-        getter.join(5)
+        getter.join(30)
         assert not getter.is_alive()
         """,
             kind=KINDS,
@@ -250,11 +250,11 @@ def test_a_get_that_is_struck_gives_its_item_back(call, numbers):
             f"""
         q = kind(1)
         q.put(1)
-        (putter,) = started(lambda: q.put(2, timeout=20))
+        (putter,) = started(lambda: q.put(2, timeout=60))
         until(lambda: q._putters_)
         assert struck_at(engine.Engine, "_admit_first_", numbers, lambda: q.{call})
-        print(*sorted(q.get(timeout=5) for _ in range(2)))
-        putter.join(5)
+        print(*sorted(q.get(timeout=30) for _ in range(2)))
+        putter.join(30)
         assert not putter.is_alive()
         """,
             kind=KINDS,
@@ -294,7 +294,7 @@ def test_who_is_struck_still_wakes_who_must_be_woken(call):
         until(lambda: vars(q).get("_getters_") or q._putters_ or q._joiners_)
         assert struck_at(waiting.ThreadWaiter, "ring", numbers, lambda: q.{call})
         for waiter in waiters:
-            waiter.join(5)
+            waiter.join(30)
         print(*outcome)
         """,
         kind=KINDS,
@@ -315,7 +315,7 @@ def test_a_notify_that_is_struck_wakes_the_queues_own_putters():
         with q.mutex:
             q.queue.clear()
             assert struck_at(waiting.ThreadWaiter, "ring", numbers, q.not_full.notify_all)
-        waiters[0].join(5)
+        waiters[0].join(30)
         print(waiters[0].is_alive(), q.qsize())
         """,
             numbers=ONE_OR_TWO,
@@ -330,15 +330,18 @@ def test_a_shutdown_that_is_struck_notifies_who_waits_in_a_condition():
             """
         def wait():
             with q.not_empty:
-                q.not_empty.wait(20)
+                there.append(True)
+                q.not_empty.wait(60)
                 print(q.is_shutdown)
 
-        q = Queue()
+        q, there = Queue(), []
         q.not_empty
         (waiter,) = started(wait)
-        time.sleep(0.1)
+        until(lambda: there)
+        with q.mutex:  # it waits, and so has let go of it
+            pass
         assert struck_at(engine.Engine, "_ring_all_", numbers, q.shutdown)
-        waiter.join(5)
+        waiter.join(30)
         """,
             numbers=ONE_OR_TWO,
         )
@@ -381,7 +384,7 @@ for name in ("_engine", "_fifo", "_priority", "_waiting"):
 """
 
 COME_BY = {
-    "get": 'print(q.get(timeout=5), q.unfinished_tasks)',
+    "get": 'print(q.get(timeout=30), q.unfinished_tasks)',
     "put": """
         q.put(1)
         try:
@@ -393,14 +396,14 @@ COME_BY = {
         print(q.get_many()[-1 if kind is LifoQueue else 0], q.unfinished_tasks - 1)
     """,
     "join": 'q.join(0); print(q.get(block=False), q.unfinished_tasks)',
-    "peek": 'print(q.peek(timeout=5), q.unfinished_tasks)',
+    "peek": 'print(q.peek(timeout=30), q.unfinished_tasks)',
     "fork": """
         pid = os.fork()
         if not pid:
             assert not surely.OVERDUE
-            os._exit(q.get(timeout=5) if q.qsize() == 1 else 9)
+            os._exit(q.get(timeout=30) if q.qsize() == 1 else 9)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), q.unfinished_tasks)
-        q.get(timeout=5)
+        q.get(timeout=30)
     """,
 }  # fmt: skip
 
@@ -554,7 +557,7 @@ def test_nobody_who_waits_is_given_what_comes_after_what_is_still_to_be_given_ba
         got = []
         def second():
             until(lambda: len(vars(q).get("_getters_", ())) == 1)
-            got.append(q.get(timeout=5))
+            got.append(q.get(timeout=30))
         (waiter,) = started(second)
         def hand_over_and_strike(*_):
             until(lambda: len(q._getters_) == 2)
@@ -565,8 +568,8 @@ def test_nobody_who_waits_is_given_what_comes_after_what_is_still_to_be_given_ba
         assert calmly(q.get)
         assert surely.OVERDUE
         q.put(1)
-        waiter.join(5)
-        print(*got, q.get(timeout=5))
+        waiter.join(30)
+        print(*got, q.get(timeout=30))
             """),
             kind="(Queue, PriorityQueue)",
             look="(False, True)",
@@ -586,12 +589,12 @@ def test_a_get_that_did_not_wait_gives_back_in_its_place_too():
         for number in range(3):
             q.put(number)
         if many:
-            putter, = started(lambda: q.put_many([3, 4], timeout=9))
+            putter, = started(lambda: q.put_many([3, 4], timeout=60))
         else:
-            putter, = started(lambda: q.put(3, timeout=9))
+            putter, = started(lambda: q.put(3, timeout=60))
         until(lambda: q._putters_)
         assert struck_at(engine.Engine, "_look_after_", ALL, lambda: q.get_many(2) if many else q.get())
-        print(*(q.get(timeout=5) for _ in range(4)))
+        print(*(q.get(timeout=30) for _ in range(4)))
             """),
             many="(False, True)",
         )
@@ -666,7 +669,7 @@ def test_in_a_storm_everything_comes_in_order():
 
         def get_one():
             armed.append(True)
-            for item in map(q.get, (True,), (5,)):
+            for item in map(q.get, (True,), (60,)):
                 got.append(item)
             armed.clear()
 

@@ -16,21 +16,23 @@ import pytest
 from plait.sched import scheduler
 
 PACKAGE = scheduler.__module__
+LONG = 50  # seconds that nothing here takes, unless it hangs
 
 
 class Asyncio:
     name = "asyncio"
 
     def run(self, main):
-        return asyncio.run(asyncio.wait_for(main(), 20))
+        return asyncio.run(asyncio.wait_for(main(), LONG))
 
     sleep = staticmethod(asyncio.sleep)
     Cancelled = asyncio.CancelledError
 
-    async def cancelled_after(self, seconds, main):
-        """Run it and cancel it meanwhile; say whether that was what ended it."""
+    async def cancelled_when(self, ready, main):
+        """Run it and cancel it as soon as that is so; say whether that was what ended it."""
         task = asyncio.ensure_future(main())
-        await asyncio.sleep(seconds)
+        while not ready():
+            await asyncio.sleep(0.001)
         task.cancel()
         try:
             await task
@@ -52,14 +54,21 @@ class Trio:
 
     def run(self, main):
         async def limited():
-            with self._trio.fail_after(20):
+            with self._trio.fail_after(LONG):
                 return await main()
 
         return self._trio.run(limited)
 
-    async def cancelled_after(self, seconds, main):
-        with self._trio.move_on_after(seconds) as scope:
-            await main()
+    async def cancelled_when(self, ready, main):
+        async def cancel():
+            while not ready():
+                await self.sleep(0.001)
+            scope.cancel()
+
+        async with self._trio.open_nursery() as nursery:
+            with self._trio.CancelScope() as scope:
+                nursery.start_soon(cancel)
+                await main()
         return scope.cancelled_caught
 
     async def beside(self, *mains):
@@ -81,7 +90,7 @@ def test_events_are_called_at_their_times(loop):
         s.enter(delay, 1, lambda delay=delay: ran.append((delay, time.monotonic() - begun)))
     loop.run(s.arun)
     assert [delay for delay, _ in ran] == [0.02, 0.04, 0.06]
-    assert all(delay <= at < delay + 0.3 for delay, at in ran)
+    assert all(delay <= at < delay + LONG for delay, at in ran)
     assert not s._runs_
     assert not s._naps_
 
@@ -120,13 +129,14 @@ def test_concurrently_they_overlap_and_all_end_before_it_does(loop):
     s = scheduler()
     ran = []
 
-    async def act(name, seconds):
+    async def act(name, waits_for):
         ran.append(f"{name} begins")
-        await loop.sleep(seconds)
+        while waits_for not in ran:
+            await loop.sleep(0.001)
         ran.append(f"{name} ends")
 
-    s.enter(0, 1, act, ("first", 0.2))
-    s.enter(0, 2, act, ("second", 0.05))
+    s.enter(0, 1, act, ("first", "second ends"))
+    s.enter(0, 2, act, ("second", "first begins"))
     loop.run(lambda: s.arun(concurrent=True))
     assert ran == ["first begins", "second begins", "second ends", "first ends"]
 
@@ -162,7 +172,7 @@ def test_repeating_coroutines(loop):
 def test_another_thread_wakes_it(loop):
     s = scheduler()
     ran = []
-    far = s.enter(60, 1, print)
+    far = s.enter(3600, 1, print)
 
     def work():
         time.sleep(0.1)
@@ -174,11 +184,9 @@ def test_another_thread_wakes_it(loop):
 
     thread = threading.Thread(target=work)
     thread.start()
-    begun = time.monotonic()
     loop.run(s.arun)
     thread.join()
-    assert 0.05 <= ran[0] < 0.4
-    assert time.monotonic() - begun < 10
+    assert 0.05 <= ran[0] < LONG
 
 
 def test_changes_of_other_threads_at_every_moment_are_seen(loop):
@@ -187,11 +195,11 @@ def test_changes_of_other_threads_at_every_moment_are_seen(loop):
 
     def work():
         deadline = time.monotonic() + 0.4
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or rounds[0] < 11:
             done = threading.Event()
-            far = s.enter(60, 1, print)
+            far = s.enter(3600, 1, print)
             s.enter(0, 1, done.set)
-            if not done.wait(5):
+            if not done.wait(LONG / 2):
                 break
             s.cancel(far)
             rounds[0] += 1
@@ -218,8 +226,8 @@ def test_stop_ends_it_and_a_later_run_goes_on(loop):
 
 def test_cancelling_it_leaves_what_is_pending(loop):
     s = scheduler()
-    event = s.enter(60, 1, print)
-    assert loop.run(lambda: loop.cancelled_after(0.05, s.arun))
+    event = s.enter(3600, 1, print)
+    assert loop.run(lambda: loop.cancelled_when(lambda: s._naps_, s.arun))
     assert s.queue == [event]
     assert not s._naps_
     assert not s._runs_
@@ -227,21 +235,20 @@ def test_cancelling_it_leaves_what_is_pending(loop):
 
 def test_cancelling_it_cancels_its_tasks(loop):
     s = scheduler()
-    seen = []
+    begun, seen = [], []
 
     async def act():
+        begun.append(True)
         try:
-            await loop.sleep(60)
+            await loop.sleep(3600)
         except loop.Cancelled:
             seen.append("cancelled")
             raise
 
     s.enter(0, 1, act)
     s.enter(0, 1, act)
-    begun = time.monotonic()
-    assert loop.run(lambda: loop.cancelled_after(0.1, lambda: s.arun(concurrent=True)))
+    assert loop.run(lambda: loop.cancelled_when(lambda: len(begun) == 2, lambda: s.arun(concurrent=True)))
     assert seen == ["cancelled", "cancelled"]
-    assert time.monotonic() - begun < 10
     assert not s._runs_
 
 
@@ -256,7 +263,7 @@ def test_an_exception_goes_to_the_caller_as_it_is(loop, concurrent):
 
     async def long():
         try:
-            await loop.sleep(60)
+            await loop.sleep(3600)
         finally:
             seen.append("ended")
 
@@ -381,7 +388,7 @@ def test_a_task_that_is_cancelled_before_its_first_step_is_not_waited_for(kind):
             if made:
                 for task in asyncio.all_tasks() - before - {*made}:
                     task.cancel()
-        done, _ = await asyncio.wait([running], timeout=10)
+        done, _ = await asyncio.wait([running], timeout=LONG)
         assert done, "it waits for a task that is no more"
         await running
         if kind != "coroutine":
@@ -410,7 +417,7 @@ def test_a_thread_and_a_task_share_one_scheduler(loop):
         s.enter(n * 0.0003, 1, ran.append, (n,))
     thread = s.run_in_thread(forever=False)
     loop.run(s.arun)
-    thread.join(10)
+    thread.join(LONG)
     assert sorted(ran) == list(range(500))
 
 
@@ -422,10 +429,8 @@ def test_times_of_day_and_jumps_of_the_wall_clock(loop, monkeypatch):
     ran = []
     s.at(datetime.fromtimestamp(time.time() + 3600), ran.append, ("at",))
     s.enter(0.05, 1, ahead.__setitem__, (0, 3600.0))
-    begun = time.monotonic()
     loop.run(s.arun)
     assert ran == ["at"]
-    assert time.monotonic() - begun < 10
 
 
 def test_the_clock_may_be_the_loops(loop):
@@ -451,10 +456,8 @@ def test_trios_own_simulation_of_time():
         s.every(3600, lambda: ran.append(1) or (len(ran) == 24 and s.cancel_all()))
         await s.arun()
 
-    begun = time.monotonic()
     trio.run(main, clock=testing.MockClock(autojump_threshold=0))
     assert len(ran) == 24
-    assert time.monotonic() - begun < 10
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -494,7 +497,7 @@ def test_trio_as_a_guest_of_asyncio():
             run_sync_soon_threadsafe=asyncio.get_running_loop().call_soon_threadsafe,
             done_callback=done.set_result,
         )
-        (await asyncio.wait_for(done, 10)).unwrap()
+        (await asyncio.wait_for(done, LONG)).unwrap()
 
     asyncio.run(host())
     assert ran == [1]
@@ -512,8 +515,8 @@ def test_nobody_is_woken_in_a_loop_that_is_closed():
     s.enter(60, 1, print)
     loop = asyncio.new_event_loop()
     task = loop.create_task(s.arun())
-    loop.run_until_complete(asyncio.sleep(0.01))
-    assert s._naps_
+    while not s._naps_:
+        loop.run_until_complete(asyncio.sleep(0.001))
     (nap,) = s._naps_
     task.cancel()
     loop.run_until_complete(asyncio.wait([task]))
@@ -558,14 +561,14 @@ def test_a_strike_while_a_task_is_started_leaves_nothing_to_wait_for(moment):
     async def main():
         asyncio.get_running_loop().set_task_factory(make)
         with pytest.raises(Struck):
-            await asyncio.wait_for(s.arun(concurrent=True), 10)
+            await asyncio.wait_for(s.arun(concurrent=True), LONG)
         await asyncio.sleep(0)
         assert not s._runs_
         s.on_error = lambda event, error: ran.append(type(error))
         s.enter(0, 1, lambda: armed.append(True))
         s.enter(0, 2, action)
         s.enter(0, 3, other)
-        await asyncio.wait_for(s.arun(concurrent=True), 10)
+        await asyncio.wait_for(s.arun(concurrent=True), LONG)
 
     ran, armed = [], []
     s = scheduler()

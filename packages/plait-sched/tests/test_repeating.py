@@ -250,7 +250,7 @@ def test_in_real_time_it_comes_ten_times_a_second():
     ran = []
     started = time.monotonic()
     ticking = s.every(0.05, lambda: ran.append(time.monotonic() - started), misfire="catch_up")
-    s.enter(0.525, 1, ticking.cancel)
+    s.enterabs(ticking.event.time + 9.5 * 0.05, 1, ticking.cancel)
     s.run()
     assert len(ran) == 10
     assert all(at >= n * 0.05 for n, at in enumerate(ran, 1))
@@ -262,7 +262,7 @@ def test_cancel_from_other_threads_leaves_nothing_pending():
     background = s.run_in_thread()
     deadline = time.monotonic() + 3
     rounds = 0
-    while time.monotonic() < deadline and rounds < 1500:
+    while rounds < 21 or (time.monotonic() < deadline and rounds < 1500):
         rounds += 1
         begun = threading.Event()
         ticking = s.every(0.00002, begun.set, delay=0, misfire="catch_up" if rounds % 2 else "coalesce")
@@ -274,7 +274,6 @@ def test_cancel_from_other_threads_leaves_nothing_pending():
         settled = time.monotonic() + 10
         while not s.empty():  # the call that is going on may be about to take its next event back
             assert time.monotonic() < settled
-    assert rounds > 20
     background.stop()
     background.join(10)
     assert not background.is_alive()
@@ -285,7 +284,7 @@ def test_many_threads_run_repeating_events_and_none_is_lost():
     ran = [[] for _ in range(20)]
     ticking = [s.every(0.002, mine.append, (1,), misfire="catch_up") for mine in ran]
     threads = [s.run_in_thread() for _ in range(4)]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while min(map(len, ran)) < 50:
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -226,7 +226,7 @@ def test_real_delays_are_kept(kind):
     s.run()
     assert [delay for delay, _ in ran] == [0.02, 0.04, 0.06]
     for delay, at in ran:
-        assert delay <= at < delay + 0.3
+        assert delay <= at < delay + 20
 
 
 def run_in_thread(s):
@@ -246,16 +246,16 @@ def asleep(s):
 def test_a_sleeping_run_wakes_for_an_earlier_event():
     s = scheduler()
     ran = []
-    late = s.enter(60, 1, ran.append, ("late",))
+    late = s.enter(3600, 1, ran.append, ("late",))
     thread, _ = run_in_thread(s)
     asleep(s)
     started = time.monotonic()
     s.enter(0.1, 1, lambda: ran.append(time.monotonic() - started))
-    deadline = started + 10
+    deadline = started + 20
     while not ran:
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    assert 0.1 <= ran[0] < 0.4
+    assert 0.1 <= ran[0] < 20
     s.cancel(late)
     thread.join(10)
     assert not thread.is_alive()
@@ -264,7 +264,7 @@ def test_a_sleeping_run_wakes_for_an_earlier_event():
 
 def test_a_sleeping_run_returns_when_the_last_event_is_cancelled():
     s = scheduler(time.time)
-    events = [s.enter(60 + n, 1, print) for n in range(3)]
+    events = [s.enter(3600 + n, 1, print) for n in range(3)]
     thread, _ = run_in_thread(s)
     asleep(s)
     for event in events:
@@ -275,14 +275,14 @@ def test_a_sleeping_run_returns_when_the_last_event_is_cancelled():
 
 def test_a_sleeping_run_is_not_woken_for_a_later_event(monkeypatch):
     s = scheduler()
-    soon = s.enter(60, 1, print)
+    soon = s.enter(3600, 1, print)
     thread, _ = run_in_thread(s)
     asleep(s)
     (nap,) = s._naps_
     ended = []
     end = type(nap).end
     monkeypatch.setattr(type(nap), "end", lambda nap: (ended.append(nap), end(nap)))
-    later = s.enter(120, 1, print)
+    later = s.enter(7200, 1, print)
     s.cancel(later)
     assert s._naps_ == [nap]
     assert not ended
@@ -305,7 +305,7 @@ def test_several_threads_may_run_it_and_each_event_is_called_once():
 
 def test_many_threads_may_enter_and_cancel_while_it_runs():
     s = scheduler()
-    stop = s.enter(30, 1, print)
+    stop = s.enter(3600, 1, print)
     thread, _ = run_in_thread(s)
     ran, entered, cancelled = [], [], []
 
@@ -326,7 +326,7 @@ def test_many_threads_may_enter_and_cancel_while_it_runs():
         worker.start()
     for worker in workers:
         worker.join(20)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while len(s.queue) > 1:
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -339,10 +339,10 @@ def test_cancelling_twenty_thousand_of_twenty_thousand_takes_no_time():
     s = scheduler()
     events = [s.enter(random.random(), 1, print) for _ in range(20000)]
     random.shuffle(events)
-    started = time.monotonic()
+    started = time.thread_time()  # others' does not count
     for event in events:
         s.cancel(event)
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 5  # looking for each among all takes much longer
     assert s.empty()
     assert s.run() is None
 

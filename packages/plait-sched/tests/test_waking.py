@@ -34,6 +34,8 @@ def sleeps_on_a_bell(**others):
     return scheduler(delayfunc=bell.wait, wakefunc=bell.ring, **others)
 
 
+LONG = 20  # seconds that no wake-up takes, unless it is lost; events that are far away come an hour later
+
 # Each makes a scheduler whose run() can be woken within a tenth of a second.
 SLEEPERS = {
     "default": scheduler,
@@ -66,29 +68,29 @@ def started(run, *args, **kwargs):
 
 
 def joined(thread, ended, since):
-    thread.join(10)
+    thread.join(LONG)
     assert not thread.is_alive()
-    assert ended[0] - since < 0.4
+    assert ended[0] - since < LONG
 
 
 def test_an_earlier_event_is_called_in_time(s):
     ran = []
-    late = s.enter(60, 1, ran.append, ("late",))
+    late = s.enter(3600, 1, ran.append, ("late",))
     thread, ended = started(s.run)
     since = time.monotonic()
     s.enter(0.1, 1, lambda: ran.append(time.monotonic() - since))
-    deadline = since + 10
+    deadline = since + LONG
     while not ran:
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    assert 0.1 <= ran[0] < 0.4
+    assert 0.1 <= ran[0] < LONG
     since = time.monotonic()
     s.cancel(late)
     joined(thread, ended, since)
 
 
 def test_the_cancellation_of_the_last_event_ends_it(s):
-    event = s.enter(60, 1, print)
+    event = s.enter(3600, 1, print)
     thread, ended = started(s.run)
     since = time.monotonic()
     s.cancel(event)
@@ -97,7 +99,7 @@ def test_the_cancellation_of_the_last_event_ends_it(s):
 
 def test_stop_ends_it_and_a_later_run_goes_on(s):
     ran = []
-    event = s.enter(60, 1, ran.append, (1,))
+    event = s.enter(3600, 1, ran.append, (1,))
     thread, ended = started(s.run)
     since = time.monotonic()
     s.stop()
@@ -111,8 +113,8 @@ def test_stop_ends_it_and_a_later_run_goes_on(s):
 
 def test_cancel_all_ends_it(s):
     for n in range(3):
-        s.enter(60 + n, 1, print)
-    s.every(50, print)
+        s.enter(3600 + n, 1, print)
+    s.every(3000, print)
     thread, ended = started(s.run)
     since = time.monotonic()
     assert s.cancel_all() == 4
@@ -124,7 +126,7 @@ def test_one_that_waits_for_ever_for_new_events_is_woken_by_the_first(s):
     ran = []
     thread, ended = started(s.run, forever=True)
     s.enter(0.01, 1, ran.append, (1,))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + LONG
     while not ran:
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -135,7 +137,7 @@ def test_one_that_waits_for_ever_for_new_events_is_woken_by_the_first(s):
 
 
 def test_nobody_is_woken_in_vain(s):
-    soon = s.enter(60, 1, print)
+    soon = s.enter(3600, 1, print)
     thread, ended = started(s.run)
     if not s._naps_:
         s.cancel(soon)
@@ -143,7 +145,7 @@ def test_nobody_is_woken_in_vain(s):
         pytest.skip("looks by itself every so often")
     (nap,) = s._naps_
     for _ in range(10):
-        s.cancel(s.enter(120, 1, print))
+        s.cancel(s.enter(7200, 1, print))
     assert s._naps_ == [nap]
     since = time.monotonic()
     s.cancel(soon)
@@ -151,22 +153,21 @@ def test_nobody_is_woken_in_vain(s):
 
 
 def test_every_change_at_the_moment_of_falling_asleep_is_seen():
-    # The changes fall on all steps of going to sleep; one that is missed is a sleep of a minute.
+    # The changes fall on all steps of going to sleep; one that is missed is a sleep of an hour.
     for s in (scheduler(), scheduler(time.time), sleeps_on_a_bell()):
         thread = s.run_in_thread()
         deadline = time.monotonic() + 0.4
         rounds = 0
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or rounds < 11:
             rounds += 1
             done = threading.Event()
-            far = s.enter(60, 1, print)
+            far = s.enter(3600, 1, print)
             s.enter(0, 1, done.set)
-            assert done.wait(5)
+            assert done.wait(LONG)
             s.cancel(far)
         thread.stop()
-        thread.join(5)
+        thread.join(LONG)
         assert not thread.is_alive()
-        assert rounds > 10
 
 
 def test_a_simulation_is_asked_for_whole_delays_unless_it_says_otherwise():
@@ -191,19 +192,32 @@ def test_a_simulation_is_asked_for_whole_delays_unless_it_says_otherwise():
 def test_a_delayfunc_that_can_be_woken_is_asked_for_whole_delays():
     bell = Bell()
     s = scheduler(delayfunc=bell.wait, wakefunc=bell.ring)
-    s.enter(0.2, 1, print, ("",), {"end": ""})
-    s.run()
+    far = s.enter(3600, 1, print)
+    thread, ended = started(s.run)
+    since = time.monotonic()
+    while not bell.asked:
+        assert time.monotonic() < since + LONG
+        time.sleep(0.001)
+    s.enter(0, 1, s.cancel, (far,))
+    joined(thread, ended, since)
     assert len(bell.asked) == 2
-    assert 0.1 < bell.asked[0] <= 0.2
+    assert 1800 < bell.asked[0] <= 3600
     assert bell.asked[1] == 0
 
 
 def test_a_real_delayfunc_is_asked_for_little_at_a_time():
     asked = []
-    s = scheduler(delayfunc=lambda seconds: (asked.append(seconds), time.sleep(seconds)))
-    s.enter(0.2, 1, print, ("",), {"end": ""})
+
+    def delay(seconds):
+        asked.append(seconds)
+        time.sleep(seconds)
+        if len(asked) == 4:
+            s.enter(0, 1, s.cancel, (far,))
+
+    s = scheduler(delayfunc=delay)
+    far = s.enter(3600, 1, print)
     s.run()
-    assert len(asked) >= 4
+    assert len(asked) == 5
     assert max(asked) <= 0.05
     assert asked[-1] == 0
 
@@ -226,9 +240,14 @@ def test_without_descriptors_it_looks_at_the_clock_every_so_often(monkeypatch):
 
     asked = []
     sleep = _naps.ParkedSleep.sleep
-    monkeypatch.setattr(
-        _naps.ParkedSleep, "sleep", lambda nap, seconds: (asked.append(seconds), sleep(nap, seconds))
-    )
+
+    def ask(nap, seconds):
+        asked.append(seconds)
+        if len(asked) == 4:
+            s.cancel(far)
+        sleep(nap, seconds)
+
+    monkeypatch.setattr(_naps.ParkedSleep, "sleep", ask)
     monkeypatch.setattr(_clocks, "LOOK_AGAIN", 0.05)
     if _clocks.can_be_told_of_jumps:
 
@@ -237,9 +256,9 @@ def test_without_descriptors_it_looks_at_the_clock_every_so_often(monkeypatch):
 
         monkeypatch.setattr(os, "eventfd", refuse)
     s = scheduler(time.time)
-    s.enter(0.2, 1, int)
+    far = s.enter(3600, 1, int)
     s.run()
-    assert len(asked) >= 4
+    assert len(asked) == 4
     assert max(asked) <= 0.05
 
 
@@ -252,25 +271,26 @@ def test_a_sleep_on_descriptors_ends_by_bell_time_and_jump(monkeypatch):
         nap = _naps.ClockSleep(None, boot, wall=True)
         begun = time.monotonic()
         nap.sleep(0.05)
-        assert 0.04 < time.monotonic() - begun < 5
+        assert 0.04 < time.monotonic() - begun < LONG
         nap = _naps.ClockSleep(None, boot, wall=True)
         nap.end()
         nap.end()
-        nap.sleep(60)
-        assert time.monotonic() - begun < 10
+        nap.sleep(3600)
+        assert time.monotonic() - begun < 2 * LONG
     # Setting the machine's clock is not for tests. A timer that is cancelled by that is readable, as one that expires.
     monkeypatch.setattr(_naps, "FAR_AWAY", time.time() + 0.05)
     nap = _naps.ClockSleep(None, boot=False, wall=True)
     begun = time.monotonic()
     nap.sleep(None)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < LONG
 
 
 def test_the_boot_clock_goes_on():
     first = boottime()
     time.sleep(0.01)
     assert boottime() - first >= 0.009
-    assert boottime() >= time.monotonic() - 1
+    now = time.monotonic()
+    assert boottime() >= now - 1
 
 
 def test_a_time_that_cannot_be_compared_wakes_the_run_which_says_so():
@@ -283,10 +303,10 @@ def test_a_time_that_cannot_be_compared_wakes_the_run_which_says_so():
         except TypeError as error:
             raised.append(error)
 
-    event = s.enter(60, 1, print)
+    event = s.enter(3600, 1, print)
     thread, _ = started(run)
     odd = s.enterabs("tomorrow", 1, print)
-    thread.join(10)
+    thread.join(LONG)
     assert len(raised) == 1
     s.cancel(odd)
     assert s.queue == [event]

@@ -345,7 +345,7 @@ def test_the_real_one_falls_back_to_it_where_the_interpreter_has_no_threads():
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     script = WITHOUT_THREADS.replace("{thread}", real.__name__)
     ended = subprocess.run(
-        [sys.executable, "-S", "-c", script], capture_output=True, text=True, env=env, timeout=30, check=False
+        [sys.executable, "-S", "-c", script], capture_output=True, text=True, env=env, timeout=80, check=False
     )
     assert (ended.stdout, ended.returncode) == ("alone\n", 0), ended.stderr
 

@@ -55,10 +55,10 @@ def half_imported(tmp_path, monkeypatch):
 
 
 def in_child(work):
-    """Fork, run *work* in the child for 20 seconds at most, and return what os.waitpid says of it."""
+    """Fork, run *work* in the child for 60 seconds at most, and return what os.waitpid says of it."""
     pid = os.fork()
     if not pid:
-        signal.alarm(20)
+        signal.alarm(60)
         code = 1
         try:
             code = 0 if work() is True else 1

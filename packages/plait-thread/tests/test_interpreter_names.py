@@ -39,6 +39,14 @@ def in_thread(work):
     return value
 
 
+def output_of(script):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=env, timeout=4 * LONG, check=True
+    )
+    return ended.stdout
+
+
 # ---------------------------------------------------------------------------------------------------------------- names
 
 
@@ -82,18 +90,23 @@ def test_error_is_runtime_error_and_the_longest_timeout_is_accepted():
 
 
 def test_count_goes_up_and_down_with_threads():
-    go, ready = ours.allocate_lock(), ours.allocate_lock()
-    go.acquire()
-    ready.acquire()
-    before = ours._count()
-    handle = start_joinable_thread(lambda: (ready.release(), go.acquire()))
-    ready.acquire()
-    assert ours._count() == before + 1
-    go.release()
-    handle.join(LONG)
-    deadline = time.monotonic() + LONG
-    while ours._count() != before:
-        assert time.monotonic() < deadline
+    # In a process of its own: in this one a thread of another test may just be leaving.
+    script = f"""
+import time
+from {ours.__name__} import _count, allocate_lock, start_joinable_thread
+go, ready = allocate_lock(), allocate_lock()
+go.acquire()
+ready.acquire()
+before = _count()
+handle = start_joinable_thread(lambda: (ready.release(), go.acquire()))
+ready.acquire()
+print(_count() - before)
+go.release()
+handle.join()
+while _count() != before:
+    time.sleep(0.001)
+"""
+    assert output_of(script) == "1\n"
 
 
 def test_this_is_the_main_interpreter():
@@ -181,19 +194,19 @@ import time
 from {ours.__name__} import _shutdown, start_joinable_thread
 done = []
 start_joinable_thread(lambda: (time.sleep(0.2), done.append("waited for")), daemon=False)
-start_joinable_thread(lambda: (time.sleep(60), done.append("never")))
+start_joinable_thread(lambda: (time.sleep(1000), done.append("never")))
 _shutdown()
 print(done)
 """
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=env, timeout=LONG, check=True
-    )
-    assert ended.stdout == "['waited for']\n"
+    assert output_of(script) == "['waited for']\n"
 
 
 def test_a_handle_for_a_thread_that_was_started_elsewhere_is_done_when_somebody_says_so():
-    handle = ours._make_thread_handle(in_thread(ours.get_ident))
+    idents, told, go = [], ours.Parker(), ours.Parker()
+    # It stays: the joiner could get its identifier, and would not wait for itself.
+    other = start_joinable_thread(lambda: (idents.append(ours.get_ident()), told.unpark(), go.park(LONG)))
+    assert told.park(LONG)
+    handle = ours._make_thread_handle(idents[0])
     assert not handle.is_done()
     handle.join(0.01)
     joiner = start_joinable_thread(handle.join)
@@ -201,6 +214,8 @@ def test_a_handle_for_a_thread_that_was_started_elsewhere_is_done_when_somebody_
     joiner.join(LONG)
     assert joiner.is_done()
     assert handle.is_done()
+    go.unpark()
+    other.join(LONG)
 
 
 def test_a_handle_for_a_thread_that_was_started_elsewhere_knows_which():
@@ -433,19 +448,31 @@ def test_interrupt_main_knows_no_such_signal(number):
 
 
 def test_interrupt_main_ends_the_waiting_of_a_main_thread():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    lock = ours.allocate_lock()
+    interrupted, go, lock = [], ours.Parker(), ours.allocate_lock()
     lock.acquire()
 
-    started = time.monotonic()
+    def once(number, frame):
+        if not interrupted:
+            interrupted.append(number)
+            signal.default_int_handler(number, frame)
+
+    def interrupt():
+        go.park(LONG)
+        # What comes in the last instructions before a thread goes to sleep in C does not wake it.
+        while not interrupted:
+            time.sleep(0.05)
+            ours.interrupt_main()
+
+    before = signal.signal(signal.SIGINT, once)
+    interrupter = start_joinable_thread(interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
-            interrupter = start_joinable_thread(lambda: (time.sleep(0.2), ours.interrupt_main()))
+            go.unpark()
             lock.acquire(True, LONG)
     finally:
+        interrupted.append(None)
         interrupter.join(LONG)
         signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - started < LONG / 2
 
 
 # -------------------------------------------------------------------------------------------------------------- the hooks

@@ -35,18 +35,22 @@ class Struck(Exception):
 
 @pytest.fixture
 def alarm():
-    """Arms a handler for SIGALRM, to be called once, and puts everything back.
+    """Arms a handler for SIGALRM, to be called once, when *ready* says of the interrupted frame, and puts everything back.
 
-    A signal that comes in the last instructions before a thread goes to sleep in C does not wake it (no interpreter
-    looks at it again), so it is repeated until the handler was called.
+    On a busy machine the signal may come before the test has come to what is to be struck. And one that comes in the last
+    instructions before a thread goes to sleep in C does not wake it (no interpreter looks at it again). So it is repeated
+    until the handler was called.
     """
     before = signal.getsignal(signal.SIGALRM)
 
-    def arm(handler):
+    def arm(handler, ready=bool):
         def once(number, frame):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            handler(number, frame)
+            if armed and ready(frame):
+                armed.clear()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                handler(number, frame)
 
+        armed = [True]
         signal.signal(signal.SIGALRM, once)
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)
 
@@ -70,6 +74,20 @@ def in_child(work):
 
 def strike(*_signal):
     raise Struck
+
+
+def inside(function):
+    """Of a frame, whether it is one of that function, or of what this has called. (Not at the function's first
+    instruction, where nothing has happened yet.)"""
+
+    def is_inside(frame):
+        while frame is not None:
+            if frame.f_code is function.__code__:
+                return frame.f_lineno > function.__code__.co_firstlineno
+            frame = frame.f_back
+        return False
+
+    return is_inside
 
 
 def until_in_line(queue, n=1):
@@ -199,8 +217,8 @@ def test_a_handler_may_unpark_the_very_thread_it_interrupts(alarm):
 
 def test_an_exception_of_a_handler_ends_park_and_leaves_a_token(alarm):
     parker = Parker()
-    alarm(strike)
     with pytest.raises(Struck):
+        alarm(strike, inside(Parker.park))
         parker.park(LONG)
     assert parker.park(0)
 
@@ -210,7 +228,7 @@ def test_an_exception_of_a_handler_ends_park_and_leaves_a_token(alarm):
 def test_several_exceptions_at_once_leave_a_token_too(alarm, n):
     def work():
         parker = Parker()
-        alarm(lambda *_: strike_at_once(n))
+        alarm(lambda *_: strike_at_once(n), inside(Parker.park))
         return sheltered(lambda: parker.park(LONG)) > 0 and parker.park(0)
 
     assert in_child(work)
@@ -318,8 +336,8 @@ def test_a_wake_up_that_comes_with_an_exception_goes_to_the_next():
 
 def test_an_exception_of_a_handler_ends_wait_and_leaves_the_line(alarm):
     queue = WaitQueue()
-    alarm(strike)
     with pytest.raises(Struck):
+        alarm(strike, inside(WaitQueue.wait))
         queue.wait(LONG)
     assert len(queue) == 0
 
@@ -329,7 +347,7 @@ def test_an_exception_of_a_handler_ends_wait_and_leaves_the_line(alarm):
 def test_several_exceptions_at_once_leave_nobody_in_line(alarm, n):
     def work():
         queue = WaitQueue()
-        alarm(lambda *_: strike_at_once(n))
+        alarm(lambda *_: strike_at_once(n), inside(WaitQueue.wait))
         return sheltered(lambda: queue.wait(LONG)) > 0 and not len(queue)
 
     assert in_child(work)
@@ -458,7 +476,7 @@ def test_where_emptiness_orders_nothing_lines_are_served_all_the_same(monkeypatc
 
 def test_a_handler_may_wake_the_line_in_which_its_own_thread_stands(alarm):
     queue = WaitQueue()
-    alarm(lambda *_: queue.wake())
+    alarm(lambda *_: queue.wake(), lambda _frame: len(queue))
     assert queue.wait(LONG)
 
 
@@ -593,7 +611,7 @@ def test_takers_with_short_breath_lose_no_wake_up(restless):
     tokens.give()
     tokens.give()
     for thread in threads:
-        thread.join(LONG / 2)
+        thread.join(LONG)
     assert all(thread.is_done() for thread in threads), f"seed {seed}: {tokens.free} free, {tokens.waiting}"
     assert len(tokens.free) == 2
     assert len(tokens.waiting) == 0
@@ -601,11 +619,10 @@ def test_takers_with_short_breath_lose_no_wake_up(restless):
 
 def test_takers_struck_by_signals_lose_no_wake_up(restless):
     """The main thread is struck at random moments of its waiting; the others live on what it leaves them."""
-    tokens, struck = Tokens(), 0
-    end = time.monotonic() + 0.4
+    tokens, struck, over = Tokens(), 0, []
 
     def work():
-        while time.monotonic() < end:
+        while not over:
             assert tokens.take(LONG)
             tokens.give()
 
@@ -622,8 +639,9 @@ def test_takers_struck_by_signals_lose_no_wake_up(restless):
     threads = [start_joinable_thread(work) for _ in range(3)]
     tokens.give()
     signal.setitimer(signal.ITIMER_REAL, 0.001)
+    end = time.monotonic() + 0.4
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < (end if struck else end + LONG):
             try:
                 # It takes no token: what it is woken by has to reach another. If the wait ends well that is up to us,
                 # if it ends by the exception it is up to the line.
@@ -641,8 +659,9 @@ def test_takers_struck_by_signals_lose_no_wake_up(restless):
         signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        over.append(True)
     for thread in threads:
-        thread.join(LONG / 2)
+        thread.join(LONG)
     assert all(thread.is_done() for thread in threads), (
         f"{struck} strikes, {tokens.free} free, {tokens.waiting}"
     )

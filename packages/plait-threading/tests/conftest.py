@@ -10,8 +10,13 @@ import textwrap
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from plait.threading import Thread
+
+# How long it takes to think of an example says how busy the machine is.
+settings.register_profile("plait", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("plait")
 
 
 @dataclass
@@ -25,7 +30,7 @@ class Ended:
 def run_script():
     """Run source text in a fresh interpreter; `{threading}` and `{_thread}` in it name the modules under test."""
 
-    def run(source: str, timeout: float = 20) -> Ended:
+    def run(source: str, timeout: float = 90) -> Ended:
         threading_name = Thread.__module__
         thread_name = threading_name.rpartition(".")[0] + "._thread"
         source = (

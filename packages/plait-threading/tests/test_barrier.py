@@ -152,17 +152,20 @@ def test_a_waiter_that_is_interrupted_leaves_its_place_to_another():
         pass
 
     def strike(_number, _frame):
+        signal.setitimer(signal.ITIMER_REAL, 0)
         raise Struck
 
     barrier = Barrier(2)
     old = signal.signal(signal.SIGALRM, strike)
     try:
         for _ in range(3):
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
             with pytest.raises(Struck):
-                barrier.wait(10)
+                # Repeated, for in the last instructions before a thread goes to sleep in C it does not wake it.
+                signal.setitimer(signal.ITIMER_REAL, 0.02, 0.05)
+                barrier.wait(20)
             assert barrier.n_waiting == 0
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     assert sorted(crowd(2, lambda _k: barrier.wait(10))) == [0, 1]
 
@@ -172,10 +175,11 @@ def test_a_signal_handler_may_abort_what_its_thread_waits_for():
     barrier = Barrier(2)
     old = signal.signal(signal.SIGALRM, lambda _number, _frame: barrier.abort())
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.05)
         with pytest.raises(BrokenBarrierError):
-            barrier.wait(10)
+            barrier.wait(20)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
 
 
@@ -183,14 +187,14 @@ def test_a_signal_handler_may_abort_what_its_thread_waits_for():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_can_reset_it():
     barrier = Barrier(2)
-    thread = Thread(target=barrier.wait, args=(20,), daemon=True)
+    thread = Thread(target=barrier.wait, args=(80,), daemon=True)
     thread.start()
     wait_for(1, barrier)
     child = os.fork()
     if child == 0:
-        signal.alarm(10)
+        signal.alarm(60)
         barrier.reset()
-        good = sorted(crowd(2, lambda _k: barrier.wait(5))) == [0, 1]
+        good = sorted(crowd(2, lambda _k: barrier.wait(20))) == [0, 1]
         os._exit(0 if good else 1)
     assert os.waitpid(child, 0)[1] == 0
     barrier.wait(10)

@@ -395,6 +395,10 @@ STRIKE = """
         target = [function.__code__ for function in functions]
         signal.signal(signal.SIGALRM, strike)
     def soon(): signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, {longest}))
+    def until_struck(often, seconds, at_least):
+        "Rounds, until so many have struck, or that time is over; but on a busy machine no fewer than the last number."
+        end = time.monotonic() + seconds
+        while strikes < often and (strikes < at_least or time.monotonic() < end): yield
     def peace():
         signal.signal(signal.SIGALRM, lambda *_: None)  # SIG_IGN: a late one is complained of
         signal.setitimer(signal.ITIMER_REAL, 0)  # one that comes while the process ends would kill it
@@ -413,28 +417,27 @@ SIGNAL_STORM = """
                 cond.notify_all()
     other = t.Thread(target=consume, daemon=True); other.start()
     within(t.Condition.wait)
-    end = time.monotonic() + 1.2
-    while strikes < 700 and time.monotonic() < end:
+    for _ in until_struck(700, 1.2, 21):
         soon()
         held = 0
         cond.acquire(); held += 1
         for _ in range(again): cond.acquire(); held += 1
         try:
-            while time.monotonic() < end: cond.wait(random.choice([0, 0.0002, 0.0005]))
+            while True: cond.wait(random.choice([0, 0.0002, 0.0005]))
         except Struck: pass
         for _ in range(held): cond.release()
         try: cond.release()
         except RuntimeError: pass
         else: sys.exit("released once too often")
     peace()
-    if not cond.acquire(timeout=5): sys.exit("lock lost")
+    if not cond.acquire(timeout=20): sys.exit("lock lost")
     cond.release()
     for n in range(100):
         with cond:
             tokens += 1; cond.notify()
-            if not cond.wait_for(lambda: not tokens, 5): sys.exit("wake-up lost")
+            if not cond.wait_for(lambda: not tokens, 20): sys.exit("wake-up lost")
     with cond: stop = True; cond.notify_all()
-    other.join(5)
+    other.join(20)
     assert not other.is_alive() and not cond._bells and strikes > 20, (strikes, cond)
 """
 
@@ -462,12 +465,11 @@ def test_a_wait_that_is_struck_while_others_hold_the_lock_takes_it_back(run_scri
     others = [t.Thread(target=compete, daemon=True) for _ in range(2)]
     for other in others: other.start()
     within(t.Condition.wait)
-    end = time.monotonic() + 1.0
-    while strikes < 150 and time.monotonic() < end:
+    for _ in until_struck(150, 1.0, 6):
         soon()
         cond.acquire()
         try:
-            while time.monotonic() < end: cond.wait(0.0005)
+            while True: cond.wait(0.0005)
         except Struck: pass
         inside += 1
         if inside != 1: sys.exit("somebody else is inside")
@@ -475,7 +477,7 @@ def test_a_wait_that_is_struck_while_others_hold_the_lock_takes_it_back(run_scri
         cond.release()
     peace()
     stop = True
-    for other in others: other.join(5)
+    for other in others: other.join(20)
     assert not any(other.is_alive() for other in others) and not cond._bells and strikes > 5, (strikes, cond)
     """
     ended = run_script(STRIKE.replace("{longest}", "0.003") + source)
@@ -515,9 +517,9 @@ def test_a_handler_may_notify_the_condition_it_interrupted(run_script):
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
         end = time.monotonic() + 0.8
-        while len(woken) < 700 and time.monotonic() < end:
+        while len(woken) < 700 and (len(woken) < 21 or time.monotonic() < end):
             with cond:
-                woken.append(cond.wait(1)); cond.notify_all()
+                woken.append(cond.wait(30)); cond.notify_all()
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert len(woken) > 20 and all(woken) and not cond._bells
     """)
@@ -540,7 +542,7 @@ def test_a_childs_notify_is_not_spent_on_the_dead(run_script):
         if not pid:
             got = []
             def wait():
-                with cond: queued.append(1); got.append(cond.wait(5))
+                with cond: queued.append(1); got.append(cond.wait(20))
             new = t.Thread(target=wait); new.start()
             while True:
                 with cond:
@@ -549,7 +551,7 @@ def test_a_childs_notify_is_not_spent_on_the_dead(run_script):
             os._exit(got != [True])
         assert os.waitpid(pid, 0)[1] == 0
         with cond: cond.notify_all()
-        for thread in dead: thread.join(5)
+        for thread in dead: thread.join(20)
     """)
     assert (ended.returncode, ended.err) == (0, "")
 
@@ -617,7 +619,7 @@ def test_event_may_be_set_from_a_handler_that_interrupts_it(run_script):
         signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
         end = time.monotonic() + 0.8
         while time.monotonic() < end:
-            assert event.wait(5); event.clear(); event.set(); event.clear()
+            assert event.wait(30); event.clear(); event.set(); event.clear()
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert not event._bells
     """)
@@ -627,8 +629,8 @@ def test_event_may_be_set_from_a_handler_that_interrupts_it(run_script):
 def test_event_interrupted_by_exceptions_never_forgets_a_waiter(run_script):
     source = """
     within(t.Event.set)
-    end = time.monotonic() + 1.0
-    while strikes < 300 and time.monotonic() < end:
+    # PyPy delivers signals at the ends of compiled loops, hardly ever inside set().
+    for _ in until_struck(300, 1.0, 21 if sys.implementation.name == "cpython" else 0):
         event = t.Event()
         threads = [t.Thread(target=event.wait, daemon=True) for _ in range(3)]
         for thread in threads: thread.start()
@@ -638,11 +640,9 @@ def test_event_interrupted_by_exceptions_never_forgets_a_waiter(run_script):
         except Struck:
             if not event.is_set(): event.set()  # struck before it began, or after clear()
         for thread in threads:
-            thread.join(5)
+            thread.join(20)
             if thread.is_alive(): sys.exit("forgotten")
     peace()
-    # PyPy delivers signals at the ends of compiled loops, hardly ever inside set().
-    assert strikes > 20 or sys.implementation.name != "cpython", strikes
     """
     ended = run_script(STRIKE.replace("{longest}", "0.0001") + source)
     assert (ended.returncode, ended.err) == (0, "")
@@ -652,14 +652,13 @@ def test_event_waits_that_are_interrupted_leave_nothing_behind(run_script):
     source = """
     event = t.Event()
     within(t.Event.wait)
-    end = time.monotonic() + 0.7
-    while strikes < 500 and time.monotonic() < end:
+    for _ in until_struck(500, 0.7, 21):
         try:
             soon()
-            while time.monotonic() < end: event.wait(0.0005)
+            while True: event.wait(0.0005)
         except Struck: pass
     peace()
-    assert not event._bells and strikes > 20, (event._bells, strikes)
+    assert not event._bells, event._bells
     """
     ended = run_script(STRIKE.replace("{longest}", "0.001") + source)
     assert (ended.returncode, ended.err) == (0, "")
@@ -674,11 +673,22 @@ STRUCK_TWICE = """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     me = os.getpid()
     cond = t.Condition({lock})
+    there, here = os.pipe()
+    def let_it_fall_asleep():
+        os.read(there, 1)
+        times = 0
+        try:
+            while times < 5:
+                time.sleep(0.01)
+                with open(f"/proc/{me}/stat") as stat:
+                    times = times + 1 if stat.read().rpartition(")")[2].split()[0] == "S" else 0
+        except OSError:
+            time.sleep(0.3)
     if not os.fork():
         # Both are pending when the process goes on: the second is raised while the first is being handled.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        time.sleep(0.2)
+        let_it_fall_asleep()
         for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
             os.kill(me, number)
             time.sleep(0.05)
@@ -686,7 +696,8 @@ STRUCK_TWICE = """
     with cond:
         try:
             try:
-                cond.wait(10)
+                os.write(here, b"x")
+                cond.wait(60)
             finally:
                 signal.signal(signal.SIGTERM, lambda *_: None)
                 signal.signal(signal.SIGINT, lambda *_: None)

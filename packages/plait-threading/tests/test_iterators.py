@@ -154,7 +154,7 @@ def test_a_forked_child_can_use_what_a_thread_was_inside_of():
     inside.wait(10)
     child = os.fork()
     if child == 0:
-        signal.alarm(10)
+        signal.alarm(60)
         go.set()
         os._exit(0 if next(shared) == "item" else 1)
     assert os.waitpid(child, 0)[1] == 0
@@ -223,7 +223,7 @@ def test_signals_take_no_item_from_the_other_copies_of_a_tee(run_script):
     signal.signal(signal.SIGALRM, strike)
     quick, slow = concurrent_tee(count())
     strikes, end = 0, time.monotonic() + 1.0
-    while strikes < 4000 and time.monotonic() < end:
+    while strikes < 4000 and (strikes < 21 or time.monotonic() < end):
         try:
             soon()
             while True: next(quick)
@@ -237,7 +237,6 @@ def test_signals_take_no_item_from_the_other_copies_of_a_tee(run_script):
         item = next(slow)
         assert item == seen + 1, (seen, item)
         seen = item
-    assert strikes > 20, strikes
     """
     ended = run_script(source)
     assert (ended.returncode, ended.err) == (0, "")

@@ -274,15 +274,17 @@ def test_the_functions_for_all_threads_reach_those_that_run(what):
     def watch(_frame, _event, _arg):
         return None
 
-    ask, tell = Semaphore(0), []
+    runs, ask, tell = Event(), Semaphore(0), []
 
     def installed():
+        runs.set()
         ask.acquire()
         tell.append(getattr(sys, f"get{what}")())
 
     get = getattr(sys, f"get{what}")
     before = get()
     thread = started(Thread(target=installed))
+    assert runs.wait(10)  # one that has just been started might take it for the function for new threads
     set_all = getattr(ours, f"set{what}_all_threads")
     set_all(watch)
     try:

