@@ -13,8 +13,8 @@ import pytest
 
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, select
 
-fifo = import_module(Queue.__module__ + "._fifo")
-WHOLE_STEPS = fifo.WHOLE_STEPS
+blocking = import_module(Queue.__module__ + "._blocking")
+WHOLE_STEPS = import_module(Queue.__module__ + "._platform").WHOLE_STEPS
 
 kinds = pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 
@@ -400,7 +400,7 @@ def test_who_is_notified_for_nothing_again_and_again_waits_on(kind, call):
 
 
 def test_a_put_that_finds_room_as_the_queue_is_shut_down_puts_nothing(monkeypatch):
-    q, real = Queue(1), fifo.starmap
+    q, real = Queue(1), blocking.starmap
     q.put("a")
 
     def room_comes(self, _timeout):
@@ -415,7 +415,7 @@ def test_a_put_that_finds_room_as_the_queue_is_shut_down_puts_nothing(monkeypatc
         return made
 
     monkeypatch.setattr(Queue, "_room_comes_", room_comes)
-    monkeypatch.setattr(fifo, "starmap", starmap)
+    monkeypatch.setattr(blocking, "starmap", starmap)
     with pytest.raises(ShutDown):
         q.put("b")
     assert (q.qsize(), q.unfinished_tasks) == (0, 1)  # the one that was taken

@@ -39,12 +39,12 @@ from __future__ import annotations
 from itertools import compress, repeat, starmap
 from operator import is_, neg
 
-from ._engine import of_this_frame
 from ._fifo import Queue
 from ._heap import heapify, heappop, heappush
 from ._hooks import hook
 from ._surely import OVERDUE, elsewhere, surely
 from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, TICKETS, steps_of
+from ._ways import of_this_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
