@@ -22,7 +22,7 @@ from itertools import compress, repeat, starmap
 from .._thread import give_way
 from ._bound import Bounded
 from ._errors import Full
-from ._platform import Empty, is_owned, struck_by_handler
+from ._platform import Empty, struck_by_handler
 from ._surely import OVERDUE, catch_up, elsewhere
 from ._waiting import NO_MORE, NOTHING, ONCE, ThreadWaiter, Waiter, may_wait
 from ._ways import of_this_frame
@@ -78,14 +78,7 @@ class Blocking(Bounded):
                 else:
                     self._offer_(waiter)
                 if not waiter.rung:
-                    if timeout is None and not is_owned(self._lock_):
-                        waiter.bell.acquire()
-                    else:
-                        waiter.sleep(self, timeout)
-                    if not waiter.rung:
-                        if waiter.nudged:
-                            waiter.sleep_on(self, timeout)
-                        self._leave_(waiter)
+                    waiter.stay(self, timeout)
             settled = True
         finally:
             try:
@@ -180,14 +173,7 @@ class Blocking(Bounded):
                 else:
                     self._ask_(waiter)
                 if not waiter.rung:
-                    if timeout is None and not is_owned(self._lock_):
-                        waiter.bell.acquire()
-                    else:
-                        waiter.sleep(self, timeout)
-                    if not waiter.rung:
-                        if waiter.nudged:
-                            waiter.sleep_on(self, timeout)
-                        self._leave_(waiter)
+                    waiter.stay(self, timeout)
             if box:
                 if most != 1:
                     self._locked_(self._take_more_, waiter, most)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import chain, count, islice, starmap
+from itertools import count, islice, starmap
 from operator import index
 from sys import maxsize as most_there_can_be
 from time import monotonic
@@ -19,6 +19,7 @@ from ._platform import WHOLE_STEPS, Empty
 from ._surely import OVERDUE, catch_up, elsewhere
 from ._waiting import (
     ENDLESS,
+    IN_BOX,
     NO_MORE,
     NOBODY,
     NOTHING,
@@ -232,10 +233,10 @@ class Queue(ByHand, Of["T"]):
         If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
         """
         box: list[T]
+        item: Any = NOTHING
+        ticket = None
         try:
             if timeout is None or not block or timeout >= 0:
-                item: Any = NOTHING
-                ticket = None
                 # (Else a step would raise, which takes longer than this look.)
                 if self._stock_ or (block and self._item_comes_(timeout)):
                     try:
@@ -245,92 +246,63 @@ class Queue(ByHand, Of["T"]):
                                     break
                                 self._look_after_()
                             return item  # type: ignore[no-any-return]
-                    except BaseException as problem:
-                        if item is not NOTHING:
-                            box = [item]
-                            try:
-                                self._resettle_(box, ticket)
-                            except BaseException:  # noqa: BLE001 - the first one is raised
-                                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = (
-                                    NO_MORE
-                                )
-                                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
-                                try:
-                                    for _ in elsewhere:
-                                        break
-                                except RuntimeError:
-                                    pass  # no thread can be started
-                            raise
-                        if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                    except IndexError as problem:  # somebody was quicker
+                        if item is not NOTHING or not of_this_frame(problem):
                             raise
                 elif not block and self._is_simply_empty_():
                     block = NOTHING  # to be raised below: on its way through the `except` it would be slower
                 if not self._free_ and block is not NOTHING:
                     held = None
                     try:
+                        for held in self._enters_:
+                            if self._stock_:  # the same here
+                                for item in self._locked_takes_:
+                                    if self._putters_:
+                                        for ticket in TICKETS:
+                                            break
+                                        self._settle_()
+                                    return item  # type: ignore[no-any-return]
+                            break
+                    except IndexError as problem:
+                        if item is not NOTHING or not of_this_frame(problem):
+                            raise
+                    finally:
                         try:
-                            for held in self._enters_:
-                                if self._stock_:  # the same here
-                                    for item in self._locked_takes_:
-                                        if self._putters_:
-                                            for ticket in TICKETS:
-                                                break
-                                            self._settle_()
-                                        return item  # type: ignore[no-any-return]
-                                break
+                            if held:
+                                # Not by a call, behind which an exception could strike; and within
+                                # the outer `try`, since on 3.10 it can all the same.
+                                for _ in self._leaves_:
+                                    break
                         finally:
-                            try:
-                                if held:
-                                    # Not by a call, behind which an exception could strike; and within
-                                    # the outer `try`, since on 3.10 it can all the same.
-                                    for _ in self._leaves_:
-                                        break
-                            finally:
-                                pass
-                    except BaseException as problem:
-                        if item is not NOTHING:
-                            box = [item]
-                            try:
-                                self._resettle_(box, ticket)
-                            except BaseException:  # noqa: BLE001 - the first one is raised
-                                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = (
-                                    NO_MORE
-                                )
-                                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
-                                try:
-                                    for _ in elsewhere:
-                                        break
-                                except RuntimeError:
-                                    pass  # no thread can be started
-                            raise
-                        if not isinstance(problem, IndexError) or not of_this_frame(problem):
-                            raise
-        except (AttributeError, TypeError):
-            self._explain_(timeout)
-            raise
-        if block is NOTHING:
-            raise self._no_item_(None)
-        box = []
-        try:
-            refusal = self._get_slowly_(box, block, timeout)
-            if refusal is None:
-                return box[-1]
-        except BaseException:  # on 3.10 it can strike behind that call
-            try:
-                self._resettle_(box)
-            except BaseException:  # noqa: BLE001 - the first one is raised
-                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
+                            pass
+            if block is NOTHING:
+                refusal = None
+            else:
+                box = []
+                item = IN_BOX
+                refusal = self._get_slowly_(box, block, timeout)
+                if refusal is None:
+                    return box[-1]
+        except BaseException as problem:
+            if item is NOTHING:
+                if isinstance(problem, (AttributeError, TypeError)):
+                    self._explain_(timeout)
+            else:
+                if item is not IN_BOX:
+                    box = [item]
                 try:
-                    for _ in elsewhere:
-                        break
-                except RuntimeError:
-                    pass  # no thread can be started
+                    self._resettle_(box, ticket)
+                except BaseException:  # noqa: BLE001 - the first one is raised
+                    self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
             raise
-        raise refusal
+        raise self._no_item_(None) if refusal is None else refusal
 
     def put_nowait(self, item: T) -> None:
         """Put *item* into the queue if there is room at this moment, else raise `Full`: `put(item, block=False)`."""
@@ -372,10 +344,11 @@ class Queue(ByHand, Of["T"]):
             raise ValueError(f"max_items must be 1 or more, or None for any number, not {max_items!r}")
         if max_items is not None and max_items > most_there_can_be:
             max_items = None
+        at_once = timeout is None or not block or may_wait(timeout)
         box: list[T] = []
-        if timeout is None or not block or may_wait(timeout):
-            ticket = None
-            try:
+        ticket = None
+        try:
+            if at_once:
                 way = self._takes_
                 steps = way if max_items is None else islice(way, max_items)
                 try:
@@ -386,34 +359,21 @@ class Queue(ByHand, Of["T"]):
                 except IndexError as problem:  # that was all
                     if not of_this_frame(problem):
                         raise
-                if box and self._putters_:
-                    self._look_after_()
-            except BaseException:
-                try:
-                    self._resettle_(box, ticket)
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
-                    try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
-        if box:
-            return box
-        try:
+                if box:
+                    if self._putters_:
+                        self._look_after_()
+                    return box
+            ticket = None
             refusal = self._get_slowly_(box, block, timeout, max_items)
             if refusal is None:
                 return box
-        except BaseException:  # on 3.10 it can strike behind that call
+        except BaseException:
             try:
-                self._resettle_(box)
+                self._resettle_(box, ticket)
             except BaseException:  # noqa: BLE001 - the first one is raised
                 self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
                 self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
+                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
                 try:
                     for _ in elsewhere:
                         break
@@ -550,10 +510,7 @@ class Queue(ByHand, Of["T"]):
         try:
             self._attend_(waiter)
             if not waiter.rung:
-                waiter.sleep(self, timeout)
-                if waiter.nudged:
-                    waiter.sleep_on(self, timeout)
-                self._leave_(waiter)
+                waiter.stay(self, timeout)
             settled = True
         finally:
             try:
@@ -662,29 +619,8 @@ class Queue(ByHand, Of["T"]):
         try:
             return self.get_many(max_items, False)
         except Empty:
-            from ._async import get_later
-        items = [await get_later(self, timeout)]
-        if max_items != 1:
-            try:
-                # One call of C behind the last place in get_many() where an exception could strike.
-                more = None if max_items is None else max_items - 1
-                items += chain.from_iterable(starmap(self.get_many, ((more, False),)))
-            except (Empty, ShutDown):
-                pass  # there is no more than the one
-            except BaseException:
-                try:
-                    self._resettle_(items)
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind_ = (items, *self._behind_)  # until then nothing may overtake it
-                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, items)),)
-                    try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
-        return items
+            from ._async import get_many_later
+        return await get_many_later(self, max_items, timeout)
 
     async def aput_many(self, items: Iterable[T], timeout: float | None = None) -> None:
         """Put all *items* into the queue, as `put_many` does; waiting suspends the task alone.
@@ -698,12 +634,9 @@ class Queue(ByHand, Of["T"]):
             return self.put_many(rest, False)
         except Full as full:
             rest = list(full.remaining)
-            from ._async import put_later
-        try:
-            return await put_later(self, rest, timeout)
-        except (Full, ShutDown) as problem:
-            problem.remaining = rest
-            raise
+        from ._async import put_many_later
+
+        return await put_many_later(self, rest, timeout)
 
     def __aiter__(self) -> AsyncIterator[T]:
         """Take items, one by one, until the queue is shut down and empty.
