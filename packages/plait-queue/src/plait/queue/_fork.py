@@ -48,9 +48,8 @@ def drop_the_dead(queue: Engine) -> None:
                 if not ours:
                     waiter.busy = False  # by a thread that does not exist here
             else:
-                waiter.gone = (
-                    True  # this may be a handler that interrupted somebody who was about to serve it
-                )
+                # Said, too: this may be a handler that interrupted somebody who was about to serve it.
+                waiter.gone = True
         line.clear()
         line.extend(living)
     catch_up(queue)

@@ -175,10 +175,11 @@ class Serving(Hooked):
                 return False  # as _hand_over_ would find
             if self._swift_ and self._stock_:
                 # What _hand_over_ does for most, in fewer steps.
-                move = map(box.append, self._exit_)
+                way = self._exit_
+                move = map(box.append, way)
                 waiter.busy = True
                 try:
-                    if not box and not waiter.gone:
+                    if not box and not waiter.gone and self._exit_ is way:
                         for waiter.ticket in TICKETS:
                             for _ in move:
                                 break
@@ -237,9 +238,8 @@ class Serving(Hooked):
         else:
             self._hand_over_stock_(waiter)
             if self._returned_ and not box and not waiter.gone:
-                return self._hand_over_(
-                    waiter
-                )  # a nested get() was interrupted, what it gave back comes first
+                # A nested get() was interrupted; what it gave back comes first.
+                return self._hand_over_(waiter)
         if self._doorbells_ and box:
             self._announce_("not_full")
         return bool(box)
@@ -247,9 +247,10 @@ class Serving(Hooked):
     def _hand_over_stock_(self, waiter: Waiter) -> None:
         box = waiter.box
         if not self._hooked_:
-            move = map(box.append, self._exit_)
+            way = self._exit_
+            move = map(box.append, way)
             try:
-                if not box and not waiter.gone and not self._returned_:
+                if not box and not waiter.gone and not self._returned_ and self._exit_ is way:
                     for waiter.ticket in TICKETS:
                         for _ in move:
                             break

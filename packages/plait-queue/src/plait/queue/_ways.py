@@ -87,17 +87,16 @@ class Ways:
     _hooked_ = False  # whether the class overrides how items are kept
     _can_be_free_ = WHOLE_STEPS  # whether its kind can do without the mutex, here
     _simple_ = True  # whether a step of `_exit_` is all that taking an item needs
-    _swift_ = _swift_in_ = (
-        True  # whether that is so, and may be done, now; the same for `_entry_` and putting
-    )
+    # Whether that is so, and may be done, now; the same for `_entry_` and putting.
+    _swift_ = _swift_in_ = True
     _in_hook_ = False
     _drawn_: object = None  # another one each time that an item was taken through a hook
     _level_before_: int | None = None  # while the _put of a subclass runs
-    _owed_ = 0  # how many items are counted, not stored, and not said to be under way: their put() is about to see to that
+    # How many items are counted, not stored, and not said to be under way: their put() is about to see to that.
+    _owed_ = 0
     _returned_: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
-    _behind_: tuple[
-        Any, ...
-    ] = ()  # boxes of interrupted getters that will be given back; until then the ways are closed
+    # Boxes of interrupted getters that will be given back; until then the ways are closed.
+    _behind_: tuple[Any, ...] = ()
     _parked_: deque[Any] = NOBODY  # put while a hook of a subclass was running in the same thread
     _doorbells_: Mapping[str, Doorbell] = MappingProxyType({})
     _own_hooks_: Mapping[str, Any] = MappingProxyType({})  # hooks that were replaced in this queue alone
@@ -116,9 +115,8 @@ class Ways:
     _joiners_: deque[Waiter]
     _maxsize_: int
     _stock_: Any
-    _puts_: count[
-        int
-    ]  # what this has counted more than `_dones_` is unfinished: looking at the difference moves both
+    # What this has counted more than `_dones_` is unfinished: looking at the difference moves both.
+    _puts_: count[int]
 
     # In a queue that is furnished, as every one that is locked.
     _lock_: RLock
@@ -159,9 +157,8 @@ class Ways:
             if self._free_:  # those in use may be closed
                 ways = self._ways_(self._stock_, self._maxsize_)
             register_after_fork(engine, drop_the_dead)  # before anybody can hold the mutex
-            if (
-                not self._furnished_
-            ):  # a nested call may have been quicker, but not between this and the last of:
+            # A nested call may have been quicker, but not between this and the last assignment.
+            if not self._furnished_:
                 self._lock_, self._enters_, self._leaves_, self._doorbells_ = lock, enters, leaves, doorbells
                 self._getters_, self._putters_, self._joiners_, self._returned_, self._parked_ = lines
                 self._alarm_ = self._getters_
@@ -182,7 +179,8 @@ class Ways:
                 break
             dones = count(1)
             tasks = compress(map(sub, self._puts_, dones), dones)
-            if not self._counting_:  # a nested call may have been quicker; no call from here to the last of:
+            # Likewise.
+            if not self._counting_:
                 self._dones_, self._tasks_, self._counting_ = dones, tasks, True
             return self._tasks_
         finally:
