@@ -1039,12 +1039,12 @@ def test_in_any_thread_a_call_of_a_finaliser_goes_before_the_one_that_it_interru
 def test_a_handler_may_fork_while_its_thread_makes_the_parts_of_a_queue(part):
     in_child(f"""
     import warnings; warnings.simplefilter("ignore")
-    engine = import_module(package.__name__ + "._engine")
+    ways = import_module(package.__name__ + "._ways")
     children = []
     signal.signal(signal.SIGUSR1, lambda *_: children.append(os.fork()))
-    make = engine.{part}
+    make = ways.{part}
     def trap(*args):
-        engine.{part} = make
+        ways.{part} = make
         signal.raise_signal(signal.SIGUSR1)
         return make(*args)
     def use(q):
@@ -1057,11 +1057,11 @@ def test_a_handler_may_fork_while_its_thread_makes_the_parts_of_a_queue(part):
         else: raise AssertionError("there is nothing")
     for first in use, lambda q: q.get(timeout=0.001), Queue.task_done, Queue.clear, lambda q: q.shutdown(True):
         children.clear()
-        engine.{part} = trap
+        ways.{part} = trap
         q = Queue()
         try: first(q)
         except (Empty, ValueError): pass
-        if engine.{part} is trap:
+        if ways.{part} is trap:
             continue  # this one does not make it
         if not children[0]:
             signal.alarm(60)
@@ -1073,10 +1073,10 @@ def test_a_handler_may_fork_while_its_thread_makes_the_parts_of_a_queue(part):
     # Nor is it left held by a thread that is not in the child.
     inside, go_on = threading.Event(), threading.Event()
     def slow(*args):
-        engine.{part} = make
+        ways.{part} = make
         inside.set(); go_on.wait()
         return make(*args)
-    engine.{part} = slow
+    ways.{part} = slow
     thread = threading.Thread(target=lambda: use(Queue()))
     thread.start(); inside.wait()
     pid = os.fork()

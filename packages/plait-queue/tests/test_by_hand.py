@@ -13,8 +13,8 @@ import pytest
 
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown, select
 
-fifo = import_module(Queue.__module__ + "._fifo")
-WHOLE_STEPS = fifo.WHOLE_STEPS
+blocking = import_module(Queue.__module__ + "._blocking")
+WHOLE_STEPS = import_module(Queue.__module__ + "._platform").WHOLE_STEPS
 
 kinds = pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 
@@ -399,8 +399,27 @@ def test_who_is_notified_for_nothing_again_and_again_waits_on(kind, call):
     assert ended == [{"get": 1, "put": None, "join": True}[call]]
 
 
+def test_what_is_in_the_queue_no_more_is_not_handed_over(monkeypatch):
+    serving = import_module(Queue.__module__ + "._serving")
+    q = Queue()
+    q.mutex  # noqa: B018 - a look
+    waiting = getter(q, True, 20)
+
+    def nested(*arguments):
+        monkeypatch.undo()
+        made = map(*arguments)
+        q.queue = type(q.queue)()  # as a handler may, when the item is about to be moved
+        return made
+
+    monkeypatch.setattr(serving, "map", nested, raising=False)
+    q.put("gone")
+    q.put("there")
+    assert waiting.ends()
+    assert waiting.result == "there"
+
+
 def test_a_put_that_finds_room_as_the_queue_is_shut_down_puts_nothing(monkeypatch):
-    q, real = Queue(1), fifo.starmap
+    q, real = Queue(1), blocking.starmap
     q.put("a")
 
     def room_comes(self, _timeout):
@@ -415,7 +434,7 @@ def test_a_put_that_finds_room_as_the_queue_is_shut_down_puts_nothing(monkeypatc
         return made
 
     monkeypatch.setattr(Queue, "_room_comes_", room_comes)
-    monkeypatch.setattr(fifo, "starmap", starmap)
+    monkeypatch.setattr(blocking, "starmap", starmap)
     with pytest.raises(ShutDown):
         q.put("b")
     assert (q.qsize(), q.unfinished_tasks) == (0, 1)  # the one that was taken

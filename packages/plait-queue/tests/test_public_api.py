@@ -40,9 +40,10 @@ def test_every_public_name_exists_and_is_documented(name):
     value = getattr(MODULE, name)
     if not name.startswith("__"):
         assert inspect.getdoc(value)
-        for method, member in vars(value).items():
-            if not method.startswith("_"):
-                assert inspect.getdoc(member), method
+        for base in inspect.getmro(value) if isinstance(value, type) else ():
+            for method, member in vars(base).items():
+                if base.__module__.startswith(PACKAGE) and not method.startswith("_"):
+                    assert inspect.getdoc(member), method
 
 
 def test_a_queue_has_every_public_name_of_the_standard_one():

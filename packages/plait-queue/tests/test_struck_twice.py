@@ -379,7 +379,7 @@ NO_THREAD = """
 from itertools import repeat, starmap
 surely = import_module(package.__name__ + "._surely")
 no_thread = starmap(threading.Lock().release, repeat(()))  # a step raises RuntimeError, as if none could be started
-for name in ("_engine", "_fifo", "_priority", "_waiting"):
+for name in ("_blocking", "_engine", "_fifo", "_priority", "_waiting"):
     import_module(f"{package.__name__}.{name}").elsewhere = no_thread
 """
 

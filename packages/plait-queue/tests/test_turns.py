@@ -12,7 +12,7 @@ import pytest
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 
 PACKAGE = Queue.__module__
-fifo = import_module(PACKAGE + "._fifo")
+blocking = import_module(PACKAGE + "._blocking")
 
 
 @pytest.fixture(params=[Queue, LifoQueue, PriorityQueue])
@@ -32,7 +32,7 @@ def asides(monkeypatch):
             if not waits():
                 return
 
-    monkeypatch.setattr(fifo, "give_way", give_way)
+    monkeypatch.setattr(blocking, "give_way", give_way)
     return calls
 
 

@@ -48,8 +48,10 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from itertools import chain, starmap
 
-from ._errors import ShutDown
+from ._errors import Full, ShutDown
+from ._platform import Empty
 from ._surely import OVERDUE, elsewhere, surely
 from ._waiting import NO_MORE, Waiter, in_seconds
 
@@ -88,7 +90,7 @@ if TYPE_CHECKING:
             raise NotImplementedError
 
 
-__all__ = ["Items", "get_later", "join_later", "put_later"]
+__all__ = ["Items", "get_later", "get_many_later", "join_later", "put_later", "put_many_later"]
 
 
 class AsyncioBed:
@@ -343,6 +345,33 @@ async def get_later(queue: Queue[T], timeout: float | None) -> T:
         waiter = TaskWaiter(queue)
 
 
+async def get_many_later(queue: Queue[T], max_items: int | None, timeout: float | None) -> list[T]:
+    """Wait for an item, and take what else there is then, at most *max_items* in all; `Empty` when *timeout* seconds have
+    passed."""
+    items = [await get_later(queue, timeout)]
+    if max_items != 1:
+        try:
+            # One call of C behind the last place in get_many() where an exception could strike.
+            more = None if max_items is None else max_items - 1
+            items += chain.from_iterable(starmap(queue.get_many, ((more, False),)))
+        except (Empty, ShutDown):
+            pass  # there is no more than the one
+        except BaseException:
+            try:
+                queue._resettle_(items)
+            except BaseException:  # noqa: BLE001 - the first one is raised
+                queue._behind_ = (items, *queue._behind_)  # until then nothing may overtake it
+                queue._admits_ = queue._takes_ = queue._locked_admits_ = queue._locked_takes_ = NO_MORE
+                OVERDUE[:0] = ((queue._locked_, (queue._resettle_now_, items)),)
+                try:
+                    for _ in elsewhere:
+                        break
+                except RuntimeError:
+                    pass  # no thread can be started
+            raise
+    return items
+
+
 async def put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> None:
     """Put what is in *rest* as there is room; what could not be put stays there. `Full` when *timeout* seconds have
     passed."""
@@ -357,6 +386,15 @@ async def put_later(queue: Queue[T], rest: list[T], timeout: float | None) -> No
         if deadline.over():
             raise queue._no_room_(timeout)
         waiter = TaskWaiter(queue, rest)
+
+
+async def put_many_later(queue: Queue[T], rest: list[T], timeout: float | None) -> None:
+    """The same for put_many(), of which the exception tells what remains."""
+    try:
+        return await put_later(queue, rest, timeout)
+    except (Full, ShutDown) as problem:
+        problem.remaining = rest
+        raise
 
 
 async def join_later(queue: Queue[T], timeout: float | None) -> bool:

@@ -5,41 +5,37 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import chain, compress, count, islice, repeat, starmap
-from math import ceil
-from operator import attrgetter, index
+from itertools import count, islice, starmap
+from operator import index
 from sys import maxsize as most_there_can_be
 from time import monotonic
 from types import GenericAlias
 
-from .._thread import give_way
-from ._engine import Engine, of_this_frame
+from ._bound import BoundOfClass, whole_bound
+from ._by_hand import ByHand
 from ._errors import Full, ShutDown
-from ._hooks import hook
-from ._platform import WHOLE_STEPS, Empty, is_owned, struck_by_handler
+from ._hooks import hook, hooks_of, peeks
+from ._platform import WHOLE_STEPS, Empty
 from ._surely import OVERDUE, catch_up, elsewhere
 from ._waiting import (
     ENDLESS,
+    IN_BOX,
     NO_MORE,
     NOBODY,
     NOTHING,
-    ONCE,
     TICKETS,
     ThreadWaiter,
-    Waiter,
     Watcher,
     check_timeout,
     deadline_of,
     may_wait,
 )
+from ._ways import of_this_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import Any, Generic, TypeVar
-
-    from .._thread import RLock
-    from ._doorbell import Doorbell
 
     T = TypeVar("T")
 
@@ -54,14 +50,11 @@ else:
 
 __all__ = ["Of", "Queue"]
 
-_hooks_of = attrgetter("_init", "_put", "_get", "_qsize")
-
-
 # What `_swift_` is while `__init__` calls `_init`: false.
 MAKING: Any = ()
 
 
-class Queue(Engine, Of["T"]):
+class Queue(ByHand, Of["T"]):
     """A first-in first-out queue for any number of threads and asyncio tasks.
 
     *maxsize* bounds how many items may wait in it; zero or less means any number. It may be set at any time.
@@ -86,14 +79,11 @@ class Queue(Engine, Of["T"]):
     _hooks_: tuple[Any, ...]  # which ones this class had when it was last looked at
     _peeks_ = True  # whether _peek and _get are about the same container
     _in_place_ = WHOLE_STEPS  # it is free, and no subclass says how a stock is made
-    _empty_message_: str | None = None  # of the Empty and the Full that polling raises, once there was one
-    _full_message_: str | None = None
-    _bound_given_: Any = None  # what `maxsize` was set to, if it is no plain int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "_native_" in vars(cls):
-            cls._native_hooks_ = _hooks_of(cls)
+            cls._native_hooks_ = hooks_of(cls)
         cls._look_for_hooks_()
         bound = vars(cls).get("maxsize")
         if bound is not None and not hasattr(bound, "__get__"):
@@ -103,7 +93,7 @@ class Queue(Engine, Of["T"]):
     def _look_for_hooks_(cls) -> None:
         """Note whether the class has hooks of its own: at the class statement, and whenever a queue is made and they are not
         what they were (set by a class decorator, say, or patched)."""
-        hooks = _hooks_of(cls)
+        hooks = hooks_of(cls)
         cls._hooked_ = hooks[1:] != cls._native_hooks_[1:]
         cls._peeks_ = peeks(cls)
         cls._in_place_ = cls._can_be_free_ and hooks[0] is Queue._native_hooks_[0] and not cls._hooked_
@@ -111,7 +101,7 @@ class Queue(Engine, Of["T"]):
 
     def __init__(self, maxsize: int = 0) -> None:
         cls = type(self)
-        if _hooks_of(cls) != cls._hooks_:
+        if hooks_of(cls) != cls._hooks_:
             cls._look_for_hooks_()
         if self._furnished_ or self._counting_:
             self._begin_anew_(maxsize)
@@ -243,10 +233,10 @@ class Queue(Engine, Of["T"]):
         If an exception out of a signal handler ends the call, the item stays in the queue, in its place.
         """
         box: list[T]
+        item: Any = NOTHING
+        ticket = None
         try:
             if timeout is None or not block or timeout >= 0:
-                item: Any = NOTHING
-                ticket = None
                 # (Else a step would raise, which takes longer than this look.)
                 if self._stock_ or (block and self._item_comes_(timeout)):
                     try:
@@ -256,92 +246,63 @@ class Queue(Engine, Of["T"]):
                                     break
                                 self._look_after_()
                             return item  # type: ignore[no-any-return]
-                    except BaseException as problem:
-                        if item is not NOTHING:
-                            box = [item]
-                            try:
-                                self._resettle_(box, ticket)
-                            except BaseException:  # noqa: BLE001 - the first one is raised
-                                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = (
-                                    NO_MORE
-                                )
-                                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
-                                try:
-                                    for _ in elsewhere:
-                                        break
-                                except RuntimeError:
-                                    pass  # no thread can be started
-                            raise
-                        if not isinstance(problem, IndexError) or not of_this_frame(problem):
+                    except IndexError as problem:  # somebody was quicker
+                        if item is not NOTHING or not of_this_frame(problem):
                             raise
                 elif not block and self._is_simply_empty_():
                     block = NOTHING  # to be raised below: on its way through the `except` it would be slower
                 if not self._free_ and block is not NOTHING:
                     held = None
                     try:
+                        for held in self._enters_:
+                            if self._stock_:  # the same here
+                                for item in self._locked_takes_:
+                                    if self._putters_:
+                                        for ticket in TICKETS:
+                                            break
+                                        self._settle_()
+                                    return item  # type: ignore[no-any-return]
+                            break
+                    except IndexError as problem:
+                        if item is not NOTHING or not of_this_frame(problem):
+                            raise
+                    finally:
                         try:
-                            for held in self._enters_:
-                                if self._stock_:  # the same here
-                                    for item in self._locked_takes_:
-                                        if self._putters_:
-                                            for ticket in TICKETS:
-                                                break
-                                            self._settle_()
-                                        return item  # type: ignore[no-any-return]
-                                break
+                            if held:
+                                # Not by a call, behind which an exception could strike; and within
+                                # the outer `try`, since on 3.10 it can all the same.
+                                for _ in self._leaves_:
+                                    break
                         finally:
-                            try:
-                                if held:
-                                    # Not by a call, behind which an exception could strike; and within
-                                    # the outer `try`, since on 3.10 it can all the same.
-                                    for _ in self._leaves_:
-                                        break
-                            finally:
-                                pass
-                    except BaseException as problem:
-                        if item is not NOTHING:
-                            box = [item]
-                            try:
-                                self._resettle_(box, ticket)
-                            except BaseException:  # noqa: BLE001 - the first one is raised
-                                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = (
-                                    NO_MORE
-                                )
-                                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
-                                try:
-                                    for _ in elsewhere:
-                                        break
-                                except RuntimeError:
-                                    pass  # no thread can be started
-                            raise
-                        if not isinstance(problem, IndexError) or not of_this_frame(problem):
-                            raise
-        except (AttributeError, TypeError):
-            self._explain_(timeout)
-            raise
-        if block is NOTHING:
-            raise self._no_item_(None)
-        box = []
-        try:
-            refusal = self._get_slowly_(box, block, timeout)
-            if refusal is None:
-                return box[-1]
-        except BaseException:  # on 3.10 it can strike behind that call
-            try:
-                self._resettle_(box)
-            except BaseException:  # noqa: BLE001 - the first one is raised
-                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
+                            pass
+            if block is NOTHING:
+                refusal = None
+            else:
+                box = []
+                item = IN_BOX
+                refusal = self._get_slowly_(box, block, timeout)
+                if refusal is None:
+                    return box[-1]
+        except BaseException as problem:
+            if item is NOTHING:
+                if isinstance(problem, (AttributeError, TypeError)):
+                    self._explain_(timeout)
+            else:
+                if item is not IN_BOX:
+                    box = [item]
                 try:
-                    for _ in elsewhere:
-                        break
-                except RuntimeError:
-                    pass  # no thread can be started
+                    self._resettle_(box, ticket)
+                except BaseException:  # noqa: BLE001 - the first one is raised
+                    self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
             raise
-        raise refusal
+        raise self._no_item_(None) if refusal is None else refusal
 
     def put_nowait(self, item: T) -> None:
         """Put *item* into the queue if there is room at this moment, else raise `Full`: `put(item, block=False)`."""
@@ -365,31 +326,6 @@ class Queue(Engine, Of["T"]):
         if box:
             self._put_slowly_(box, block, timeout)
 
-    def _bring_(self, box: deque[T]) -> None:
-        """Put what is in *box*, from the left, as far as there is room and the way in is open."""
-        try:
-            try:
-                way = self._admits_
-                bring = starmap(box.popleft, compress(repeat((), len(box)), way))
-                if way is not NO_MORE and self._admits_ is way:  # it may have been closed since
-                    self._stock_.extend(bring)
-                    if self._alarm_:
-                        self._look_after_()
-            except IndexError as problem:  # it is full
-                if not of_this_frame(problem):
-                    raise
-        except BaseException:
-            try:
-                self._resettle_([])
-            except BaseException:  # noqa: BLE001 - the first one is raised
-                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, [])),)
-                try:
-                    for _ in elsewhere:
-                        break
-                except RuntimeError:
-                    pass  # no thread can be started
-            raise
-
     def get_many(
         self, max_items: int | None = None, block: bool = True, timeout: float | None = None
     ) -> list[T]:
@@ -408,10 +344,11 @@ class Queue(Engine, Of["T"]):
             raise ValueError(f"max_items must be 1 or more, or None for any number, not {max_items!r}")
         if max_items is not None and max_items > most_there_can_be:
             max_items = None
+        at_once = timeout is None or not block or may_wait(timeout)
         box: list[T] = []
-        if timeout is None or not block or may_wait(timeout):
-            ticket = None
-            try:
+        ticket = None
+        try:
+            if at_once:
                 way = self._takes_
                 steps = way if max_items is None else islice(way, max_items)
                 try:
@@ -422,34 +359,21 @@ class Queue(Engine, Of["T"]):
                 except IndexError as problem:  # that was all
                     if not of_this_frame(problem):
                         raise
-                if box and self._putters_:
-                    self._look_after_()
-            except BaseException:
-                try:
-                    self._resettle_(box, ticket)
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
-                    try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
-        if box:
-            return box
-        try:
+                if box:
+                    if self._putters_:
+                        self._look_after_()
+                    return box
+            ticket = None
             refusal = self._get_slowly_(box, block, timeout, max_items)
             if refusal is None:
                 return box
-        except BaseException:  # on 3.10 it can strike behind that call
+        except BaseException:
             try:
-                self._resettle_(box)
+                self._resettle_(box, ticket)
             except BaseException:  # noqa: BLE001 - the first one is raised
                 self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
                 self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
+                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
                 try:
                     for _ in elsewhere:
                         break
@@ -481,49 +405,12 @@ class Queue(Engine, Of["T"]):
                 raise self._no_item_(timeout if block else None)
             Watcher((self,)).watch(left)
 
-    def _peek_now_(self) -> Any:
-        self._settle_()
-        for _, item in self._returned_:
-            return item
-        if self._level_():
-            if self._in_hook_ and self._parked_:
-                return self._parked_[0]
-            drawn = self._drawn_
-            try:
-                return self._peek()
-            except Exception as problem:
-                if self._hooked_:
-                    if self._drawn_ is drawn or struck_by_handler(problem):
-                        raise
-                    return self._peek_now_()  # a nested get() was quicker
-                if not isinstance(problem, IndexError) or not of_this_frame(problem, below=1):
-                    raise  # else a get() without the mutex was quicker
-        elif self._shut_:
-            raise self._refusal_()
-        return NOTHING
-
-    def _would_not_wait_(self) -> bool:
-        return self._change_(self._would_not_wait_now_)  # type: ignore[no-any-return]
-
-    def _would_not_wait_now_(self) -> bool:
-        self._settle_()
-        return self._shut_ or self._level_() > 0
-
     def clear(self) -> int:
         """Drop all items, each counted as done, and return how many there were.
 
         Wakes putters, for there is room, and every `join` if no task is left. Not in the standard module.
         """
         return self._change_(self._clear_now_)  # type: ignore[no-any-return]
-
-    def _clear_now_(self) -> int:
-        try:
-            return self._drop_all_()
-        finally:
-            self._settle_()
-            self._ring_all_("not_full")
-            if self._doorbells_ and self._unfinished_() <= 0:
-                self._ring_all_("all_tasks_done")
 
     # `item in queue` would take everything out to look at it, and then wait. There is none in the standard class either.
     __contains__: Any = None
@@ -541,41 +428,6 @@ class Queue(Engine, Of["T"]):
             yield item
 
     # -- state -----------------------------------------------------------------------------------------------------
-
-    @property
-    def maxsize(self) -> int:
-        """How many items may wait in the queue; zero or less means any number.
-
-        Setting it wakes putters for whom there is room now. If more are waiting than it allows, they stay, and nothing
-        is let in until fewer do. If an exception ends the setting, out of a signal handler or because this is no number, it
-        has happened or not.
-        """
-        return self._maxsize_ if self._bound_given_ is None else self._bound_given_
-
-    @maxsize.setter
-    def maxsize(self, bound: int) -> None:
-        if self._is_made_():
-            self._change_(self._set_maxsize_, bound)
-        else:
-            self._maxsize_ = bound  # by a subclass, before `Queue.__init__`, which has the last word
-
-    def _set_maxsize_(self, bound: Any) -> None:
-        # Of any kind of number the integer that does the same: what compares that later runs no code of others.
-        most = bound if type(bound) is int else whole_bound(bound)
-        given = None if most is bound else bound
-        while True:
-            stock, hooked = self._stock_, self._hooked_
-            entry = self._entry_ if hooked else self._ways_(stock, most)[0]
-            # One piece from the look whether a nested call has come in between: the bound, and the way in that heeds it.
-            # The old way is closed until `_tune_`, which whoever is struck before it makes up for, opens the new one.
-            if self._stock_ is stock and self._hooked_ is hooked:
-                self._maxsize_, self._bound_given_, self._full_message_ = most, given, None
-                self._entry_ = entry
-                self._admits_ = self._locked_admits_ = NO_MORE
-                break
-        self._tune_()
-        self._settle_()
-        self._ring_all_("not_full")
 
     def qsize(self) -> int:
         """How many items are in the queue at this moment; another thread may change it at the next."""
@@ -658,10 +510,7 @@ class Queue(Engine, Of["T"]):
         try:
             self._attend_(waiter)
             if not waiter.rung:
-                waiter.sleep(self, timeout)
-                if waiter.nudged:
-                    waiter.sleep_on(self, timeout)
-                self._leave_(waiter)
+                waiter.stay(self, timeout)
             settled = True
         finally:
             try:
@@ -720,19 +569,6 @@ class Queue(Engine, Of["T"]):
         """
         self._change_(self._shut_down_, immediate)
 
-    def _shut_down_(self, immediate: bool, shut: bool = True) -> None:
-        try:
-            self._shut_ = shut
-            self._alarm_ = self._getters_ if self._free_ and not shut else True
-            self._tune_()
-            if immediate:
-                self._drop_all_()
-        finally:
-            self._tune_()
-            self._settle_()
-            for name in tuple(self._doorbells_):
-                self._ring_all_(name)
-
     # -- for asyncio and others like it; how they wait is told in _async.py, which is imported when one has to -------
 
     async def aget(self, timeout: float | None = None) -> T:
@@ -783,29 +619,8 @@ class Queue(Engine, Of["T"]):
         try:
             return self.get_many(max_items, False)
         except Empty:
-            from ._async import get_later
-        items = [await get_later(self, timeout)]
-        if max_items != 1:
-            try:
-                # One call of C behind the last place in get_many() where an exception could strike.
-                more = None if max_items is None else max_items - 1
-                items += chain.from_iterable(starmap(self.get_many, ((more, False),)))
-            except (Empty, ShutDown):
-                pass  # there is no more than the one
-            except BaseException:
-                try:
-                    self._resettle_(items)
-                except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind_ = (items, *self._behind_)  # until then nothing may overtake it
-                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, items)),)
-                    try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
-        return items
+            from ._async import get_many_later
+        return await get_many_later(self, max_items, timeout)
 
     async def aput_many(self, items: Iterable[T], timeout: float | None = None) -> None:
         """Put all *items* into the queue, as `put_many` does; waiting suspends the task alone.
@@ -819,12 +634,9 @@ class Queue(Engine, Of["T"]):
             return self.put_many(rest, False)
         except Full as full:
             rest = list(full.remaining)
-            from ._async import put_later
-        try:
-            return await put_later(self, rest, timeout)
-        except (Full, ShutDown) as problem:
-            problem.remaining = rest
-            raise
+        from ._async import put_many_later
+
+        return await put_many_later(self, rest, timeout)
 
     def __aiter__(self) -> AsyncIterator[T]:
         """Take items, one by one, until the queue is shut down and empty.
@@ -835,86 +647,6 @@ class Queue(Engine, Of["T"]):
         from ._async import Items
 
         return Items(self)
-
-    # -- what meddlers look at -------------------------------------------------------------------------------------
-
-    @property
-    def mutex(self) -> RLock:
-        """The lock under which everything happens from now on: before it was first looked at, some things happened
-        without any."""
-        if self._free_:
-            self._close_()
-        return self._lock_
-
-    # Before Queue.__init__, which has the last word, a subclass may set what it likes.
-
-    @mutex.setter
-    def mutex(self, lock: object) -> None:
-        if not self._is_made_():
-            return
-        raise AttributeError(
-            f"cannot replace the mutex of {self!r} by {lock!r}: others may hold it, or sleep in a Condition over it; "
-            "use `with q.mutex:` where the other lock was to be used"
-        )
-
-    @property
-    def queue(self) -> Any:
-        """The container of the waiting items, as in the standard module: a deque, or a list for other kinds of queue,
-        unless `_init` made another. Hold `mutex` while touching it.
-
-        Items that interrupted getters gave back are not in it; they are taken first.
-        """
-        try:
-            self._lay_open_()
-        except AttributeError:
-            if not hasattr(self, "_stock_"):  # else a subclass has set it, and not called Queue.__init__ yet
-                self._must_be_made_()
-                raise
-        return self._stock_
-
-    @queue.setter
-    def queue(self, container: Any) -> None:
-        if not self._is_made_():
-            self._stock_ = container  # which stays if `_init` makes no other
-            return
-        self._lay_open_()
-        self._change_(self._replace_stock_, container)
-
-    @property
-    def not_empty(self) -> Doorbell:
-        """A Condition over `mutex` that is notified once for each item put. Notify it after adding to `queue` by
-        hand."""
-        return self._doorbell_("not_empty")
-
-    @not_empty.setter
-    def not_empty(self, condition: object) -> None:
-        self._refuse_("not_empty", condition)
-
-    @property
-    def not_full(self) -> Doorbell:
-        """A Condition over `mutex` that is notified once for each item taken. Notify it after removing from `queue`
-        by hand."""
-        return self._doorbell_("not_full")
-
-    @not_full.setter
-    def not_full(self, condition: object) -> None:
-        self._refuse_("not_full", condition)
-
-    @property
-    def all_tasks_done(self) -> Doorbell:
-        """A Condition over `mutex` that is notified when `unfinished_tasks` becomes 0."""
-        return self._doorbell_("all_tasks_done")
-
-    @all_tasks_done.setter
-    def all_tasks_done(self, condition: object) -> None:
-        self._refuse_("all_tasks_done", condition)
-
-    def _refuse_(self, name: str, condition: object) -> None:
-        if self._is_made_():
-            raise AttributeError(
-                f"cannot replace {name} of {self!r} by {condition!r}: others may wait in it; wait in and notify the one "
-                "that is there"
-            )
 
     # -- what subclasses override; called with the mutex held ------------------------------------------------------
 
@@ -943,346 +675,5 @@ class Queue(Engine, Of["T"]):
     def _peek(self) -> T:
         return self._stock_[0]  # type: ignore[no-any-return]
 
-    # -- the long ways ---------------------------------------------------------------------------------------------
 
-    # Before a call waits: whether it need not any more when others have had a turn, which saves most switches of threads
-    # (why, and what it may cost, is said at the top of plait-thread's _parking.py). If anybody stands in line it gives them
-    # none, for its place is behind those.
-
-    def _item_comes_(self, timeout: float | None) -> bool:
-        if not self._furnished_:
-            self._furnish_()
-        if not (self._getters_ or self._returned_ or self._hooked_ or self._shut_) and (
-            timeout is None or timeout > 0
-        ):
-            give_way(self._has_no_item_)
-            return bool(self._stock_)
-        return False
-
-    def _has_no_item_(self) -> bool:
-        return not self._stock_
-
-    def _has_no_room_(self) -> bool:
-        return 0 < self._maxsize_ <= len(self._stock_)
-
-    def _room_comes_(self, timeout: float | None) -> bool:
-        if not self._furnished_:
-            self._furnish_()
-        if not (self._putters_ or self._hooked_ or self._shut_) and (timeout is None or timeout > 0):
-            if self._has_no_room_():
-                give_way(self._has_no_room_)
-            return not self._has_no_room_()
-        return False
-
-    def _put_slowly_(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
-        if OVERDUE:
-            catch_up(self)
-        if not block and self._is_simply_full_():
-            problem = self._no_room_(None)
-            tell_remaining(problem, items)
-            raise problem
-        box = deque(items)
-        if block and self._room_comes_(timeout):
-            self._bring_(box)
-            if not box:
-                return
-        waiter: Any = ThreadWaiter(box, True) if block and timeout != 0 else Waiter(box)
-        settled = False
-        try:
-            negative = block and timeout is not None and not timeout >= 0
-            if negative and not self._shut_ and self._maxsize_ > 0:
-                raise ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
-            if not waiter.nests:
-                try:
-                    self._locked_(self._offer_now_, waiter)
-                except Exception as failure:
-                    # Comparing failed, or a hook. (If it was a handler, it does no harm.)
-                    tell_remaining(failure, waiter.box)
-                    raise
-            else:
-                if not self._furnished_:
-                    self._furnish_()
-                line = waiter.line = self._putters_
-                if self._free_ and not line:
-                    # What _offer_ does, in fewer steps: nobody can come in between the look at the line and this.
-                    line.append(waiter)
-                    if self._getters_ or not self._swift_in_ or not 0 < self._maxsize_ <= len(self._stock_):
-                        self._locked_(self._settle_)
-                else:
-                    self._offer_(waiter)
-                if not waiter.rung:
-                    if timeout is None and not is_owned(self._lock_):
-                        waiter.bell.acquire()
-                    else:
-                        waiter.sleep(self, timeout)
-                    if not waiter.rung:
-                        if waiter.nudged:
-                            waiter.sleep_on(self, timeout)
-                        self._leave_(waiter)
-            settled = True
-        finally:
-            try:
-                if not settled:
-                    self._abandon_(waiter)
-            except BaseException:
-                if not settled:
-                    waiter.gone = True  # until then it is handed nothing
-                    OVERDUE[:0] = ((self._locked_, (self._abandon_now_, waiter)),)
-                    try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
-        if waiter.box:
-            problem = waiter.verdict or self._no_room_(timeout if block else None)
-            tell_remaining(problem, waiter.box)
-            raise problem
-
-    def _offer_now_(self, waiter: Waiter) -> None:
-        self._settle_()
-        if self._shut_:
-            waiter.verdict = self._refusal_()
-        else:
-            # If there is room with putters in line, then because we interrupted the one who was about to serve them.
-            before = -1
-            while waiter.box and len(waiter.box) != before:
-                before = len(waiter.box)
-                self._carry_in_(waiter)
-                self._settle_()  # whoever is given an item makes room for another
-
-    def _explain_(self, timeout: Any) -> None:
-        """What to raise instead of an AttributeError or TypeError if it comes from not having called `__init__`, or from
-        this *timeout*."""
-        self._must_be_made_()
-        if timeout is not None:
-            may_wait(timeout)
-
-    def _get_slowly_(
-        self, box: list[T], block: bool, timeout: float | None, most: int | None = 1
-    ) -> Exception | None:
-        """Fill *box* with one item, or what there is up to *most*; or return what there is to raise. If it raises by
-        itself, the box is empty."""
-        if OVERDUE:
-            catch_up(self)
-        if not block and self._is_simply_empty_():
-            return self._no_item_(None)
-        waiter: Any
-        if not block or timeout == 0:
-            waiter = Waiter()
-            waiter.box = box
-        elif timeout is None or timeout > 0:
-            waiter = ThreadWaiter(box)
-        elif self._shut_ and not self.qsize():
-            return self._refusal_()
-        else:
-            return ValueError(f"'timeout' must be a non-negative number, not {timeout!r}")
-        settled = False
-        try:
-            if not waiter.nests:
-                self._locked_(self._take_now_, waiter)
-            else:
-                if not self._furnished_:
-                    self._furnish_()
-                line = waiter.line = self._getters_
-                if self._free_ and not line:
-                    # What _ask_ does, in fewer steps: nobody can come in between the look at the line and this.
-                    line.append(waiter)
-                    if self._stock_ or self._putters_ or self._shut_ or self._returned_ or self._joiners_:
-                        self._locked_(self._settle_)
-                else:
-                    self._ask_(waiter)
-                if not waiter.rung:
-                    if timeout is None and not is_owned(self._lock_):
-                        waiter.bell.acquire()
-                    else:
-                        waiter.sleep(self, timeout)
-                    if not waiter.rung:
-                        if waiter.nudged:
-                            waiter.sleep_on(self, timeout)
-                        self._leave_(waiter)
-            if box:
-                if most != 1:
-                    self._locked_(self._take_more_, waiter, most)
-                settled = True
-                return None
-            settled = True
-        finally:
-            try:
-                if not settled:
-                    self._abandon_(waiter)
-            except BaseException:
-                if not settled:
-                    waiter.gone = True  # until then it is handed nothing
-                    self._behind_ = (box, *self._behind_)  # and nothing may overtake what it was handed
-                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                    OVERDUE[:0] = ((self._locked_, (self._abandon_now_, waiter)),)
-                    try:
-                        for _ in elsewhere:
-                            break
-                    except RuntimeError:
-                        pass  # no thread can be started
-                raise
-        if waiter.verdict is not None:
-            return waiter.verdict  # type: ignore[no-any-return]
-        return self._no_item_(timeout if block else None)
-
-    # Whether a call that does not wait has nothing to do but to say why, since nobody is to be served either. If everything
-    # happens under the mutex, then so does this look: who holds it may be changing things by hand.
-
-    def _is_simply_full_(self) -> bool:
-        if self._free_:
-            return 0 < self._maxsize_ <= len(self._stock_) and not (self._alarm_ or OVERDUE)
-        held = None
-        try:
-            for held in self._enters_:
-                break
-            return (
-                self._maxsize_ > 0
-                and not (self._getters_ or self._shut_ or self._hooked_ or OVERDUE)
-                and self._maxsize_ <= len(self._stock_)
-                and not self._is_torn_()
-            )
-        finally:
-            try:
-                if held:
-                    self._lock_.release()
-            finally:
-                pass
-
-    def _is_simply_empty_(self) -> bool:
-        if self._free_:
-            return not (self._stock_ or self._returned_ or self._putters_ or self._shut_ or OVERDUE)
-        held = None
-        try:
-            for held in self._enters_:
-                break
-            return not (
-                self._stock_
-                or self._returned_
-                or self._putters_
-                or self._shut_
-                or self._hooked_
-                or OVERDUE
-                or self._is_torn_()
-            )
-        finally:
-            try:
-                if held:
-                    self._lock_.release()
-            finally:
-                pass
-
-    def _is_torn_(self) -> bool:
-        """Whether this may have interrupted something of the same thread that is half-way in the stock."""
-        return False
-
-    def _no_item_(self, timeout: float | None) -> Empty:
-        if timeout:
-            return Empty(f"{self!r} had no item within {timeout} s: put one into it, or wait longer")
-        message = self._empty_message_
-        if message is None:
-            message = f"{self!r} is empty: put an item into it, or wait for one with block=True"
-            # It will say the same the next time, and who polls asks often.
-            if type(self).__repr__ is object.__repr__:
-                self._empty_message_ = message
-        return Empty(message)
-
-    def _no_room_(self, timeout: float | None) -> Full:
-        message = None if timeout else self._full_message_
-        if message is None:
-            late = f"had no room within {timeout} s" if timeout else "is full"
-            wait = "wait longer" if timeout else "wait for room with block=True"
-            message = (
-                f"{self!r} {late}: it may hold {self._maxsize_} items; "
-                f"take some out, {wait}, or set a larger maxsize"
-            )
-            # Likewise, until there is another bound.
-            if not timeout and type(self).__repr__ is object.__repr__:
-                self._full_message_ = message
-        return Full(message)
-
-    def _take_now_(self, waiter: Waiter) -> None:
-        self._settle_()
-        if self._hand_over_(waiter):
-            self._settle_()
-        elif self._shut_:
-            waiter.verdict = self._refusal_()
-
-    def _take_more_(self, waiter: Waiter, most: int | None) -> None:
-        """Add what there is to what a getter of many has got."""
-        box = waiter.box
-        waiter.later = []
-        # (A method for each step: PyPy 8.0's compiler aborts the interpreter at a loop that has it all.)
-        while (most is None or len(box) < most) and self._take_another_(waiter):
-            pass
-        self._settle_()
-
-    def _take_another_(self, waiter: Waiter) -> bool:
-        box = waiter.box
-        another = Waiter()
-        try:
-            if not self._hand_over_(another):
-                return False
-            waiter.later[len(box) - 1 :] = (another.ticket,)
-            box.extend(starmap(another.box.pop, ONCE))
-            return True
-        finally:
-            if another.box:
-                self._put_back_(another.ticket, another.box)
-                self._tune_()
-
-
-Queue._native_hooks_ = Queue._hooks_ = _hooks_of(Queue)
-
-
-class BoundOfClass:
-    """`maxsize` of a class that says `maxsize = 5`. As in the standard module, that is what is found there until
-    `Queue.__init__` is called, which may be with it; then each queue has its own."""
-
-    def __init__(self, bound: Any) -> None:
-        self.bound = bound
-
-    def __get__(self, queue: Queue[Any] | None, owner: type | None = None) -> Any:
-        if queue is None or not hasattr(queue, "_maxsize_"):
-            return self.bound
-        return Queue.maxsize.__get__(queue)
-
-    def __set__(self, queue: Queue[Any], bound: Any) -> None:
-        Queue.maxsize.__set__(queue, bound)  # type: ignore[attr-defined]
-
-
-def tell_remaining(problem: Any, box: Iterable[Any]) -> None:
-    """Note what has not been put in the exception that says so."""
-    try:
-        problem.remaining = [*box]
-    except (AttributeError, TypeError):
-        pass  # one of a foreign kind, that has no room for it
-
-
-def whole_bound(bound: Any) -> int:
-    """The integer that bounds a queue as *bound* does: 2.5 lets three in, infinity any number. TypeError if it cannot be
-    compared with a number, ValueError if it is none."""
-    try:
-        if bound > 0:
-            pass
-        elif bound <= 0:
-            return 0
-        else:
-            raise ValueError(f"maxsize must be a number that can be compared, 0 for no bound, not {bound!r}")
-    except TypeError as problem:
-        raise TypeError(f"maxsize must be a number, 0 for no bound, not {bound!r}") from problem
-    try:
-        return index(bound)
-    except TypeError:
-        return 0 if bound == float("inf") else ceil(bound)
-
-
-def peeks(cls: type) -> bool:
-    """Whether the class that says last how items are taken says how to look at them, too."""
-    for base in cls.__mro__:
-        if "_peek" in vars(base):
-            return True
-        if "_get" in vars(base) or "_init" in vars(base):
-            return False
-    return False
+Queue._native_hooks_ = Queue._hooks_ = hooks_of(Queue)

@@ -1,20 +1,43 @@
 # SPDX-License-Identifier: MIT
-"""The methods `_put`, `_get` and `_qsize`, which may be replaced in a single queue, too: `q._put = check_and_put`."""
+
+#
+# The methods `_put`, `_get` and `_qsize` of subclasses, through which items then pass.
+#
+#   - They are honoured where a class overrides them, at its class statement or by the time that a queue is made, or where
+#     somebody sets one in a single queue: `q._put = check_and_put`. Such a queue is `_hooked_`, always locked, and its
+#     short ways are closed.
+#   - A hook runs with the mutex held, in the thread that happens to settle. It is called by C code that stores what
+#     comes of it in the same piece: `done += starmap(self._put, ...)`, so that whether it has returned is known
+#     whatever strikes behind it.
+#   - Nothing nests in a hook. What is put while one is running in the same thread (by a handler or finaliser;
+#     `_in_hook_`) is parked, counted, and stored when the hook has ended, in whatever way; if `_put` then refuses it,
+#     `sys.unraisablehook` is told, as its put() is over.
+#   - If a hook fails, so does the call that it served, wherever it waits (_serving.py); but an exception of a signal
+#     handler, told by its frame in the traceback, goes to whom it struck.
 
 from __future__ import annotations
 
+from itertools import compress, starmap
+from operator import attrgetter
 from types import MethodType
+
+from .._thread import report_unraisable
+from ._platform import struck_by_handler
+from ._waiting import steps_of
+from ._ways import Ways
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, TypeVar
 
     from ._engine import Engine
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
-__all__ = ["hook"]
+__all__ = ["Hooked", "hook", "hooks_of", "peeks"]
+
+hooks_of = attrgetter("_init", "_put", "_get", "_qsize")
 
 
 class Hook(property):
@@ -67,3 +90,89 @@ if TYPE_CHECKING:
         return function
 else:
     hook = Hook
+
+
+class Hooked(Ways):
+    """How items pass through hooks. All this with the mutex held."""
+
+    def _hook_in_(self, own_hooks: Mapping[str, Any]) -> None:
+        """From now on items pass through these hooks, which are this queue's own; or no longer, if there are none."""
+        self._adopt_(self._stock_, own_hooks)
+        if self._parked_ and not (own_hooks or self._in_hook_):
+            self._unpark_()
+            self._adopt_(self._stock_)
+        self._tune_()
+
+    def _store_through_hook_(self, item: Any, done: list[Any]) -> None:
+        """Count an item and store it through the hook of a subclass, but never through two at a time. Whether that has
+        been done is noted in *done*, in one piece with it."""
+        if self._in_hook_:
+            # We interrupted the hook in its work (say, a heap half sifted). It will find the item when it is done.
+            done += map(self._parked_.append, compress((item,), self._puts_))
+            return
+        # Found here, because that may run code: behind the hook nothing may be struck before the hook is free again.
+        dones = self._dones_
+        before = self._qsize()
+        self._in_hook_ = True
+        self._level_before_ = before
+        try:
+            for _ in self._puts_:
+                break
+            done += starmap(self._put, ((item,),))
+        finally:
+            try:
+                self._level_before_ = None
+                self._in_hook_ = False
+                if not done:
+                    for _ in dones:  # not put after all
+                        break
+            finally:
+                self._unpark_()
+
+    def _unpark_(self) -> None:
+        """Store what was put while a hook was running, whether that has succeeded or failed."""
+        dones = self._dones_
+        while self._parked_ and not self._in_hook_:
+            self._in_hook_ = True
+            done: list[Any] = []
+            try:
+                for item in steps_of(self._parked_.popleft):
+                    try:
+                        done += starmap(self._put, ((item,),))
+                    except BaseException as problem:
+                        self._parked_.appendleft(item)  # before all else
+                        if not isinstance(problem, Exception) or struck_by_handler(problem):
+                            raise
+                        # Its put() has returned long ago, and who has called us is not to blame.
+                        for _ in zip(steps_of(self._parked_.popleft), dones):  # noqa: B905 - in one piece
+                            break
+                        report_unraisable(
+                            problem,
+                            "An item was put while _put was running, and then refused by _put of",
+                            self,
+                        )
+                    break
+            finally:
+                self._in_hook_ = False
+
+    def _take_through_hook_(self, taken: list[Any], takes: Iterator[Any]) -> None:
+        outer, self._in_hook_ = self._in_hook_, True
+        before = len(taken)
+        try:
+            taken += takes
+        finally:
+            if len(taken) > before:
+                self._drawn_ = [None]  # another than any
+            self._in_hook_ = outer
+            if not outer:
+                self._unpark_()
+
+
+def peeks(cls: type) -> bool:
+    """Whether the class that says last how items are taken says how to look at them, too."""
+    for base in cls.__mro__:
+        if "_peek" in vars(base):
+            return True
+        if "_get" in vars(base) or "_init" in vars(base):
+            return False
+    return False

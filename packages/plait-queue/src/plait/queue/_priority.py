@@ -39,12 +39,12 @@ from __future__ import annotations
 from itertools import compress, repeat, starmap
 from operator import is_, neg
 
-from ._engine import of_this_frame
 from ._fifo import Queue
 from ._heap import heapify, heappop, heappush
 from ._hooks import hook
 from ._surely import OVERDUE, elsewhere, surely
-from ._waiting import ENDLESS, NO_MORE, NOTHING, ONCE, TICKETS, steps_of
+from ._waiting import ENDLESS, IN_BOX, NO_MORE, NOTHING, ONCE, TICKETS, steps_of
+from ._ways import of_this_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,87 +172,77 @@ class PriorityQueue(Queue["T"]):
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the smallest item, as `Queue.get` does. If comparing raises, no item is lost."""
         box: list[T]
+        item: Any = NOTHING
+        heap: Any = None
         try:
             if not (block or self._stock_) and self._is_simply_empty_():
                 block = NOTHING  # likewise
             elif timeout is None or not block or timeout >= 0:
                 if block and not self._stock_:
                     self._item_comes_(timeout)
-                held = heap = None
-                item: Any = NOTHING
+                held = None
                 try:
-                    try:
-                        for held in self._enters_:
-                            heap = self._stock_
-                            if heap and self._sifting_ is NOTHING:
-                                for self._size_ in self._below_:
-                                    self._sifting_ = heap[0]
-                                    way = self._locked_takes_
-                                    for item in way:
-                                        if self._stock_ is heap:
-                                            self._sifting_ = NOTHING
-                                            if self._putters_:
-                                                self._settle_()
-                                            return item  # type: ignore[no-any-return]
-                                        item = NOTHING  # a nested call took over
-                                        break
-                                    else:
-                                        if way is not NO_MORE:
-                                            raise _ended_by_comparison()
+                    for held in self._enters_:
+                        heap = self._stock_
+                        if heap and self._sifting_ is NOTHING:
+                            for self._size_ in self._below_:
+                                self._sifting_ = heap[0]
+                                way = self._locked_takes_
+                                for item in way:
+                                    if self._stock_ is heap:
                                         self._sifting_ = NOTHING
+                                        if self._putters_:
+                                            self._settle_()
+                                        return item  # type: ignore[no-any-return]
+                                    item = NOTHING  # a nested call took over
                                     break
-                            break
-                    except BaseException:
-                        if item is NOTHING and self._sifting_ is not NOTHING and self._stock_ is heap:
-                            self._undo_()
-                        raise
-                    finally:
-                        try:
-                            if held:
-                                # Not by a call, behind which an exception could strike; and within the outer `try`, since on
-                                # 3.10 it can all the same.
-                                for _ in self._leaves_:
-                                    break
-                        finally:
-                            pass
-                except BaseException:
-                    box = [] if item is NOTHING else [item]
-                    try:
-                        self._resettle_(box)
-                    except BaseException:  # noqa: BLE001 - the first one is raised
-                        self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                        self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                        OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
-                        try:
-                            for _ in elsewhere:
+                                else:
+                                    if way is not NO_MORE:
+                                        raise _ended_by_comparison()
+                                    self._sifting_ = NOTHING
                                 break
-                        except RuntimeError:
-                            pass  # no thread can be started
-                    raise
-        except (AttributeError, TypeError):
-            self._explain_(timeout)
-            raise
-        if block is NOTHING:
-            raise self._no_item_(None)
-        box = []
-        try:
-            refusal = self._get_slowly_(box, block, timeout)
-            if refusal is None:
-                return box[-1]
-        except BaseException:  # on 3.10 it can strike behind that call
-            try:
-                self._resettle_(box)
-            except BaseException:  # noqa: BLE001 - the first one is raised
-                self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
-                self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
-                try:
-                    for _ in elsewhere:
                         break
-                except RuntimeError:
-                    pass  # no thread can be started
+                except BaseException:
+                    if item is NOTHING and self._sifting_ is not NOTHING and self._stock_ is heap:
+                        self._undo_()
+                    raise
+                finally:
+                    try:
+                        if held:
+                            # Not by a call, behind which an exception could strike; and within the outer `try`, since on
+                            # 3.10 it can all the same.
+                            for _ in self._leaves_:
+                                break
+                    finally:
+                        pass
+            if block is NOTHING:
+                refusal = None
+            else:
+                box = []
+                item = IN_BOX
+                refusal = self._get_slowly_(box, block, timeout)
+                if refusal is None:
+                    return box[-1]
+        except BaseException as problem:
+            if heap is None and item is NOTHING:  # nothing has happened yet
+                if isinstance(problem, (AttributeError, TypeError)):
+                    self._explain_(timeout)
+            else:
+                if item is not IN_BOX:
+                    box = [] if item is NOTHING else [item]
+                try:
+                    self._resettle_(box)
+                except BaseException:  # noqa: BLE001 - the first one is raised
+                    self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                    self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
             raise
-        raise refusal
+        raise self._no_item_(None) if refusal is None else refusal
 
     # -- heap operations that others may find under way ------------------------------------------------------------
 

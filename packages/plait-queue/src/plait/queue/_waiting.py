@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDLESS",
+    "IN_BOX",
     "NOBODY",
     "NOTHING",
     "NO_MORE",
@@ -96,6 +97,7 @@ __all__ = [
 ]
 
 NOTHING: Any = object()  # no item: every value can be one
+IN_BOX: Any = object()  # none either; but what was taken, if anything was, is in a box
 ENDLESS: Any = repeat(())  # for starmap: a call without arguments, as often as one likes
 ONCE: Any = ((),)  # the same, once
 NO_MORE: Iterator[Any] = iter(())  # a way that is closed
@@ -225,6 +227,17 @@ class ThreadWaiter(Waiter):
             if not raised_here(problem):
                 raise
         return True
+
+    def stay(self, queue: Engine, timeout: SupportsFloat | None) -> None:
+        """Stand in line until rung, or until *timeout* seconds have passed, and leave it then."""
+        if timeout is None and not is_owned(queue._lock_):
+            self.bell.acquire()
+        else:
+            self.sleep(queue, timeout)
+        if not self.rung:
+            if self.nudged:
+                self.sleep_on(queue, timeout)
+            queue._leave_(self)
 
     def sleep_on(self, queue: Engine, timeout: SupportsFloat | None) -> None:
         """Having been nudged, and not rung: settle *queue*, and go on sleeping.
