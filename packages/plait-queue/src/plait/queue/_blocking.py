@@ -20,7 +20,7 @@ from collections import deque
 from itertools import compress, repeat, starmap
 
 from .._thread import give_way
-from ._bound import Bounded
+from ._engine import Engine
 from ._errors import Full
 from ._platform import Empty, struck_by_handler
 from ._surely import OVERDUE, catch_up, elsewhere
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Blocking", "tell_remaining"]
 
 
-class Blocking(Bounded):
+class Blocking(Engine):
     """The long ways of putting and taking."""
 
     _empty_message_: str | None = None  # of the Empty that polling raises, once there was one

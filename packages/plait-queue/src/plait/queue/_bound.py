@@ -20,8 +20,6 @@ class Bounded(Engine):
     """A queue's `maxsize`. What the ways heed is `_maxsize_`, an int that bounds as it does."""
 
     _bound_given_: Any = None  # what `maxsize` was set to, if it is no plain int
-    # Of the Full that polling raises, once there was one: it names the bound.
-    _full_message_: str | None = None
 
     @property
     def maxsize(self) -> int:

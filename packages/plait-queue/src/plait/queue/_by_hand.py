@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from ._blocking import Blocking
+from ._engine import Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ByHand"]
 
 
-class ByHand(Blocking):
+class ByHand(Engine):
     """The parts of a queue that the standard module shows."""
 
     @property

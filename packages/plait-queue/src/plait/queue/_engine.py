@@ -17,8 +17,8 @@
 #   _async.py     calls of tasks that have to wait
 #   _by_hand.py   what users look at: the mutex, the container, the Conditions (_doorbell.py)
 #   _fifo.py      the public class and its short ways; _lifo.py and _priority.py derive the other kinds from it
-#   A class is made of those that deal with its inner workings, each derived from the one before: Ways, Hooked, Serving,
-#   Engine, Bounded, Blocking, ByHand, Queue.
+#   Of the classes Ways, Hooked, Serving and Engine each is derived from the one before; Blocking, Bounded and ByHand from
+#   Engine; and from those three Queue. (Each step on the way from Queue to object makes a queue a little dearer.)
 #
 # Always true when the mutex is free
 #   - nobody waits in vain: no getter waits while there is stock, no putter while there is room, no joiner while
@@ -77,6 +77,9 @@ __all__ = ["Engine"]
 
 class Engine(Serving):
     """The inner workings of a queue; its face is in the classes derived from it."""
+
+    # Of the Full that polling raises, once there was one: it names the bound.
+    _full_message_: str | None = None
 
     # -- who waits (the protocol is in _waiting.py) --------------------------------------------------------------------
 

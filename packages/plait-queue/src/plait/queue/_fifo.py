@@ -11,7 +11,8 @@ from sys import maxsize as most_there_can_be
 from time import monotonic
 from types import GenericAlias
 
-from ._bound import BoundOfClass, whole_bound
+from ._blocking import Blocking
+from ._bound import Bounded, BoundOfClass, whole_bound
 from ._by_hand import ByHand
 from ._errors import Full, ShutDown
 from ._hooks import hook, hooks_of, peeks
@@ -54,7 +55,7 @@ __all__ = ["Of", "Queue"]
 MAKING: Any = ()
 
 
-class Queue(ByHand, Of["T"]):
+class Queue(Blocking, Bounded, ByHand, Of["T"]):
     """A first-in first-out queue for any number of threads and asyncio tasks.
 
     *maxsize* bounds how many items may wait in it; zero or less means any number. It may be set at any time.
@@ -109,8 +110,10 @@ class Queue(ByHand, Of["T"]):
         self._maxsize_ = maxsize
         if self._bound_given_ is not None or self._full_message_ is not None:  # once more
             self._bound_given_ = self._full_message_ = None
+        bound = maxsize
         if type(maxsize) is not int:
-            self._maxsize_, self._bound_given_ = whole_bound(maxsize), maxsize
+            bound = whole_bound(maxsize)
+            self._maxsize_, self._bound_given_ = bound, maxsize
         self._puts_ = self._admits_ = count(1)
         self._alarm_ = self._putters_ = self._joiners_ = NOBODY
         if self._in_place_:
@@ -119,8 +122,8 @@ class Queue(ByHand, Of["T"]):
             stock: deque[T] = deque()
             self._stock_ = stock
             self._takes_ = starmap(stock.popleft, ENDLESS)
-            if self._maxsize_ > 0:
-                self._admits_ = self._way_in_(stock, self._maxsize_)
+            if bound > 0:
+                self._admits_ = self._way_in_(stock, bound)
         else:
             self._free_ = self._can_be_free_ and not self._hooked_
             self._admits_ = self._takes_ = NO_MORE
