@@ -110,7 +110,7 @@ class Run:
         self.problems = []
         self.begin = threading.Barrier(PRODUCERS + CONSUMERS + 1)
         # Of the main thread and its handler:
-        self.armed = False
+        self.armed = self.handling = False
         self.struck = self.handled = 0
         self.certain, self.tried, self.from_handler = set(), set(), set()
         self.numbers = count()
@@ -172,9 +172,13 @@ class Run:
     # -- the main thread, and what interrupts it
 
     def handle(self, *_):
+        if self.handling:
+            return  # held up for long, it is not to be struck: it does not say what it has tried
         self.handled += 1
+        self.handling = True
         if self.nests:
             self.put_and_get_in_between()
+        self.handling = False
         raising = self.armed and self.rng.random() < 0.5
         if self.busy:
             self.wind_up(self.rng.uniform(0.0001, 0.002))

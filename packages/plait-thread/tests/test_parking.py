@@ -45,7 +45,7 @@ def alarm():
 
     def arm(handler, ready=bool):
         def once(number, frame):
-            if armed and ready(frame):
+            if ready(frame) and armed:
                 armed.clear()
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 handler(number, frame)

@@ -98,7 +98,7 @@ PRELUDE = textwrap.dedent(
     def alarmed(handler, ready=lambda: True):
         "Have it called for SIGALRM, once, as soon as one strikes when it is ready."
         def once(*_):
-            if armed and ready():
+            if ready() and armed:
                 armed.clear()
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 handler()
