@@ -285,9 +285,14 @@ class WaitQueue:
         False if somebody was quicker and has woken it, or is about to: then the wake-up is the caller's, to use or to
         pass on by another `wake()`.
         """
+        line = self._line
+        # First looked for, as mostly it has been woken: to fail, remove() makes a message, which takes longer, and in which
+        # 3.10 forgets what a signal handler raises.
+        if parker not in line:
+            return False
         try:
-            self._line.remove(parker)
-        except ValueError as error:
+            line.remove(parker)
+        except ValueError as error:  # at this very moment somebody has struck it off
             if not _raised_here(error):
                 raise
             return False
