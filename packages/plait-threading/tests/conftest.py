@@ -10,8 +10,13 @@ import textwrap
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from plait.threading import Thread
+
+# A machine that is busy is no failure of ours, and so neither are examples that took long to make.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @dataclass
