@@ -10,8 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from plait import multiprocessing as mp
+
+# A machine that is busy is no failure of ours, and so neither are examples that took long to make.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 HERE = Path(__file__).parent
 # Targets of spawned children have to be importable by name.

@@ -8,6 +8,7 @@ import signal
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from plait.subprocess import _start
 
@@ -17,6 +18,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell's background job ignores Ctrl-C, and so would every program that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A machine that is busy is no failure of ours, and so neither are examples that took long to make.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # The fallback. Without the interpreter's private fork_exec everything is started by public calls. With WITHOUT_FORK_EXEC=1
 # in the environment the whole suite runs so; on one Python these modules always run both ways. (test_start and
