@@ -177,6 +177,27 @@ def test_wait_wakes_up_at_once_and_without_polling(kernel):
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.01
 
 
+def test_who_has_to_look_does_so_at_growing_intervals_within_bounds(kernel, monkeypatch):
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 9:
+            process.stdin.close()
+            time.sleep(0.1)
+
+    monkeypatch.setattr(handle_module, "sleep", sleep)
+    process = start(["cat"], stdin=PIPE)
+    if kernel == "pidfd":
+        process.stdin.close()
+    assert process.wait(30) == 0
+    if kernel == "pidfd":
+        assert pauses == []
+    else:
+        assert pauses[:7] == [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.02]
+        assert {*pauses[6:]} == {0.02}
+
+
 def test_several_threads_may_wait_at_once():
     process = start(["cat"], stdin=PIPE)
     codes = []
@@ -457,6 +478,19 @@ class TestProcessHandle:
             patch.setattr(handle_module, "_pidfd_open", real)
             assert start(["true"]).wait(10) == 0
             assert handle_module._pidfd_works is True
+
+    def test_its_descriptor_may_be_made_non_blocking(self, kernel):
+        # As libuv does with what it watches.
+        if kernel != "pidfd":
+            pytest.skip("there is none")
+        process = start(["cat"], stdin=PIPE)
+        os.set_blocking(process.handle.fileno(), False)
+        assert process.poll() is None
+        timer = threading.Timer(0.1, process.stdin.close)
+        timer.start()
+        assert process.wait() == 0
+        timer.join()
+        process.handle.close()
 
     def test_it_goes_on_without_its_descriptor_after_close(self):
         process = start(["sleep", "60"])

@@ -150,6 +150,14 @@ def _raise_if_strange(refusal: OSError) -> None:
         raise refusal
 
 
+def _sleep_until_readable(fd: int, seconds: float) -> None:
+    import select
+
+    bell = select.poll()
+    bell.register(fd, select.POLLIN)
+    bell.poll(seconds * 1000.0)
+
+
 def deadline_after(timeout: float, name: str = "timeout") -> float:
     """The monotonic time *timeout* seconds from now; *name* is what the caller knows it by."""
     if timeout != timeout:  # a NaN, which no clock ever reaches
@@ -596,12 +604,13 @@ class ProcessHandle:
                         return self.returncode
                 except ChildProcessError:
                     pass  # taken meanwhile; _look finds out by whom
+                except BlockingIOError:
+                    if fd < 0 or os.get_blocking(fd):
+                        raise  # a signal handler's
+                    # Somebody who was given the descriptor, as some event loops do, has made it return at once.
+                    _sleep_until_readable(fd, _LONGEST_POLL)
             elif fd >= 0 and timeout is not None:
-                import select
-
-                bell = select.poll()
-                bell.register(fd, select.POLLIN)
-                bell.poll(min(timeout, _LONGEST_POLL) * 1000.0)
+                _sleep_until_readable(fd, min(timeout, _LONGEST_POLL))
             else:
                 self._look_again_and_again(timeout)
             holding(self._lock, self._look)
