@@ -350,8 +350,10 @@ def test_a_popen_in_a_cycle_closes_its_descriptor_once_and_its_child_is_reaped()
 
 
 def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
-    # Three collections have to come to their end before it does.
-    process = start(["sleep", "0.2" if sys.implementation.name == "cpython" else "2"])
+    # It lives until the last collection has come to its end.
+    child_end, our_end = os.pipe()
+    process = start(["cat"], stdin=child_end)
+    os.close(child_end)
     pid, ref = process.pid, weakref.ref(process)
     with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):  # noqa: PT031
         del process
@@ -359,6 +361,7 @@ def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
             gc.collect()
     assert ref() is None
     assert [handle.pid for handle in popen_module.abandoned] == [pid]
+    os.close(our_end)
     # Wait for its end without taking the status.
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

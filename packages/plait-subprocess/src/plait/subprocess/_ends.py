@@ -40,7 +40,7 @@ class TextIOWrapper(io.TextIOWrapper):
 
     _newline: str | None = None
 
-    def reconfigure(self, **changes: Any) -> None:  # type: ignore[override]
+    def reconfigure(self, **changes: Any) -> None:
         """As in the base class."""
         super().reconfigure(**changes)
         self._newline = changes.get("newline", self._newline)

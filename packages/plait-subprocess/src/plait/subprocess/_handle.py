@@ -41,13 +41,13 @@
 #     written down after the peek, so it was about the child.
 #   - `_sleep_and_look`, without a pidfd: a peek that sleeps. Who borrows the descriptor, or the want of one, borrows the
 #     number: the status is left with the kernel until the last of them has returned it (`_is_left`).
-#   - `_peek_and_take`, `_take_at_once`, `_send`, without a pidfd: under the lock, and nothing is written down. `_send` opens a
-#     pidfd for the occasion, if it can.
+#   - `_peek_and_take`, `_take_at_once`, `_send`, without a pidfd: under the lock, and nothing is written down. `_send` opens
+#     a pidfd for the occasion, if it can.
 #   - `give_number_back`, `has_number`, without a pidfd: the status was left, by us, for this.
 #   - SoleHandle: nobody else can take it; see below.
-# In all of them a stranger who takes the status of any child (os.wait(), SIGCHLD ignored) makes the number free. Without a
-# pidfd it may then mean another child of this process, or for a signal another process, once all other numbers were given
-# out; nothing that such a system offers could tell them apart. With a pidfd it cannot: none of these places is reached.
+# In all of them a stranger who takes the status of any child (os.wait(), SIGCHLD ignored) makes the number free. Without
+# a pidfd it may then mean another child of this process, or for a signal another process, once all other numbers were
+# given out; nothing that such a system offers could tell them apart. With a pidfd it cannot: none of these is reached.
 #
 # A child that only one thread knows of, until that thread has waited for it without a time limit (run()), needs less:
 # nobody else can ask, and a stranger who takes the status ends the wait. So its `SoleHandle` takes the status in one C
@@ -73,7 +73,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ProcessHandle", "SoleHandle", "deadline_after", "handle_of_new_child", "open_pidfd", "take_status"]
+__all__ = [
+    "ProcessHandle",
+    "SoleHandle",
+    "deadline_after",
+    "handle_of_new_child",
+    "open_pidfd",
+    "take_status",
+]
 
 # poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
 # nothing.
@@ -320,7 +327,7 @@ class ProcessHandle:
                         found = _waitid(_P_PIDFD, fd, _PEEK | _WNOHANG)
                     # Without the lock another thread may have seen the end, and closed the pidfd. Its number is struck
                     # off before it is closed, and before it is put back there was a look that saw the child run.
-                    if found is None and self.returncode is None and self._fd == fd:
+                    if found is None and self._fd == fd and self.returncode is None:
                         return None
                 except ChildProcessError:
                     pass  # taken; _look finds out by whom
@@ -536,9 +543,7 @@ class ProcessHandle:
             return
         self._users += 1  # a signal handler that looks too must not close the pidfd that we are looking at
         try:
-            if (
-                not self._peek_and_take(*self._named(self._fd), _PEEK | _WNOHANG) and self.returncode is None
-            ):
+            if not self._peek_and_take(*self._named(self._fd), _PEEK | _WNOHANG) and self.returncode is None:
                 self._status_was_taken()
         finally:
             self._users -= 1

@@ -200,7 +200,8 @@ def _take_status(request: StartRequest) -> None:
             if request.handle is None:
                 from ._handle import SoleHandle  # which imports this module, and so is there
 
-                request.handle = SoleHandle(pid, False)  # remembers, should this be interrupted, what it has taken
+                # It remembers, should this be interrupted, what it has taken.
+                request.handle = SoleHandle(pid, False)
             request.handle.wait()
     request.started.clear()
 
