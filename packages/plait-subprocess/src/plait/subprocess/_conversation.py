@@ -87,8 +87,9 @@ class Conversation(Of["AnyStr"]):
         closed, and what had come is returned. The time-out carries `str` in text mode. What an earlier read has left in
         a stream, as bytes or as text, is part of the result. In text mode all is encoded and decoded as the streams would
         do it, also after `process.stdout.reconfigure(encoding=..., errors=..., newline=...)` or that of `stdin`, with any
-        number of pipes; *on_stdout* and *on_stderr* get lines that end in a line feed, whatever *newline* is. If the caller has replaced `stdin`, its own
-        methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
+        number of pipes; *on_stdout* and *on_stderr* get lines that end in a line feed, whatever *newline* is. If the caller
+        has replaced `stdin`, its own methods are used for text and where it has no descriptor; these may block for longer
+        than *timeout*.
         """
         if self._come is not None:
             self._keep_the_rest()

@@ -36,7 +36,7 @@
 #   - `_open`, `_give_out`: to open the pidfd. The number is the child's until its status is taken, which nobody has done
 #     through this handle. If a stranger has, and the number was given out again, then the pidfd means a process that is
 #     no child of ours, as a rule: each question through it says so (ECHILD), and each signal is preceded by such a question.
-#   - `ProcessHandle(pid)`: the caller answers for it. What is found out about it is asked through the pidfd, if there is one.
+#   - `ProcessHandle(pid)`: the caller answers for it. What is found out about it is asked through the pidfd.
 #   - `poll`, without a pidfd: a peek. Who takes the status through this handle has written it down before; nothing is
 #     written down after the peek, so it was about the child.
 #   - `_sleep_and_look`, without a pidfd: a peek that sleeps. Who borrows the descriptor, or the want of one, borrows the
@@ -47,7 +47,7 @@
 #   - SoleHandle: nobody else can take it; see below.
 # In all of them a stranger who takes the status of any child (os.wait(), SIGCHLD ignored) makes the number free. Without
 # a pidfd it may then mean another child of this process, or for a signal another process, once all other numbers were
-# given out; nothing that such a system offers could tell them apart. With a pidfd it cannot: none of these is reached.
+# given out; nothing that such a system offers could tell them apart. Once there is a pidfd, no number is used.
 #
 # A child that only one thread knows of, until that thread has waited for it without a time limit (run()), needs less:
 # nobody else can ask, and a stranger who takes the status ends the wait. So its `SoleHandle` takes the status in one C
