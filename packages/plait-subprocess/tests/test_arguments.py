@@ -49,6 +49,7 @@ WRONG = [
     ({"process_group": "x"}, TypeError, "process_group must be an integer"),
     ({"umask": "x"}, TypeError, "umask must be an integer"),
     ({"pipesize": "x"}, TypeError, "pipesize must be an integer"),
+    ({"pass_fds": (0, -1)}, ValueError, "pass_fds must be a sequence of file descriptors"),
     ({"bufsize": "x"}, TypeError, "bufsize must be an integer"),
 ]
 OURS = {"grace", "spawn_timeout", "max_output", "rlimits"}

@@ -189,7 +189,11 @@ def test_with_grace_the_command_may_tidy_up_while_the_loop_runs(kill_tree):
         ticking.cancel()
         return caught.value.stdout
 
-    assert asyncio.run(main()) == "on\ntidy\n"
+    for _ in range(5):  # more than once only if the machine is busy, and the loop has had few turns
+        ticks.clear()
+        assert asyncio.run(main()) == "on\ntidy\n"
+        if len(ticks) > 20:
+            break
     assert len(ticks) > 20
 
 

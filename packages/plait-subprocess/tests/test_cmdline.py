@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess as stdlib_subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plait.subprocess import getoutput, getstatusoutput, list2cmdline
@@ -33,6 +33,7 @@ def test_the_encoding_may_be_named():
     assert getstatusoutput(r"printf '\261'", encoding="ascii", errors="replace") == (0, "�")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # as a busy machine is
 @given(st.lists(st.text(alphabet='ab \t\\"', max_size=8), max_size=4))
 def test_a_windows_command_line_is_the_standard_one(arguments):
     assert list2cmdline(arguments) == stdlib_subprocess.list2cmdline(arguments)

@@ -611,3 +611,25 @@ def test_a_handler_that_raises_as_soon_as_there_is_a_child_leaves_none(order):
     )
     result = script(code, order, timeout=20)
     assert result.stdout == "struck\ngone\n", result.stderr
+
+
+def test_a_failed_start_that_is_struck_waits_for_nobody_else(monkeypatch):
+    # Between the call that takes the status and what is done with it; then the number may mean another child.
+    start_module = importlib.import_module(Popen.__module__ + "._start")
+    handle_module = importlib.import_module(Popen.__module__ + "._handle")
+    request = start_module.StartRequest()
+    with Popen(["false"]) as child:
+        request.started = [child.pid]
+
+        def strike(_self):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(handle_module.SoleHandle, "_heed", strike)
+            with pytest.raises(KeyboardInterrupt):
+                start_module._take_status(request)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "waitpid", None)
+            patch.setattr(os, "kill", None)
+            start_module.end_unowned(request)
+        assert request.started == []

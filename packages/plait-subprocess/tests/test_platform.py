@@ -92,3 +92,30 @@ def test_what_the_child_reports_is_raised_in_the_parent(report, kind, filename):
     with pytest.raises(kind) as caught:
         _start._raise_report(report, request)
     assert getattr(caught.value, "filename", None) == filename
+
+
+def test_a_sub_interpreter_starts_what_needs_no_fork_and_refuses_the_rest():
+    pytest.importorskip("_interpreters")
+    code = (
+        "import importlib, sys\n"
+        "sys.path[:] = PATH\n"
+        "piece = importlib.import_module(PACKAGE)\n"
+        "order = importlib.import_module(PACKAGE + '._start').order\n"
+        "print(piece.run(['echo', 'x'], capture_output=True, text=True, timeout=20))\n"
+        "order[:] = ['posix_spawn', 'fork']\n"
+        "print(piece.run(['true'], close_fds=False).returncode)\n"
+        "try: piece.run(['true'], cwd='/')\n"
+        "except RuntimeError as refusal: print('fork' in str(refusal), flush=True)\n"
+    )
+    program = (
+        "import sys, _interpreters\n"
+        "code = f'PATH, PACKAGE = {sys.path!r}, {sys.argv[1]!r}\\n' + sys.argv[2]\n"
+        "for kind in ('isolated', 'legacy'):\n"
+        "    problem = _interpreters.exec(_interpreters.create(kind), code)\n"
+        "    if problem: print(problem.formatted)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, run.__module__, code]
+    done = run(command, env=env, timeout=30, capture_output=True, text=True)
+    once = f"{run(['echo', 'x'], capture_output=True, text=True)}\n0\nTrue\n"
+    assert done.stdout == once * 2, done.stderr

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -15,7 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, SubprocessError, _in_flight, _platform, _start, run
+from plait.subprocess import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    Popen,
+    SubprocessError,
+    _in_flight,
+    _platform,
+    _start,
+    check_output,
+    run,
+)
 
 # The "fork" starter forks while pytest-timeout's thread runs; newer interpreters warn about that.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -154,6 +167,23 @@ def test_executable_replaces_the_shell(tmp_path):
     shell.write_text('#!/bin/sh\necho "mine: $2"\n')
     shell.chmod(0o755)
     assert run("xyz", shell=True, executable=str(shell), stdout=PIPE).stdout == b"mine: xyz\n"
+
+
+def test_what_shlex_makes_of_a_command_line_never_passes_through_a_shell(tmp_path):
+    line = f"printf '%s|' $HOME '*' \"a;b\" `id` $(id) > {tmp_path}/said ; echo & x"
+    words = shlex.split(line)
+    assert check_output(words, text=True).split("|")[:-1] == words[2:]
+    assert check_output(words, cwd=tmp_path, close_fds=False, text=True).split("|")[:-1] == words[2:]
+    assert not os.listdir(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        run(line)  # the name of a program
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_GETPIPE_SZ"), reason="the size of a pipe is as it is")
+def test_pipes_have_the_size_that_was_asked_for():
+    with Popen(["cat"], stdin=PIPE, stdout=PIPE, stderr=PIPE, pipesize=8192) as process:
+        for stream in (process.stdin, process.stdout, process.stderr):
+            assert fcntl.fcntl(stream.fileno(), fcntl.F_GETPIPE_SZ) == 8192
 
 
 def test_cwd_is_entered_before_the_program_is_looked_up(tmp_path):

@@ -177,6 +177,27 @@ def test_wait_wakes_up_at_once_and_without_polling(kernel):
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.01
 
 
+def test_who_has_to_look_does_so_at_growing_intervals_within_bounds(kernel, monkeypatch):
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 9:
+            process.stdin.close()
+            time.sleep(0.1)
+
+    monkeypatch.setattr(handle_module, "sleep", sleep)
+    process = start(["cat"], stdin=PIPE)
+    if kernel == "pidfd":
+        process.stdin.close()
+    assert process.wait(30) == 0
+    if kernel == "pidfd":
+        assert pauses == []
+    else:
+        assert pauses[:7] == [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.02]
+        assert {*pauses[6:]} == {0.02}
+
+
 def test_several_threads_may_wait_at_once():
     process = start(["cat"], stdin=PIPE)
     codes = []
@@ -329,8 +350,10 @@ def test_a_popen_in_a_cycle_closes_its_descriptor_once_and_its_child_is_reaped()
 
 
 def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
-    # Three collections have to come to their end before it does.
-    process = start(["sleep", "0.2" if sys.implementation.name == "cpython" else "2"])
+    # It lives until the last collection has come to its end.
+    child_end, our_end = os.pipe()
+    process = start(["cat"], stdin=child_end)
+    os.close(child_end)
     pid, ref = process.pid, weakref.ref(process)
     with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):  # noqa: PT031
         del process
@@ -338,6 +361,7 @@ def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
             gc.collect()
     assert ref() is None
     assert [handle.pid for handle in popen_module.abandoned] == [pid]
+    os.close(our_end)
     # Wait for its end without taking the status.
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -458,6 +482,19 @@ class TestProcessHandle:
             assert start(["true"]).wait(10) == 0
             assert handle_module._pidfd_works is True
 
+    def test_its_descriptor_may_be_made_non_blocking(self, kernel):
+        # As libuv does with what it watches.
+        if kernel != "pidfd":
+            pytest.skip("there is none")
+        process = start(["cat"], stdin=PIPE)
+        os.set_blocking(process.handle.fileno(), False)
+        assert process.poll() is None
+        timer = threading.Timer(0.1, process.stdin.close)
+        timer.start()
+        assert process.wait() == 0
+        timer.join()
+        process.handle.close()
+
     def test_it_goes_on_without_its_descriptor_after_close(self):
         process = start(["sleep", "60"])
         process.handle.close()
@@ -477,6 +514,127 @@ class TestProcessHandle:
         assert hits == []
         assert handle.status_lost
         assert process.poll() == 0
+
+
+class TestNumbers:
+    """A number that was given out again means somebody else. Here that is done by hand."""
+
+    @pytest.fixture
+    def pidfd(self, kernel):
+        if kernel != "pidfd":
+            pytest.skip("nothing but the pidfd can tell")
+
+    @pytest.mark.parametrize(
+        "act",
+        [
+            Popen.poll,
+            Popen.wait,
+            Popen.kill,
+            lambda process: process.wait(10),
+            lambda process: process.kill_tree(),
+            lambda process: process.handle.fileno(),
+        ],
+    )
+    @pytest.mark.parametrize("other_ends", [False, True])
+    @pytest.mark.usefixtures("pidfd")
+    def test_another_child_that_has_the_number_now_is_left_alone(self, act, other_ends):
+        process = start("exit 5")
+        with start("cat; exit 7", stdin=PIPE) as other:
+            os.waitpid(process.pid, 0)  # a stranger
+            if other_ends:
+                other.stdin.close()
+                os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+            process.pid = process.handle.pid = other.pid
+            act(process)
+            assert (process.poll(), process.handle.status_lost) == (0, True)
+            assert other_ends or other.poll() is None
+            other.stdin.close()
+            assert other.wait() == 7
+
+    @pytest.mark.usefixtures("pidfd")
+    def test_a_number_that_was_kept_and_taken_all_the_same_is_nobodys(self):
+        process = start("exit 5")
+        handle = process.handle
+        handle.keeps_number = True
+        assert process.wait() == 5
+        assert handle.has_number()
+        with start("exit 7") as other:
+            os.waitpid(process.pid, 0)  # a stranger
+            os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+            handle.pid = other.pid
+            assert not handle.has_number()
+            handle.give_number_back()
+            assert other.wait() == 7
+        assert handle._fd == -1
+
+    def test_who_is_about_to_sleep_on_a_number_has_it_kept(self, kernel):
+        # Between the last look at what is written down and the call that sleeps.
+        if kernel != "waitid":
+            pytest.skip("nobody sleeps on the number")
+        for ends in ("return", "drop"):
+            process = start("exit 5")
+            handle = process.handle
+            assert handle.borrow_descriptor() == -1
+            assert process.wait() == 5
+            assert os.waitid(os.P_PID, handle.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ends == "return":
+                handle.return_descriptor()
+            else:
+                del process, handle.returncode
+                handle.returncode = 5
+                pid = handle.pid
+                del handle
+                gc.collect()
+            with pytest.raises(ChildProcessError):
+                os.waitpid(pid if ends == "drop" else process.pid, os.WNOHANG)
+
+    @pytest.mark.parametrize("answer", [None, OSError(errno.EBADF, "Bad file descriptor")])
+    def test_a_look_whose_descriptor_was_closed_meanwhile_is_made_again(self, kernel, answer, monkeypatch):
+        # By another thread, which has seen the end; the number of the descriptor may mean somebody else by then.
+        if kernel == "waitpid":
+            pytest.skip("there is no peek")
+        with start("exit 5") as process:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+            def late(*_):
+                monkeypatch.setattr(handle_module, "_waitid", os.waitid)
+                process.handle.poll()
+                if answer is not None and kernel == "pidfd":
+                    raise answer
+
+            monkeypatch.setattr(handle_module, "_waitid", late)
+            assert process.poll() == 5
+
+    @pytest.mark.usefixtures("pidfd")
+    def test_without_its_own_descriptor_a_signal_goes_through_a_new_one(self, monkeypatch):
+        hits = []
+        monkeypatch.setattr(os, "kill", lambda pid, sig: hits.append(pid))
+        process = start(["sleep", "60"])
+        process.handle.close()
+        before = len(os.listdir("/dev/fd"))
+        process.kill()
+        assert len(os.listdir("/dev/fd")) == before
+        assert (process.wait(10), hits) == (-9, [])
+        # And if a stranger takes the status just before it is sent.
+        process = start(["cat"], stdin=PIPE)
+        process.handle.close()
+        process.handle.pid, pid = os.getpid(), process.pid
+        monkeypatch.setattr(handle_module, "send_through_pidfd", lambda fd, sig: hits.append(fd))
+        process.handle._send(signal.SIGCONT)
+        process.handle.pid = pid
+        process.stdin.close()
+        assert (process.wait(10), hits) == (0, [])
+
+    @pytest.mark.usefixtures("pidfd")
+    def test_pidfds_that_cannot_be_signalled_through_are_not_used(self, monkeypatch):
+        def refuse(*_):
+            raise PermissionError(errno.EPERM, "Operation not permitted")  # a filter of system calls
+
+        monkeypatch.setattr(handle_module, "_pidfd_works", None)
+        monkeypatch.setattr(handle_module, "send_through_pidfd", refuse)
+        process = start(["sleep", "60"])
+        process.kill()
+        assert (process.wait(10), handle_module._pidfd_works) == (-9, False)
 
 
 class TestSoleHandle:

@@ -39,9 +39,12 @@ def encoded_environment(env: Mapping[Any, Any]) -> list[bytes]:
 def descriptors(pass_fds: Any) -> tuple[int, ...]:
     """The numbers in *pass_fds*."""
     try:
-        return tuple(map(int, pass_fds))
+        numbers = tuple(map(int, pass_fds))
+        if numbers and min(numbers) < 0:
+            raise ValueError
     except (TypeError, ValueError) as problem:
         raise type(problem)(f"pass_fds must be a sequence of file descriptors, not {pass_fds!r}") from None
+    return numbers
 
 
 def argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:

@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import io
+import os
 from time import monotonic
 
+from ._ends import TextIOWrapper
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
 from ._handle import deadline_after
 from ._read_ahead import BufferedReader, Tap, tapped
@@ -30,7 +32,7 @@ __all__ = ["Conversation"]
 def _is_ours(stream: Any, text_mode: bool) -> bool:
     """Whether *stream* is of the kind that a Popen makes."""
     if text_mode:
-        return type(stream) is io.TextIOWrapper
+        return type(stream) is TextIOWrapper or type(stream) is io.TextIOWrapper
     # On Windows, ours is of a class that is derived from FileIO.
     return type(stream) is io.BufferedWriter or isinstance(stream, io.FileIO)
 
@@ -83,8 +85,11 @@ class Conversation(Of["AnyStr"]):
         Differs from the standard method: after `kill` the pipes are read for at most a quarter of a second
         beyond the child's end, should a process that the child had started still hold them; then they are
         closed, and what had come is returned. The time-out carries `str` in text mode. What an earlier read has left in
-        a stream, as bytes or as text, is part of the result. If the caller has replaced `stdin`, its own
-        methods are used for text and where it has no descriptor; these may block for longer than *timeout*.
+        a stream, as bytes or as text, is part of the result. In text mode all is encoded and decoded as the streams would
+        do it, also after `process.stdout.reconfigure(encoding=..., errors=..., newline=...)` or that of `stdin`, with any
+        number of pipes; *on_stdout* and *on_stderr* get lines that end in a line feed, whatever *newline* is. If the caller
+        has replaced `stdin`, its own methods are used for text and where it has no descriptor; these may block for longer
+        than *timeout*.
         """
         if self._come is not None:
             self._keep_the_rest()
@@ -206,7 +211,7 @@ class Conversation(Of["AnyStr"]):
         if (
             kind is io.TextIOWrapper
             and type(stream.buffer) is BufferedReader
-            and not stream.buffer.was_read
+            and not stream.buffer.was_used
             and self.text_mode
         ):
             return stream
@@ -303,6 +308,9 @@ class Conversation(Of["AnyStr"]):
             if not isinstance(given, str):
                 raise TypeError(f"in text mode the input is a str, not {type(given).__name__}")
             stdin: Any = self.stdin
+            line_end = stdin.line_end if type(stdin) is TextIOWrapper else os.linesep
+            if line_end != "\n":
+                given = given.replace("\n", line_end)
             given = given.encode(stdin.encoding, stdin.errors)
         view = memoryview(given)
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Text = tuple[str | None, str | None]  # encoding, errors
 
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Ends", "layered", "size_pipes"]
+__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Ends", "TextIOWrapper", "layered", "size_pipes"]
 
 PIPE = -1
 STDOUT = -2
@@ -35,6 +35,22 @@ class _OwnPipe(int):
 OWN_PIPE = _OwnPipe(PIPE)
 
 
+class TextIOWrapper(io.TextIOWrapper):
+    """The input of a child in text mode; knows what becomes of line ends, which communicate() has to do itself."""
+
+    _newline: str | None = None
+
+    def reconfigure(self, **changes: Any) -> None:
+        """As in the base class."""
+        super().reconfigure(**changes)
+        self._newline = changes.get("newline", self._newline)
+
+    @property
+    def line_end(self) -> str:
+        """What is written for a line end."""
+        return os.linesep if self._newline is None else self._newline or "\n"
+
+
 def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any:
     """What the caller gets for our end of pipe *number*: with a buffer, for bytes or for text."""
     stream: Any = raw
@@ -44,12 +60,9 @@ def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any
     if size:
         stream = BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
     if text is not None:
-        stream = io.TextIOWrapper(
-            stream,
-            *text,
-            line_buffering=bufsize == 1,
-            write_through=number == 0,
-        )
+        # Whoever reads gets the plain class, whose lines come faster.
+        kind = io.TextIOWrapper if number else TextIOWrapper
+        stream = kind(stream, *text, line_buffering=bufsize == 1, write_through=number == 0)
     return stream
 
 

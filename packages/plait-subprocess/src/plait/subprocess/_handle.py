@@ -24,12 +24,30 @@
 #
 # A number that must mean nobody else although its process has ended, because it is that of a process group too, is kept:
 # with `keeps_number` the status is written down but left with the kernel, until `give_number_back`, or the end of the
-# handle. (The number of a zombie is not given out again.) So it is where groups are all that there is: see _tree.py.
+# handle, and so is the pidfd. (The number of a zombie is not given out again.) So it is where groups are all that there is:
+# see _tree.py.
 #
 # Without pidfd (other kernels, PyPy, out of descriptors) the same order holds with waitid(P_PID); timed waits
 # then look again after 0.5, 1, 2 ... at most 20 ms. Without waitid the status is taken by waitpid inside one
 # C call that also stores it (list.extend over map), so that no signal handler can run in between, and a lock
 # keeps other threads out.
+#
+# Where a bare number is used, and why it is the child's
+#   - `_open`, `_give_out`: to open the pidfd. The number is the child's until its status is taken, which nobody has done
+#     through this handle. If a stranger has, and the number was given out again, then the pidfd means a process that is
+#     no child of ours, as a rule: each question through it says so (ECHILD), and each signal is preceded by such a question.
+#   - `ProcessHandle(pid)`: the caller answers for it. What is found out about it is asked through the pidfd.
+#   - `poll`, without a pidfd: a peek. Who takes the status through this handle has written it down before; nothing is
+#     written down after the peek, so it was about the child.
+#   - `_sleep_and_look`, without a pidfd: a peek that sleeps. Who borrows the descriptor, or the want of one, borrows the
+#     number: the status is left with the kernel until the last of them has returned it (`_is_left`).
+#   - `_peek_and_take`, `_take_at_once`, `_send`, without a pidfd: under the lock, and nothing is written down. `_send` opens
+#     a pidfd for the occasion, if it can.
+#   - `give_number_back`, `has_number`, without a pidfd: the status was left, by us, for this.
+#   - SoleHandle: nobody else can take it; see below.
+# In all of them a stranger who takes the status of any child (os.wait(), SIGCHLD ignored) makes the number free. Without
+# a pidfd it may then mean another child of this process, or for a signal another process, once all other numbers were
+# given out; nothing that such a system offers could tell them apart. Once there is a pidfd, no number is used.
 #
 # A child that only one thread knows of, until that thread has waited for it without a time limit (run()), needs less:
 # nobody else can ask, and a stranger who takes the status ends the wait. So its `SoleHandle` takes the status in one C
@@ -55,7 +73,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ProcessHandle", "SoleHandle", "deadline_after", "handle_of_new_child", "open_pidfd"]
+__all__ = [
+    "ProcessHandle",
+    "SoleHandle",
+    "deadline_after",
+    "handle_of_new_child",
+    "open_pidfd",
+    "take_status",
+]
 
 # poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
 # nothing.
@@ -63,6 +88,7 @@ _LONGEST_POLL = 86400.0
 _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.02
 _SIGKILL = 9
+_LARGEST_NUMBER = 2**31 - 1
 
 _pidfd_open: Any = getattr(os, "pidfd_open", None)
 _waitid: Any = getattr(os, "waitid", None)
@@ -92,10 +118,12 @@ def _probe_pidfd() -> bool:
             _pidfd_works = False
             return False
         try:
+            send_through_pidfd(fd, 0)  # some filters of system calls know the one and not the other
             _waitid(_P_PIDFD, fd, _PEEK | _WNOHANG)
         except ChildProcessError:
             _pidfd_works = True  # it understood the question: we are not our own child
-        except OSError:
+        except OSError as refusal:
+            _raise_if_strange(refusal)
             _pidfd_works = False  # Linux 5.3 opens a pidfd but cannot wait for it
         finally:
             os.close(fd)
@@ -112,10 +140,29 @@ def open_pidfd(pid: int) -> int:
     return -1
 
 
+def take_status(pid: int, fd: int) -> None:
+    """Let the kernel forget the child *pid*, which has ended, if it is still there; *fd* is its pidfd, or -1."""
+    try:
+        if fd >= 0:
+            _waitid(_P_PIDFD, fd, _TAKE)
+        else:
+            os.waitpid(pid, _WNOHANG)
+    except ChildProcessError:
+        pass  # taken already: before an interruption, or by somebody who waits for any child
+
+
 def _raise_if_strange(refusal: OSError) -> None:
     """Raise *refusal* if the kernel cannot have said that: then it is the TimeoutError, say, of a signal handler."""
     if refusal.errno is None or isinstance(refusal, TimeoutError):
         raise refusal
+
+
+def _sleep_until_readable(fd: int, seconds: float) -> None:
+    import select
+
+    bell = select.poll()
+    bell.register(fd, select.POLLIN)
+    bell.poll(seconds * 1000.0)
 
 
 def deadline_after(timeout: float, name: str = "timeout") -> float:
@@ -130,18 +177,25 @@ def deadline_after(timeout: float, name: str = "timeout") -> float:
         return float("inf") if timeout > 0 else float("-inf")
 
 
-def _lost_before(pid: Any) -> bool:
-    """Whether there is no process *pid*: the status of this child was taken. Raises for what is no child of ours."""
+def _check_number(pid: Any) -> None:
+    """Raise for what can be the number of no process."""
     if not isinstance(pid, int) or isinstance(pid, bool):
         raise TypeError(f"pid is the number of a child process, such as os.fork() returns; not {pid!r}")
     if pid <= 0:
         raise ValueError(f"pid is the number of a child process, which is greater than 0; not {pid}")
+    if pid > _LARGEST_NUMBER:
+        raise ValueError(f"pid is the number of a child process; no process has the number {pid}")
+
+
+def _lost_before(pid: int, fd: int) -> bool:
+    """Whether there is no process *pid*: the status of this child was taken. Raises for what is no child of ours.
+
+    *fd* is its pidfd, or -1.
+    """
     if _waitid is None:
         return False
     try:
-        _waitid(_P_PID, pid, _PEEK | _WNOHANG)
-    except OverflowError:
-        raise ValueError(f"pid is the number of a child process; no process has the number {pid}") from None
+        _waitid(*((_P_PIDFD, fd) if fd >= 0 else (_P_PID, pid)), _PEEK | _WNOHANG)
     except ChildProcessError:
         try:
             os.kill(pid, 0)
@@ -185,6 +239,8 @@ class ProcessHandle:
         "_fd",
         "_generation",
         "_given_out",
+        "_is_left",
+        "_is_slept_on",
         "_lock",
         "_taken",
         "_users",
@@ -196,9 +252,9 @@ class ProcessHandle:
     )
 
     def __init__(self, pid: int) -> None:
-        is_lost = _lost_before(pid)
+        _check_number(pid)
         self._begin(pid)
-        if is_lost:
+        if _lost_before(pid, self._fd):
             self._status_was_taken()
 
     def _begin(self, pid: int) -> None:
@@ -213,9 +269,11 @@ class ProcessHandle:
         self.keeps_number = False
         self._lock = RLock()
         self._generation = fork_generation()
-        self._users = 0  # threads that may be asleep on _fd
+        self._users = 0  # threads that may be asleep on _fd, or on the number
         self._given_out = False
-        self._taken: list[tuple[int, int]] = []  # (pid, status) as waitpid gave it
+        self._is_slept_on = False  # whether one of them may sleep on the number
+        self._is_left = False  # whether the status was written down, and left with the kernel for their sake
+        self._taken: list[Any] = []  # what the call that took the status returned
         self._fd = -1
         self._open()
 
@@ -242,10 +300,12 @@ class ProcessHandle:
     def __del__(self) -> None:
         # Together with a Popen in a cycle this may be called although that one's __del__ has handed us to `abandoned`.
         fd, self._fd = getattr(self, "_fd", -1), -1
+        if getattr(self, "keeps_number", False):
+            self._take_what_was_kept(fd)
+        elif getattr(self, "_is_left", False) and self.is_own_child:
+            take_status(self.pid, fd)
         if fd >= 0:
             os.close(fd)
-        if getattr(self, "keeps_number", False):
-            self.give_number_back()
 
     @property
     def is_own_child(self) -> bool:
@@ -259,11 +319,22 @@ class ProcessHandle:
                 self._refuse_in_forked_copy()
             # A peek needs no lock. Only when it shows an end is it worth going through the whole sequence.
             if _waitid is not None:
+                fd = self._fd
                 try:
-                    if _waitid(_P_PID, self.pid, _PEEK | _WNOHANG) is None:
+                    if fd < 0:
+                        found = _waitid(_P_PID, self.pid, _PEEK | _WNOHANG)
+                    else:
+                        found = _waitid(_P_PIDFD, fd, _PEEK | _WNOHANG)
+                    # Without the lock another thread may have seen the end, and closed the pidfd. Its number is struck
+                    # off before it is closed, and before it is put back there was a look that saw the child run.
+                    if found is None and self._fd == fd and self.returncode is None:
                         return None
                 except ChildProcessError:
                     pass  # taken; _look finds out by whom
+                except OSError as refusal:
+                    if self._fd == fd:
+                        raise
+                    _raise_if_strange(refusal)  # else: closed, as above
             holding(self._lock, self._look)
         return self.returncode
 
@@ -311,11 +382,30 @@ class ProcessHandle:
         try:
             if self._fd >= 0:
                 send_through_pidfd(self._fd, sig)
-            else:
+            elif not self._send_through_a_new_one(sig):
                 # Only we can take its status, and not while we hold the lock: the number is still the child's.
                 os.kill(self.pid, sig)
         except ProcessLookupError:
             pass  # it ended in this moment
+
+    def _send_through_a_new_one(self, sig: int) -> bool:
+        """Send a signal through a pidfd made for it; False if there is none to be had."""
+        fds: list[int] = []
+        try:
+            if _probe_pidfd():
+                try:
+                    fds.extend(map(_pidfd_open, (self.pid,)))
+                    _waitid(_P_PIDFD, fds[0], _PEEK | _WNOHANG)
+                except (ChildProcessError, ProcessLookupError):
+                    return True  # a stranger took the status just now: this is no child of ours any more
+                except OSError as refusal:
+                    _raise_if_strange(refusal)
+                else:
+                    send_through_pidfd(fds[0], sig)
+                    return True
+        finally:
+            any(map(os.close, map(fds.pop, (-1,) * len(fds))))
+        return False
 
     def fileno(self) -> int:
         """A descriptor that polls and selects readable once the child has ended. It is the handle's: do not
@@ -335,9 +425,13 @@ class ProcessHandle:
             self._look()
             if self.returncode is None:
                 # Was closed, or there was none left. The child is not taken, nor will be while we hold the lock: the
-                # number is still its.
-                self._fd = _pidfd_open(self.pid)
-            else:
+                # number is still its, or else a stranger has taken it, as the next look finds out.
+                try:
+                    self._fd = _pidfd_open(self.pid)
+                except ProcessLookupError:
+                    pass
+                self._look()
+            if self._fd < 0:
                 # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as readable.
                 self._fd, other = os.pipe()
                 os.close(other)
@@ -373,6 +467,8 @@ class ProcessHandle:
 
     def _borrow(self) -> int:
         self._users += 1
+        if self._fd < 0:
+            self._is_slept_on = True
         return self._fd
 
     def duplicate_descriptor(self) -> int:
@@ -394,16 +490,26 @@ class ProcessHandle:
             return True
         if not self.keeps_number:
             return False
+        fd = self.borrow_descriptor()
         try:
-            return _waitid(_P_PID, self.pid, _PEEK | _WNOHANG) is not None
+            return _waitid(*self._named(fd), _PEEK | _WNOHANG) is not None
         except ChildProcessError:
             return False  # a stranger took it, who waits for any child
+        finally:
+            self.return_descriptor()
 
     def give_number_back(self) -> None:
         """Take the status, if it was left for the sake of the number."""
+        fd = self.borrow_descriptor()
+        try:
+            self._take_what_was_kept(fd)
+        finally:
+            self.return_descriptor()
+
+    def _take_what_was_kept(self, fd: int) -> None:
         kept, self.keeps_number = self.keeps_number, False
         if kept and self.returncode is not None and self.is_own_child:
-            self._take_after_all(_P_PID, self.pid)
+            take_status(self.pid, fd)
 
     def return_descriptor(self) -> None:
         """The counterpart of `borrow_descriptor`."""
@@ -411,10 +517,20 @@ class ProcessHandle:
 
     def _return(self) -> None:
         self._users -= 1
+        if not self._users:
+            self._is_slept_on = False
+            if self._is_left:
+                self._is_left = False
+                if not self.keeps_number:
+                    take_status(self.pid, self._fd)
         self._close_if_unused()
 
     def _close_if_unused(self) -> None:
-        if self.returncode is not None and not self._users and not self._given_out and self._fd >= 0:
+        if (
+            self.returncode is not None
+            and not (self._users or self._given_out or self.keeps_number)
+            and self._fd >= 0
+        ):
             fd, self._fd = self._fd, -1
             os.close(fd)
 
@@ -427,37 +543,35 @@ class ProcessHandle:
             return
         self._users += 1  # a signal handler that looks too must not close the pidfd that we are looking at
         try:
-            kind, number = (_P_PIDFD, self._fd) if self._fd >= 0 else (_P_PID, self.pid)
-            if not self._peek_and_take(kind, number, _PEEK | _WNOHANG) and self.returncode is None:
+            if not self._peek_and_take(*self._named(self._fd), _PEEK | _WNOHANG) and self.returncode is None:
                 self._status_was_taken()
         finally:
             self._users -= 1
         self._close_if_unused()
+
+    def _named(self, fd: int) -> tuple[Any, int]:
+        """The child, in the terms of waitid: by *fd*, which is its pidfd or -1."""
+        return (_P_PIDFD, fd) if fd >= 0 else (_P_PID, self.pid)
 
     def _peek_and_take(self, kind: int, number: int, how: int) -> bool:
         """Peek, write down, take; False if there is no such child (any more)."""
         try:
             found = _waitid(kind, number, how)
             if found is not None:
+                # Others may be about to sleep on the number, which is kept for them: the last one takes the status.
+                self._is_left = self._is_slept_on
                 self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
-                if not self.keeps_number:
-                    _waitid(kind, number, _TAKE)
+                if not (self.keeps_number or self._is_left):
+                    self._taken.extend(map(_waitid, (kind,), (number,), (_TAKE,)))
         except ChildProcessError:
             # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
             # else it was a stranger.
             return False
         except BaseException:  # a signal handler raised: nobody looks again at what is written down
-            if self.returncode is not None and not self.keeps_number:
-                self._take_after_all(kind, number)
+            if self.returncode is not None and not (self.keeps_number or self._is_left or self._taken):
+                take_status(self.pid, number if kind == _P_PIDFD else -1)
             raise
         return True
-
-    @staticmethod
-    def _take_after_all(kind: int, number: int) -> None:
-        try:
-            _waitid(kind, number, _TAKE)
-        except ChildProcessError:
-            pass  # done before the interruption
 
     def _take_at_once(self) -> None:
         self.keeps_number = False  # there is no peek
@@ -495,12 +609,13 @@ class ProcessHandle:
                         return self.returncode
                 except ChildProcessError:
                     pass  # taken meanwhile; _look finds out by whom
+                except BlockingIOError:
+                    if fd < 0 or os.get_blocking(fd):
+                        raise  # a signal handler's
+                    # Somebody who was given the descriptor, as some event loops do, has made it return at once.
+                    _sleep_until_readable(fd, _LONGEST_POLL)
             elif fd >= 0 and timeout is not None:
-                import select
-
-                bell = select.poll()
-                bell.register(fd, select.POLLIN)
-                bell.poll(min(timeout, _LONGEST_POLL) * 1000.0)
+                _sleep_until_readable(fd, min(timeout, _LONGEST_POLL))
             else:
                 self._look_again_and_again(timeout)
             holding(self._lock, self._look)
@@ -531,6 +646,7 @@ class SoleHandle(ProcessHandle):
         self.pid = pid
         self.returncode = None
         self.status_lost = self.kill_sent = self.keeps_number = self._given_out = False
+        self._is_slept_on = self._is_left = False
         self._lock = RLock()
         self._generation = fork_generation()
         self._users = 0

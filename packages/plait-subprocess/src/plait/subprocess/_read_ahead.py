@@ -6,7 +6,9 @@
 # decodes what communicate() reads: below it is a buffer of ours, which gives it what it is told to give, and
 # when that is used up raises Dry. Asked for one character at a time, the stream loses nothing by that.
 #
-# Only streams that have been read are treated like this; decoding all at once at the end is several times faster.
+# Only streams that have been read, or changed by `reconfigure`, are treated like this; decoding all at once at the end is
+# several times faster. What a stream makes of line ends cannot be seen from outside either; but who changes that has the
+# buffer flushed first, as is documented, and so has `detach`.
 
 from __future__ import annotations
 
@@ -28,13 +30,19 @@ class Dry(Exception):
 class BufferedReader(io.BufferedReader):
     """The buffer of a pipe; what a text stream gets from it can be told."""
 
-    was_read = False
+    #: Whether the text stream above has been read, or may have been changed.
+    was_used = False
     _given: bytes | None = None
+
+    def flush(self) -> None:
+        """As in the base class; remembers that it was called."""
+        self.was_used = True
+        super().flush()
 
     def read1(self, size: int = -1) -> bytes:
         """As in the base class; remembers that it was called."""
         if self._given is None:
-            self.was_read = True
+            self.was_used = True
             return super().read1(size)
         given, self._given = self._given, b""
         if not given:
@@ -140,7 +148,7 @@ def reader_of(stream: Any) -> Any:
 
 
 def tapped(stream: Any) -> Any:
-    """What stands for *stream* if it is a text stream that has been read, or that others have made of one of ours."""
+    """What stands for *stream* if it is a text stream that has been used, or that others have made of one of ours."""
     reader = getattr(stream, "buffer", None)
     if isinstance(reader, BufferedReader) and not stream.closed:
         return Tap(stream, reader)

@@ -194,16 +194,15 @@ def await_exec(read_end: int, request: StartRequest, report: bytes = b"") -> Non
 
 
 def _take_status(request: StartRequest) -> None:
-    if request.handle is not None:
-        request.handle.wait()
-    else:
-        # Another thread, which looks after what clean-ups have left, may take it out meanwhile.
-        for pid in tuple(request.started):
-            if pid > 0:  # else what stands in for fork_exec has started none
-                try:
-                    os.waitpid(pid, 0)
-                except ChildProcessError:
-                    pass  # taken: by the kernel, if SIGCHLD is ignored in this program, or by a stranger
+    # Another thread, which looks after what clean-ups have left, may take it out meanwhile.
+    for pid in tuple(request.started):
+        if pid > 0:  # else what stands in for fork_exec has started none
+            if request.handle is None:
+                from ._handle import SoleHandle  # which imports this module, and so is there
+
+                # It remembers, should this be interrupted, what it has taken.
+                request.handle = SoleHandle(pid, False)
+            request.handle.wait()
     request.started.clear()
 
 

@@ -180,6 +180,12 @@ def start_by_fork(request: StartRequest) -> None:
         raise no_more_forks(request) from problem
     if not hasattr(os, "fork"):
         raise OSError(errno.ENOSYS, "this platform cannot start processes", request.program)
+    from .._thread import _is_main_interpreter
+
+    if not _is_main_interpreter():  # some interpreters fork all the same, and end the child at once
+        raise RuntimeError(
+            "a sub-interpreter cannot fork, and there is no other way here to start this: have the main interpreter start it"
+        )
     restored = [getattr(signal, name) for name in _SIGNALS_TO_RESTORE if hasattr(signal, name)]
     everything = signal.valid_signals()
     env = None if request.env is None else dict(line.split(b"=", 1) for line in request.env)

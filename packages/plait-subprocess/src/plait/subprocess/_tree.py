@@ -19,7 +19,8 @@
 #   a pidfd is opened; its time of start is read again and has to be the same. Every signal then goes through
 #   the pidfd, which means one process for ever. A child is no older than its parent, so an entry that
 #   contradicts this comes from a number that changed hands during the look, and is left for the next one.
-#   Without pidfds (other kernels, PyPy, out of descriptors) the time of start is compared before each signal. A look
+#   Without pidfds (other kernels, PyPy, out of descriptors) the time of start is compared before each signal: then a number
+#   has to change hands between that and the signal, right away, to mislead. A look
 #   needs one descriptor; if there is none, OSError says so. Nobody is taken for gone because he could not be looked at.
 #
 # No process of the tree escapes
@@ -49,7 +50,7 @@ from __future__ import annotations
 import os
 from time import monotonic, sleep
 
-from ._handle import deadline_after, open_pidfd
+from ._handle import deadline_after, open_pidfd, take_status
 from ._platform import send_through_pidfd
 
 TYPE_CHECKING = False
@@ -290,13 +291,10 @@ class _Tree:
     def take_status_of_orphans(self) -> None:
         """Of those ended whom the kernel has made our own children."""
         me = os.getpid()
-        for pid, started_at in self.members:
+        for (pid, started_at), member in self.members.items():
             seen = _stat(pid)
             if seen is not None and seen[0] == b"Z" and seen[1:] == (me, started_at):
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    pass  # somebody who waits for any child was faster
+                take_status(pid, member.fd)
 
 
 def _sleep_until_end(fd: int, seconds: float) -> None:
