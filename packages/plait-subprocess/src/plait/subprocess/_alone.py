@@ -73,8 +73,8 @@ _LONGEST_REPORT = 4096
 _PIPES = tuple(CLOSE_ON_EXEC * (count + 1) for count in range(3))
 _TO_WRITE_TO = ((1,), (3, 1), (5, 3, 1))
 
-_INIT, _EXECUTE, _WAIT, _WAIT_STEP = Popen.__init__, Popen._execute_child, Popen.wait, Popen._wait
-COMMUNICATE = Popen.communicate
+_STEPS = (Popen.__init__, Popen._execute_child, Popen.communicate, Popen.wait, Popen._wait)
+_EXECUTE, COMMUNICATE = Popen._execute_child, Popen.communicate
 _STARTER = _start.STARTERS["fork_exec"]
 
 
@@ -100,17 +100,12 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
         and (not options or options.keys() <= _PLAIN)
         and not (_popen.abandoned or failed)
         # Which is so on POSIX systems, when something has been started before.
-        and bool(_platform._known_shape)
-        and pipe2 is not None
+        and not (not _platform._known_shape or pipe2 is None)
         and not no_fork._is_owned()  # by who has been interrupted by the signal handler that calls this
         and _start.order[0] == "fork_exec"
         and _start.STARTERS["fork_exec"] is _STARTER
         and names.get("_USE_VFORK") is True
-        and Popen.__init__ is _INIT
-        and Popen._execute_child is _EXECUTE
-        and Popen.communicate is COMMUNICATE
-        and Popen.wait is _WAIT
-        and Popen._wait is _WAIT_STEP
+        and (Popen.__init__, Popen._execute_child, Popen.communicate, Popen.wait, Popen._wait) == _STEPS
     )
 
 

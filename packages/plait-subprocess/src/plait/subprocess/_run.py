@@ -95,7 +95,9 @@ def run(
         elif is_plain(popenargs, kwargs):
             returncode = run_plainly(*popenargs, **kwargs)
         if returncode is not None:
-            return _completed(check, returncode, popenargs[0], stdout, stderr)
+            if check and returncode:
+                raise CalledProcessError(returncode, popenargs[0], output=stdout, stderr=stderr)
+            return CompletedProcess(popenargs[0], returncode, stdout, stderr)
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if timeout is not None:
         deadline_after(timeout)  # what is wrong is told before anything is started
