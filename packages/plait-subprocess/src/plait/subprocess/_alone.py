@@ -130,7 +130,7 @@ def hear_plainly(
     args: list[Any],
     capture_output: bool,
     close_fds: bool = True,
-    stdout: None | int = None,  # noqa: ARG001 - PIPE, if the outputs are not both captured
+    stdout: int | None = None,  # noqa: ARG001 - PIPE, if the outputs are not both captured
     stderr: int | None = None,
     text: bool | None = None,
     encoding: str | None = None,
