@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -84,6 +85,7 @@ def heard_runs(monkeypatch):
 def nothing_is_left():
     """No child, no descriptor, nothing that forked copies would have to close."""
     in_flight = importlib.import_module(PACKAGE + "._in_flight")
+    gc.collect()  # what others have left
     before = sorted(os.listdir("/dev/fd"))
     yield
     assert sorted(os.listdir("/dev/fd")) == before

@@ -91,7 +91,7 @@ def run(
         stdout = stderr = returncode = None
         if capture_output or "stdout" in kwargs:
             if can_be_heard(popenargs, kwargs, capture_output):
-                returncode, stdout, stderr = hear_plainly(*popenargs, capture_output, **kwargs)
+                returncode, stdout, stderr = hear_plainly(popenargs[0], capture_output, **kwargs)
         elif is_plain(popenargs, kwargs):
             returncode = run_plainly(*popenargs, **kwargs)
         if returncode is not None:
