@@ -33,9 +33,9 @@
 # outputs stay open until then, so that a child which says something in its last moment is not ended by that. What was
 # read by then is dropped.
 #
-# What if another thread forks. The copy keeps nothing that is in `opened`, ends to read from included: the child sees that
-# nobody reads any more as soon as we do not. A function of Python that a forked copy runs is not in here: there is no
-# preexec_fn, and a signal handler that forks and returns in the copy finds descriptors closed, and no child of its own.
+# What if somebody forks. The copy keeps nothing that is in `opened`, ends to read from included: the child sees that nobody
+# reads any more as soon as we do not. Nothing of Python runs in our own child before it becomes the program. Where a signal
+# handler forks and the copy returns from it, the copy finds the descriptors closed and no child of its own.
 
 from __future__ import annotations
 
