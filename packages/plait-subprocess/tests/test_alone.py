@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Commands without options: run by the short way, and no other than by the long one."""
+"""Commands with next to no options: run by the short way, and no other than by the long one."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -12,7 +13,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from plait.subprocess import CalledProcessError, Command, Popen, _alone, call, run
+from plait.subprocess import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    CalledProcessError,
+    Command,
+    Popen,
+    _alone,
+    call,
+    check_output,
+    run,
+)
 
 PACKAGE = Popen.__module__
 
@@ -54,6 +66,34 @@ def plain_runs(monkeypatch):
     return taken
 
 
+@pytest.fixture
+def heard_runs(monkeypatch):
+    """The options of the commands whose outputs were read by the short way."""
+    taken = []
+    run_module = importlib.import_module(PACKAGE + "._run")
+
+    def watched(*args, **options):
+        taken.append(options)
+        return _alone.hear_plainly(*args, **options)
+
+    run(["true"])
+    monkeypatch.setattr(run_module, "hear_plainly", watched)
+    return taken
+
+
+@contextmanager
+def nothing_is_left():
+    """No child, no descriptor, nothing that forked copies would have to close."""
+    in_flight = importlib.import_module(PACKAGE + "._in_flight")
+    gc.collect()  # what others have left
+    before = sorted(os.listdir("/dev/fd"))
+    yield
+    assert sorted(os.listdir("/dev/fd")) == before
+    assert (in_flight.in_flight, _alone.failed, in_flight.no_fork._is_owned()) == ({}, {}, False)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 @pytest.mark.parametrize("options", [{}, {"close_fds": False}])
 def test_the_short_way_gives_the_same(options, plain_runs):
     command = ["sh", "-c", "exit 3"]
@@ -70,6 +110,161 @@ def test_the_short_way_gives_the_same(options, plain_runs):
         assert len(plain_runs) == 4
 
 
+SAYS = ["sh", "-c", r"printf 'out\r\n\351'; printf 'err\r' >&2; exit 3"]
+
+
+@pytest.mark.parametrize("text", [{}, {"encoding": "latin-1"}, {"text": True, "errors": "replace"}])
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"stdout": PIPE},
+        {"stdout": PIPE, "stderr": STDOUT},
+        {"stdout": PIPE, "stderr": PIPE},
+        {"capture_output": True},
+        {"capture_output": True, "close_fds": False},
+    ],
+)
+def test_outputs_that_are_heard_by_the_short_way_are_the_same(outputs, text, heard_runs):
+    options = {**outputs, **text}
+    with nothing_is_left():
+        ours, theirs = run(SAYS, **options), stdlib_subprocess.run(SAYS, **options)
+        assert repr(ours) == repr(theirs)
+        with pytest.raises(CalledProcessError) as caught:
+            run(SAYS, check=True, **options)
+        problem = caught.value
+        assert (problem.cmd, problem.returncode) == (SAYS, 3)
+        assert (problem.stdout, problem.stderr) == (theirs.stdout, theirs.stderr)
+        with pytest.raises(FileNotFoundError) as missing:
+            run(["/absent/program"], **options)
+        assert (missing.value.filename, missing.value.phase) == ("/absent/program", "exec")
+    if _alone.is_plain((SAYS,), {}):
+        assert len(heard_runs) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stdout": None},
+        {"stdout": DEVNULL},
+        {"stdout": True},
+        {"stdout": PIPE, "stderr": DEVNULL},
+        {"stdout": PIPE, "stderr": 2},
+        {"stdout": PIPE, "cwd": "/"},
+        {"stdout": PIPE, "bufsize": 0},
+        {"stdout": PIPE, "universal_newlines": True},
+        {"stdout": PIPE, "timeout": 20},
+        {"stdout": PIPE, "input": b""},
+        {"stdout": PIPE, "max_output": 10},
+        {"stdout": PIPE, "on_stdout": print},
+        {"stdout": PIPE, "kill_tree": True},
+    ],
+)
+def test_all_else_is_asked_of_a_popen(options, heard_runs):
+    assert run(["true"], **options).returncode == 0
+    assert heard_runs == []
+
+
+def test_captured_outputs_that_go_elsewhere_are_refused_as_ever(heard_runs):
+    for name in ("stdout", "stderr"):
+        with pytest.raises(ValueError, match="capture_output sets"):
+            run(["true"], capture_output=True, **{name: PIPE})
+    assert heard_runs == []
+
+
+@pytest.mark.parametrize("size", [200_000, 400_000])  # a few reads, and more
+def test_much_that_comes_by_both_outputs_at_a_time_is_all_there(size, heard_runs):
+    command = ["sh", "-c", f"yes out | head -c {size} & yes err | head -c {size} >&2; wait"]
+    with nothing_is_left():
+        both = run(command, capture_output=True)
+        assert (both.stdout, both.stderr) == (b"out\n" * (size // 4), b"err\n" * (size // 4))
+        assert run(command, stdout=PIPE, stderr=STDOUT).stdout.count(b"\n") == size // 2
+        assert check_output(["head", "-c", str(size), "/dev/zero"]) == bytes(size)
+        only_err = ["sh", "-c", f"exec >&-; head -c {size} /dev/zero >&2"]
+        assert run(only_err, capture_output=True).stderr == bytes(size)
+
+
+def test_who_holds_an_output_after_the_child_is_read_to_the_end(heard_runs):
+    command = ["sh", "-c", "{ sleep 0.1; echo late; } & echo early"]
+    assert run(command, stdout=PIPE).stdout == b"early\nlate\n"
+
+
+def test_a_wrong_encoding_is_found_out_before_the_program_runs(tmp_path, heard_runs):
+    mark = tmp_path / "mark"
+    with nothing_is_left(), heard("subprocess.Popen") as told:
+        with pytest.raises(LookupError):
+            run(["touch", str(mark)], stdout=PIPE, encoding="no such encoding")
+        with pytest.raises(TypeError):
+            run(["touch", str(mark)], stdout=PIPE, encoding=5)
+    assert told == []
+    assert not mark.exists()
+
+
+def test_what_makes_no_text_is_told_when_the_child_has_ended(heard_runs):
+    with nothing_is_left(), pytest.raises(UnicodeDecodeError):
+        run(SAYS, capture_output=True, encoding="utf-8")
+
+
+def test_a_default_encoding_is_warned_of_where_it_was_asked_for():
+    code = (
+        "import warnings\n"
+        "piece.run(['true'])\n"
+        "piece.check_output(['true'])\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always')\n"
+        "    piece.check_output(['true'], text=True)\n"
+        "print(*[(one.category.__name__, one.lineno) for one in told])\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNDEFAULTENCODING": "1"}
+    head = "import importlib, os, sys\npiece = importlib.import_module(sys.argv[1])\n"
+    result = run([sys.executable, "-c", head + code, PACKAGE], env=env, capture_output=True, timeout=30)
+    assert result.stdout == b"('EncodingWarning', 8)\n", result.stderr
+
+
+def test_a_handler_that_returns_loses_nothing_of_an_output(heard_runs):
+    count = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: count.append(1))
+    try:
+        for options in ({"stdout": PIPE}, {"capture_output": True}):
+            said = run(["sh", "-c", "kill -USR1 $PPID; echo x; kill -USR1 $PPID"], **options).stdout
+            assert said == b"x\n"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert count
+
+
+class Strike(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Strike])
+@pytest.mark.parametrize("step", ["read_little", "_read_a_lot", "pump"])
+@pytest.mark.parametrize("capture_output", [False, True])
+def test_who_is_struck_while_reading_ends_the_child_and_keeps_the_pipes_until_then(
+    capture_output, step, kind, monkeypatch, heard_runs
+):
+    """A child in its moment of grace may still write, and is not ended by that."""
+
+    def strike(*_):
+        raise kind
+
+    open_then = []
+
+    def grace(process):
+        outputs = [one for one in (process.stdout, process.stderr) if one is not None]
+        open_then.extend(os.fstat(one.fileno()) for one in outputs)
+        assert process.poll() is None
+
+    target = _alone.Exchange if step == "pump" else _alone
+    monkeypatch.setattr(target, step, strike)
+    monkeypatch.setattr(Popen, "_give_grace", grace)
+    options = {"capture_output": True} if capture_output else {"stdout": PIPE}
+    # More than is read by a few reads, and it does not end by itself.
+    with nothing_is_left(), pytest.raises(kind):
+        run(["sh", "-c", "head -c 300000 /dev/zero; exec sleep 60"], **options)
+    if heard_runs:
+        assert len(open_then) == (1 + capture_output) * (kind is KeyboardInterrupt)
+
+
 @pytest.mark.parametrize("grace", [None, "x", -1])
 def test_what_is_no_grace_is_refused_though_there_is_nothing_to_be_gracious_about(grace):
     with pytest.raises((TypeError, ValueError), match="grace must be"):
@@ -77,14 +272,16 @@ def test_what_is_no_grace_is_refused_though_there_is_nothing_to_be_gracious_abou
 
 
 def test_the_short_way_tells_auditors_the_same():
+    run(["true"])
     with heard("subprocess.Popen") as told:
         run(["true", "x"])
+        check_output(["true", "x"])
         stdlib_subprocess.run(["true", "x"])
-    assert told[0] == told[1]
+    assert told[0] == told[1] == told[2]
 
 
-@pytest.mark.parametrize("name", ["__init__", "_execute_child", "wait", "_wait"])
-def test_a_method_that_somebody_has_replaced_is_used(name, monkeypatch, plain_runs):
+@pytest.mark.parametrize("name", ["__init__", "_execute_child", "communicate", "wait", "_wait"])
+def test_a_method_that_somebody_has_replaced_is_used(name, monkeypatch, plain_runs, heard_runs):
     original, called = getattr(Popen, name), []
 
     def replaced(self, *args, **kwargs):
@@ -92,8 +289,11 @@ def test_a_method_that_somebody_has_replaced_is_used(name, monkeypatch, plain_ru
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(Popen, name, replaced)
+    plain_runs.clear()
     assert run(["true"]).returncode == 0
     assert (called, plain_runs) == ([name], [])
+    assert run(["echo", "x"], capture_output=True).stdout == check_output(["echo", "x"]) == b"x\n"
+    assert (called, heard_runs) == ([name] * 3, [])
 
 
 def test_a_status_that_the_kernel_was_told_to_forget_counts_as_zero(plain_runs):
@@ -101,6 +301,7 @@ def test_a_status_that_the_kernel_was_told_to_forget_counts_as_zero(plain_runs):
     try:
         assert run(["false"]).returncode == 0
         assert call(["false"]) == 0
+        assert check_output(["sh", "-c", "echo x; exit 3"]) == b"x\n"
     finally:
         signal.signal(signal.SIGCHLD, before)
 
@@ -108,7 +309,8 @@ def test_a_status_that_the_kernel_was_told_to_forget_counts_as_zero(plain_runs):
 def test_ctrl_c_leaves_no_child():
     code = (
         "piece.run(['true'])\n"
-        "for how in (piece.run, piece.call):\n"
+        "both = lambda command: piece.run(command, capture_output=True)\n"
+        "for how in (piece.run, piece.call, piece.check_output, both):\n"
         "    try: how(['sh', '-c', 'kill -INT $PPID; exec sleep 60'])\n"
         "    except KeyboardInterrupt: print('interrupted', end=' ')\n"
         "    try: print(os.waitpid(-1, os.WNOHANG))\n"
@@ -116,7 +318,7 @@ def test_ctrl_c_leaves_no_child():
         "print(sorted(os.listdir('/dev/fd'))[:3])\n"
     )
     result = script(code)
-    assert (result.stdout, result.stderr) == ("interrupted gone interrupted gone ['0', '1', '2']\n", "")
+    assert (result.stdout, result.stderr) == ("interrupted gone " * 4 + "['0', '1', '2']\n", "")
 
 
 def test_descriptors_in_the_place_of_the_standard_three_are_kept_out_of_the_way(tmp_path):
@@ -125,13 +327,17 @@ def test_descriptors_in_the_place_of_the_standard_three_are_kept_out_of_the_way(
         "piece.run(['true'])\n"
         "for fd in (0, 1, 2): os.close(fd)\n"
         "code = piece.run(['sh', '-c', 'exit 3']).returncode\n"
+        "said = piece.check_output(['sh', '-c', 'echo x; test ! -e /dev/fd/3'])\n"
+        "both = piece.run(['sh', '-c', 'echo y; echo z >&2'], capture_output=True)\n"
+        "same = piece.check_output(['sh', '-c', 'echo y; echo z >&2'], stderr=piece.STDOUT)\n"
+        "told = [said, both.stdout, both.stderr, same]\n"
         "left = [fd for fd in (0, 1, 2) if os.path.exists(f'/dev/fd/{fd}')]\n"
         "try: piece.run(['/absent/program'])\n"
-        "except FileNotFoundError: open(sys.argv[2], 'w').write(f'{code} {left}')\n"
+        "except FileNotFoundError: open(sys.argv[2], 'w').write(f'{code} {told} {left}')\n"
     )
     script(code, str(mark))
     # Whoever lists /dev/fd has a descriptor of its own, so what is looked at is each by its name.
-    assert mark.read_text() == "3 []"
+    assert mark.read_text() == r"3 [b'x\n', b'y\n', b'z\n', b'y\nz\n'] []"
 
 
 def test_pipes_between_commands_have_the_size_that_was_asked_for():

@@ -3,45 +3,78 @@
 
 # Most commands are run to their end, without a time limit, by a call that gives nobody else the Popen. Nobody can kill such
 # a child or ask for its status meanwhile, so less has to be done for it: see SoleHandle in _handle.py. And most of these
-# have neither options nor pipes, so all that Popen.__init__ decides is decided: for them there is `run_plainly`, which makes
-# no Popen unless something goes wrong.
+# have no options but those that say where the outputs go, which are wanted or not; then all that Popen.__init__ decides
+# is decided. For them there is `run_plainly`, which makes no Popen, no file object and no pidfd unless something goes wrong.
 #
 # Why it is written out. While a child is started and runs, others use the processor; everything that is touched afterwards
 # has to be fetched again. A step of the interpreter takes five times as long there as in a loop that does nothing else,
-# and a Popen is several hundred. So the steps are few, and touch little.
+# and a Popen is several hundred. So the steps are few, and touch little. And most of them are taken while the child
+# becomes ready: between the end of its output and the return there are a close(), a waitpid(), and what is returned.
 #
 # What must hold is what holds for all starts (_start.py, _in_flight.py) and for those who own their children (_ending.py).
 # It does here because nothing is known only to a local variable: the descriptors, the pid and the status come to be in
 # lists, which the clean-up has as well.
+#
+# The order
+#   1. `opened`, which forked copies of this process do not keep, gets the pipes: one for each output that is wanted, and
+#      the one for errors last. Of each pair the end to read from comes first.
+#   2. `started` gets the pid, when the child has become the program or could not. It has the ends to write to, as 1 and 2.
+#   3. Our copies of these are closed, or their readers would wait for us. What the child reports is read, which nobody has
+#      to wait for, and `opened` has our ends of the outputs only.
+#   4. They are read to their ends, as long as these take: whatever else has them open holds us up, as it has always been
+#      without a time limit. They are closed. More than a few reads are good for is read by an Exchange, and our ends
+#      belong to file objects, in `streams`, from then on.
+#   5. `status` gets what waitpid() says. The number means our child until then: nobody else takes its status, but for a
+#      stranger who takes any child's, and then there is nothing left to be waited for.
+#
+# What if it is interrupted. Whatever is raised, by us or by a signal handler between any two calls, the request is put into
+# `failed`, for the next start to end the child if nothing else does; then a SolePopen takes over what is in the lists, and
+# that is ended as every child of run() is: its moment of grace after Ctrl-C, SIGKILL, its status. Our ends of the
+# outputs stay open until then, so that a child which says something in its last moment is not ended by that. What was
+# read by then is dropped.
+#
+# What if somebody forks. The copy keeps nothing that is in `opened`, ends to read from included: the child sees that nobody
+# reads any more as soon as we do not. Nothing of Python runs in our own child before it becomes the program. Where a signal
+# handler forks and the copy returns from it, the copy finds the descriptors closed and no child of its own.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from itertools import starmap
+from itertools import chain, starmap
 
 from . import _platform, _popen, _start
 from ._command import candidates
+from ._conversation import as_text
 from ._ending import let_go, wind_up
+from ._ends import PIPE, STDOUT
+from ._exchange import Exchange, read_little
 from ._handle import SoleHandle
-from ._in_flight import CLOSE_ON_EXEC, in_flight, no_fork, pipe2
-from ._platform import hold_no_more
+from ._in_flight import CLOSE_ON_EXEC, close, in_flight, no_fork, pipe2
+from ._platform import hold_no_more, holding
 from ._popen import Popen
 from ._start import StartRequest, await_exec, failed, finish
 from ._switches import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["COMMUNICATE", "SolePopen", "is_plain", "run_plainly"]
+__all__ = ["COMMUNICATE", "SolePopen", "can_be_heard", "hear_plainly", "is_plain", "run_plainly"]
 
-#: The options that the short way takes.
+#: The options that the short way takes, if the outputs are not wanted, and if they are.
 _PLAIN = frozenset(("close_fds",))
+_HEARD = frozenset(("close_fds", "stdout", "stderr", "text", "encoding", "errors"))
 _LONGEST_REPORT = 4096
 
-_INIT, _EXECUTE, _WAIT, _WAIT_STEP = Popen.__init__, Popen._execute_child, Popen.wait, Popen._wait
-COMMUNICATE = Popen.communicate
+#: By the number of outputs: the flags of all pipes; where the ends to write to are among what is opened.
+_PIPES = tuple(CLOSE_ON_EXEC * (count + 1) for count in range(3))
+_TO_WRITE_TO = ((1,), (3, 1), (5, 3, 1))
+
+_STEPS = (Popen.__init__, Popen._execute_child, Popen.communicate, Popen.wait, Popen._wait)
+_EXECUTE, COMMUNICATE = Popen._execute_child, Popen.communicate
 _STARTER = _start.STARTERS["fork_exec"]
 
 
@@ -67,45 +100,99 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
         and (not options or options.keys() <= _PLAIN)
         and not (_popen.abandoned or failed)
         # Which is so on POSIX systems, when something has been started before.
-        and bool(_platform._known_shape)
-        and pipe2 is not None
+        and not (not _platform._known_shape or pipe2 is None)
         and not no_fork._is_owned()  # by who has been interrupted by the signal handler that calls this
         and _start.order[0] == "fork_exec"
         and _start.STARTERS["fork_exec"] is _STARTER
         and names.get("_USE_VFORK") is True
-        and Popen.__init__ is _INIT
-        and Popen._execute_child is _EXECUTE
-        and Popen.communicate is COMMUNICATE
-        and Popen.wait is _WAIT
-        and Popen._wait is _WAIT_STEP
+        and (Popen.__init__, Popen._execute_child, Popen.communicate, Popen.wait, Popen._wait) == _STEPS
     )
 
 
-def run_plainly(args: list[Any], close_fds: bool = True) -> int:
-    """Run a command without pipes and without a time limit to its end; its return code."""
+def can_be_heard(popenargs: tuple[Any, ...], options: dict[str, Any], capture_output: bool) -> bool:
+    """Whether `hear_plainly` may be called. With *capture_output* these options do not say where the outputs go."""
+    if not options.keys() <= _HEARD or (sys.flags.warn_default_encoding and not options.get("encoding")):
+        return False
+    stdout, stderr = options.get("stdout"), options.get("stderr")
+    if capture_output:
+        if not stdout is stderr is None:
+            return False  # which is refused
+    elif (
+        stdout != PIPE
+        or type(stdout) is not int
+        or not (stderr is None or (type(stderr) is int and stderr in (PIPE, STDOUT)))
+    ):
+        return False
+    return is_plain(popenargs, {})
+
+
+def hear_plainly(
+    args: list[Any],
+    capture_output: bool,
+    close_fds: bool = True,
+    stdout: int | None = None,  # noqa: ARG001 - PIPE, if the outputs are not both captured
+    stderr: int | None = None,
+    text: bool | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+) -> tuple[int, Any, Any]:
+    """Run a command whose output is wanted to its end, without a time limit; its return code, and what it has said."""
+    decoder = None
+    if text or encoding or errors:
+        # Before the start, so that a wrong encoding is found out before the program has done anything.
+        decoder = io.TextIOWrapper(io.BytesIO(), encoding, errors)
+    out: list[bytes] = []
+    if capture_output or stderr == PIPE:
+        err: list[bytes] = []
+        returncode = run_plainly(args, close_fds, (out, err))
+        if decoder is None:
+            return returncode, b"".join(out), b"".join(err)
+        return returncode, as_text(b"".join(out), decoder), as_text(b"".join(err), decoder)
+    returncode = run_plainly(args, close_fds, (out,), stderr is not None)
+    if decoder is None:
+        return returncode, b"".join(out), None
+    return returncode, as_text(b"".join(out), decoder), None
+
+
+def run_plainly(
+    args: list[Any], close_fds: bool = True, outputs: Sequence[list[bytes]] = (), is_joined: bool = False
+) -> int:
+    """Run a command without a time limit to its end; its return code.
+
+    *outputs* has a list for each output that is wanted, stdout first, to put in what has come of it. If *is_joined*, there
+    is one for both.
+    """
     argv, close_fds = args[:], bool(close_fds)
     program = argv[0]
     sys.audit("subprocess.Popen", program, argv, None, None)
     executables = candidates(program, None)
+    count = len(outputs)
     opened: list[int] = []
     started: list[int] = []
-    said: list[tuple[int, int]] = []
+    status: list[tuple[int, int]] = []
+    mine: list[int] = []  # our ends of the outputs
+    streams: list[io.FileIO] = []
     request = StartRequest()  # for the clean-up
     request.opened, request.started = opened, started
     key = id(request)
     try:
         in_flight[key] = opened
         with no_fork:
-            opened.extend(*map(pipe2, CLOSE_ON_EXEC))
-        read_end, write_end = opened
-        if write_end < 3:
-            _start_in_full(request, args, program, executables, close_fds)
+            opened.extend(chain.from_iterable(map(pipe2, _PIPES[count])))
+        read_end, write_end = opened[-2:]
+        out = err = -1
+        if count:
+            mine, out = opened[:-2:2], opened[1]
+            err = out if is_joined else -1 if count == 1 else opened[3]
+        if min(opened) < 3:
+            request.stdout, request.stderr = out, err
+            _start_in_full(request, mine, args, program, executables, close_fds)
         else:
             keep = (write_end,)
             fork_exec = names.get("_fork_exec") or _platform._posixsubprocess.fork_exec
             # fmt: off
             question: tuple[Any, ...] = (
-                argv, executables, close_fds, keep, None, None, -1, -1, -1, -1, -1, -1, read_end, write_end,
+                argv, executables, close_fds, keep, None, None, -1, -1, -1, out, -1, err, read_end, write_end,
                 True, False, -1, None, None, None, -1, None, True,
             )
             # fmt: on
@@ -114,20 +201,24 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
                 question = _platform.of_shape(shape or 0, question)
             started.extend(starmap(fork_exec, (question,)))
             with no_fork:
-                any(map(os.close, map(opened.pop, (-1,))))
+                any(map(os.close, map(opened.pop, _TO_WRITE_TO[count])))
             if report := os.read(read_end, _LONGEST_REPORT):
                 request.argv, request.program, request.executables = argv, program, executables
                 await_exec(read_end, request, report)
             # That needs no lock: a copy of the end to read from holds up nobody.
             any(map(os.close, map(opened.pop, (-1,))))
+        if count:
+            if not read_little(mine, outputs):
+                _read_a_lot(mine, opened, streams, outputs)
+            any(map(os.close, map(opened.pop, (-1,) * len(opened))))
         in_flight.pop(key, None)
         try:
-            said.extend(map(os.waitpid, started, (0,)))
+            status.extend(map(os.waitpid, started, (0,)))
         except ChildProcessError:
             return 0  # somebody else took the status
-        return os.waitstatus_to_exitcode(said[0][1])
+        return os.waitstatus_to_exitcode(status[0][1])
     except BaseException as problem:
-        if not said:
+        if not status:
             failed[key] = request  # whatever strikes from here on, the next start ends what is left
         try:
             hold_no_more(no_fork)
@@ -137,33 +228,60 @@ def run_plainly(args: list[Any], close_fds: bool = True) -> int:
         process.args = args
         try:
             hold_no_more(no_fork)  # as `holding` does, but once for all
-            _take_over(process, request, said)
+            _take_over(process, request, status, mine, streams)
             if isinstance(problem, KeyboardInterrupt):
                 process._give_grace()
             wind_up(process, problem, False, 0.0)
         finally:  # once more, should a signal handler have raised in there too
             hold_no_more(no_fork)
-            _take_over(process, request, said)
+            _take_over(process, request, status, mine, streams)
             let_go(process, False)
         raise
 
 
-def _start_in_full(request: StartRequest, argv: list[Any], program: Any, where: Any, close_fds: bool) -> None:
+def _start_in_full(
+    request: StartRequest, mine: list[int], argv: list[Any], program: Any, where: Any, close_fds: bool
+) -> None:
     """The start, where a descriptor of ours would be one of the standard three."""
-    finish(request)
-    in_flight[id(request)] = request.opened
+    opened = request.opened
+    close(opened, opened[-2:])  # the pipe for errors: the start makes its own
     request.argv, request.program, request.executables, request.close_fds = argv, program, where, close_fds
     _start.start(request)
-    finish(request)
+    close(opened, [fd for fd in opened if fd not in mine])
 
 
-def _take_over(process: SolePopen, request: StartRequest, said: list[Any]) -> None:
+def _read_a_lot(
+    mine: list[int], opened: list[int], streams: list[io.FileIO], outputs: Sequence[list[bytes]]
+) -> None:
+    """Go on reading, and close, where *outputs* has what `read_little` has left it at."""
+    holding(no_fork, _own, mine, opened, streams)
+    exchange = Exchange(None, tuple(streams), None)
+    for stream, pieces in zip(streams, outputs, strict=True):
+        exchange.begin_with(stream, pieces)
+        pieces.clear()
+    exchange.pump(None, None)
+    for stream, pieces in zip(streams, outputs, strict=True):
+        pieces.append(exchange.output_of(stream) or b"")
+
+
+def _own(mine: list[int], opened: list[int], streams: list[io.FileIO]) -> None:
+    """Put those of *mine* that are in *opened*, as file objects, into *streams*. May be called again, with the lock held."""
+    for fd in mine:
+        if fd in opened:
+            streams.extend(map(io.FileIO, map(opened.pop, map(opened.index, (fd,)))))
+
+
+def _take_over(
+    process: SolePopen, request: StartRequest, status: list[Any], mine: list[int], streams: list[io.FileIO]
+) -> None:
     """Give *process*, as if it had started it, the child, unless that has ended. May be called again."""
+    # Another thread, which looks after what clean-ups have left, may empty it.
+    started = tuple(request.started)
+    if started and not status:
+        if process._handle is None:
+            process.pid = started[0]
+            process._handle = SoleHandle(process.pid, False)
+        holding(no_fork, _own, mine, request.opened, streams)
+        process.stdout, process.stderr = (*streams, None, None)[:2]
     finish(request)
-    started = tuple(
-        request.started
-    )  # another thread, which looks after what clean-ups have left, may empty it
-    if started and not said and process._handle is None:
-        process.pid = started[0]
-        process._handle = SoleHandle(process.pid, False)
     failed.pop(id(request), None)

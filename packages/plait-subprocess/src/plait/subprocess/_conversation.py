@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._handle import ProcessHandle
     from ._lines import Listening
 
-__all__ = ["Conversation"]
+__all__ = ["Conversation", "as_text"]
 
 
 def _is_ours(stream: Any, text_mode: bool) -> bool:
@@ -35,6 +35,16 @@ def _is_ours(stream: Any, text_mode: bool) -> bool:
         return type(stream) is TextIOWrapper or type(stream) is io.TextIOWrapper
     # On Windows, ours is of a class that is derived from FileIO.
     return type(stream) is io.BufferedWriter or isinstance(stream, io.FileIO)
+
+
+def _lines_ended(text: str) -> str:
+    """*text* with each line end, of whatever system, made a newline."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def as_text(data: bytes, stream: Any) -> str:
+    """*data*, which is complete, as *stream*, a text stream, would have decoded it."""
+    return _lines_ended(data.decode(stream.encoding, stream.errors))
 
 
 class Conversation(Of["AnyStr"]):
@@ -249,7 +259,9 @@ class Conversation(Of["AnyStr"]):
             if undisturbed and self.stdin is None:
                 outputs = [stream for stream in streams if stream is not None]
                 said: list[list[bytes]] = [[] for _ in outputs]
-                if read_little(outputs, said):
+                if read_little([stream.fileno() for stream in outputs], said):
+                    for stream in outputs:
+                        stream.close()
                     self.wait()
                     whole = [b"".join(pieces) for pieces in said]
                     if not self.text_mode:
@@ -339,11 +351,9 @@ class Conversation(Of["AnyStr"]):
         if not self.text_mode:
             return data
         if complete:
-            text = data.decode(stream.encoding, stream.errors)
-        else:
-            # A character may have come by half.
-            text = incremental_decoder(stream.encoding, errors or stream.errors).decode(data)
-        return text.replace("\r\n", "\n").replace("\r", "\n")
+            return as_text(data, stream)
+        # A character may have come by half.
+        return _lines_ended(incremental_decoder(stream.encoding, errors or stream.errors).decode(data))
 
     def _close_streams(self) -> None:
         """Close our ends of the pipes, all of them, whatever happens to one."""

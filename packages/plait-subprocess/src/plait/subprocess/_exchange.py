@@ -46,6 +46,7 @@ from ._read_ahead import BufferedReader, reader_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ._handle import ProcessHandle
@@ -442,33 +443,33 @@ class Exchange:
                 os.set_blocking(fd, True)
 
 
-def read_little(streams: list[Any], said: list[list[bytes]]) -> bool:
-    """Read *streams* to their ends and close them; False if there is a lot. *said* has what came of each.
+def read_little(sources: list[int], said: Sequence[list[bytes]]) -> bool:
+    """Read the descriptors *sources* to their ends; False if there is a lot. *said* has what came of each.
 
     What an interruption keeps from being returned is lost: for who wants nothing more in that case.
     """
     left = _A_LOT
-    if len(streams) == 1:
-        fd, pieces = streams[0].fileno(), said[0]
+    if len(sources) == 1:
+        (fd,), (pieces,) = sources, said
         while piece := os.read(fd, _ONE_READ):
             pieces.append(piece)
             left -= len(piece)
             if left <= 0:
                 return False
-        streams[0].close()
         return True
     poller = select.poll()
-    places = {stream.fileno(): place for place, stream in enumerate(streams)}
-    for fd in places:
+    places = dict(zip(sources, said, strict=True))
+    for fd in sources:
         poller.register(fd, select.POLLIN)
     while places:
-        for fd, _event in poller.poll():
-            if piece := os.read(fd, _ONE_READ):
-                said[places[fd]].append(piece)
+        for fd, event in poller.poll():
+            # Without POLLIN nothing is there, and nobody is left who could write.
+            if event != select.POLLHUP and (piece := os.read(fd, _ONE_READ)):
+                places[fd].append(piece)
                 left -= len(piece)
             else:
                 poller.unregister(fd)
-                streams[places.pop(fd)].close()
+                del places[fd]
         if left <= 0:
             return not places
     return True

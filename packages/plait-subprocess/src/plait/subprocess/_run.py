@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ._alone import COMMUNICATE, SolePopen, is_plain, run_plainly
+from ._alone import COMMUNICATE, SolePopen, can_be_heard, hear_plainly, is_plain, run_plainly
 from ._ending import check_grace, let_go, wind_up
 from ._ends import OWN_PIPE, PIPE
 from ._handle import deadline_after
@@ -85,14 +85,19 @@ def run(
         and input is None
         and on_stdout is on_stderr is None
         and max_output is None
-        and not (capture_output or kill_tree)
+        and not kill_tree
         and grace == 0
-        and is_plain(popenargs, kwargs)
     ):
-        returncode = run_plainly(*popenargs, **kwargs)
-        if check and returncode:
-            raise CalledProcessError(returncode, popenargs[0])
-        return CompletedProcess(popenargs[0], returncode)
+        stdout = stderr = returncode = None
+        if capture_output or "stdout" in kwargs:
+            if can_be_heard(popenargs, kwargs, capture_output):
+                returncode, stdout, stderr = hear_plainly(popenargs[0], capture_output, **kwargs)
+        elif is_plain(popenargs, kwargs):
+            returncode = run_plainly(*popenargs, **kwargs)
+        if returncode is not None:
+            if check and returncode:
+                raise CalledProcessError(returncode, popenargs[0], output=stdout, stderr=stderr)
+            return CompletedProcess(popenargs[0], returncode, stdout, stderr)
     listening = streams_for(kwargs, input, capture_output, on_stdout, on_stderr, max_output)
     if timeout is not None:
         deadline_after(timeout)  # what is wrong is told before anything is started
