@@ -119,8 +119,10 @@ def test_output_beyond_the_limit_ends_the_command():
     with pytest.raises(OutputTooLarge, match="1000 bytes") as caught:
         run("yes & yes >&2", shell=True, capture_output=True, max_output=1000, kill_tree=True)
     assert time.monotonic() - begun < 20
-    assert caught.value.stdout == (b"y\n" * 500)
-    assert len(caught.value.stderr) <= 1000
+    full = b"y\n" * 500
+    outputs = [caught.value.stdout, caught.value.stderr]
+    assert full in outputs  # either stream may be the first beyond it: the other has what came until then
+    assert all(full.startswith(output) for output in outputs)
 
 
 @pytest.mark.parametrize("text", [False, True])
