@@ -14,7 +14,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patience import LIMITS, SOON, late, until
+from patience import SOON, late, until
 
 from plait.subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired, run
 

@@ -17,7 +17,6 @@ from plait.subprocess import (
     CalledProcessError,
     Pipeline,
     Popen,
-    TimeoutExpired,
     _handle,
     _tree,
     arun,
@@ -136,9 +135,13 @@ def test_who_does_not_come_to_the_end_of_his_exec_is_no_reason_to_wait_for_ever(
 
 
 def test_a_daemon_that_goes_from_program_to_program_is_caught():
-    again = "import os, sys; os.execv(sys.executable, [sys.executable, *'-I -S -c'.split(), *[sys.argv[1]] * 2])"
+    again = (
+        "import os, sys; os.execv(sys.executable, [sys.executable, *'-I -S -c'.split(), *[sys.argv[1]] * 2])"
+    )
     begin = f"import sys; sys.argv[1:] = [{again!r}]; {again}"
-    with Popen([*PYTHON, DAEMON.replace("time.sleep(60)", begin)], stdout=PIPE, text=True, mark_tree=True) as process:
+    with Popen(
+        [*PYTHON, DAEMON.replace("time.sleep(60)", begin)], stdout=PIPE, text=True, mark_tree=True
+    ) as process:
         (daemon,) = numbers(process.stdout, 1)
         process.wait()
         process.kill_tree()
@@ -225,7 +228,8 @@ def test_killing_the_dead_tree_does_nothing():
 
 
 def test_run_leaves_nobody_after_its_time_limit():
-    command, how = [*PYTHON, DAEMON + "time.sleep(60)"], {"capture_output": True, "text": True, "kill_tree": True}
+    command = [*PYTHON, DAEMON + "time.sleep(60)"]
+    how = {"capture_output": True, "text": True, "kill_tree": True}
     expired = late(lambda limit: run(command, **how, timeout=limit), lambda expired: expired.stdout)
     assert not runs(int(expired.stdout))
 

@@ -32,9 +32,10 @@
 #   with SIGKILL pending cannot fork. Who is listed and is gone, or a zombie, when he is looked at
 #   may have left a child that came after the list was made: so the list is made again, and who is new in it is looked
 #   at, until none of the new ones has gone. A look that has seen somebody who was gone before he could be adopted does
-#   not count as one that found nobody. Who is seen in the middle of exec() is waited for: there is a time when he has the memory of
-#   his new program and no environment in it yet, so that no mark can be seen. What this cannot catch is a program made to run away: one that forks and
-#   ends within less time than a look takes, again and again. It is chased for _END_SECONDS, and reported.
+#   not count as one that found nobody. Who is seen in the middle of exec() is waited for: there is a time when he has
+#   the memory of his new program and no environment in it yet, so that no mark can be seen. What this cannot catch is a
+#   program made to run away: one that forks and ends within less time than a look takes, again and again. It is chased
+#   for _END_SECONDS, and reported.
 #
 # No zombie is left to us
 #
@@ -210,7 +211,8 @@ class _Tree:
         self.root_refused = False  # as `refused` of a member
         self.mark = mark
         self.members: dict[tuple[int, int], _Member] = {}
-        self.missed = False  # whether the last look saw somebody who was gone a moment later, or had no environment yet
+        # Whether the last look saw somebody who was gone a moment later, or showed no environment for long.
+        self.missed = False
 
     def living(self) -> list[_Member]:
         return [member for member in self.members.values() if member.state() not in _GONE]
