@@ -22,7 +22,7 @@ METHODS = pytest.mark.parametrize("method", ["spawn", "fork"])
 QUIET = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
 
 
-def right(name: str, *arguments: object, deadline: float = 60) -> watched.Ended:
+def right(name: str, *arguments: object, deadline: float = 55) -> watched.Ended:
     ended = watched.run(PROGRAMS / name, *arguments, deadline=deadline, env=QUIET)
     assert ended.out.splitlines()[-1].startswith("right"), str(ended)
     assert ended.err == "", str(ended)
@@ -55,7 +55,7 @@ def test_the_standard_modules_work_beside_ours(method: str):
 
 @METHODS
 def test_exit_finishes_what_was_accepted_and_waits_for_nothing_else(method: str):
-    ended = watched.run(PROGRAMS / "exit_with_everything.py", method, deadline=20, env=QUIET)
+    ended = watched.run(PROGRAMS / "exit_with_everything.py", method, deadline=50, env=QUIET)
     said = ended.out.splitlines()
     assert said[0] == "main ended", str(ended)
     assert set(said[1:]) == {"thread finished", "process pool 81", "scheduled"}, str(ended)
@@ -93,21 +93,21 @@ def test_pool_workers_do_not_outlive_a_killed_parent(tmp_path: Path, method: str
         "",
     )
     script.write_text(program, encoding="utf-8")
-    with Watched(script, method, deadline=30, env=QUIET, grace=4.0) as program:
+    with Watched(script, method, deadline=40, env=QUIET) as program:
         program.until_out("up")
         assert len(program.pythons()) >= 1
         os.kill(program.pid, signal.SIGKILL)
-        assert program.end(within=2).code == -signal.SIGKILL
+        assert program.end(within=watched.SOON).code == -signal.SIGKILL
 
 
 @METHODS
 def test_a_process_waiting_at_a_queue_does_not_outlive_its_killed_parent(tmp_path: Path, method: str):
     script = tmp_path / "orphans.py"
     script.write_text(ORPHANS.format(programs=str(PROGRAMS)), encoding="utf-8")
-    with Watched(script, method, deadline=30, env=QUIET, grace=4.0) as program:
+    with Watched(script, method, deadline=40, env=QUIET) as program:
         program.until_out("up")
         os.kill(program.pid, signal.SIGKILL)
-        assert program.end(within=2).code == -signal.SIGKILL
+        assert program.end(within=watched.SOON).code == -signal.SIGKILL
 
 
 CTRL_C = """
@@ -157,12 +157,12 @@ if __name__ == "__main__":
 def test_ctrl_c_reaches_every_wait_of_the_main_thread(tmp_path: Path, what: str):
     script = tmp_path / "waits.py"
     script.write_text(CTRL_C.format(programs=str(PROGRAMS)), encoding="utf-8")
-    with Watched(script, what, deadline=20, env=QUIET) as program:
+    with Watched(script, what, deadline=50, env=QUIET) as program:
         program.until_out("up")
         program.until("it sleeps", lambda: asleep(program.pid))
         program.send_to_group(signal.SIGINT)
-        program.until_out("interrupted", within=2)
-        ended = program.end(within=4)
+        program.until_out("interrupted", within=watched.SOON)
+        ended = program.end(within=watched.SOON)
     assert ended.code == 9, str(ended)
 
 

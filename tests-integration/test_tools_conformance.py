@@ -428,7 +428,7 @@ def test_an_import_that_hangs_or_crashes_ends_within_bounds(sample: Sample) -> N
     life = child.run(sample.host, "test_thread", names, lambda _: 5.0)
     assert {record.outcome for record in life.records.values()} == {"crash"}
     assert set(life.records) == set(names)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 50
 
 
 def test_a_run_that_is_stopped_leaves_no_child(sample: Sample) -> None:

@@ -18,7 +18,7 @@ SLEEPER = f"[{sys.executable!r}, '-c', 'import time; print(1, flush=True); time.
 
 
 def gone(pid: int) -> bool:
-    for _ in range(100):
+    for _ in range(1000):
         if all(process.pid != pid or process.state == "Z" for process in watched.processes()):
             return True
         time.sleep(0.02)
@@ -71,4 +71,4 @@ def test_it_signals_the_whole_group():
     with Watched("-c", children) as program:
         program.until_out("1")
         program.send_to_group(signal.SIGKILL)
-        assert program.end(within=2).code == -signal.SIGKILL
+        assert program.end(within=watched.SOON).code == -signal.SIGKILL

@@ -33,7 +33,9 @@ W = TypeVar("W", bound="Watched")
 MARKER = "CENSUS_OF_CHILDREN"
 
 #: For what is dying already. Generous, because two processors may be shared by many suites.
-GRACE = 2.0
+GRACE = 15.0
+#: What ends within this many seconds does not hang, however busy the machine is.
+SOON = 20.0
 
 
 class Process(NamedTuple):
@@ -101,7 +103,7 @@ class Watched:
     """
 
     def __init__(
-        self, *argv: object, deadline: float = 30.0, env: dict[str, str] | None = None, grace: float = GRACE
+        self, *argv: object, deadline: float = 50.0, env: dict[str, str] | None = None, grace: float = GRACE
     ) -> None:
         self.deadline = deadline
         self._grace = grace
@@ -269,7 +271,7 @@ class Watched:
         lines = [f"{process.pid} {process.state} {process.title}" for process in self.descendants()]
         self._child.send_signal(signal.SIGABRT)
         try:
-            self._child.wait(3)
+            self._child.wait(10)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
@@ -277,7 +279,7 @@ class Watched:
 
 
 def run(
-    *argv: object, deadline: float = 30.0, code: int | None = 0, env: dict[str, str] | None = None
+    *argv: object, deadline: float = 50.0, code: int | None = 0, env: dict[str, str] | None = None
 ) -> Ended:
     """Run a program to its end under watch; it must end with *code* (None: any) and leave nothing behind."""
     with Watched(*argv, deadline=deadline, env=env) as program:

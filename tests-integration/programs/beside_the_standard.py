@@ -32,9 +32,9 @@ def log_names() -> None:
 
     named = threading.Thread(target=speak, name="weaver")
     named.start()
-    named.join(5)
+    named.join(20)
     with futures.ThreadPoolExecutor(1, thread_name_prefix="shuttle") as pool:
-        pool.submit(speak).result(5)
+        pool.submit(speak).result(20)
     first, second = stream.getvalue().splitlines()
     assert first == "weaver: weaver", first
     assert second.startswith("shuttle"), second
@@ -54,18 +54,18 @@ async def loops() -> None:
         pools = [threads, processes, theirs]
         calls = [loop.run_in_executor(pool, work.square, n) for n in range(10) for pool in pools]
         assert sum(await asyncio.wait_for(asyncio.gather(*calls), 30)) == 3 * 285
-        assert await asyncio.wait_for(asyncio.wrap_future(threads.submit(work.square, 4)), 5) == 16
+        assert await asyncio.wait_for(asyncio.wrap_future(threads.submit(work.square, 4)), 20) == 16
 
         # Cancelling on their side reaches ours: a call that has not begun never begins.
         gate, began = threading.Event(), []
-        blocked = [threads.submit(gate.wait, 10) for _ in range(2)]
+        blocked = [threads.submit(gate.wait, 40) for _ in range(2)]
         waiting = loop.run_in_executor(threads, began.append, 1)
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.sleep(0.05)
         gate.set()
-        assert all(future.result(5) for future in blocked)
-        assert threads.submit(work.square, 3).result(5) == 9
+        assert all(future.result(20) for future in blocked)
+        assert threads.submit(work.square, 3).result(20) == 9
         assert began == []
 
         # An error raised over there is raised here.
@@ -81,14 +81,14 @@ def mixed() -> None:
     """Futures of both kinds waited for together, locks and queues of one kind in threads of the other."""
     with futures.ThreadPoolExecutor(2) as ours, concurrent.futures.ThreadPoolExecutor(2) as theirs:
         both = [pool.submit(work.square, n) for n in range(5) for pool in (ours, theirs)]
-        done, pending = futures.wait(both, timeout=5)
+        done, pending = futures.wait(both, timeout=20)
         assert (len(done), len(pending)) == (10, 0)
-        assert sum(future.result() for future in futures.as_completed(both, timeout=5)) == 60
+        assert sum(future.result() for future in futures.as_completed(both, timeout=20)) == 60
         ours_in_theirs, theirs_in_ours = queue.Queue(1), stdlib_queue.Queue(1)
         theirs.submit(lambda: [ours_in_theirs.put(n) for n in range(10)])
         ours.submit(lambda: [theirs_in_ours.put(n) for n in range(10)])
-        assert [ours_in_theirs.get(timeout=5) for _ in range(10)] == list(range(10))
-        assert [theirs_in_ours.get(timeout=5) for _ in range(10)] == list(range(10))
+        assert [ours_in_theirs.get(timeout=20) for _ in range(10)] == list(range(10))
+        assert [theirs_in_ours.get(timeout=20) for _ in range(10)] == list(range(10))
         try:
             ours_in_theirs.get(block=False)
         except stdlib_queue.Empty:
@@ -96,13 +96,13 @@ def mixed() -> None:
         lock = stdlib_threading.Lock()
         condition = threading.Condition()
         with lock:
-            held = ours.submit(lock.acquire, timeout=0.05).result(5)
+            held = ours.submit(lock.acquire, timeout=0.05).result(20)
         assert held is False
         with condition:
             theirs.submit(notify, condition)
-            assert condition.wait(5)
+            assert condition.wait(20)
         assert threading.current_thread().name == stdlib_threading.current_thread().name == "MainThread"
-        name = theirs.submit(lambda: threading.current_thread().name).result(5)
+        name = theirs.submit(lambda: threading.current_thread().name).result(20)
         assert name.startswith("ThreadPoolExecutor"), name
 
 

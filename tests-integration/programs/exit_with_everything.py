@@ -32,13 +32,13 @@ over = Event()  # main has said its last
 
 
 def finish() -> None:
-    over.wait(15)
+    over.wait(40)
     time.sleep(0.3)
     say("thread finished")
 
 
 def squared(future: Future) -> None:
-    over.wait(15)
+    over.wait(40)
     say(f"process pool {future.result()}")
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     Thread(target=plan.run, daemon=True).start()
     soon = scheduler(time.monotonic, time.sleep)
     soon.enter(0.2, 1, say, ("scheduled",))
-    Thread(target=lambda: [over.wait(15), soon.run()]).start()
+    Thread(target=lambda: [over.wait(40), soon.run()]).start()
     context.Process(target=sleep_long, daemon=True).start()  # ended at exit, because it is a daemon
     results = context.Queue()
     results.put("x" * 10)  # its feeder thread must not keep anybody

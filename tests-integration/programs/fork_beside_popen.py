@@ -43,13 +43,13 @@ def main() -> None:
         worker.start()
         workers.append((worker, ours))
         pause.wait(0.01)
-    limit = time.monotonic() + 25
+    limit = time.monotonic() + 40
     for _ in threads:
         assert done.get(timeout=limit - time.monotonic()) == "done"
     for _, ours in workers:
         ours.send(None)
     for worker, _ in workers:
-        worker.join(10)
+        worker.join(20)
         assert worker.exitcode == 0, worker
     print("right", len(workers))
 

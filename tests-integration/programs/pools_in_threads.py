@@ -34,7 +34,7 @@ def main() -> None:
             caller.join(40)
             assert not caller.is_alive(), caller
         right = sum(map(work.square, range(50)))
-        assert sorted(sums.get(timeout=1) for _ in callers) == [(n, right, 2 * right) for n in range(4)]
+        assert sorted(sums.get(timeout=10) for _ in callers) == [(n, right, 2 * right) for n in range(4)]
         del callers
     assert active_children() == []
     assert len(enumerate()) == 1, enumerate()

@@ -29,7 +29,7 @@ def descriptors() -> set[str]:
 
 
 @contextmanager
-def no_descriptor_left(within: float = 2.0) -> Iterator[None]:
+def no_descriptor_left(within: float = 20.0) -> Iterator[None]:
     """What is opened inside must be closed soon after."""
     before = descriptors()
     yield

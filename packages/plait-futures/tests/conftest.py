@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))  # for `patience`
 
 from hypothesis import HealthCheck, settings
 

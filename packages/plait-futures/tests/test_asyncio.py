@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from patience import SOON
 
 from plait.futures import Future, ThreadPoolExecutor
 
@@ -27,7 +28,7 @@ def test_run_in_executor_awaits_a_result_and_an_exception():
 def test_cancelling_the_task_cancels_the_waiting_call():
     async def main(pool, release):
         loop = asyncio.get_running_loop()
-        first = loop.run_in_executor(pool, release.wait, 10)
+        first = loop.run_in_executor(pool, release.wait, 40)
         inner = pool.submit(int)
         second = asyncio.ensure_future(asyncio.wrap_future(inner))
         await asyncio.sleep(0)
@@ -59,8 +60,8 @@ def test_a_future_finished_by_another_thread_wakes_the_loop():
         ours = Future()
         threading.Timer(0.02, ours.set_result, ["there"]).start()
         start = time.monotonic()
-        assert await asyncio.wait_for(asyncio.wrap_future(ours), 10) == "there"
-        assert time.monotonic() - start < 5
+        assert await asyncio.wait_for(asyncio.wrap_future(ours), 2 * SOON) == "there"
+        assert time.monotonic() - start < SOON
 
     asyncio.run(main())
 

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
+from patience import until
 
 from plait.futures import Future
 
@@ -63,7 +63,7 @@ def run(path, kind):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=100,
         check=False,
     )
 
@@ -98,6 +98,7 @@ def test_a_thread_that_outlives_main_may_still_use_a_pool_of_its_own(script, kin
         threading = importlib.import_module({PACKAGE.rpartition(".")[0]!r} + ".threading")
         main = threading.current_thread()
         def late():
+            main.join(30)
             time.sleep(0.2)
             p = pool()
             say("late", p.submit(work, 7).result())
@@ -163,7 +164,7 @@ atexit.register(too_late)
 def test_ctrl_c_ends_program_and_workers_quietly(script, kind):
     path = script("""
         p = pool()
-        fs = [p.submit(time.sleep, 60) for _ in range(2)] + [p.submit(work, n) for n in range(50)]
+        fs = [p.submit(time.sleep, 60) for _ in range(2)] + [p.submit(work, n, 0.5) for n in range(50)]
         while not all(f.running() for f in fs[:2]):
             time.sleep(0.01)
         time.sleep(0.3)
@@ -184,13 +185,12 @@ def test_ctrl_c_ends_program_and_workers_quietly(script, kind):
     )
     workers = list(map(int, child.stdout.readline().split()[1:]))
     assert len(workers) == 2
-    start = time.monotonic()
     os.killpg(child.pid, signal.SIGINT)
-    out, err = child.communicate(timeout=20)
-    assert time.monotonic() - start < 2
-    # A worker that is free again may get another call before the main thread has come to cancel them.
+    out, err = child.communicate(timeout=40)
+    # A worker that is free again may get another call before the main thread has come to cancel them. All of them take
+    # more than twelve seconds.
     assert out.endswith("stopped\n")
-    assert out.count("done") < 10
+    assert out.count("done") < 50
     assert err == ""
     assert child.returncode == 0
     assert all(gone(pid) for pid in workers)
@@ -217,10 +217,7 @@ def test_workers_end_when_their_parent_is_killed(script, kind):
     assert len(workers) == 2
     child.kill()
     child.wait()
-    end = time.monotonic() + 2
-    while not all(map(gone, workers)):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    assert until(lambda: all(map(gone, workers)))
     child.stdout.close()
 
 
@@ -244,7 +241,7 @@ def test_a_pool_inside_a_worker_process_ends_with_it(script):
                 return inner.submit(work, 5).result()
         process = multiprocessing.get_context("fork").Process(target=nested)
         process.start()
-        process.join(10)
+        process.join(30)
         say("code", process.exitcode)
     """)
     result = run(path, "fork")
@@ -256,7 +253,7 @@ def test_a_pool_inside_a_worker_process_ends_with_it(script):
             [p.submit(work, n) for n in range(4)]
         process = multiprocessing.get_context("fork").Process(target=careless)
         process.start()
-        process.join(10)
+        process.join(30)
         say("code", process.exitcode)
     """)
     for kind in ("fork", "thread"):

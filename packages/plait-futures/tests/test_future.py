@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from patience import SOON, until
 
 from plait.futures import CancelledError, Future, InvalidStateError, TimeoutError
 
@@ -49,7 +50,7 @@ def test_result_times_out_exactly_and_leaves_no_waiter_behind(timeout):
     for error in (TimeoutError, stdlib_futures.TimeoutError, builtins.TimeoutError):
         with pytest.raises(error):
             future.result(timeout=timeout)
-    assert 3 * max(timeout, 0) <= time.monotonic() - start < 3 * max(timeout, 0) + 0.5
+    assert 3 * max(timeout, 0) <= time.monotonic() - start < 3 * max(timeout, 0) + SOON
     assert not future._watchers
 
 
@@ -210,12 +211,13 @@ def test_a_signal_handler_may_use_the_future_that_it_interrupts():
             future.set_result("handler")
         except InvalidStateError:
             pass
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)  # the next comes when this one is done
 
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0003)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
     try:
         end = time.monotonic() + 0.5
-        while time.monotonic() < end:
+        while time.monotonic() < end or not hits:
             future = current[0] = Future()
             try:
                 if future.set_running_or_notify_cancel():
@@ -226,9 +228,9 @@ def test_a_signal_handler_may_use_the_future_that_it_interrupts():
             assert future.done()
             assert future.cancelled() or future.result() in ("main", "handler")
     finally:
+        signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert hits
 
 
 def test_an_exception_from_a_signal_handler_leaves_no_waiter_behind():
@@ -238,14 +240,21 @@ def test_an_exception_from_a_signal_handler_leaves_no_waiter_behind():
     def handler(number, frame):
         raise Stop
 
+    def strike():
+        until(lambda: future._watchers)
+        time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGALRM)
+
     future = Future()
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    thread = threading.Thread(target=strike)
     try:
         with pytest.raises(Stop):
+            thread.start()
             future.result()
     finally:
         signal.signal(signal.SIGALRM, before)
+        thread.join()
     assert not future._watchers
     future.set_result(1)
 
@@ -306,7 +315,7 @@ def test_a_forked_child_may_use_a_future_that_a_thread_waited_for():
     pid = os.fork()
     if not pid:
         future.set_result(3)
-        os._exit(0 if future.result(1) == 3 else 1)
+        os._exit(0 if future.result(SOON) == 3 else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert not future.done()
     future.set_result(None)

@@ -31,7 +31,7 @@ def ctx(request):
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while mp.active_children() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert mp.active_children() == []
@@ -41,7 +41,7 @@ def nothing_left_behind():
 def script(tmp_path):
     """Run a program in an interpreter of its own; `{mp}` in it is the name of the package under test."""
 
-    def run(source, *args, timeout=30, name="program.py"):
+    def run(source, *args, timeout=100, name="program.py"):
         path = tmp_path / name
         path.write_text(source.replace("{mp}", mp.__name__))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

@@ -49,7 +49,7 @@ def run(folder, *command, stdin=None, **environment):
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=100,
         cwd=folder,
         env={**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning", **environment},
     )

@@ -12,7 +12,7 @@ import time
 
 import mp_targets as targets
 import pytest
-from conftest_helpers import open_descriptors
+from conftest_helpers import SOON, open_descriptors
 
 from plait import multiprocessing as mp
 
@@ -36,7 +36,7 @@ def test_acquire_without_blocking_and_with_timeout():
     assert not lock.acquire(block=False)
     begin = time.monotonic()
     assert not lock.acquire(timeout=0.2)
-    assert 0.2 <= time.monotonic() - begin < 1
+    assert 0.2 <= time.monotonic() - begin < SOON
     assert not lock.acquire(True, 0)
     lock.release()
     with lock as entered:
@@ -56,7 +56,7 @@ def test_any_thread_may_release():
     thread = threading.Thread(target=lock.release)
     thread.start()
     thread.join()
-    assert lock.acquire(timeout=5)
+    assert lock.acquire(timeout=SOON)
 
 
 def test_any_process_may_release(ctx):
@@ -88,7 +88,7 @@ def test_threads_wait_for_each_other():
     assert worst == [1] * 200
 
 
-def test_lock_of_a_killed_owner_is_free_within_a_second_for_who_waits(ctx):
+def test_lock_of_a_killed_owner_is_soon_free_for_who_waits(ctx):
     lock = ctx.Lock()
     here, there = ctx.Pipe()
     process = ctx.Process(target=targets.acquire_and_tell, args=(lock, there))
@@ -99,8 +99,8 @@ def test_lock_of_a_killed_owner_is_free_within_a_second_for_who_waits(ctx):
     killed_at = []
     timer = threading.Timer(0.3, lambda: (killed_at.append(time.monotonic()), process.kill()))
     timer.start()
-    assert lock.acquire(timeout=10)
-    assert time.monotonic() - killed_at[0] < 1
+    assert lock.acquire(timeout=2 * SOON)
+    assert time.monotonic() - killed_at[0] < SOON
     lock.release()
     process.join()
     timer.join()
@@ -112,7 +112,7 @@ def test_lock_of_a_killed_owner_is_free_for_who_comes_later_even_before_it_is_re
     process = ctx.Process(target=targets.acquire_and_tell, args=(lock, there))
     process.start()
     os.kill(here.recv(), signal.SIGKILL)
-    assert lock.acquire(timeout=1)
+    assert lock.acquire(timeout=SOON)
     process.join()
 
 
@@ -128,7 +128,7 @@ def test_killing_at_any_point_leaves_the_lock_usable(ctx):
             with lock:
                 pass
         process.kill()
-        assert lock.acquire(timeout=1)
+        assert lock.acquire(timeout=SOON)
         lock.release()
         process.join()
 
@@ -143,20 +143,21 @@ def test_lock_can_be_used_by_a_handler_that_interrupts_it():
             lock.release()
         with other:
             calls.append(1)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)  # the next comes when this one is done
 
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
     try:
         end = time.monotonic() + 0.5
-        while time.monotonic() < end:
+        while time.monotonic() < end or len(calls) <= 50:
             with other:
                 pass
-            if lock.acquire(timeout=5):
+            if lock.acquire(timeout=SOON):
                 lock.release()
     finally:
+        signal.signal(signal.SIGALRM, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert len(calls) > 50
     assert not lock.locked()
     assert not other.locked()
 
@@ -182,7 +183,7 @@ def test_rlock_of_a_killed_owner_is_free(ctx):
     there.close()
     here.recv()
     process.kill()
-    assert lock.acquire(timeout=1)
+    assert lock.acquire(timeout=SOON)
     lock.release()
     process.join()
 

@@ -32,7 +32,7 @@ if __name__ == "__main__":
 def test_daemonic_child_ends_with_its_parent(script, method, how):
     result = script(DAEMON, method, how)
     assert result.returncode == (-signal.SIGKILL if how == "killed" else 0), result.stderr
-    assert gone(int(result.stdout), within=2)
+    assert gone(int(result.stdout), within=20)
 
 
 ORPHAN = """
@@ -66,9 +66,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(("what", "error"), [("get", "EOFError"), ("put", "BrokenPipeError")])
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_wait_at_a_queue_ends_with_the_parent_and_names_it(script, method, what, error):
-    result = script(
-        ORPHAN, method, what, timeout=10
-    )  # the pipe of stdout closes when the child has ended too
+    result = script(ORPHAN, method, what)  # the pipe of stdout closes when the child has ended too
     assert result.returncode == -signal.SIGKILL, result.stderr
     pid, _, said = result.stdout.partition(" ")
     assert said.startswith(error)
@@ -107,7 +105,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_wait_at_a_queue_goes_on_while_a_sibling_that_puts_is_alive(script, method):
-    result = script(SIBLING, method, timeout=10)
+    result = script(SIBLING, method)
     assert result.stdout == "after its death, then the end", result.stderr
 
 

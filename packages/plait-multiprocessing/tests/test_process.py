@@ -14,7 +14,7 @@ import time
 
 import mp_targets as targets
 import pytest
-from conftest_helpers import gone, open_descriptors
+from conftest_helpers import SOON, gone, open_descriptors
 
 from plait import multiprocessing as mp
 from plait.multiprocessing.connection import wait
@@ -72,7 +72,7 @@ def test_terminate_and_kill_end_the_child(ctx, way, signum):
     assert process.is_alive()
     assert process.exitcode is None
     getattr(process, way)()
-    process.join(10)
+    process.join(SOON)
     assert process.exitcode == -signum
     assert not process.is_alive()
     getattr(process, way)()  # harmless now
@@ -82,7 +82,7 @@ def test_sentinel_becomes_ready_at_the_end(ctx):
     process = started(ctx, targets.sleep_for_ever)
     assert wait([process.sentinel], timeout=0.05) == []
     process.kill()
-    assert wait([process.sentinel], timeout=10) == [process.sentinel]
+    assert wait([process.sentinel], timeout=SOON) == [process.sentinel]
     process.join()
 
 
@@ -90,7 +90,7 @@ def test_join_times_out_and_leaves_the_child_alone(ctx):
     process = started(ctx, targets.sleep_for_ever)
     begin = time.monotonic()
     process.join(0.2)
-    assert 0.2 <= time.monotonic() - begin < 2
+    assert 0.2 <= time.monotonic() - begin < SOON
     assert process.exitcode is None
     process.kill()
     process.join()
@@ -221,7 +221,7 @@ def test_end_of_a_child_is_seen_through_its_pipe_while_a_sibling_lives(ctx):
     here.recv()
     sibling = started(ctx, targets.sleep_for_ever)
     process.kill()
-    assert here.poll(10)
+    assert here.poll(SOON)
     with pytest.raises(EOFError):
         here.recv()
     sibling.kill()
@@ -244,11 +244,9 @@ def test_child_that_cannot_unpickle_has_an_exit_code():
     process = mp.get_context("spawn").Process(
         target=targets.nothing, args=(targets.Unloadable(), b"x" * 5_000_000)
     )
-    begin = time.monotonic()
     process.start()
-    process.join(20)
+    process.join(SOON)
     assert process.exitcode == 1
-    assert time.monotonic() - begin < 15
 
 
 def test_child_that_dies_before_reading_does_not_block_the_start():
@@ -261,7 +259,7 @@ def test_child_that_dies_before_reading_does_not_block_the_start():
         process = started(ctx, targets.nothing, b"x" * 5_000_000)
     finally:
         ctx.set_executable(executable)
-    process.join(10)
+    process.join(SOON)
     assert process.exitcode == 1
 
 
@@ -345,7 +343,7 @@ print(process.exitcode)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     result = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=100
     )
     assert result.stdout == "1\n"
     assert re.search(f"(Can't get|has no) attribute '{name}'", result.stderr)  # the latter from 3.15 on
@@ -433,7 +431,7 @@ def test_child_killed_at_any_moment_of_its_start_ends_every_wait():
             assert here.recv() == "here"
         except EOFError:
             pass
-        process.join(10)
+        process.join(SOON)
         assert process.exitcode == -signal.SIGKILL
         here.close()
 

@@ -574,7 +574,7 @@ def _taken_out(name):
     return {each: sys.modules.pop(each) for each in names}
 
 
-def until(condition, seconds=5.0):
+def until(condition, seconds=20.0):
     """Wait for *condition*; whether it came true."""
     limit = time.monotonic() + seconds
     while not condition():

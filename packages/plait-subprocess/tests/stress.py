@@ -282,7 +282,7 @@ def main() -> int:
         thread.start()
     for thread in threads:
         thread.join()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline and not wrong:
         run(["true"])  # looks after the forgotten
         left = children(), descriptors() ^ before, len(os.listdir("/proc/self/task")) - threads_before

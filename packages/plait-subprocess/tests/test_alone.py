@@ -47,7 +47,7 @@ def script(code, *arguments, **options):
         "import importlib, os, sys\npiece = importlib.import_module(sys.argv[1])\n" + code,
     ]
     return run(
-        [*command, PACKAGE, *arguments], timeout=30, env=env, text=True, capture_output=True, **options
+        [*command, PACKAGE, *arguments], timeout=100, env=env, text=True, capture_output=True, **options
     )
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import SOON, late
 
 from plait.subprocess import CalledProcessError, Command, Pipeline, Popen, TimeoutExpired
 
@@ -55,12 +56,12 @@ def test_much_on_every_stderr_blocks_nobody():
 
 @pytest.mark.parametrize("kill_tree", [False, True])
 def test_a_time_limit_ends_all_of_them(kill_tree):
-    begun = time.monotonic()
     line = Pipeline([["sh", "-c", "echo so far; sleep 60"], ["sh", "-c", "head -n1; echo e >&2; sleep 61"]])
-    with pytest.raises(TimeoutExpired) as caught:
-        line.run(capture_output=True, text=True, timeout=0.5, kill_tree=kill_tree)
-    assert time.monotonic() - begun < 5
-    assert (caught.value.stdout, caught.value.stderr) == ("so far\n", "e\n")
+    expired = late(
+        lambda limit: line.run(capture_output=True, text=True, timeout=limit, kill_tree=kill_tree),
+        lambda expired: expired.stderr,
+    )
+    assert (expired.stdout, expired.stderr) == ("so far\n", "e\n")
 
 
 def test_a_pipeline_is_shown_as_one_would_type_it():
@@ -103,7 +104,7 @@ def test_whichever_cannot_be_started_the_others_end_at_once(at):
     with pytest.raises(FileNotFoundError) as caught:
         Pipeline(commands).run(input=BIG, capture_output=True)
     assert caught.value.phase == "exec"
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < SOON
     assert sorted(os.listdir("/dev/fd")) == before
     assert no_child() is True
 
@@ -116,7 +117,7 @@ def test_all_are_killed_though_one_refuses(monkeypatch):
     begun = time.monotonic()
     with pytest.raises(PermissionError):
         Pipeline([["sleep", "60"], ["sleep", "60"], ["sleep", "60"]]).run(timeout=0.1, kill_tree=True)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < SOON
     assert no_child() is True
 
 

@@ -28,7 +28,7 @@ def test_the_first_of_a_pipeline_ends_by_sigpipe_when_nobody_reads():
         with Popen(["head", "-n", "1"], stdin=first.stdout, stdout=PIPE) as second:
             first.stdout.close()
             assert second.communicate()[0] == b"y\n"
-        assert first.wait(10) == -13
+        assert first.wait(30) == -13
 
 
 def test_a_pipeline_by_the_shell():

@@ -17,6 +17,7 @@ import time
 import weakref
 
 import pytest
+from patience import SOON
 
 from plait.subprocess import PIPE, Popen, ProcessHandle, TimeoutExpired, run
 
@@ -60,7 +61,7 @@ LESS = {
 }
 
 
-def script(code, kernel, timeout=20.0, **options):
+def script(code, kernel, timeout=100.0, **options):
     """Run *code* in a fresh interpreter that can import what we can and has no more than *kernel*."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     prelude = "import importlib, sys\nhandle_module = importlib.import_module(sys.argv[1] + '._handle')\n"
@@ -123,7 +124,7 @@ def test_wait_times_out_and_may_be_repeated():
             began = time.monotonic()
             with pytest.raises(TimeoutExpired) as caught:
                 process.wait(timeout)
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < SOON
             assert caught.value.timeout == timeout
             assert caught.value.cmd == ["cat"]
         process.stdin.close()
@@ -166,7 +167,7 @@ def test_wait_wakes_up_at_once_and_without_polling(kernel):
 
     # Compared with a wait without a time limit, by the kernel alone. Who polls is late every time, the others are late
     # if the machine is busy.
-    assert any(lateness(lambda process: process.wait(30)) - lateness(bare) < 0.005 for _ in range(5))
+    assert any(lateness(lambda process: process.wait(30)) - lateness(bare) < 0.005 for _ in range(25))
     # And however busy it is, who sleeps does not wake up before it is time.
     resource = pytest.importorskip("resource")
     with start(["sleep", "0.4"]) as process:
@@ -255,8 +256,8 @@ def test_children_that_the_kernel_reaps_are_waited_for(kernel):
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
         "began = time.monotonic()\n"
         "p = piece.Popen(['sleep', '0.2']); a = p.wait()\n"
-        "p = piece.Popen(['sleep', '0.2']); b = p.wait(10)\n"
-        "print(a, b, 0.4 <= time.monotonic() - began < 5)\n"
+        "p = piece.Popen(['sleep', '0.2']); b = p.wait(30)\n"
+        "print(a, b, 0.4 <= time.monotonic() - began < 20)\n"
         "try: piece.run(['no-such-program'])\n"
         "except FileNotFoundError: print('clear')\n"
     )
@@ -350,10 +351,9 @@ def test_a_popen_in_a_cycle_closes_its_descriptor_once_and_its_child_is_reaped()
 
 
 def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
-    # It lives until the last collection has come to its end.
-    child_end, our_end = os.pipe()
-    process = start(["cat"], stdin=child_end)
-    os.close(child_end)
+    wait_read, wait_write = os.pipe()
+    process = start(["sh", "-c", "read word"], stdin=wait_read)
+    os.close(wait_read)
     pid, ref = process.pid, weakref.ref(process)
     with pytest.warns(ResourceWarning, match=f"subprocess {pid} is still running"):  # noqa: PT031
         del process
@@ -361,13 +361,15 @@ def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
             gc.collect()
     assert ref() is None
     assert [handle.pid for handle in popen_module.abandoned] == [pid]
-    os.close(our_end)
+    os.close(wait_write)
     # Wait for its end without taking the status.
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        run(["true"])
     else:
-        time.sleep(0.5)
-    run(["true"])
+        deadline = time.monotonic() + SOON
+        while popen_module.abandoned and time.monotonic() < deadline:
+            run(["true"])
     assert popen_module.abandoned == []
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
@@ -692,7 +694,7 @@ def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
         "piece = importlib.import_module(sys.argv[1])\n"
         "popen = importlib.import_module(sys.argv[1] + '._popen')\n"
         # However busy the machine is, this child ends within its moment; how long a moment is comes last.
-        "moment, popen._INTERRUPT_GRACE = popen._INTERRUPT_GRACE, 10\n"
+        "moment, popen._INTERRUPT_GRACE = popen._INTERRUPT_GRACE, 30\n"
         "main = threading.get_ident()\n"
         # Ctrl-C comes when this thread sleeps where it should, however long it takes to get there.
         "def when_in(name, act):\n"
@@ -702,7 +704,7 @@ def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
         "    def names(frame):\n"
         "        while frame: yield frame.f_code.co_name; frame = frame.f_back\n"
         "    threading.Thread(target=look).start()\n"
-        "def linger(): time.sleep(10)\n"
+        "def linger(): time.sleep(30)\n"
         "places = {'wait': '_sleep_and_look', 'communicate': '_loop', 'with': 'linger'}\n"
         "for act in places:\n"
         "    p = piece.Popen(['/bin/sh', '-c', 'trap \"sleep 0.1; exit 5\" INT; echo; while :; do sleep 0.01; done'],"
@@ -719,7 +721,7 @@ def test_ctrl_c_gives_the_child_a_moment_and_is_not_swallowed(kernel):
         "began = time.monotonic()\n"
         "when_in('wait', lambda: os.kill(os.getpid(), signal.SIGINT))\n"
         "try: piece.run(['sleep', '60'])\n"
-        "except KeyboardInterrupt: print('run', time.monotonic() - began < 5)\n"
+        "except KeyboardInterrupt: print('run', time.monotonic() - began < 20)\n"
     )
     assert script(code, kernel, stdout=PIPE).stdout == "wait 5\ncommunicate 5\nwith 5\nrun True\n"
 

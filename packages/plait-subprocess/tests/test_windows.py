@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 import simulated_winapi
+from patience import LIMITS, SOON, late
 from simulated_winapi import until
 
 from plait.subprocess import Popen, run
@@ -354,12 +355,12 @@ def test_input_to_a_child_that_does_not_read_times_out_and_loses_nothing(windows
         begun = time.monotonic()
         with pytest.raises(windows.piece.TimeoutExpired) as expired:
             process.communicate(BIG, timeout=0.2)
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < SOON
         assert expired.value.stdout == b""
         os.write(opener, b"\n")
         with pytest.raises(ValueError, match="input"):
             process.communicate(b"more")
-        assert process.communicate(timeout=10) == (b"%d\n" % (len(BIG) - 1), None)
+        assert process.communicate(timeout=30) == (b"%d\n" % (len(BIG) - 1), None)
     os.close(gate)
     os.close(opener)
 
@@ -371,14 +372,17 @@ def test_a_time_out_has_the_output_so_far_and_a_further_call_has_all(windows):
         read_one = [process.stdout.fileno()]
         assert read_one
         process.stdin.write("")
-        with pytest.raises(windows.piece.TimeoutExpired) as expired:
-            # stdin is a duplicate of ours, and kept open by it
-            keep = os.dup(process.stdin.fileno())
-            process.communicate(timeout=0.3)
-        assert expired.value.stdout == "one\n"
+        # stdin is a duplicate of ours, and kept open by it
+        keep = os.dup(process.stdin.fileno())
+        expired = late(
+            lambda limit: process.communicate(timeout=limit),
+            lambda expired: expired.stdout,
+            windows.piece.TimeoutExpired,
+        )
+        assert expired.stdout == "one\n"
         os.write(keep, b"\n")
         os.close(keep)
-        assert process.communicate(timeout=10) == ("one\ntwo\n", None)
+        assert process.communicate(timeout=30) == ("one\ntwo\n", None)
 
 
 def test_what_was_left_in_the_buffers_is_part_of_it(windows):
@@ -406,7 +410,7 @@ def test_callbacks_limits_and_lines(windows):
 def test_a_slow_reader_slows_the_child_down(windows):
     """Readers stop while nobody takes what they have read."""
     with windows.piece.Popen(["cat", "/dev/zero"], stdout=PIPE) as process:
-        lines = process.lines(timeout=10)
+        lines = process.lines(timeout=40)
         next(lines)
         inbox = process._exchange._inbox
         assert until(lambda: len(inbox.letters) >= 16)
@@ -424,17 +428,19 @@ def test_after_kill_a_grandchild_that_holds_the_pipe_is_not_waited_for(windows):
         process.kill()
         begun = time.monotonic()
         assert process.communicate() == (b"x\n", b"")
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < SOON
         assert process.returncode == 1
     simulated_end(windows)
 
 
 def test_run_with_a_time_limit_does_not_wait_for_a_grandchild_either(windows):
-    begun = time.monotonic()
-    with pytest.raises(windows.piece.TimeoutExpired) as expired:
-        windows.piece.run("echo x; sleep 60 & wait", shell=True, capture_output=True, text=True, timeout=0.3)
-    assert time.monotonic() - begun < 1.5
-    assert expired.value.stdout == "x\n"
+    how = {"shell": True, "capture_output": True, "text": True}
+    expired = late(
+        lambda limit: windows.piece.run("echo x; sleep 60 & wait", **how, timeout=limit),
+        lambda expired: expired.stdout,
+        windows.piece.TimeoutExpired,
+    )
+    assert expired.stdout == "x\n"
     simulated_end(windows)
 
 
@@ -454,7 +460,7 @@ def test_a_pipeline_runs(windows):
 
 def test_coroutines_can_run_it(windows):
     async def main():
-        result = await windows.piece.arun(["cat"], input=b"x" * 200_000, capture_output=True, timeout=10)
+        result = await windows.piece.arun(["cat"], input=b"x" * 200_000, capture_output=True, timeout=30)
         assert result.stdout == b"x" * 200_000
         with pytest.raises(windows.piece.TimeoutExpired):
             await windows.piece.arun(["sleep", "60"], timeout=0.1)
@@ -473,7 +479,7 @@ def test_poll_and_wait(windows):
         begun = time.monotonic()
         with pytest.raises(windows.piece.TimeoutExpired):
             process.wait(0.05)
-        assert 0.05 <= time.monotonic() - begun < 1.0
+        assert 0.05 <= time.monotonic() - begun < SOON
         process.stdin.close()
         assert process.wait(float("inf")) == 0
         assert process.poll() == process.wait(0) == 0
@@ -497,9 +503,12 @@ def test_a_running_child_is_not_taken_for_ended(windows):
 
 def test_ctrl_c_interrupts_a_wait(windows):
     with windows.piece.Popen(["sleep", "60"]) as process:
-        windows.interruptions = 3
-        with pytest.raises(windows.piece.TimeoutExpired):
-            process.wait(0.05)  # the handler did not raise: the wait goes on
+        for limit in LIMITS:
+            windows.interruptions = 3
+            with pytest.raises(windows.piece.TimeoutExpired):
+                process.wait(limit)  # the handler did not raise: the wait goes on
+            if not windows.interruptions:  # else the time was over before
+                break
         assert windows.interruptions == 0
         process.kill()
 
@@ -533,7 +542,7 @@ def test_access_denied_is_an_error_only_while_the_child_runs(windows):
             process.terminate()
         assert process.poll() is None
         process.stdin.close()
-        windows.children[0].wait(5000)
+        windows.children[0].wait(20_000)
         process.handle.returncode = None
         process.terminate()
         assert process.returncode == 0
@@ -641,12 +650,14 @@ def test_kill_tree_ends_the_job(windows):
 
 
 def test_run_with_kill_tree_leaves_nobody_after_a_time_out(windows):
-    begun = time.monotonic()
-    with pytest.raises(windows.piece.TimeoutExpired) as expired:
-        windows.piece.run("sleep 60 & echo x; wait", shell=True, timeout=0.3, kill_tree=True, stdout=PIPE)
-    assert time.monotonic() - begun < 1.5
-    assert expired.value.stdout == b"x\n"
-    assert windows.jobs[0].active() == 0
+    how = {"shell": True, "kill_tree": True, "stdout": PIPE}
+    expired = late(
+        lambda limit: windows.piece.run("sleep 60 & echo x; wait", **how, timeout=limit),
+        lambda expired: expired.stdout,
+        windows.piece.TimeoutExpired,
+    )
+    assert expired.stdout == b"x\n"
+    assert not any(job.active() for job in windows.jobs)
 
 
 def test_run_with_kill_tree_that_ends_well_leaves_background_processes_alone(windows):
@@ -682,7 +693,7 @@ def test_with_grace_a_console_group_is_asked_first(windows, monkeypatch):
         stdout=PIPE,
     ) as process:
         process.stdout.readline()
-        process.kill_tree(grace=10)
+        process.kill_tree(grace=SOON)
         assert (process.wait(10), sent) == (5, [1])
 
 
@@ -694,7 +705,7 @@ def test_a_job_that_cannot_be_had_is_an_error_and_leaves_no_child(windows, call)
     with pytest.raises(PermissionError):
         windows.piece.Popen(["sleep", "60"], mark_tree=True, stdin=DEVNULL)
     for child in windows.children:
-        assert child.wait(5000)
+        assert child.wait(20_000)
 
 
 def test_the_structures_have_the_sizes_that_windows_documents():
@@ -781,7 +792,7 @@ with simulated_winapi.installed(sys.argv[1]) as (windows, piece):
         while abandoned: abandoned.pop().wait()
         assert windows.problems() == [], (where, windows.problems())
         assert simulated_winapi.until(lambda: os.listdir("/proc/self/fd") == before), where
-        assert all(child.wait(5000) for child in windows.children), where
+        assert all(child.wait(20_000) for child in windows.children), where
         windows.children.clear()
         number += stride
 print("places:", number)
@@ -802,7 +813,7 @@ def test_a_signal_handler_that_raises_anywhere_leaves_no_handle_and_no_child(act
     folder = os.path.dirname(simulated_winapi.__file__)
     command = [sys.executable, "-c", SWEEP, PACKAGE, folder, act, *files]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = run(command, timeout=30, env=env, text=True, capture_output=True)
+    result = run(command, timeout=100, env=env, text=True, capture_output=True)
     assert result.stdout.startswith("places: "), result.stderr
     assert int(result.stdout.split()[1]) > places
 

@@ -7,6 +7,9 @@ import gc
 import os
 import time
 
+#: What ends within this many seconds does not hang, however busy the machine is.
+SOON = 20.0
+
 
 def open_descriptors():
     for _ in range(3):  # one is not enough for finalisers on PyPy
@@ -14,7 +17,7 @@ def open_descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def gone(pid, within=5.0):
+def gone(pid, within=20.0):
     """Whether process *pid* has ended, or does within so many seconds."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

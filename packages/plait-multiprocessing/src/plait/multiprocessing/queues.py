@@ -587,7 +587,8 @@ class Queue(Items["T"]):
         """The socket is empty but our own backlog is not: let the feeder get on. True if that did not help."""
         poller = select.poll()
         poller.register(self._channel.outlet.fileno(), select.POLLIN)
-        return not poller.poll(1000)
+        # A second, but in turns: who was stopped for longer than that, feeder and all, has not seen yet what it does.
+        return not any(poller.poll(10) for _ in range(100))
 
     def _take(self, flags: int) -> tuple[bytes, Any]:
         got: list[tuple[bytes, Any, int, Any]] = []

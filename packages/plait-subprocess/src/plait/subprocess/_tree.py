@@ -33,8 +33,10 @@
 #   with SIGKILL pending cannot fork. Who is listed and is gone, or a zombie, when he is looked at
 #   may have left a child that came after the list was made: so the list is made again, and who is new in it is looked
 #   at, until none of the new ones has gone. A look that has seen somebody who was gone before he could be adopted does
-#   not count as one that found nobody. What this cannot catch is a program made to run away: one that forks and
-#   ends within less time than a look takes, again and again. It is chased for _END_SECONDS, and reported.
+#   not count as one that found nobody. Who is seen in the middle of exec() is waited for: there is a time when he has
+#   the memory of his new program and no environment in it yet, so that no mark can be seen. What this cannot catch is a
+#   program made to run away: one that forks and ends within less time than a look takes, again and again. It is chased
+#   for _END_SECONDS, and reported.
 #
 # No zombie is left to us
 #
@@ -78,6 +80,8 @@ _LONGEST_SLEEP = 1e8
 _GONE_SECONDS = 1.0
 #: How often one look lists the processes, while strangers come and go. A guess.
 _MOST_LISTS = 50
+#: How long one look waits for processes that are changing their program. A guess; on a busy machine it takes its time.
+_EXEC_SECONDS = 0.25
 _GONE = (b"Z", b"X", b"x")
 _STILL = (*_GONE, b"T", b"t")
 
@@ -110,10 +114,33 @@ def _stat(pid: int) -> tuple[bytes, int, int] | None:
     return fields[0], int(fields[1]), int(fields[19])
 
 
-def _carries(pid: int, mark: bytes) -> bool:
+def _environment_of(pid: int) -> bytes:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read()
+
+
+def _memory_of(pid: int) -> tuple[int, int, int]:
+    """How much address space a process has, and where in it its environment begins and ends; 0 is nowhere."""
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        text = file.read(4096)
+    fields = text[text.rindex(b")") + 2 :].split()
+    return (int(fields[20]), int(fields[47]), int(fields[48])) if len(fields) > 48 else (0, 0, 0)
+
+
+def _has_none(pid: int) -> bool:
+    """Whether a process whose environment reads as empty has an empty one, or no memory; it may be on its way to exec."""
+    size, begin, end = _memory_of(pid)
+    if not size:  # a thread of the kernel, or a zombie
+        return True
+    return begin == end if begin else not _memory_of(os.getpid())[1]  # does this kernel tell at all?
+
+
+def _carries(pid: int, mark: bytes) -> bool | None:
+    """Whether *mark* is in the environment of a process; None if that cannot be told yet."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environment = file.read()
+        environment = _environment_of(pid)
+        if not environment:
+            return False if _has_none(pid) else None
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # another user's, or gone
         return False
     return any(line.startswith(_VARIABLE + b"=") and mark in line for line in environment.split(b"\0"))
@@ -185,7 +212,8 @@ class _Tree:
         self.root_refused = False  # as `refused` of a member
         self.mark = mark
         self.members: dict[tuple[int, int], _Member] = {}
-        self.missed = False  # whether the last look saw somebody who was gone a moment later
+        # Whether the last look saw somebody who was gone a moment later, or showed no environment for long.
+        self.missed = False
 
     def living(self) -> list[_Member]:
         return [member for member in self.members.values() if member.state() not in _GONE]
@@ -202,7 +230,7 @@ class _Tree:
         if self.root.poll() is None:
             reached[self.root.pid] = None
         if self.mark is not None:
-            reached.update((pid, None) for pid in table if pid != me and _carries(pid, self.mark))
+            reached.update((pid, None) for pid in self._marked(table, me, self.mark))
         queue = list(reached)
         for pid in queue:  # grows meanwhile: parents come before their children
             for child in children.get(pid, ()):
@@ -210,6 +238,30 @@ class _Tree:
                     reached[child] = None
                     queue.append(child)
         return [member for pid in queue if (member := self._adopt(pid, table)) is not None]
+
+    def _marked(self, table: dict[int, tuple[int, int]], me: int, mark: bytes) -> Iterable[int]:
+        """Who of *table* carries the mark, or did until it was gone. Waits for those of whom that cannot be told yet."""
+        asked: Iterable[int] = table
+        deadline = None
+        while True:
+            unclear = []
+            for pid in asked:
+                carries = pid != me and _carries(pid, mark)
+                if carries:
+                    yield pid
+                elif carries is None:
+                    unclear.append(pid)
+                elif deadline is not None and ((seen := _stat(pid)) is None or seen[0] in _GONE):
+                    self.missed = True  # it may have been one of us, and may have left a child
+            if not unclear:
+                return
+            if deadline is None:
+                deadline = monotonic() + _EXEC_SECONDS
+            elif monotonic() >= deadline:
+                self.missed = True
+                return
+            asked = unclear
+            sleep(_PAUSE)
 
     def _adopt(self, pid: int, table: dict[int, tuple[int, int]]) -> _Member | None:
         if pid == self.root.pid and self.root.returncode is None:
