@@ -287,23 +287,21 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
                 if refusal is None:
                     return box[-1]
         except BaseException as problem:
-            if item is NOTHING:
-                if isinstance(problem, (AttributeError, TypeError)):
-                    self._explain_(timeout)
-            else:
-                if item is not IN_BOX:
-                    box = [item]
+            if item is not NOTHING:
+                taken = [item] if item is not IN_BOX else box  # pyright: ignore[reportPossiblyUnboundVariable]
                 try:
-                    self._resettle_(box, ticket)
+                    self._resettle_(taken, ticket)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                    self._behind_ = (taken, *self._behind_)  # until then nothing may overtake it
                     self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box, ticket)),)
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, taken, ticket)),)
                     try:
                         for _ in elsewhere:
                             break
                     except RuntimeError:
                         pass  # no thread can be started
+            elif isinstance(problem, (AttributeError, TypeError)):
+                self._explain_(timeout)
             raise
         raise self._no_item_(None) if refusal is None else refusal
 

@@ -230,12 +230,13 @@ class PriorityQueue(Queue["T"]):
             else:
                 if item is not IN_BOX:
                     box = [] if item is NOTHING else [item]
+                taken = box  # pyright: ignore[reportPossiblyUnboundVariable]
                 try:
-                    self._resettle_(box)
+                    self._resettle_(taken)
                 except BaseException:  # noqa: BLE001 - the first one is raised
-                    self._behind_ = (box, *self._behind_)  # until then nothing may overtake it
+                    self._behind_ = (taken, *self._behind_)  # until then nothing may overtake it
                     self._admits_ = self._takes_ = self._locked_admits_ = self._locked_takes_ = NO_MORE
-                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, box)),)
+                    OVERDUE[:0] = ((self._locked_, (self._resettle_now_, taken)),)
                     try:
                         for _ in elsewhere:
                             break
