@@ -297,7 +297,11 @@ def test_a_hook_isolates_them(loop, concurrent):
 
     events = [s.enter(0, 1, fail), s.enter(0.05, 1, lambda: 1 / 0)]
     loop.run(lambda: s.arun(concurrent=concurrent))
-    assert caught == [(events[0], KeyError), (events[1], ZeroDivisionError)]
+    # A task goes on when it gets its turn, which on a busy machine may be after the second event.
+    assert (sorted(caught) if concurrent else caught) == [
+        (events[0], KeyError),
+        (events[1], ZeroDivisionError),
+    ]
 
 
 def test_what_a_hook_raises_for_a_task_goes_to_the_caller(loop):
