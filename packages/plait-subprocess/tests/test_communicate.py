@@ -324,10 +324,17 @@ def test_a_time_limit_holds_although_only_a_grandchild_is_left(options):
 
 def test_a_kill_from_another_thread_ends_communicate_although_only_a_grandchild_is_left():
     process = Popen("sleep 60 & echo $!", shell=True, stdout=PIPE)
-    # It has ended, and nobody has taken its status.
-    look = os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG
-    killer = _kill_when(process, lambda: os.waitid(*look)) if hasattr(os, "waitid") else None
-    killer = killer or _kill_when(process, lambda: time.sleep(2) is None)
+
+    def has_ended():
+        if not hasattr(os, "waitid"):
+            time.sleep(2)
+            return True
+        try:
+            return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        except ChildProcessError:
+            return True  # and communicate() has seen it
+
+    killer = _kill_when(process, has_ended)
     began = time.monotonic()
     out, _ = process.communicate()
     assert time.monotonic() - began < 2 * SOON
