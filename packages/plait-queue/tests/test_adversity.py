@@ -188,7 +188,7 @@ def test_an_interrupted_getter_loses_no_item_and_no_order():
         random.seed(7)
         for r in range(rounds):
             start.acquire()
-            eventually(lambda: q._getters_)
+            eventually(lambda: q._furnished_ and q._getters_)
             first = random.random() < 0.5
             if first: os.kill(pid, signal.SIGUSR1)
             for i in range(per_round):
@@ -327,7 +327,7 @@ def test_a_child_does_not_serve_the_calls_of_threads_that_it_does_not_have():
     full.put("mine")
     getter = threading.Thread(target=q.get); getter.start()
     putter = threading.Thread(target=full.put, args=("theirs",)); putter.start()
-    eventually(lambda: q._getters_ and full._putters_)
+    eventually(lambda: q._furnished_ and q._getters_ and full._putters_)
     pid = os.fork()
     if not pid:
         signal.alarm(60)
