@@ -320,10 +320,11 @@ class Conversation(Of["AnyStr"]):
             if not isinstance(given, str):
                 raise TypeError(f"in text mode the input is a str, not {type(given).__name__}")
             stdin: Any = self.stdin
+            encoding, errors = stdin.encoding, stdin.errors
             line_end = stdin.line_end if type(stdin) is TextIOWrapper else os.linesep
             if line_end != "\n":
                 given = given.replace("\n", line_end)
-            given = given.encode(stdin.encoding, stdin.errors)
+            given = given.encode(encoding, errors)
         view = memoryview(given)
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 
