@@ -32,6 +32,12 @@ BANNED = (
 )
 
 
+def test_who_imports_everything_keeps_his_own_version():
+    for module in (MODULE, importlib.import_module(f"{MODULE.__name__.rpartition('.')[0]}.dummy_threading")):
+        assert "__version__" not in module.__all__
+        assert module.__version__
+
+
 @pytest.mark.parametrize("name", __all__)
 def test_every_public_name_exists_and_is_documented(name):
     value = getattr(MODULE, name)

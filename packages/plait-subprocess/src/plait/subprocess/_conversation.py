@@ -324,6 +324,10 @@ class Conversation(Of["AnyStr"]):
             if line_end != "\n":
                 given = given.replace("\n", line_end)
             given = given.encode(stdin.encoding, stdin.errors)
+        elif isinstance(given, str):
+            raise TypeError(
+                "the input is bytes, not str, unless text=True or an encoding makes text of the streams"
+            )
         view = memoryview(given)
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 
