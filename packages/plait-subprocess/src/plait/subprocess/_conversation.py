@@ -316,10 +316,6 @@ class Conversation(Of["AnyStr"]):
     def _input_bytes(self, given: Any) -> memoryview | None:
         if given is None or self.stdin is None:
             return None
-        if isinstance(given, str) and not self.text_mode:
-            raise TypeError(
-                "the input is bytes, not str, unless text=True or an encoding makes text of the streams"
-            )
         if self.text_mode:
             if not isinstance(given, str):
                 raise TypeError(f"in text mode the input is a str, not {type(given).__name__}")
@@ -327,7 +323,11 @@ class Conversation(Of["AnyStr"]):
             line_end = stdin.line_end if type(stdin) is TextIOWrapper else os.linesep
             if line_end != "\n":
                 given = given.replace("\n", line_end)
-            given = given.encode(stdin.encoding, stdin.errors)
+            given = given.encode(stdin.encoding, stdin.errors or "strict")
+        elif isinstance(given, str):
+            raise TypeError(
+                "the input is bytes, not str, unless text=True or an encoding makes text of the streams"
+            )
         view = memoryview(given)
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 
