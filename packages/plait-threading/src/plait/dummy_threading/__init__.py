@@ -31,7 +31,6 @@ from ..threading import (
     synchronized_iterator,
     unregister_atexit,
 )
-from ..threading import __version__ as __version__
 from ._named import NamedLock, NamedRLock
 from ._sync import Barrier, BoundedSemaphore, Condition, Event, Semaphore
 from ._threads import (
