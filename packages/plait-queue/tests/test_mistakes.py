@@ -142,6 +142,18 @@ def test_a_timeout_that_is_no_number_is_named(kind, call):
     assert q.empty()
 
 
+@KINDS
+@pytest.mark.parametrize("call", ["aput", "aget", "aput_many", "aget_many", "ajoin"])
+def test_so_is_one_of_a_coroutine(kind, call):
+    q = kind()
+    q.put(1)
+    told = "'timeout' must be a number of seconds, or None to wait for ever, not '5'"
+    with pytest.raises(TypeError, match=told):
+        getattr(q, call)(*[[2]] * call.startswith("aput"), timeout="5").send(None)
+    assert q.get() == 1
+    assert q.empty()
+
+
 def test_what_a_hook_raises_is_its_own():
     class Picky(Queue):
         def _put(self, item):

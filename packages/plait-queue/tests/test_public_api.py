@@ -35,6 +35,11 @@ def modules_after(code):
     return done.stdout.split()
 
 
+def test_who_imports_everything_keeps_his_own_version():
+    assert "__version__" not in MODULE.__all__
+    assert MODULE.__version__
+
+
 @pytest.mark.parametrize("name", MODULE.__all__)
 def test_every_public_name_exists_and_is_documented(name):
     value = getattr(MODULE, name)

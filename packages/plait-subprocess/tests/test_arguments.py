@@ -85,6 +85,17 @@ def test_grace_is_looked_at_wherever_it_can_be_given():
             process.wait("5")
 
 
+@pytest.mark.parametrize("options", [{}, {"timeout": 5}, {"capture_output": True}, {"cwd": "/"}], ids=str)
+def test_a_command_of_nothing_says_so(options):
+    with pytest.raises(IndexError, match=r"args is \[\]: it has to have a program"):
+        run([], **options)
+
+
+def test_text_for_a_command_that_takes_bytes_is_told_what_makes_it_text():
+    with pytest.raises(TypeError, match="the input is bytes, not str, unless text=True"):
+        run(["cat"], input="text")
+
+
 def test_what_the_standard_class_takes_is_taken():
     with Popen(["cat"], stdin=PIPE, stdout=PIPE, pipesize=None) as process:
         assert process.communicate(b"x") == (b"x", None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,16 @@ def test_a_listener_needs_a_pipe_and_has_to_be_callable():
         run(["true"], on_stdout=print, stdout=DEVNULL)
     with pytest.raises(TypeError, match="cannot be called"):
         run(["true"], on_stderr="log")
+
+    async def told(line): ...
+
+    async def asked(line):
+        yield line
+
+    for callback in (told, asked, mock.AsyncMock()):
+        with pytest.raises(TypeError, match="on_stderr is called and not awaited"):
+            run(["true"], on_stderr=callback)
+    run(["true"], on_stderr=mock.Mock())
     with pytest.raises(ValueError, match="number of bytes"):
         run(["true"], max_output=-1)
 

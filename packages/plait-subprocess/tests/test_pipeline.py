@@ -145,3 +145,9 @@ def test_bad_descriptions_are_refused():
         Pipeline([])
     with pytest.raises(TypeError, match="stdin"):
         Command(["cat"], stdin=0)
+    for line in ("echo a | cat", b"cat", Command(["cat"])):
+        with pytest.raises(TypeError, match=r"list of commands, not .*shell=True"):
+            Pipeline(line)
+    for wrong in (3, None):
+        with pytest.raises(TypeError, match="a command is a list of arguments"):
+            Command(["cat"]) | wrong

@@ -41,6 +41,18 @@ def test_a_mock_in_the_place_of_popen_is_what_is_started():
         assert len(fake.call_args_list) == 4
 
 
+@pytest.mark.parametrize("kill_tree", [False, True])
+def test_call_asks_a_mock_for_nothing_but_to_wait(kill_tree):
+    with mock.patch.object(piece, "Popen") as stand_in:
+        entered = stand_in.return_value.__enter__.return_value
+        entered.wait.return_value = 4
+        assert call(["x"], timeout=3, kill_tree=kill_tree) == 4
+        entered.wait.assert_called_once_with(timeout=3)
+        entered.poll.assert_not_called()
+        with pytest.raises(CalledProcessError):
+            check_call(["x"])
+
+
 def test_a_mock_in_the_place_of_a_function_is_what_is_called():
     with mock.patch(f"{PACKAGE}.run", return_value=CompletedProcess("x", 3, "said\n")) as fake:
         assert check_output("x", timeout=1) == "said\n"

@@ -81,5 +81,7 @@ def mistakes_are_seen(process: Popen[bytes]) -> None:
     Popen(["true"], capture_output=True)  # type: ignore[call-overload]
     check_output(["true"], stdout=PIPE)  # type: ignore[call-overload]
     Pipeline([["true"]]).run(universal_newlines=True)  # type: ignore[call-overload]
+    code: int = process.returncode  # who has waited for it knows; as typeshed has it
+    assert code
     wrong: Popen[str] = process  # type: ignore[assignment]
     wrong.kill()

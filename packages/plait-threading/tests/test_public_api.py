@@ -32,6 +32,12 @@ BANNED = (
 )
 
 
+def test_who_imports_everything_keeps_his_own_version():
+    dummy = importlib.import_module(f"{MODULE.__name__.rpartition('.')[0]}.dummy_threading")
+    assert "__version__" not in {*MODULE.__all__, *dummy.__all__}
+    assert MODULE.__version__
+
+
 @pytest.mark.parametrize("name", __all__)
 def test_every_public_name_exists_and_is_documented(name):
     value = getattr(MODULE, name)

@@ -130,6 +130,18 @@ def count_to(limit: int) -> Iterator[int]:
     yield from range(limit)
 
 
+class PerThread(threading.local):
+    count: int = 0
+
+
+def report(args: threading.ExceptHookArgs) -> None:
+    assert_type(PerThread().count, int)
+    assert_type(args.exc_value, BaseException | None)
+
+
+threading.excepthook = report
+
+
 def iterators_know_their_items() -> None:
     assert_type(count_to(3), threading.serialize_iterator[int])
     assert_type(next(count_to(limit=3)), int)

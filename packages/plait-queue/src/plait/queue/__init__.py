@@ -24,7 +24,7 @@ from ._lifo import LifoQueue
 from ._platform import Empty
 from ._priority import PriorityQueue
 from ._select import select
-from ._version import __version__
+from ._version import __version__ as __version__
 
 try:
     from ._platform import SimpleQueue
@@ -39,7 +39,6 @@ __all__ = [
     "Queue",
     "ShutDown",
     "SimpleQueue",
-    "__version__",
     "select",
 ]
 

@@ -29,6 +29,7 @@ from ._waiting import (
     Watcher,
     check_timeout,
     deadline_of,
+    leaves_time,
     may_wait,
 )
 from ._ways import of_this_frame
@@ -582,7 +583,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
         to the next who waits. The same happens with the item of a task whose event loop is closed, or collected, before
         it has its turn. Not in the standard module.
         """
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not leaves_time(timeout):
             return self.get(True, timeout)
         try:
             return self.get(False)
@@ -596,7 +597,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
         A task that is cancelled here has put its item or has not; nothing tells which. So has one whose event loop is
         closed meanwhile. Not in the standard module.
         """
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not leaves_time(timeout):
             return self.put(item, True, timeout)
         try:
             return self.put(item, False)
@@ -607,7 +608,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
     async def ajoin(self, timeout: float | None = None) -> bool:
         """Wait as `join` does, and return what it returns; waiting suspends the task alone. Not in the standard
         module."""
-        if (timeout is not None and not timeout > 0) or self.join(0):
+        if (timeout is not None and not leaves_time(timeout)) or self.join(0):
             return self.join(timeout)
         from ._async import join_later
 
@@ -615,7 +616,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
 
     async def aget_many(self, max_items: int | None = None, timeout: float | None = None) -> list[T]:
         """Take what there is, as `get_many` does; waiting suspends the task alone. Not in the standard module."""
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not leaves_time(timeout):
             return self.get_many(max_items, True, timeout)
         try:
             return self.get_many(max_items, False)
@@ -629,7 +630,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
         A cancelled task has put some of them, from the first on. Not in the standard module.
         """
         rest = list(items)
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not leaves_time(timeout):
             return self.put_many(rest, True, timeout)
         try:
             return self.put_many(rest, False)

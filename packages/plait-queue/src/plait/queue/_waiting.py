@@ -90,6 +90,7 @@ __all__ = [
     "enlist_nested",
     "first_present",
     "in_seconds",
+    "leaves_time",
     "may_wait",
     "steps_of",
     "strike",
@@ -126,9 +127,19 @@ def may_wait(timeout: Any) -> bool:
     try:
         return timeout >= 0  # type: ignore[no-any-return]
     except TypeError:
-        raise TypeError(
-            f"'timeout' must be a number of seconds, or None to wait for ever, not {timeout!r}"
-        ) from None
+        raise _no_number(timeout) from None
+
+
+def leaves_time(timeout: Any) -> bool:
+    """Whether it is more than nothing. TypeError if it is no number."""
+    try:
+        return timeout > 0  # type: ignore[no-any-return]
+    except TypeError:
+        raise _no_number(timeout) from None
+
+
+def _no_number(timeout: Any) -> TypeError:
+    return TypeError(f"'timeout' must be a number of seconds, or None to wait for ever, not {timeout!r}")
 
 
 def check_timeout(timeout: Any) -> None:

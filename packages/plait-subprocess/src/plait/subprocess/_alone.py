@@ -97,6 +97,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
     return (
         len(popenargs) == 1
         and type(popenargs[0]) is list
+        and popenargs[0] != []
         and (not options or options.keys() <= _PLAIN)
         and not (_popen.abandoned or failed)
         # Which is so on POSIX systems, when something has been started before.

@@ -60,6 +60,8 @@ def argument_list(args: Any, shell: bool, executable: Any) -> list[Any]:
         argv = [args]
     else:
         argv = list(args)
+    if not argv and not shell and executable is None:
+        raise IndexError(f"args is {args!r}: it has to have a program to start")
     if shell:
         argv = [executable or "/bin/sh", "-c", *argv]
     return argv

@@ -324,7 +324,11 @@ class Conversation(Of["AnyStr"]):
             line_end = stdin.line_end if type(stdin) is TextIOWrapper else os.linesep
             if line_end != "\n":
                 given = given.replace("\n", line_end)
-            given = given.encode(encoding, errors)
+            given = given.encode(encoding, errors or "strict")
+        elif isinstance(given, str):
+            raise TypeError(
+                "the input is bytes, not str, unless text=True or an encoding makes text of the streams"
+            )
         view = memoryview(given)
         return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
 

@@ -29,6 +29,9 @@ __all__ = ["LineFeeder", "Listening"]
 #: fill the memory of who wants to keep nothing.
 _LONGEST_LINE = 1 << 20
 
+#: What `inspect` calls CO_COROUTINE and CO_ASYNC_GENERATOR; importing it takes longer than most commands.
+_OF_COROUTINES = 0x80 | 0x200
+
 
 class LineFeeder:
     """Cuts what it is fed into lines for *callback*: `bytes`, or `str` if there is an *encoding*."""
@@ -141,6 +144,11 @@ class Listening:
         for name, callback in (("on_stdout", on_stdout), ("on_stderr", on_stderr)):
             if callback is not None and not callable(callback):
                 raise TypeError(f"{name} is called with each line; {callback!r} cannot be called")
+            if getattr(getattr(callback, "__code__", None), "co_flags", 0) & _OF_COROUTINES:
+                raise TypeError(
+                    f"{name} is called and not awaited, which does nothing to {callback!r}: "
+                    "give it a plain function, which may put the line into a queue"
+                )
         if max_output is not None and not isinstance(max_output, int):
             raise TypeError(f"max_output is a number of bytes, an integer, not {max_output!r}")
         if max_output is not None and max_output < 0:

@@ -53,7 +53,9 @@ class Command:
         for name in _OURS:
             if name in options:
                 raise TypeError(f"{name} is for Pipeline.run() to decide; leave it out of {args!r}")
-        self.args = args
+        if not (isinstance(args, (str, bytes)) or hasattr(args, "__fspath__") or hasattr(args, "__iter__")):
+            raise TypeError(f"a command is a list of arguments, or the name of a program, not {args!r}")
+        self.args: Any = args
         self.options = options
 
     def __repr__(self) -> str:
@@ -126,6 +128,11 @@ class Pipeline:
     __slots__ = ("commands",)
 
     def __init__(self, commands: Iterable[Any]) -> None:
+        if isinstance(commands, (str, bytes, Command)):
+            raise TypeError(
+                f"a Pipeline is made of a list of commands, not {commands!r}: "
+                "put it in a list, or use run(..., shell=True) for a line that the shell is to take apart"
+            )
         self.commands = tuple(one if isinstance(one, Command) else Command(one) for one in commands)
         if not self.commands:
             raise ValueError("a pipeline has at least one command")

@@ -109,7 +109,7 @@ class Popen(Conversation["AnyStr"]):
     """
 
     pid: int
-    returncode: int | None = None  # until there is something else to say
+    returncode: int | Any = None  # until there is something else to say
     _grace_given = False
     _mark: bytes | None = None
     _tree_ended = False  # whether kill_tree() has come to its end

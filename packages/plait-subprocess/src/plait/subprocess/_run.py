@@ -109,12 +109,13 @@ def run(
         if timeout is None and listening is None and not kill_tree:
             kind = SolePopen
     elif not _can_be_made_in_steps(kind) or _enters_itself(kind):
-        stand_in, (stdout, stderr), returncode = _with_stand_in(
+        stand_in, ((stdout, stderr), returncode) = _with_stand_in(
             kind(*popenargs, **kwargs),
             lambda it: (
                 it.communicate(input, timeout=timeout)
                 if listening is None
-                else _talker(it)(input, timeout, listening)
+                else _talker(it)(input, timeout, listening),
+                _code_of(it),
             ),
             kill_tree,
             grace,
@@ -181,10 +182,8 @@ def _talker(stand_in: Any) -> Any:
         ) from None
 
 
-def _with_stand_in(
-    process: Any, use: Callable[[Any], Any], kill_tree: bool, grace: float
-) -> tuple[Any, Any, int]:
-    """Use, and leave, what was put in the place of a Popen: the object, what *use* returned, its code."""
+def _with_stand_in(process: Any, use: Callable[[Any], Any], kill_tree: bool, grace: float) -> tuple[Any, Any]:
+    """Use, and leave, what was put in the place of a Popen: the object, and what *use* returned."""
     with process as entered:
         try:
             if kill_tree and not hasattr(entered, "kill_tree"):
@@ -199,10 +198,12 @@ def _with_stand_in(
             finally:
                 entered.kill()
             raise
-        returncode = entered.poll()
-        if returncode is None:
-            returncode = entered.wait()
-    return entered, result, returncode
+    return entered, result
+
+
+def _code_of(stand_in: Any) -> Any:
+    code = stand_in.poll()
+    return stand_in.wait() if code is None else code
 
 
 def streams_for(
@@ -273,7 +274,8 @@ def call(
             kind = SolePopen
     elif not _can_be_made_in_steps(kind) or _enters_itself(kind):
         stand_in = kind(*popenargs, **kwargs)
-        return _with_stand_in(stand_in, lambda it: it.wait(timeout=timeout), kill_tree, grace)[2]
+        # What wait() says, and nothing else is asked: tests give their objects no more than that.
+        return _with_stand_in(stand_in, lambda it: it.wait(timeout=timeout), kill_tree, grace)[1]  # type: ignore[no-any-return]
     process: Any = object.__new__(kind)  # see _ending.py
     try:
         process.__init__(*popenargs, **kwargs)

@@ -16,15 +16,13 @@ exception: who waits for it without a timeout gets it although it is held, and o
 
 from __future__ import annotations
 
-from .._dummy_thread import TIMEOUT_MAX, RLock, get_ident, get_native_id, stack_size
-from .._dummy_thread import _local as local
+from .._dummy_thread import TIMEOUT_MAX, RLock, _local, get_ident, get_native_id, stack_size
 from .._dummy_thread import error as ThreadError  # noqa: N812 - the standard module's name
 from .._dummy_thread import lock as Lock  # noqa: N812 - the standard module's name
 from ..threading import (
     BrokenBarrierError,
     ExceptHookArgs,
     RWLock,
-    __version__,
     concurrent_tee,
     excepthook,
     register_atexit,
@@ -48,6 +46,8 @@ from ._trace import getprofile, gettrace, setprofile, setprofile_all_threads, se
 
 __excepthook__ = excepthook
 
+local = _local
+
 activeCount = active_count  # noqa: N816 - the standard module's name
 currentThread = current_thread  # noqa: N816 - the standard module's name
 
@@ -68,7 +68,6 @@ __all__ = [
     "Thread",
     "ThreadError",
     "Timer",
-    "__version__",
     "activeCount",
     "active_count",
     "concurrent_tee",

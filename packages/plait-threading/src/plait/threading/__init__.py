@@ -21,8 +21,7 @@ to wait, with TypeError, or ValueError for NaN, or OverflowError above `TIMEOUT_
 
 from __future__ import annotations
 
-from .._thread import TIMEOUT_MAX, RLock, get_ident, get_native_id, stack_size
-from .._thread import _local as local
+from .._thread import TIMEOUT_MAX, RLock, _local, get_ident, get_native_id, stack_size
 from .._thread import error as ThreadError  # noqa: N812 - the standard module's name
 from .._thread import lock as Lock  # noqa: N812 - the standard module's name
 from ._barrier import Barrier, BrokenBarrierError
@@ -47,9 +46,11 @@ from ._threads import (
 )
 from ._timer import Timer
 from ._trace import getprofile, gettrace, setprofile, setprofile_all_threads, settrace, settrace_all_threads
-from ._version import __version__
+from ._version import __version__ as __version__
 
 __excepthook__ = excepthook
+
+local = _local  # not by `import ... as`, which checkers take for the use of a private name
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -72,7 +73,6 @@ __all__ = [
     "Thread",
     "ThreadError",
     "Timer",
-    "__version__",
     "active_count",
     "concurrent_tee",
     "current_thread",

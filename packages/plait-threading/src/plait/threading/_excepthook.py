@@ -18,8 +18,7 @@ import builtins
 import sys
 
 from .._thread import _excepthook as excepthook
-from .._thread import _ExceptHookArgs as ExceptHookArgs
-from .._thread import report_unraisable
+from .._thread import _ExceptHookArgs, report_unraisable
 from . import _standard
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._threads import Thread
+
+ExceptHookArgs = _ExceptHookArgs
 
 __all__ = ["ExceptHookArgs", "chain", "excepthook", "report"]
 
