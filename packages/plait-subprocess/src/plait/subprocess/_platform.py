@@ -24,6 +24,7 @@ __all__ = [
     "getsignal",
     "hold_no_more",
     "holding",
+    "is_from_handler",
     "madvise",
     "msvcrt",
     "number_of_signal",
@@ -74,13 +75,18 @@ def hold_no_more(lock: Any) -> None:
         lock.release()
 
 
-def raise_if_from_handler(problem: BaseException) -> None:
-    """Raise *problem*, which the caller has caught around calls of C code only, if a signal handler has raised it.
+def is_from_handler(problem: BaseException) -> bool:
+    """Whether a signal handler has raised *problem*, which the caller has caught around calls of C code only.
 
-    For errors that the kernel gives as an answer. A handler has a frame of its own.
+    For errors that are answers of the kernel as a rule. A handler has a frame of its own.
     """
     trace = problem.__traceback__
-    if trace is not None and trace.tb_next is not None:
+    return trace is not None and trace.tb_next is not None
+
+
+def raise_if_from_handler(problem: BaseException) -> None:
+    """Raise *problem* if `is_from_handler`, under the same condition."""
+    if is_from_handler(problem):
         raise problem
 
 
