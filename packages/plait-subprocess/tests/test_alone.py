@@ -6,9 +6,11 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import select
 import signal
 import subprocess as stdlib_subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -21,6 +23,7 @@ from plait.subprocess import (
     Command,
     Popen,
     _alone,
+    _handle,
     call,
     check_output,
     run,
@@ -183,6 +186,30 @@ def test_much_that_comes_by_both_outputs_at_a_time_is_all_there(size, heard_runs
         assert run(only_err, capture_output=True).stderr == bytes(size)
 
 
+class HungUp:
+    """select.poll() as it may be on Linux when the last words are said in the moment of the look."""
+
+    def __init__(self):
+        self._poll = select_poll()
+        self.register, self.unregister = self._poll.register, self._poll.unregister
+
+    def poll(self):
+        ready = self._poll.poll()
+        while not all(event & select.POLLHUP for _, event in ready):
+            time.sleep(0.001)
+            ready = self._poll.poll()
+        return [(fd, event & ~select.POLLIN) for fd, event in ready]
+
+
+select_poll = select.poll
+
+
+def test_last_words_are_heard_though_the_kernel_has_told_of_the_end_only(monkeypatch, heard_runs):
+    monkeypatch.setattr(select, "poll", HungUp)
+    done = run(["sh", "-c", "echo out; echo err >&2"], capture_output=True)
+    assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
+
+
 def test_who_holds_an_output_after_the_child_is_read_to_the_end(heard_runs):
     command = ["sh", "-c", "{ sleep 0.1; echo late; } & echo early"]
     assert run(command, stdout=PIPE).stdout == b"early\nlate\n"
@@ -304,6 +331,45 @@ def test_a_status_that_the_kernel_was_told_to_forget_counts_as_zero(plain_runs):
         assert check_output(["sh", "-c", "echo x; exit 3"]) == b"x\n"
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize("options", [{}, {"cwd": "/"}, {"capture_output": True}])
+def test_what_a_sigchld_handler_raises_is_not_taken_for_a_lost_status(options):
+    # As a handler does that takes every status and finds none.
+    code = (
+        "import signal\n"
+        "def handler(*_): raise ChildProcessError('of the handler')\n"
+        "piece.run(['true'])\n"
+        "signal.signal(signal.SIGCHLD, handler)\n"
+        "try: print(piece.run(['sh', '-c', 'exit 3'], **eval(sys.argv[2])))\n"
+        "except ChildProcessError as problem: print(problem, end=' ')\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_DFL)\n"
+        "try: os.waitpid(-1, 0)\n"
+        "except ChildProcessError: print('gone')\n"
+    )
+    result = script(code, repr(options))
+    assert (result.stdout, result.returncode) == ("of the handler gone\n", 0), result.stderr
+
+
+def test_whose_failed_start_is_struck_has_one_handle(monkeypatch, plain_runs):
+    made = []
+
+    class Struck(_handle.SoleHandle):
+        __slots__ = ()
+
+        def __init__(self, *about):
+            made.append(about)
+            super().__init__(*about)
+
+        def wait(self, timeout=None):
+            super().wait(timeout)
+            raise KeyboardInterrupt  # when the number may be somebody else's
+
+    monkeypatch.setattr(_handle, "SoleHandle", Struck)
+    monkeypatch.setattr(_alone, "SoleHandle", Struck)
+    with nothing_is_left(), pytest.raises(KeyboardInterrupt):
+        run(["/absent/program"])
+    assert len(made) == 1 or not _alone.is_plain((["true"],), {})
 
 
 def test_ctrl_c_leaves_no_child():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -45,6 +46,25 @@ def test_big_pages_are_asked_for_once_and_only_when_a_lot_has_come(monkeypatch):
     assert asked == []
     numbers()
     assert len(asked) == 1
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="nobody is asked here")
+def test_big_pages_are_asked_for_only_where_they_are_plenty(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_platform, "_libc_madvise", asked.append)
+    room = memoryview(bytearray(1 << 22))
+    for free in (0, 3, 4):
+        assert asked == []
+        monkeypatch.setattr(_platform, "_free_big_pages", lambda free=free: free)
+        _platform.madvise(room)
+    assert asked == [room]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/buddyinfo"), reason="this kernel does not tell")
+def test_the_free_big_pages_are_no_more_than_the_free_memory():
+    with open("/proc/meminfo") as file:
+        free = next(int(line.split()[1]) for line in file if line.startswith("MemFree:"))
+    assert 0 <= _platform._free_big_pages() <= free // 2048 + 256  # others take and give meanwhile
 
 
 @pytest.mark.skipif(not _collected._can_reserve, reason="no room is reserved here")

@@ -188,6 +188,18 @@ def test_a_copy_forked_meanwhile_by_another_thread_holds_up_nothing(moment, monk
     assert len(with_a_fork.copies) == 1
 
 
+def inodes(folder):
+    """Of what is open, by a folder of /proc."""
+    try:
+        for fd in os.listdir(folder):
+            try:
+                yield os.stat(f"{folder}/{fd}").st_ino
+            except FileNotFoundError:
+                pass  # closed meanwhile
+    except FileNotFoundError:
+        pass  # it has ended
+
+
 @pytest.mark.parametrize("moment", ["start of the program", "reading"])
 @pytest.mark.parametrize("options", [{"stdout": PIPE}, {"capture_output": True}])
 def test_a_copy_forked_while_a_command_is_heard_keeps_nothing_of_it(
@@ -213,7 +225,7 @@ def test_a_copy_forked_while_a_command_is_heard_keeps_nothing_of_it(
     (copy,) = with_a_fork.copies
     assert mine
     theirs, deadline = f"/proc/{copy}/fd", time.monotonic() + 20
-    while os.path.isdir(theirs) and mine & {os.stat(f"{theirs}/{fd}").st_ino for fd in os.listdir(theirs)}:
+    while os.path.isdir(theirs) and mine & set(inodes(theirs)):
         assert time.monotonic() < deadline  # it may not have come to closing them yet
         time.sleep(0.005)
 

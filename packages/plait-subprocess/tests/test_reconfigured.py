@@ -44,6 +44,16 @@ def test_the_output_is_decoded_as_the_stream_would_do_it(change, stderr, timeout
         assert said(stdlib_subprocess, change, stderr, timeout) == text
 
 
+@pytest.mark.parametrize("timeout", [None, 20])
+@pytest.mark.parametrize("is_detached", [False, True])
+def test_a_text_stream_that_the_caller_has_put_there_decodes_as_it_would(is_detached, timeout):
+    with Popen(SAYS, stdout=PIPE, encoding="latin-1") as process:
+        first = process.stdout
+        buffer = first.detach() if is_detached else first.buffer
+        process.stdout = io.TextIOWrapper(buffer, "latin-1", newline="")
+        assert process.communicate(timeout=timeout)[0] == "a\r\nb\rc\n\xe9"
+
+
 def test_a_line_for_a_callback_ends_with_a_newline():
     import plait.subprocess as piece
 

@@ -451,10 +451,10 @@ class TestProcessHandle:
 
         def waitid_interrupted(*args):
             found = os.waitid(*args)
-            if not inner:
-                inner.append(None)
-                handle._look()
-                inner.append(handle.returncode)
+            monkeypatch.setattr(handle_module, "_waitid", os.waitid)  # once is enough
+            inner.append(None)
+            handle._look()
+            inner.append(handle.returncode)
             return found
 
         monkeypatch.setattr(handle_module, "_waitid", waitid_interrupted)
@@ -516,6 +516,35 @@ class TestProcessHandle:
         assert hits == []
         assert handle.status_lost
         assert process.poll() == 0
+
+
+def test_what_a_handler_raises_is_no_answer_of_the_kernel(kernel, monkeypatch):
+    # It strikes when the kernel has said that the child runs.
+    def handler(*_):
+        raise ChildProcessError(errno.ECHILD, "of the handler")
+
+    def struck(ask):
+        def asked(*about):
+            ask(*about)
+            signal.raise_signal(signal.SIGALRM)
+
+        return asked
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with start(["cat"], stdin=PIPE) as process:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "waitpid", struck(os.waitpid))
+                if kernel != "waitpid":
+                    patch.setattr(handle_module, "_waitid", struck(handle_module._waitid))
+                for act in (process.poll, lambda: process.wait(10), process.kill, process.handle._look):
+                    with pytest.raises(ChildProcessError, match="of the handler"):
+                        act()
+            assert (process.poll(), process.handle.status_lost) == (None, False)
+            process.stdin.close()
+            assert process.wait() == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 class TestNumbers:
@@ -637,6 +666,39 @@ class TestNumbers:
         process = start(["sleep", "60"])
         process.kill()
         assert (process.wait(10), handle_module._pidfd_works) == (-9, False)
+
+    @pytest.mark.usefixtures("pidfd")
+    def test_who_asks_for_a_descriptor_of_a_number_that_is_kept_gets_a_pidfd(self):
+        process = start("exit 5")
+        handle = process.handle
+        handle.keeps_number = True
+        handle.close()
+        assert process.wait() == 5
+        assert select.select([handle], [], [], 0)[0] == [handle]
+        assert handle.has_number()
+        handle.give_number_back()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(process.pid, 0)
+        handle.close()
+
+    @pytest.mark.usefixtures("pidfd")
+    def test_who_is_struck_while_he_gets_a_descriptor_gets_a_readable_one_later(self, monkeypatch):
+        left = []
+
+        def strike(fd):
+            left.append(fd)
+            raise KeyboardInterrupt
+
+        process = start("exit 5")
+        handle = process.handle
+        process.wait()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "close", strike)
+            with pytest.raises(KeyboardInterrupt):
+                handle.fileno()
+        assert select.select([handle], [], [], 0)[0] == [handle]
+        handle.close()
+        any(map(os.close, left))
 
 
 class TestSoleHandle:

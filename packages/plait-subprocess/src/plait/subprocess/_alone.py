@@ -52,7 +52,7 @@ from ._ends import PIPE, STDOUT
 from ._exchange import Exchange, read_little
 from ._handle import SoleHandle
 from ._in_flight import CLOSE_ON_EXEC, close, in_flight, no_fork, pipe2
-from ._platform import hold_no_more, holding
+from ._platform import hold_no_more, holding, raise_if_from_handler
 from ._popen import Popen
 from ._start import StartRequest, await_exec, failed, finish
 from ._switches import names
@@ -215,7 +215,10 @@ def run_plainly(
         in_flight.pop(key, None)
         try:
             status.extend(map(os.waitpid, started, (0,)))
-        except ChildProcessError:
+        except ChildProcessError as refusal:
+            if status:
+                raise
+            raise_if_from_handler(refusal)
             return 0  # somebody else took the status
         return os.waitstatus_to_exitcode(status[0][1])
     except BaseException as problem:
@@ -281,7 +284,8 @@ def _take_over(
     if started and not status:
         if process._handle is None:
             process.pid = started[0]
-            process._handle = SoleHandle(process.pid, False)
+            # Who has failed to start may have one, which knows that the status was taken.
+            process._handle = request.handle or SoleHandle(process.pid, False)
         holding(no_fork, _own, mine, request.opened, streams)
         process.stdout, process.stderr = (*streams, None, None)[:2]
     finish(request)

@@ -10,8 +10,8 @@
 # cut to its length, and getvalue() hands it out as it is. What is longer than the block goes the first way after that.
 #
 # Most of what is left of the time goes to the page faults of the block, one for each 4096 bytes. Big pages, where the
-# kernel has them for who asks, are a five-hundredth as many: twice as fast, all in all. They are asked for when enough has
-# come to pay for the asking.
+# kernel has them for who asks, are a five-hundredth as many: half of the processor time, all in all. They are asked for
+# when enough has come to pay for the asking, and if there are plenty: see madvise() in _platform.py.
 #
 # The length is what counts, not the size of the block nor the position in it: an interruption between any two calls
 # leaves nothing that the next call would not put right.

@@ -222,6 +222,7 @@ class Conversation(Of["AnyStr"]):
             kind is io.TextIOWrapper
             and type(stream.buffer) is BufferedReader
             and not stream.buffer.was_used
+            and stream.buffer.layer == id(stream)
             and self.text_mode
         ):
             return stream

@@ -62,7 +62,9 @@ def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any
     if text is not None:
         # Whoever reads gets the plain class, whose lines come faster.
         kind = io.TextIOWrapper if number else TextIOWrapper
-        stream = kind(stream, *text, line_buffering=bufsize == 1, write_through=number == 0)
+        buffer, stream = stream, kind(stream, *text, line_buffering=bufsize == 1, write_through=number == 0)
+        if number:
+            buffer.layer = id(stream)
     return stream
 
 

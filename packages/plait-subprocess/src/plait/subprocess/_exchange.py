@@ -462,9 +462,10 @@ def read_little(sources: list[int], said: Sequence[list[bytes]]) -> bool:
     for fd in sources:
         poller.register(fd, select.POLLIN)
     while places:
-        for fd, event in poller.poll():
-            # Without POLLIN nothing is there, and nobody is left who could write.
-            if event != select.POLLHUP and (piece := os.read(fd, _ONE_READ)):
+        for fd, _event in poller.poll():
+            # POLLHUP alone is no end of file: Linux looks for bytes first and for writers after that, with no lock. Last
+            # words, written and left behind between the two, are there all the same.
+            if piece := os.read(fd, _ONE_READ):
                 places[fd].append(piece)
                 left -= len(piece)
             else:

@@ -64,10 +64,11 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import chain, starmap
 from time import monotonic, sleep
 
 from ._in_flight import fork_generation
-from ._platform import RLock, holding, send_through_pidfd
+from ._platform import RLock, holding, raise_if_from_handler, send_through_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,8 +148,10 @@ def take_status(pid: int, fd: int) -> None:
             _waitid(_P_PIDFD, fd, _TAKE)
         else:
             os.waitpid(pid, _WNOHANG)
-    except ChildProcessError:
-        pass  # taken already: before an interruption, or by somebody who waits for any child
+    except ChildProcessError as refusal:
+        raise_if_from_handler(
+            refusal
+        )  # else: taken already, before an interruption or by who waits for any child
 
 
 def _raise_if_strange(refusal: OSError) -> None:
@@ -196,10 +199,12 @@ def _lost_before(pid: int, fd: int) -> bool:
         return False
     try:
         _waitid(*((_P_PIDFD, fd) if fd >= 0 else (_P_PID, pid)), _PEEK | _WNOHANG)
-    except ChildProcessError:
+    except ChildProcessError as refusal:
+        raise_if_from_handler(refusal)
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+        except ProcessLookupError as absence:
+            raise_if_from_handler(absence)
             return True
         except PermissionError:
             pass
@@ -329,8 +334,8 @@ class ProcessHandle:
                     # off before it is closed, and before it is put back there was a look that saw the child run.
                     if found is None and self._fd == fd and self.returncode is None:
                         return None
-                except ChildProcessError:
-                    pass  # taken; _look finds out by whom
+                except ChildProcessError as refusal:
+                    raise_if_from_handler(refusal)  # else: taken; _look finds out by whom
                 except OSError as refusal:
                     if self._fd == fd:
                         raise
@@ -379,14 +384,16 @@ class ProcessHandle:
     def _send(self, sig: int) -> None:
         if self.returncode is not None:
             return
+        if self._fd < 0 and self._send_through_a_new_one(sig):
+            return
         try:
             if self._fd >= 0:
                 send_through_pidfd(self._fd, sig)
-            elif not self._send_through_a_new_one(sig):
+            else:
                 # Only we can take its status, and not while we hold the lock: the number is still the child's.
                 os.kill(self.pid, sig)
-        except ProcessLookupError:
-            pass  # it ended in this moment
+        except ProcessLookupError as refusal:
+            raise_if_from_handler(refusal)  # else: it ended in this moment
 
     def _send_through_a_new_one(self, sig: int) -> bool:
         """Send a signal through a pidfd made for it; False if there is none to be had."""
@@ -396,12 +403,16 @@ class ProcessHandle:
                 try:
                     fds.extend(map(_pidfd_open, (self.pid,)))
                     _waitid(_P_PIDFD, fds[0], _PEEK | _WNOHANG)
-                except (ChildProcessError, ProcessLookupError):
+                except (ChildProcessError, ProcessLookupError) as refusal:
+                    raise_if_from_handler(refusal)
                     return True  # a stranger took the status just now: this is no child of ours any more
                 except OSError as refusal:
                     _raise_if_strange(refusal)
                 else:
-                    send_through_pidfd(fds[0], sig)
+                    try:
+                        send_through_pidfd(fds[0], sig)
+                    except ProcessLookupError as refusal:
+                        raise_if_from_handler(refusal)  # else: as above
                     return True
         finally:
             any(map(os.close, map(fds.pop, (-1,) * len(fds))))
@@ -423,20 +434,28 @@ class ProcessHandle:
 
                 raise io.UnsupportedOperation(f"{self!r} has no descriptor; use wait(timeout)")
             self._look()
-            if self.returncode is None:
+            if self.returncode is None or self.keeps_number or self._is_left:
                 # Was closed, or there was none left. The child is not taken, nor will be while we hold the lock: the
                 # number is still its, or else a stranger has taken it, as the next look finds out.
                 try:
-                    self._fd = _pidfd_open(self.pid)
-                except ProcessLookupError:
-                    pass
+                    any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (self.pid,))))
+                except ProcessLookupError as refusal:
+                    raise_if_from_handler(refusal)
                 self._look()
             if self._fd < 0:
-                # Ended, and its pidfd is closed already. The end of a pipe that nobody writes to is as readable.
-                self._fd, other = os.pipe()
-                os.close(other)
+                self._open_what_is_readable()
         self._given_out = True
         return self._fd
+
+    def _open_what_is_readable(self) -> None:
+        """For a child that has been taken, and its pidfd closed: the end of a pipe that nobody writes to."""
+        ends: list[int] = []
+        try:
+            ends.extend(chain.from_iterable(starmap(os.pipe, ((),))))
+            any(map(os.close, map(ends.pop, (-1,))))
+            any(map(setattr, (self,), ("_fd",), map(ends.pop, (-1,))))
+        finally:
+            any(map(os.close, map(ends.pop, (-1,) * len(ends))))
 
     def close(self) -> None:
         """Give the descriptor back. Neither ends the child nor waits for it; the other methods still work."""
@@ -492,8 +511,10 @@ class ProcessHandle:
             return False
         fd = self.borrow_descriptor()
         try:
-            return _waitid(*self._named(fd), _PEEK | _WNOHANG) is not None
-        except ChildProcessError:
+            who = self._named(fd)
+            return _waitid(*who, _PEEK | _WNOHANG) is not None
+        except ChildProcessError as refusal:
+            raise_if_from_handler(refusal)
             return False  # a stranger took it, who waits for any child
         finally:
             self.return_descriptor()
@@ -563,11 +584,14 @@ class ProcessHandle:
                 self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
                 if not (self.keeps_number or self._is_left):
                     self._taken.extend(map(_waitid, (kind,), (number,), (_TAKE,)))
-        except ChildProcessError:
-            # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
-            # else it was a stranger.
-            return False
-        except BaseException:  # a signal handler raised: nobody looks again at what is written down
+        except BaseException as problem:
+            if type(problem) is ChildProcessError and not (
+                problem.__traceback__ and problem.__traceback__.tb_next
+            ):
+                # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
+                # else it was a stranger.
+                return False
+            # A signal handler raised: nobody looks again at what is written down.
             if self.returncode is not None and not (self.keeps_number or self._is_left or self._taken):
                 take_status(self.pid, number if kind == _P_PIDFD else -1)
             raise
@@ -577,8 +601,8 @@ class ProcessHandle:
         self.keeps_number = False  # there is no peek
         try:
             self._taken.extend(map(os.waitpid, (self.pid,), (_WNOHANG,)))
-        except ChildProcessError:
-            pass
+        except ChildProcessError as refusal:
+            raise_if_from_handler(refusal)
         for pid, status in self._taken:
             if pid == self.pid:
                 self.returncode = os.waitstatus_to_exitcode(status)
@@ -607,8 +631,8 @@ class ProcessHandle:
                     elif self._peek_and_take(_P_PIDFD, fd, _PEEK):
                         # The pidfd is borrowed and means our child only: the whole sequence needs no lock.
                         return self.returncode
-                except ChildProcessError:
-                    pass  # taken meanwhile; _look finds out by whom
+                except ChildProcessError as refusal:
+                    raise_if_from_handler(refusal)  # else: taken meanwhile; _look finds out by whom
                 except BlockingIOError:
                     if fd < 0 or os.get_blocking(fd):
                         raise  # a signal handler's
@@ -669,7 +693,8 @@ class SoleHandle(ProcessHandle):
                 said.extend(map(os.waitpid, (self.pid,), (0,)))
             else:
                 said.extend(map(_waitid, (_P_PIDFD,), (self._fd,), (_EXITED,)))
-        except ChildProcessError:
+        except ChildProcessError as refusal:
+            raise_if_from_handler(refusal)
             self._status_was_taken()
         else:
             self._heed()

@@ -24,10 +24,12 @@ __all__ = [
     "getsignal",
     "hold_no_more",
     "holding",
+    "is_from_handler",
     "madvise",
     "msvcrt",
     "number_of_signal",
     "of_shape",
+    "raise_if_from_handler",
     "reset_lock",
     "send_through_pidfd",
     "winapi",
@@ -71,6 +73,21 @@ def hold_no_more(lock: Any) -> None:
     """Release *lock*, an RLock, as often as this thread holds it."""
     while lock._is_owned():
         lock.release()
+
+
+def is_from_handler(problem: BaseException) -> bool:
+    """Whether a signal handler has raised *problem*, which the caller has caught around calls of C code only.
+
+    For errors that are answers of the kernel as a rule. A handler has a frame of its own.
+    """
+    trace = problem.__traceback__
+    return trace is not None and trace.tb_next is not None
+
+
+def raise_if_from_handler(problem: BaseException) -> None:
+    """Raise *problem* if `is_from_handler`, under the same condition."""
+    if is_from_handler(problem):
+        raise problem
 
 
 #: signal.pidfd_send_signal, without the rest of `signal`, which takes long to import. None where there is none; then
@@ -177,6 +194,7 @@ def fork_exec_of_the_interpreter() -> Any:
 
 _MADV_HUGEPAGE = 14
 _PAGE = 4096  # or more: then the kernel may refuse
+_BIG_ORDER = 9  # of the power of two that a big page is, in pages
 _libc_madvise: Any = None
 
 
@@ -202,14 +220,35 @@ def _find_madvise() -> Any:
     return call
 
 
+def _free_big_pages() -> int:
+    """How many big pages the kernel could give away without making room for them; 0 if it does not tell."""
+    try:
+        with open("/proc/buddyinfo", "rb", buffering=0) as file:
+            zones = file.read(1 << 16).splitlines()
+    except OSError as refusal:
+        if isinstance(refusal, TimeoutError):
+            raise  # a signal handler's
+        return 0
+    # Node 0, zone   Normal  (free blocks of one page)  (of two)  (of four) ...
+    return sum(
+        int(count) << order for line in zones for order, count in enumerate(line.split()[4 + _BIG_ORDER :])
+    )
+
+
 def madvise(room: Any) -> None:
-    """Ask the kernel to fill *room*, a big block of memory, by big pages. It may have no mind to, or no way."""
+    """Ask the kernel to fill *room*, a big block of memory, by big pages. It may have no mind to, or no way.
+
+    It is asked only if there are twice as many as that takes. Else it might move other pages out of the way for each of
+    them, which can take longer than all that is saved.
+    """
     global _libc_madvise
     try:
         if _libc_madvise is None:
             is_known = sys.platform == "linux" and sys.implementation.name == "cpython"
             _libc_madvise = _find_madvise() if is_known else _no_advice
-        _libc_madvise(room)
+        wanted = 2 * len(room) // (_PAGE << _BIG_ORDER)
+        if _libc_madvise is not _no_advice and _free_big_pages() >= wanted:
+            _libc_madvise(room)
     except Exception as refusal:
         _libc_madvise = _no_advice
         if isinstance(refusal, TimeoutError):

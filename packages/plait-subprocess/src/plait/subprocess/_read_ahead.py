@@ -32,6 +32,8 @@ class BufferedReader(io.BufferedReader):
 
     #: Whether the text stream above has been read, or may have been changed.
     was_used = False
+    #: The id of the text stream that was made for it. That closes the buffer when it goes, unless it was detached.
+    layer = 0
     _given: bytes | None = None
 
     def flush(self) -> None:
