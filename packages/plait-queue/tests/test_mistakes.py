@@ -201,7 +201,9 @@ def test_a_comparison_that_raises_stop_iteration_loses_no_item(take):
     assert [q.get().place for _ in range(6)] == [*range(6)]
 
 
-@pytest.mark.skipif(sys.implementation.name != "cpython", reason="other interpreters collect all in the same way")
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="other interpreters collect all in the same way"
+)
 @pytest.mark.parametrize("kind", [Queue, PriorityQueue])
 @pytest.mark.parametrize(
     "call",

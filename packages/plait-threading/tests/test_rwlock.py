@@ -588,7 +588,9 @@ def test_it_is_not_entered_itself():
     assert not lock.locked()
 
 
-@pytest.mark.skipif(sys.implementation.name != "cpython", reason="other interpreters collect all in the same way")
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="other interpreters collect all in the same way"
+)
 @pytest.mark.parametrize(
     "call",
     [

@@ -466,9 +466,12 @@ def test_a_release_of_a_number_that_is_not_whole_is_refused_and_changes_nothing(
     assert capfd.readouterr().err == ""  # of no thread that was to ring, and could not
 
 
-@pytest.mark.parametrize(("value", "n", "m"), [(5, 2, 2), (5, 2, 1), (5000, 2, 3), (5000, 2000, 3), (5000, 2000, 1500)])
+@pytest.mark.parametrize(
+    ("value", "n", "m"), [(5, 2, 2), (5, 2, 1), (5000, 2, 3), (5000, 2000, 3), (5000, 2000, 1500)]
+)
 def test_a_release_amid_another_succeeds_if_there_is_room_for_both(value, n, m):
     """At each bytecode of a release of *n*, in turn, another one of *m* comes in, when there is room for one of them."""
+    source = BoundedSemaphore.release.__code__.co_filename
     place = 0
     while True:
         semaphore, done, left = BoundedSemaphore(value), [], [place]
@@ -495,7 +498,6 @@ def test_a_release_amid_another_succeeds_if_there_is_room_for_both(value, n, m):
                 return trace
             return None
 
-        source = BoundedSemaphore.release.__code__.co_filename
         before = sys.gettrace()
         sys.settrace(trace)
         try:

@@ -99,7 +99,7 @@ class ClockSleep(Sleep):
         timers = self._timers
         # Made and stored with no place between at which an exception of a signal handler could strike: the steps of a
         # `for`, and what is added to a list, are no calls.
-        for self._bell in starmap(os.eventfd, ((0, os.EFD_CLOEXEC | os.EFD_NONBLOCK),)):  # noqa: B007, B020
+        for self._bell in starmap(os.eventfd, ((0, os.EFD_CLOEXEC | os.EFD_NONBLOCK),)):
             break
         timers += map(_timer(), (time.CLOCK_BOOTTIME if boot else time.CLOCK_MONOTONIC,))
         if wall:

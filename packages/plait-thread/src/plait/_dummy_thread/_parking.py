@@ -35,7 +35,9 @@ def _in_seconds(timeout: Any) -> float:
     except ValueError:  # Decimal("sNaN")
         number = nan
     if number != number:
-        raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}, which is not a number")
+        raise ValueError(
+            f"timeout must be a number of seconds, or None, not {timeout!r}, which is not a number"
+        )
     return number
 
 

@@ -155,7 +155,8 @@ def _in_seconds(timeout: Any) -> float:
     number: float
     if kind is float:
         number = timeout
-    elif hasattr(kind, "__float__") or hasattr(kind, "__index__"):  # text has neither, though float() reads it
+    # (Text has neither, though float() reads it.)
+    elif hasattr(kind, "__float__") or hasattr(kind, "__index__"):
         try:
             number = float(timeout)
         except OverflowError:
@@ -165,7 +166,9 @@ def _in_seconds(timeout: Any) -> float:
     else:
         raise TypeError(f"timeout must be a number of seconds, or None, not {timeout!r}")
     if number != number:
-        raise ValueError(f"timeout must be a number of seconds, or None, not {timeout!r}, which is not a number")
+        raise ValueError(
+            f"timeout must be a number of seconds, or None, not {timeout!r}, which is not a number"
+        )
     return number
 
 
