@@ -836,3 +836,119 @@ def test_nothing_is_left_of_a_queue_whose_size_is_no_count(kind, end):
     assert q.empty()
     assert not (q.groups if kind is Groups else q.queue)
     assert q.unfinished_tasks == 1
+
+
+def stopping(kind):
+    """Its hooks may raise StopIteration, which whoever steps through an iterator takes for the end."""
+
+    class StoppingQueue(kind):
+        refused = ()  # which items _put refuses
+        gives = True
+
+        def _put(self, item):
+            if item in self.refused:
+                return next(iter(()))
+            return super()._put(item)
+
+        def _get(self):
+            if not self.gives:
+                return next(iter(()))
+            return super()._get()
+
+    return StoppingQueue()
+
+
+@KINDS
+def test_a_hook_that_raises_stop_iteration_fails_the_call_and_loses_nothing(kind):
+    q = stopping(kind)
+    q.refused = (2,)
+    for put in (
+        lambda: q.put(2, timeout=5),
+        lambda: q.put(2, block=False),
+        lambda: q.put_many([1, 2, 3], timeout=5),
+        lambda: q.put_many([3, 2, 1], block=False),
+    ):
+        with pytest.raises(StopIteration, match="_put"):
+            put()
+    assert q.qsize() == q.unfinished_tasks == 2
+    q.gives = False
+    for take in (
+        lambda: q.get(timeout=5),
+        lambda: q.get(block=False),
+        lambda: q.get_many(block=False),
+        q.clear,
+        lambda: q.shutdown(immediate=True),
+    ):
+        with pytest.raises(StopIteration, match="_get"):
+            take()
+    assert q.qsize() == q.unfinished_tasks == 2
+    with pytest.raises(RuntimeError, match="StopIteration"):  # as of any coroutine
+        asyncio.run(q.aget_many())
+    q.gives = True
+    assert sorted(q.get_many(block=False)) == [1, 3]
+
+
+@KINDS
+def test_a_hook_that_raises_stop_iteration_fails_who_waits_for_it(kind):
+    q, seen = stopping(kind), []
+
+    def attempt(call, *args):
+        try:
+            seen.append(call(*args))
+        except StopIteration:
+            seen.append("stopped")
+
+    q.maxsize, q.refused = 1, (2,)
+    q.put(1)
+    putter = threading.Thread(target=attempt, args=(q.put, 2, True, 5))
+    putter.start()
+    while not q._putters_:
+        time.sleep(0.001)
+    assert q.get(timeout=5) == 1
+    putter.join(10)
+    assert seen == ["stopped"]
+    q.gives = False
+    getter = threading.Thread(target=attempt, args=(q.get, True, 5))
+    getter.start()
+    while not q._getters_:
+        time.sleep(0.001)
+    q.put(3)
+    getter.join(10)
+    assert seen == ["stopped", "stopped"]
+    assert q.qsize() == 1
+
+
+def test_of_many_taken_by_a_task_none_is_lost_if_a_hook_raises_stop_iteration():
+    q, allowed = Queue(), iter([True])
+    q._get = lambda: next(allowed) and Queue._get(q)
+
+    async def take():
+        taking = asyncio.ensure_future(q.aget_many())
+        while not q._getters_:
+            await asyncio.sleep(0)
+        q.put_many([1, 2])
+        await taking
+
+    with pytest.raises(RuntimeError, match="StopIteration"):  # as out of any coroutine
+        asyncio.run(take())
+    del q._get
+    assert q.get_many(block=False) == [1, 2]
+
+
+def test_what_is_parked_and_then_refused_by_stop_iteration_is_told(monkeypatch):
+    class Nesting(Queue):
+        def _put(self, item):
+            if item == "outer":
+                self.put("nested")  # as a signal handler or finaliser would
+            elif item == "nested":
+                next(iter(()))
+            super()._put(item)
+
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    q = Nesting()
+    q.put("outer")
+    assert [type(one.exc_value) for one in told] == [StopIteration]
+    told.clear()
+    assert q.qsize() == q.unfinished_tasks == 1
+    assert q.get(timeout=5) == "outer"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import math
 import pickle
@@ -210,3 +211,34 @@ def test_a_comparison_that_raises_stop_iteration_loses_no_item(take):
     Item.raises = False
     assert q.qsize() == len(q.queue) == q.unfinished_tasks == 6
     assert [q.get().place for _ in range(6)] == [*range(6)]
+
+
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="other interpreters collect all in the same way"
+)
+@pytest.mark.parametrize("kind", [Queue, PriorityQueue])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q: q.get(timeout=0.001),
+        lambda q: q.get(timeout=0),
+        lambda q: q.get_many(block=False),
+        lambda q: [q.put(1), q.put(2, timeout=0.001)],
+        lambda q: q.put_many([1, 2], block=False),
+        lambda q: [q.shutdown(), q.get()],
+        lambda q: [q.shutdown(), q.put(1)],
+    ],
+)
+def test_an_exception_leaves_no_garbage(kind, call):
+    """In a cycle with its own traceback it would keep alive what its callers have, until the next collection."""
+    q = kind(1)
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            call(q)
+        except (Empty, Full, ShutDown):
+            pass
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -8,7 +8,10 @@ places, and may raise in the handler's stead. So no chance is needed, and no pla
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import sys
+from collections import deque
 from importlib import import_module
 
 import pytest
@@ -16,6 +19,7 @@ import pytest
 from plait.queue import Empty, Full, LifoQueue, PriorityQueue, Queue
 
 PACKAGE = Queue.__module__
+SOURCES = os.path.dirname(import_module(PACKAGE).__file__)
 is_owned = import_module(PACKAGE + "._waiting").is_owned
 UNSORTED = import_module(PACKAGE + "._priority").UNSORTED
 
@@ -290,3 +294,71 @@ def test_what_a_handler_raises_is_raised_whatever_it_is(act):
         finally:
             sys.setprofile(None)
         assert struck == (left[0] <= 0)
+
+
+def offered(kind):
+    q = kind(1)
+    q.put(1)
+    waiter = import_module(PACKAGE + "._waiting").ThreadWaiter(deque([2]), True)
+    q._offer_(waiter)
+    return q
+
+
+def asked(kind):
+    q = kind()
+    q._ask_(import_module(PACKAGE + "._waiting").ThreadWaiter([]))
+    return q
+
+
+def get_within_the_mutex(q):
+    with q.mutex, pytest.raises(Empty):
+        q.get(timeout=0.0001)
+
+
+def peek_in_vain(q):
+    with pytest.raises(Empty):
+        q.peek(timeout=0.0001)
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("make", "call"),
+    [
+        (offered, lambda q: q.get()),
+        (asked, lambda q: q.put(1)),
+        (lambda kind: kind(), get_within_the_mutex),
+        (lambda kind: kind(), peek_in_vain),
+    ],
+    ids=["get", "put", "mutex", "peek"],
+)
+def test_what_a_handler_raises_comes_out_of_the_call_that_it_struck(kind, make, call, monkeypatch):
+    left = [0]
+
+    def strike(frame, event, _):
+        if event in ("call", "c_return") and frame.f_code.co_filename.startswith(SOURCES):
+            left[0] -= 1
+            if left[0] < 0:
+                sys.setprofile(None)
+                raise Disguised
+
+    # Where a comparison might have raised it, handlers are told by their code.
+    monkeypatch.setattr(signal, "getsignal", lambda _number: strike)
+    places = 0
+    while True:
+        q, left[0] = make(kind), places
+        gc.disable()
+        sys.setprofile(strike)
+        try:
+            call(q)
+            struck = False
+        except Disguised:
+            struck = True
+        finally:
+            sys.setprofile(None)
+            gc.enable()
+        assert struck == (left[0] < 0), f"swallowed at place {places}"
+        assert not is_owned(q.mutex)
+        if not struck:
+            break
+        places += 1
+    assert places > 5

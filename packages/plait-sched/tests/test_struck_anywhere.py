@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import datetime
 import gc
+import os
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -157,3 +159,17 @@ def test_what_a_handler_raises_is_raised_whatever_it_is(wall):
             break
         places += 1
     assert places > 5
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only where open files are listed")
+def test_no_descriptor_is_left_open():
+    naps = import_module(scheduler.__module__ + "._naps")
+    if not naps._clocks.can_be_told_of_jumps:
+        pytest.skip("no such descriptors")
+    before = len(os.listdir("/proc/self/fd"))
+
+    def check(made):
+        made.clear()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    struck_everywhere(lambda: ([],), lambda made: made.append(naps.ClockSleep(None, True, True)), check)

@@ -158,8 +158,10 @@ def test_a_parker_remembers_one_call_and_refuses_to_wait_for_ever(no_sleep):
     assert parker.park(0) is False
     with pytest.raises(RuntimeError, match="for ever"):
         parker.park()
-    with pytest.raises(ValueError, match="not a number"):
-        parker.park(float("nan"))
+    for kind, refused in ((ValueError, float("nan")), (TypeError, "1")):
+        with pytest.raises(kind, match="must be a number of seconds"):
+            parker.park(refused)
+    assert parker.park(-(10**400)) is False
     assert no_sleep == [3]
 
 

@@ -10,6 +10,8 @@ import random
 import signal
 import sys
 import time
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -770,3 +772,35 @@ def test_a_parker_that_has_been_unparked_does_not_give_way(monkeypatch):
     assert processor.turns == 0
     monkeypatch.setattr(implementation, "_yield_processor", parker.unpark)
     assert parker.park()  # nobody has slept
+
+
+@pytest.mark.parametrize("timeout", [10**400, Decimal("1e999"), Fraction(10**400)])
+def test_more_than_any_clock_can_count_is_for_ever(timeout):
+    parker, seen = Parker(), []
+    sleeper = start_joinable_thread(lambda: seen.append(parker.park(timeout)))
+    parker.unpark()
+    sleeper.join(LONG)
+    assert seen == [True]
+    assert not parker.park(-timeout)
+
+
+@pytest.mark.parametrize("timeout", [Decimal("0.001"), Fraction(1, 1000), True])
+def test_any_real_number_is_a_timeout(timeout):
+    parker = Parker()
+    if timeout is True:
+        parker.unpark()
+    assert parker.park(timeout) is (timeout is True)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "kind"),
+    [(float("nan"), ValueError), (Decimal("NaN"), ValueError), (Decimal("sNaN"), ValueError), ("1", TypeError)],
+)  # fmt: skip
+def test_a_timeout_that_is_refused_leaves_nothing_behind(timeout, kind):
+    parker, line = Parker(), WaitQueue()
+    with pytest.raises(kind, match="must be a number of seconds"):
+        parker.park(timeout)
+    assert not parker.park(0)
+    with pytest.raises(kind, match="must be a number of seconds"):
+        line.wait(timeout)
+    assert not line

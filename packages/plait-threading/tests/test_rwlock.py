@@ -586,3 +586,30 @@ def test_it_is_not_entered_itself():
     with pytest.raises(TypeError, match=r"with lock\.read:.* or .*with lock\.write:"), lock:
         pytest.fail("which way?")
     assert not lock.locked()
+
+
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="other interpreters collect all in the same way"
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda lock: lock.write.release(),
+        lambda lock: lock.downgrade(),
+        lambda lock: lock.write._release_save(),
+        lambda lock: [lock.read.acquire(), lock.write.acquire()],
+    ],
+)
+def test_a_refusal_leaves_no_garbage(call):
+    """In a cycle with its own traceback it would keep alive what its callers have, until the next collection."""
+    lock = RWLock()
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            call(lock)
+        except RuntimeError:
+            pass
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -464,3 +464,84 @@ def test_a_release_of_a_number_that_is_not_whole_is_refused_and_changes_nothing(
         thread.join(10)
     assert log in ([("a", True), ("b", True)], [("b", True), ("a", True)])
     assert capfd.readouterr().err == ""  # of no thread that was to ring, and could not
+
+
+@pytest.mark.parametrize(
+    ("value", "n", "m"), [(5, 2, 2), (5, 2, 1), (5000, 2, 3), (5000, 2000, 3), (5000, 2000, 1500)]
+)
+def test_a_release_amid_another_succeeds_if_there_is_room_for_both(value, n, m):
+    """At each bytecode of a release of *n*, in turn, another one of *m* comes in, when there is room for one of them."""
+    source = BoundedSemaphore.release.__code__.co_filename
+    place = 0
+    while True:
+        semaphore, done, left = BoundedSemaphore(value), [], [place]
+        for _ in range(max(n, m)):
+            semaphore.acquire()
+
+        def release(k, semaphore=semaphore, done=done):
+            try:
+                semaphore.release(k)
+                done.append(k)
+            except ValueError:
+                pass
+
+        def trace(frame, event, _, left=left, release=release):
+            if frame.f_code.co_filename == source:
+                frame.f_trace_opcodes = True
+                if event == "opcode":
+                    left[0] -= 1
+                    if left[0] < 0:
+                        sys.settrace(None)
+                        frame.f_trace = None
+                        release(m)
+                        left[0] = 1 << 60
+                return trace
+            return None
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            release(n)
+        finally:
+            sys.settrace(before)
+        came_in = left[0] > 1 << 59
+        assert len(done) == 1 or not came_in
+        assert semaphore._value == value - max(n, m) + sum(done)
+        if not came_in:
+            break
+        place += 1
+    assert place > 20
+
+
+def test_of_several_releases_of_more_than_one_at_once_as_many_succeed_as_there_is_room_for():
+    semaphore, done = BoundedSemaphore(8), []
+    barrier = standard.Barrier(3)
+
+    def release():
+        for _ in range(100):
+            barrier.wait(20)
+            try:
+                semaphore.release(3)
+                done.append(True)
+            except ValueError:
+                pass
+            barrier.wait(20)
+
+    threads = [Thread(target=release) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for turn in range(100):
+            for _ in range(3 if turn else 5):
+                assert semaphore.acquire(False)
+            assert semaphore._value == 3
+            barrier.wait(20)
+            barrier.wait(20)
+            assert semaphore._value == 6
+            assert len(done) == turn + 1
+    finally:
+        sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join(20)

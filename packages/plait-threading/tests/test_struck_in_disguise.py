@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+from itertools import starmap
 
 import pytest
 
@@ -23,12 +24,13 @@ from plait.threading import (
     Lock,
     RWLock,
     Semaphore,
+    Thread,
     register_atexit,
     unregister_atexit,
 )
 
-_semaphore, _exit = (
-    importlib.import_module(f"{Event.__module__}.{name}") for name in ("_semaphore", "_exit")
+_semaphore, _exit, _threads = (
+    importlib.import_module(f"{Event.__module__}.{name}") for name in ("_semaphore", "_exit", "_threads")
 )
 
 pytestmark = pytest.mark.skipif(
@@ -267,3 +269,33 @@ def test_exit_hooks(monkeypatch):
     struck_everywhere(Disguised, make, call)
     monkeypatch.setattr(_exit._ending, "hooks", [])
     struck_everywhere(Disguised, lambda: None, lambda _: _exit._run_hooks())
+
+
+def test_a_start_that_is_left(monkeypatch):
+    def make():
+        thread = Thread()
+        thread._life_.claims.extend([object(), _threads.ATTENDED])
+        return thread
+
+    struck_everywhere(Disguised, make, lambda thread: thread._life_.unattend())
+
+    def struck(*_):
+        raise Disguised
+
+    monkeypatch.setattr(_threads, "starmap", struck)
+    thread = make()
+    with pytest.raises(Disguised):
+        _threads._leave_alone(thread, [])
+    assert _threads.ATTENDED in thread._life_.claims
+
+
+def test_a_stop_iteration_out_of_a_handler_while_a_thread_begins(monkeypatch):
+    ran, thread = [], None
+    iterators = iter([iter(())])
+    monkeypatch.setattr(_threads, "starmap", lambda *given: next(iterators, None) or starmap(*given))
+    thread = Thread(target=ran.append, args=(1,))
+    with pytest.raises(StopIteration):
+        thread.start()
+    thread.join(10)
+    assert ran == [1]
+    assert thread._life_.gate.acquire(False)  # others may pass it, too

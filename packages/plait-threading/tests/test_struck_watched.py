@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from plait.threading import Condition, Event, NamedLock, NamedRLock, Thread, debug, get_ident
+from plait.threading import Condition, Event, NamedLock, NamedRLock, RWLock, Thread, debug, get_ident
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to send here")
 
@@ -382,3 +382,56 @@ def test_a_watched_lock_is_taken_and_given_as_a_whole_wherever_it_is_struck(run_
             calls += 1
     ended = run_script(source)
     assert ended.out.splitlines() == ["True {}"] * calls, ended.err
+
+
+def stop_once(handled):
+    """SIGUSR1 has its handler raise StopIteration, but the first time only."""
+    struck = []
+
+    def strike(*_):
+        if not struck:
+            struck.append(True)
+            raise StopIteration
+
+    handled(signal.SIGUSR1, strike)
+    return struck
+
+
+@pytest.mark.parametrize("limit", [None, 0.001])
+@pytest.mark.parametrize("timeout", [-1, 30])
+def test_a_stop_iteration_out_of_a_handler_is_no_answer(watched, handled, limit, timeout):
+    debug.enable(limit=limit, on_long_wait=None)
+    lock, main, struck = NamedLock("lock"), get_ident(), stop_once(handled)
+    lock.acquire()
+
+    def send():
+        until(lambda: waited_for(main))
+        signalled(main, signal.SIGUSR1, lambda: struck)
+
+    sender = Thread(target=send)
+    sender.start()
+    with pytest.raises(StopIteration):
+        lock.acquire(timeout=timeout)
+    sender.join(30)
+
+
+@pytest.mark.parametrize("make", [NamedLock, lambda name: RWLock(name).write])
+def test_a_stop_iteration_out_of_a_handler_ends_no_wait_without_the_lock(watched, handled, make):
+    lock, main, free, struck = make("lock"), get_ident(), [], stop_once(handled)
+    condition = Condition(lock)
+
+    def keep_it():
+        with lock:
+            condition.notify()
+            until(lambda: waited_for(main))
+            signalled(main, signal.SIGUSR1, lambda: struck)
+            free.append(True)
+
+    keeper = Thread(target=keep_it)
+    with condition:
+        keeper.start()
+        with pytest.raises(StopIteration):
+            condition.wait(30)
+        assert free
+    keeper.join(30)
+    assert not lock.locked()

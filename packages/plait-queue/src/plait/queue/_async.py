@@ -354,6 +354,8 @@ async def get_many_later(queue: Queue[T], max_items: int | None, timeout: float 
             # One call of C behind the last place in get_many() where an exception could strike.
             more = None if max_items is None else max_items - 1
             items += chain.from_iterable(starmap(queue.get_many, ((more, False),)))
+            if len(items) == 1:  # it was a hook's or a handler's, which `+=` takes for the end
+                raise StopIteration(f"raised while items were taken from {queue!r}")
         except (Empty, ShutDown):
             pass  # there is no more than the one
         except BaseException:
@@ -457,5 +459,9 @@ async def _stay(enter: Callable[[Waiter], object], waiter: TaskWaiter, deadline:
         raise
     waiter.over = True
     if not served and waiter.verdict is not None:
-        raise waiter.verdict
+        verdict, waiter.verdict = waiter.verdict, None
+        try:
+            raise verdict
+        finally:
+            del verdict  # this frame is in its traceback
     return served

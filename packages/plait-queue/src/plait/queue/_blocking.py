@@ -39,6 +39,7 @@ class Blocking(Engine):
     """The long ways of putting and taking."""
 
     _empty_message_: str | None = None  # of the Empty that polling raises, once there was one
+
     # -- putting -------------------------------------------------------------------------------------------------------
 
     def _put_slowly_(self, items: Iterable[Any], block: bool, timeout: float | None) -> None:
@@ -46,8 +47,11 @@ class Blocking(Engine):
             catch_up(self)
         if not block and self._is_simply_full_():
             problem = self._no_room_(None)
-            tell_remaining(problem, items)
-            raise problem
+            try:
+                tell_remaining(problem, items)
+                raise problem
+            finally:
+                del problem  # this frame is in its traceback
         box = deque(items)
         if block and self._room_comes_(timeout):
             self._bring_(box)
@@ -96,8 +100,12 @@ class Blocking(Engine):
                 raise
         if waiter.box:
             problem = waiter.verdict or self._no_room_(timeout if block else None)
-            tell_remaining(problem, waiter.box)
-            raise problem
+            waiter.verdict = None
+            try:
+                tell_remaining(problem, waiter.box)
+                raise problem
+            finally:
+                del problem  # likewise
 
     def _offer_now_(self, waiter: Waiter) -> None:
         self._settle_()

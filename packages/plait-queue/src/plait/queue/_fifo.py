@@ -304,7 +304,12 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
             elif isinstance(problem, (AttributeError, TypeError)):
                 self._explain_(timeout)
             raise
-        raise self._no_item_(None) if refusal is None else refusal
+        if refusal is None:
+            raise self._no_item_(None)
+        try:
+            raise refusal
+        finally:
+            del refusal  # this frame is in its traceback
 
     def put_nowait(self, item: T) -> None:
         """Put *item* into the queue if there is room at this moment, else raise `Full`: `put(item, block=False)`."""
@@ -382,7 +387,10 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
                 except RuntimeError:
                     pass  # no thread can be started
             raise
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # this frame is in its traceback
 
     def peek(self, block: bool = True, timeout: float | None = None) -> T:
         """The next item, which stays in the queue: what `get` would take now.

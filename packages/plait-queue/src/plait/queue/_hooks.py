@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-
 #
 # The methods `_put`, `_get` and `_qsize` of subclasses, through which items then pass.
 #
@@ -8,7 +7,8 @@
 #     short ways are closed.
 #   - A hook runs with the mutex held, in the thread that happens to settle. It is called by C code that stores what
 #     comes of it in the same piece: `done += starmap(self._put, ...)`, so that whether it has returned is known
-#     whatever strikes behind it.
+#     whatever strikes behind it. (That takes a StopIteration of the hook for the end of the `starmap`. So where there is
+#     nothing afterwards, that is what has happened, and another one is raised.)
 #   - Nothing nests in a hook. What is put while one is running in the same thread (by a handler or finaliser;
 #     `_in_hook_`) is parked, counted, and stored when the hook has ended, in whatever way; if `_put` then refuses it,
 #     `sys.unraisablehook` is told, as its put() is over.
@@ -128,6 +128,8 @@ class Hooked(Ways):
                         break
             finally:
                 self._unpark_()
+        if not done:
+            raise _ended_by_hook("_put", self)
 
     def _unpark_(self) -> None:
         """Store what was put while a hook was running, whether that has succeeded or failed."""
@@ -139,6 +141,11 @@ class Hooked(Ways):
                 for item in steps_of(self._parked_.popleft):
                     try:
                         done += starmap(self._put, ((item,),))
+                        # Not an `if`, at which 3.10 looks for signals: it is not to be put twice.
+                        for _ in done:
+                            break
+                        else:
+                            raise _ended_by_hook("_put", self)
                     except BaseException as problem:
                         self._parked_.appendleft(item)  # before all else
                         if not isinstance(problem, Exception) or struck_by_handler(problem):
@@ -160,12 +167,18 @@ class Hooked(Ways):
         before = len(taken)
         try:
             taken += takes
+            if len(taken) == before:
+                raise _ended_by_hook("_get", self)
         finally:
             if len(taken) > before:
                 self._drawn_ = [None]  # another than any
             self._in_hook_ = outer
             if not outer:
                 self._unpark_()
+
+
+def _ended_by_hook(name: str, queue: Hooked) -> StopIteration:
+    return StopIteration(f"raised by {name} of {queue!r}")
 
 
 def peeks(cls: type) -> bool:

@@ -243,7 +243,12 @@ class PriorityQueue(Queue["T"]):
                     except RuntimeError:
                         pass  # no thread can be started
             raise
-        raise self._no_item_(None) if refusal is None else refusal
+        if refusal is None:
+            raise self._no_item_(None)
+        try:
+            raise refusal
+        finally:
+            del refusal  # this frame is in its traceback
 
     # -- heap operations that others may find under way ------------------------------------------------------------
 

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-
 #
 # Who is woken: items are handed between the stock and waiting calls until nobody waits in vain.
 #
@@ -22,7 +21,7 @@ from itertools import compress, starmap
 
 from ._errors import ShutDown
 from ._hooks import Hooked
-from ._platform import struck_by_handler
+from ._platform import raised_here, struck_by_handler
 from ._waiting import ENDLESS, ONCE, TICKETS, dismiss, first_present, steps_of
 from ._ways import of_this_frame
 
@@ -106,8 +105,9 @@ class Serving(Hooked):
         waiter.ring()
         try:
             line.remove(waiter)
-        except ValueError:
-            pass
+        except ValueError as problem:  # a nested call was quicker
+            if not raised_here(problem):
+                raise
         return True
 
     def _carry_in_(self, waiter: Waiter) -> None:
@@ -212,8 +212,9 @@ class Serving(Hooked):
         waiter.ring()
         try:
             line.remove(waiter)
-        except ValueError:
-            pass
+        except ValueError as problem:  # a nested call was quicker
+            if not raised_here(problem):
+                raise
         return True
 
     def _hand_over_(self, waiter: Waiter) -> bool:

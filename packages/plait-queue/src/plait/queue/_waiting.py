@@ -299,15 +299,21 @@ class ThreadWaiter(Waiter):
                 # One piece: the lock is taken and a level struck off (acquire() returns True, which is index 1).
                 for _ in map(levels.pop, starmap(mutex.acquire, ONCE)):
                     break
+                else:
+                    raise StopIteration("raised while the mutex of a queue was taken again")
 
+        settled = False
         try:
             while is_owned(mutex):
                 levels += starmap(mutex.release, ONCE)
             sleep()
+            regain()
+            settled = True
         finally:
             # (Only this thread can: no other can do this duty.)
             try:
-                surely(regain)
+                if not settled:
+                    surely(regain)
             except BaseException:
                 try:
                     surely(regain)
@@ -339,22 +345,28 @@ class Watcher(ThreadWaiter):
 
     def watch(self, timeout: float | None) -> None:
         """Wait until one of the queues has something, at most *timeout* seconds."""
+        settled = False
         try:
             for queue in self.queues:
                 queue._ask_(self)
                 if self.rung:
-                    return
-            self._sleep_outside_all([queue._lock_ for queue in self.queues], timeout)
+                    break
+            else:
+                self._sleep_outside_all([queue._lock_ for queue in self.queues], timeout)
+            self._leave_all()
+            settled = True
         finally:
             try:
-                surely(self._leave_all)
+                if not settled:
+                    surely(self._leave_all)
             except BaseException:
-                OVERDUE[:0] = ((self._leave_all, ()),)
-                try:
-                    for _ in elsewhere:
-                        break
-                except RuntimeError:
-                    pass  # no thread can be started
+                if not settled:
+                    OVERDUE[:0] = ((self._leave_all, ()),)
+                    try:
+                        for _ in elsewhere:
+                            break
+                    except RuntimeError:
+                        pass  # no thread can be started
                 raise
 
     def _sleep_outside_all(self, mutexes: list[RLock], timeout: float | None) -> None:

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
+from itertools import starmap
 
 from .._thread import Parker, get_ident
 from . import _clocks
@@ -94,13 +96,16 @@ class ClockSleep(Sleep):
         self._timers: list[int] = []
         self._bell: int | None = None
         super().__init__(event)
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._timers.append(_timer(time.CLOCK_BOOTTIME if boot else time.CLOCK_MONOTONIC))
+        timers = self._timers
+        # Made and stored with no place between at which an exception of a signal handler could strike: the steps of a
+        # `for`, and what is added to a list, are no calls.
+        for self._bell in starmap(os.eventfd, ((0, os.EFD_CLOEXEC | os.EFD_NONBLOCK),)):
+            break
+        timers += map(_timer(), (time.CLOCK_BOOTTIME if boot else time.CLOCK_MONOTONIC,))
         if wall:
-            watch = _timer(time.CLOCK_REALTIME)
-            self._timers.append(watch)
+            timers += map(_timer(), (time.CLOCK_REALTIME,))
             os.timerfd_settime(  # type: ignore[attr-defined, unused-ignore]
-                watch,
+                timers[1],
                 flags=os.TFD_TIMER_ABSTIME | os.TFD_TIMER_CANCEL_ON_SET,  # type: ignore[attr-defined, unused-ignore]
                 initial=FAR_AWAY,
             )
@@ -174,5 +179,6 @@ def sleep_for(event: Event | None, boot: bool, wall: bool, told: bool) -> tuple[
     return ParkedSleep(event), _clocks.LOOK_AGAIN
 
 
-def _timer(clock: int) -> int:
-    return os.timerfd_create(clock, flags=os.TFD_CLOEXEC | os.TFD_NONBLOCK)  # type: ignore[attr-defined, unused-ignore, no-any-return]
+def _timer() -> Callable[[int], int]:
+    """What makes one of a clock."""
+    return partial(os.timerfd_create, flags=os.TFD_CLOEXEC | os.TFD_NONBLOCK)  # type: ignore[attr-defined, unused-ignore]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from math import inf, nan
 
 from ._after_fork import fork_generation
 from ._locks import TIMEOUT_MAX
@@ -13,12 +14,31 @@ from ._locks import TIMEOUT_MAX
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 __all__ = ["Parker", "WaitQueue", "give_way"]
 
 
 def give_way(waits: Callable[[], object] = bool) -> None:
     """Do nothing: there is nobody to give way to."""
+
+
+def _in_seconds(timeout: Any) -> float:
+    # As _thread, which may not be there, has it.
+    kind = type(timeout)
+    if not hasattr(kind, "__float__") and not hasattr(kind, "__index__"):
+        raise TypeError(f"timeout must be a number of seconds, or None, not {timeout!r}")
+    try:
+        number = float(timeout)
+    except OverflowError:
+        number = inf if timeout > 0 else -inf
+    except ValueError:  # Decimal("sNaN")
+        number = nan
+    if number != number:
+        raise ValueError(
+            f"timeout must be a number of seconds, or None, not {timeout!r}, which is not a number"
+        )
+    return number
 
 
 class Parker:
@@ -38,8 +58,8 @@ class Parker:
 
         RuntimeError without a timeout if it was not.
         """
-        if timeout is not None and timeout != timeout:
-            raise ValueError(f"{self!r}: cannot wait for a number of seconds that is not a number")
+        if timeout is not None:
+            timeout = _in_seconds(timeout)
         if not self._rung:
             if timeout is None:
                 raise RuntimeError(

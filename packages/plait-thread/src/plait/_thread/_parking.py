@@ -74,6 +74,7 @@ from __future__ import annotations
 import os
 import sys
 from itertools import repeat, starmap
+from math import inf, nan
 from time import monotonic
 
 from ._after_fork import fork_generation
@@ -82,6 +83,7 @@ from ._platform import TIMEOUT_MAX, allocate_lock, can_start_threads, deque
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 __all__ = ["Parker", "WaitQueue", "give_way"]
 
@@ -147,6 +149,29 @@ def give_way(waits: Callable[[], object] = bool) -> None:
                 _hope += 1
 
 
+def _in_seconds(timeout: Any) -> float:
+    """Of any real number a float; of more than floats can be, infinity."""
+    kind = type(timeout)
+    number: float
+    if kind is float:
+        number = timeout
+    # (Text has neither, though float() reads it.)
+    elif hasattr(kind, "__float__") or hasattr(kind, "__index__"):
+        try:
+            number = float(timeout)
+        except OverflowError:
+            number = inf if timeout > 0 else -inf
+        except ValueError:  # Decimal("sNaN")
+            number = nan
+    else:
+        raise TypeError(f"timeout must be a number of seconds, or None, not {timeout!r}")
+    if number != number:
+        raise ValueError(
+            f"timeout must be a number of seconds, or None, not {timeout!r}, which is not a number"
+        )
+    return number
+
+
 class Parker:
     """A doorbell for one waiting call: `park()` sleeps until somebody has called `unpark()`.
 
@@ -180,8 +205,13 @@ class Parker:
 
         True if it was called, which is then forgotten. An exception of a signal handler ends the sleep, and the next
         `park()` returns at once. RuntimeError where no other thread can exist, and it has not been called.
+
+        *timeout* may be any real number, however large. ValueError if it is NaN, TypeError if it is none; then nothing
+        has happened.
         """
         bell = self._bell
+        if timeout is not None:
+            timeout = _in_seconds(timeout)
         try:
             if timeout is None:
                 if not _accompanied:
@@ -208,8 +238,6 @@ class Parker:
         return True
 
     def _park_for(self, timeout: float) -> bool:
-        if timeout != timeout:
-            raise ValueError(f"{self!r}: cannot wait for a number of seconds that is not a number")
         if timeout <= 0:
             return self._bell.acquire(False)
         # Centuries, or infinity: in pieces that the platform can count.

@@ -13,6 +13,7 @@ from ._excepthook import chain, report
 from ._exit import in_sub_interpreter, leaves
 from ._registry import alive, here
 from ._standard import NAME as STANDARD
+from ._surely import raised_here
 from ._trace import hooks_for_threads
 from ._trace import install as install_hooks
 
@@ -88,7 +89,9 @@ class Life(Uncopied, Lifetime):
         """Take ATTENDED away: start() does, when it leaves; or the new thread, to rely on start(). Says who was first."""
         try:
             self.claims.remove(ATTENDED)
-        except ValueError:
+        except ValueError as error:
+            if not raised_here(error):
+                raise
             return False
         return True
 

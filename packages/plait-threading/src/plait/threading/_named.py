@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# Locks with a name, and the place where whoever watches them (see debug.py) is plugged in.
+# Locks with a name, and the place where whoever watches them (see debug/) is plugged in.
 #
 # What must always hold
 #   - While nobody watches, a named lock costs what a plain one costs: its `acquire`, `release`, `__enter__` ... are the

@@ -157,6 +157,15 @@ class _Step:
         before, after = self.before, self.after
         return after is not None and before is not None and before.follows.get(NEXT) is after
 
+    def refuse(self) -> None:
+        """Raise the refusal. It is kept nowhere then, for its traceback has the frames that know this step."""
+        refusal, self.refusal = self.refusal, None
+        if refusal is not None:
+            try:
+                raise refusal
+            finally:
+                del refusal
+
 
 class _Wish:
     """A call of acquire(), and how far it has come."""
@@ -236,7 +245,7 @@ class _Side(Uncopied):
                     raise
                 elsewhere[lock._give_back] = (steps, noted, me, way)
         if steps[0].refusal is not None:
-            raise steps[0].refusal
+            steps[0].refuse()
 
     def locked(self) -> bool:
         """Whether some thread holds the lock in this way."""
@@ -271,7 +280,7 @@ class _Side(Uncopied):
                     raise
                 elsewhere[lock._give_back] = (steps, noted, me, way, way == WRITE)
         if steps[0].refusal is not None:
-            raise steps[0].refusal
+            steps[0].refuse()
 
 
 class _ReadSide(_Side):
@@ -459,7 +468,7 @@ class RWLock(Uncopied):
                     raise
                 elsewhere[self._take] = (step, change)
         if step.refusal is not None:
-            raise step.refusal
+            step.refuse()
 
     def _acquire(self, kind: int, blocking: bool, timeout: float) -> bool:
         wish = _Wish()
@@ -471,7 +480,11 @@ class RWLock(Uncopied):
             settled = True
             if got is True or got is False:  # in the call of a function something could strike
                 return got
-            raise got
+            wish.asking.refusal = None
+            try:
+                raise got
+            finally:
+                del got  # this frame is in its traceback
         finally:
             try:
                 if not settled:
@@ -652,7 +665,7 @@ class RWLock(Uncopied):
                     raise
                 raise
         if step.refusal is not None:
-            raise step.refusal
+            step.refuse()
         return held
 
     def _take_back(self, held: tuple[int, int]) -> None:
@@ -683,7 +696,10 @@ class RWLock(Uncopied):
                     raise
                 struck = error
         if struck is not None:
-            raise struck
+            try:
+                raise struck
+            finally:
+                del struck  # this frame is in its traceback
 
     def _have_again(self, wish: _Wish, restoring: _Step, held: tuple[int, int]) -> None:
         """What `_take_back` begins again until it has come to its end."""
@@ -696,7 +712,11 @@ class RWLock(Uncopied):
             got = self._get(wish, WRITE, True, -1)
             if got is not True and got is not False:
                 wish.refused = True
-                raise got
+                wish.asking.refusal = None
+                try:
+                    raise got
+                finally:
+                    del got  # this frame is in its traceback
         if wish.ticket is not None:
             self._tickets.pop(wish.ticket, None)
         if self._mine() != held:

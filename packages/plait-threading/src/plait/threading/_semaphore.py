@@ -43,7 +43,8 @@
 from __future__ import annotations
 
 import sys
-from itertools import islice, repeat, starmap
+from itertools import chain, compress, islice, repeat, starmap
+from operator import attrgetter, le, length_hint
 from time import monotonic
 
 from .._thread import LockType, allocate_lock, fork_generation, give_way, register_after_fork
@@ -95,6 +96,9 @@ class _Stock:
 
     def left(self) -> Any:
         return self.permits.__length_hint__() + self.beyond
+
+
+_permits_of, _beyond_of = attrgetter("permits"), attrgetter("beyond")
 
 
 class _Slip:
@@ -510,12 +514,14 @@ class BoundedSemaphore(Semaphore):
     def release(self, n: int = 1) -> None:
         """Give back *n* permits, and wake those who have waited longest. Never blocks.
 
-        ValueError, and nothing is given back, if that made more than there were at first.
+        ValueError, and nothing is given back, if that made more than there were at first. Of several calls at the same
+        moment as many succeed as there is room for.
         """
         if n != 1:
-            if n > 1 and self._value + n > self._initial_value:
-                raise self._too_many()
-            super().release(n)
+            if n > 1:
+                self._release_several(n)
+            else:
+                super().release(n)  # which refuses it
             return
         try:
             tokens = self._tokens
@@ -557,6 +563,31 @@ class BoundedSemaphore(Semaphore):
                         break
                 except IndexError:  # nobody there
                     pass
+            raise
+
+    def _release_several(self, n: Any) -> None:
+        tokens, stock = self._tokens, self._stock
+        most = int(min(n, sys.maxsize))
+        offer: list[Any] = [_Stock(n) if n > BATCH else repeat(None, n)]
+        there = chain(map(len, (tokens,)), map(length_hint, map(_permits_of, stock)), map(_beyond_of, stock))
+        fits = map(le, map(sum, (there,)), (self._initial_value - n,))
+        back = starmap(offer.pop, compress(ONCE, fits))
+        try:
+            # All in one operation: see how many there are, and if there is room take the permits from the offer and add
+            # them. Nothing comes between, and the offer tells whether it has happened.
+            if n > BATCH:
+                stock += back
+            else:
+                tokens += chain.from_iterable(back)
+            if offer:
+                raise self._too_many()
+            self._announce(most)
+        except BaseException:
+            if not offer:
+                try:
+                    surely(self._announce, most)
+                except BaseException:  # noqa: BLE001 - see _surely.py
+                    elsewhere[self._announce] = (most,)
             raise
 
     def _takes_surplus(self) -> bool:

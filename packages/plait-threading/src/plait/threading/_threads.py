@@ -51,7 +51,7 @@ from ._excepthook import report
 from ._exit import arm, at_end_of_main_thread, in_sub_interpreter
 from ._registry import alive, here, snapshot
 from ._standard import NAME as STANDARD
-from ._surely import elsewhere, surely
+from ._surely import elsewhere, raised_here, surely
 from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
@@ -184,6 +184,8 @@ class Thread:
             give_way(life.gate.locked)
             # In one step: whether the gate has been taken, which others might want to pass if we leave early, is noted.
             known += starmap(life.gate.acquire, ((True, PATIENCE),))
+            if not known:  # a signal handler's, which `+=` takes for the end
+                raise StopIteration(f"raised while {self!r} was being started")
             if not life.has_begun:
                 _insist(self, known, left)
             settled = True
@@ -394,7 +396,9 @@ def _leave_alone(thread: Thread, left: list[None]) -> bool:
     if not left:
         try:
             left += starmap(life.claims.remove, ((ATTENDED,),))
-        except ValueError:
+        except ValueError as error:
+            if not raised_here(error):
+                raise
             return False
     if not life.has_begun:
         alive[id(thread)] = thread

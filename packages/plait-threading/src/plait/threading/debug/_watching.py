@@ -54,6 +54,13 @@ __all__ = ["Watcher"]
 _ONCE: Any = ((),)
 
 
+def _note_answer(answers: list[Any], call: Callable[..., Any], *args: Any) -> None:
+    before = len(answers)
+    answers += starmap(call, (args,))
+    if len(answers) == before:  # a signal handler's StopIteration, which `+=` takes for the end
+        raise StopIteration("raised while a watched lock was taken or let go of")
+
+
 class Watcher:
     """What named locks call while they are watched."""
 
@@ -99,11 +106,11 @@ class Watcher:
         try:
             try:
                 if not blocking or timeout == 0:
-                    answers += starmap(acquire, ((blocking, timeout),))
+                    _note_answer(answers, acquire, blocking, timeout)
                 else:
                     if not before:
                         self.orders.note(person, lock, mode)
-                    answers += starmap(acquire, ((False, -1),))
+                    _note_answer(answers, acquire, False, -1)
                     if not answers[-1]:
                         self.wait(person, Wait(lock, mode), acquire, timeout, answers)
                 if answers[-1]:
@@ -153,14 +160,14 @@ class Watcher:
         try:
             person.wait = wait
             if limit is None or 0 <= timeout <= limit:
-                answers += starmap(acquire, ((True, timeout),))
+                _note_answer(answers, acquire, True, timeout)
                 return
-            answers += starmap(acquire, ((True, limit),))
+            _note_answer(answers, acquire, True, limit)
             if not answers[-1]:
                 if self.on_long_wait is not None:
                     tell(self.on_long_wait, self.report(late=person))
                 left = -1 if timeout < 0 else max(0, wait.since + timeout - monotonic())
-                answers += starmap(acquire, ((True, left),))
+                _note_answer(answers, acquire, True, left)
         finally:
             person.wait = outer
 
@@ -229,7 +236,7 @@ class Watcher:
             try:
                 person.set_aside[id(lock)] = aside
                 person.holds.pop(id(lock), None)
-                saved += starmap(let_go, (args,))
+                _note_answer(saved, let_go, *args)
                 return saved[0]
             except BaseException:
                 surely(self.hold_on, person, lock, aside, saved, take_back, back)
@@ -250,7 +257,7 @@ class Watcher:
     ) -> None:
         """Be as if let_go() had never been called, however far it has come."""
         if saved and not back:
-            back += starmap(take_back, _ONCE if saved[0] is None else (saved,))
+            _note_answer(back, take_back, *([] if saved[0] is None else saved))
         if aside.hold is not None and lock._still_held(0):
             person.holds[id(lock)] = aside.hold
         if person.set_aside.get(id(lock)) is aside:
@@ -272,7 +279,7 @@ class Watcher:
             outer = person.wait
             try:
                 person.wait = Wait(lock, mode)
-                aside.taken += starmap(take_back, (args,))
+                _note_answer(aside.taken, take_back, *args)
             finally:
                 person.wait = outer
         hold = aside.hold or Hold(lock)
