@@ -68,7 +68,7 @@ from itertools import chain, starmap
 from time import monotonic, sleep
 
 from ._in_flight import fork_generation
-from ._platform import RLock, holding, raise_if_from_handler, send_through_pidfd
+from ._platform import RLock, holding, is_from_handler, raise_if_from_handler, send_through_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -585,9 +585,7 @@ class ProcessHandle:
                 if not (self.keeps_number or self._is_left):
                     self._taken.extend(map(_waitid, (kind,), (number,), (_TAKE,)))
         except BaseException as problem:
-            if type(problem) is ChildProcessError and not (
-                problem.__traceback__ and problem.__traceback__.tb_next
-            ):
+            if type(problem) is ChildProcessError and not is_from_handler(problem):
                 # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
                 # else it was a stranger.
                 return False
