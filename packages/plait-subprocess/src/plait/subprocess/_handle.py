@@ -19,6 +19,8 @@
 #   - The pidfd is opened when the handle is made, while the pid cannot mean anyone else, and is closed as
 #     soon as the child was taken, when nobody sleeps on it any more and nobody was given its number by
 #     fileno().
+#   - "No such child" and "no such process" are answers of the kernel. When a signal handler raises the like of it in that
+#     moment, it is raised, and says nothing about the child (`is_from_handler` in _platform.py).
 #   - "The time is up" is a result in here (`ended_within`). As an exception it could not be told from a TimeoutError that a
 #     signal handler of the program raises meanwhile; only who calls `wait` gets it as one.
 #
