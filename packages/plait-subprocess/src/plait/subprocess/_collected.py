@@ -11,7 +11,9 @@
 #
 # Most of what is left of the time goes to the page faults of the block, one for each 4096 bytes. Big pages, where the
 # kernel has them for who asks, are a five-hundredth as many: half of the processor time, all in all. They are asked for
-# when enough has come to pay for the asking, and if there are plenty: see madvise() in _platform.py.
+# when enough has come to pay for the asking, and if there are plenty: see madvise() in _platform.py. (In a virtual machine
+# whose host finds memory only when it is touched, a big page that is new to the host takes longer than small ones that
+# were used before; nothing in there can tell.)
 #
 # The length is what counts, not the size of the block nor the position in it: an interruption between any two calls
 # leaves nothing that the next call would not put right.

@@ -322,7 +322,7 @@ class Conversation(Of["AnyStr"]):
                 raise TypeError(f"in text mode the input is a str, not {type(given).__name__}")
             stdin: Any = self.stdin
             encoding, errors = stdin.encoding, stdin.errors
-            line_end = stdin.line_end if type(stdin) is TextIOWrapper else os.linesep
+            line_end = getattr(stdin, "line_end", os.linesep)
             if line_end != "\n":
                 given = given.replace("\n", line_end)
             given = given.encode(encoding, errors or "strict")

@@ -19,6 +19,8 @@
 #   - The pidfd is opened when the handle is made, while the pid cannot mean anyone else, and is closed as
 #     soon as the child was taken, when nobody sleeps on it any more and nobody was given its number by
 #     fileno().
+#   - "No such child" and "no such process" are answers of the kernel. When a signal handler raises the like of it in that
+#     moment, it is raised, and says nothing about the child (`is_from_handler` in _platform.py).
 #   - "The time is up" is a result in here (`ended_within`). As an exception it could not be told from a TimeoutError that a
 #     signal handler of the program raises meanwhile; only who calls `wait` gets it as one.
 #
@@ -68,7 +70,7 @@ from itertools import chain, starmap
 from time import monotonic, sleep
 
 from ._in_flight import fork_generation
-from ._platform import RLock, holding, raise_if_from_handler, send_through_pidfd
+from ._platform import RLock, holding, is_from_handler, raise_if_from_handler, send_through_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -585,9 +587,7 @@ class ProcessHandle:
                 if not (self.keeps_number or self._is_left):
                     self._taken.extend(map(_waitid, (kind,), (number,), (_TAKE,)))
         except BaseException as problem:
-            if type(problem) is ChildProcessError and not (
-                problem.__traceback__ and problem.__traceback__.tb_next
-            ):
+            if type(problem) is ChildProcessError and not is_from_handler(problem):
                 # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
                 # else it was a stranger.
                 return False
