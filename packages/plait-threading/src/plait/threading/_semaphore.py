@@ -569,8 +569,13 @@ class BoundedSemaphore(Semaphore):
         tokens, stock = self._tokens, self._stock
         most = int(min(n, sys.maxsize))
         offer: list[Any] = [_Stock(n) if n > BATCH else repeat(None, n)]
-        there = chain(map(len, (tokens,)), map(length_hint, map(_permits_of, stock)), map(_beyond_of, stock))
-        fits = map(le, map(sum, (there,)), (self._initial_value - n,))
+        there: Iterator[Any] = map(len, (tokens,))
+        if (
+            self._initial_value > BATCH
+        ):  # else nothing is ever in stock; and on PyPy, sum() is not one operation
+            there = chain(there, map(length_hint, map(_permits_of, stock)), map(_beyond_of, stock))
+            there = map(sum, (there,))
+        fits = map(le, there, (self._initial_value - n,))
         back = starmap(offer.pop, compress(ONCE, fits))
         try:
             # All in one operation: see how many there are, and if there is room take the permits from the offer and add

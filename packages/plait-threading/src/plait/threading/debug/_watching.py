@@ -54,11 +54,9 @@ __all__ = ["Watcher"]
 _ONCE: Any = ((),)
 
 
-def _note_answer(answers: list[Any], call: Callable[..., Any], *args: Any) -> None:
-    before = len(answers)
-    answers += starmap(call, (args,))
-    if len(answers) == before:  # a signal handler's StopIteration, which `+=` takes for the end
-        raise StopIteration("raised while a watched lock was taken or let go of")
+def _ended_by_stop_iteration() -> StopIteration:
+    # A signal handler's, which `+=` takes for the end.
+    return StopIteration("raised while a watched lock was taken or let go of")
 
 
 class Watcher:
@@ -106,13 +104,17 @@ class Watcher:
         try:
             try:
                 if not blocking or timeout == 0:
-                    _note_answer(answers, acquire, blocking, timeout)
+                    answers += starmap(acquire, ((blocking, timeout),))
                 else:
                     if not before:
                         self.orders.note(person, lock, mode)
-                    _note_answer(answers, acquire, False, -1)
-                    if not answers[-1]:
+                    answers += starmap(acquire, ((False, -1),))
+                    if answers and not answers[-1]:
                         self.wait(person, Wait(lock, mode), acquire, timeout, answers)
+                for _ in answers:  # not a call, behind which something could strike
+                    break
+                else:
+                    raise _ended_by_stop_iteration()
                 if answers[-1]:
                     self.holds_now(person, lock)
                 return bool(answers[-1])
@@ -160,14 +162,17 @@ class Watcher:
         try:
             person.wait = wait
             if limit is None or 0 <= timeout <= limit:
-                _note_answer(answers, acquire, True, timeout)
+                del answers[:]
+                answers += starmap(acquire, ((True, timeout),))
                 return
-            _note_answer(answers, acquire, True, limit)
-            if not answers[-1]:
+            del answers[:]
+            answers += starmap(acquire, ((True, limit),))
+            if answers and not answers[-1]:
                 if self.on_long_wait is not None:
                     tell(self.on_long_wait, self.report(late=person))
                 left = -1 if timeout < 0 else max(0, wait.since + timeout - monotonic())
-                _note_answer(answers, acquire, True, left)
+                del answers[:]
+                answers += starmap(acquire, ((True, left),))
         finally:
             person.wait = outer
 
@@ -236,7 +241,11 @@ class Watcher:
             try:
                 person.set_aside[id(lock)] = aside
                 person.holds.pop(id(lock), None)
-                _note_answer(saved, let_go, *args)
+                saved += starmap(let_go, (args,))
+                for _ in saved:  # not a call, behind which something could strike
+                    break
+                else:
+                    raise _ended_by_stop_iteration()
                 return saved[0]
             except BaseException:
                 surely(self.hold_on, person, lock, aside, saved, take_back, back)
@@ -257,7 +266,11 @@ class Watcher:
     ) -> None:
         """Be as if let_go() had never been called, however far it has come."""
         if saved and not back:
-            _note_answer(back, take_back, *([] if saved[0] is None else saved))
+            back += starmap(take_back, _ONCE if saved[0] is None else (saved,))
+            for _ in back:  # not a call, behind which something could strike
+                break
+            else:
+                raise _ended_by_stop_iteration()
         if aside.hold is not None and lock._still_held(0):
             person.holds[id(lock)] = aside.hold
         if person.set_aside.get(id(lock)) is aside:
@@ -279,7 +292,11 @@ class Watcher:
             outer = person.wait
             try:
                 person.wait = Wait(lock, mode)
-                _note_answer(aside.taken, take_back, *args)
+                aside.taken += starmap(take_back, (args,))
+                for _ in aside.taken:  # not a call, behind which something could strike
+                    break
+                else:
+                    raise _ended_by_stop_iteration()
             finally:
                 person.wait = outer
         hold = aside.hold or Hold(lock)
