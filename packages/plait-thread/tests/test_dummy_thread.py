@@ -37,7 +37,7 @@ def test_its_example_is_true_and_its_names_are_documented():
 
 
 def test_it_has_all_names_of_the_real_one_and_they_take_the_same():
-    assert set(real.__all__) - set(dummy.__all__) == {"__version__"}
+    assert set(real.__all__) <= set(dummy.__all__)
     for name in set(dummy.__all__) & set(real.__all__):
         mine, its = getattr(dummy, name), getattr(real, name)
         if inspect.isfunction(its):

@@ -58,3 +58,8 @@ def test_the_examples_are_true():
     readme = Path(__file__).parent.parent / "README.md"
     if readme.exists() and MODULE.__name__.startswith("plait."):
         assert doctest.testfile(str(readme), module_relative=False).failed == 0
+
+
+def test_who_imports_everything_keeps_a_version_of_its_own():
+    assert "__version__" not in __all__
+    assert MODULE.__version__

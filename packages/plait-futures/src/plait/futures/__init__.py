@@ -14,7 +14,7 @@ from ._errors import BrokenExecutor, CancelledError, InvalidStateError, TimeoutE
 from ._executor import Executor
 from ._future import Future
 from ._threadpool import ThreadPoolExecutor
-from ._version import __version__
+from ._version import __version__ as __version__
 from ._waiting import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait
 
 TYPE_CHECKING = False
@@ -33,7 +33,6 @@ __all__ = [
     "ProcessPoolExecutor",
     "ThreadPoolExecutor",
     "TimeoutError",
-    "__version__",
     "as_completed",
     "wait",
 ]

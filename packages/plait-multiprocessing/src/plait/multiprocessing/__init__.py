@@ -14,7 +14,7 @@ for the dead: whoever waits for another process also sees it end.
 
 from . import context
 from ._errors import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
-from ._version import __version__
+from ._version import __version__ as __version__
 from .context import Process
 
 _default = context._default_context
@@ -48,7 +48,6 @@ __all__ = [
     "RawValue",
     "TimeoutError",
     "Value",
-    "__version__",
     "active_children",
     "cpu_count",
     "current_process",

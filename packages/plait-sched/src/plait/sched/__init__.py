@@ -26,7 +26,7 @@ from ._repeating import RepeatingEvent
 from ._report import report_error
 from ._scheduler import scheduler
 from ._times_of_day import WallClockEvent
-from ._version import __version__
+from ._version import __version__ as __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ __all__ = [
     "RepeatingEvent",
     "SchedulerThread",
     "WallClockEvent",
-    "__version__",
     "boottime",
     "report_error",
     "scheduler",

@@ -42,6 +42,7 @@ from ._locks import TIMEOUT_MAX, LockType, RLock, allocate_lock
 from ._parking import Parker, WaitQueue, give_way
 from ._report import _excepthook, _ExceptHookArgs, report_unraisable
 from ._storage import _local
+from ._timeouts import seconds
 
 lock = LockType
 RLockType = RLock
@@ -91,6 +92,7 @@ __all__ = [
     "register_after_fork",
     "report_unraisable",
     "reset_lock",
+    "seconds",
     "set_name",
     "stack_size",
     "start_joinable_thread",

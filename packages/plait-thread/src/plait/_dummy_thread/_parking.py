@@ -6,39 +6,21 @@
 from __future__ import annotations
 
 import time
-from math import inf, nan
+from math import inf
 
 from ._after_fork import fork_generation
 from ._locks import TIMEOUT_MAX
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
 __all__ = ["Parker", "WaitQueue", "give_way"]
 
 
 def give_way(waits: Callable[[], object] = bool) -> None:
     """Do nothing: there is nobody to give way to."""
-
-
-def _in_seconds(timeout: Any) -> float:
-    # As _thread, which may not be there, has it.
-    kind = type(timeout)
-    if not hasattr(kind, "__float__") and not hasattr(kind, "__index__"):
-        raise TypeError(f"timeout must be a number of seconds, or None, not {timeout!r}")
-    try:
-        number = float(timeout)
-    except OverflowError:
-        number = inf if timeout > 0 else -inf
-    except ValueError:  # Decimal("sNaN")
-        number = nan
-    if number != number:
-        raise ValueError(
-            f"timeout must be a number of seconds, or None, not {timeout!r}, which is not a number"
-        )
-    return number
 
 
 class Parker:
@@ -59,7 +41,7 @@ class Parker:
         RuntimeError without a timeout if it was not.
         """
         if timeout is not None:
-            timeout = _in_seconds(timeout)
+            timeout = seconds(timeout, largest=inf)
         if not self._rung:
             if timeout is None:
                 raise RuntimeError(

@@ -43,7 +43,8 @@ from ._platform import (
 )
 from ._report import _excepthook, _ExceptHookArgs, report_unraisable
 from ._start import start_joinable_thread, start_new_thread
-from ._version import __version__
+from ._timeouts import seconds
+from ._version import __version__ as __version__
 
 # What older versions called them.
 allocate = allocate_lock
@@ -64,7 +65,6 @@ __all__ = [
     "WaitQueue",
     "_ExceptHookArgs",
     "_ThreadHandle",
-    "__version__",
     "_count",
     "_excepthook",
     "_get_main_thread_ident",
@@ -90,6 +90,7 @@ __all__ = [
     "register_after_fork",
     "report_unraisable",
     "reset_lock",
+    "seconds",
     "set_name",
     "stack_size",
     "start_joinable_thread",

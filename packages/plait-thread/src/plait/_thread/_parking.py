@@ -74,16 +74,16 @@ from __future__ import annotations
 import os
 import sys
 from itertools import repeat, starmap
-from math import inf, nan
+from math import inf
 from time import monotonic
 
 from ._after_fork import fork_generation
 from ._platform import TIMEOUT_MAX, allocate_lock, can_start_threads, deque
+from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
 __all__ = ["Parker", "WaitQueue", "give_way"]
 
@@ -149,29 +149,6 @@ def give_way(waits: Callable[[], object] = bool) -> None:
                 _hope += 1
 
 
-def _in_seconds(timeout: Any) -> float:
-    """Of any real number a float; of more than floats can be, infinity."""
-    kind = type(timeout)
-    number: float
-    if kind is float:
-        number = timeout
-    # (Text has neither, though float() reads it.)
-    elif hasattr(kind, "__float__") or hasattr(kind, "__index__"):
-        try:
-            number = float(timeout)
-        except OverflowError:
-            number = inf if timeout > 0 else -inf
-        except ValueError:  # Decimal("sNaN")
-            number = nan
-    else:
-        raise TypeError(f"timeout must be a number of seconds, or None, not {timeout!r}")
-    if number != number:
-        raise ValueError(
-            f"timeout must be a number of seconds, or None, not {timeout!r}, which is not a number"
-        )
-    return number
-
-
 class Parker:
     """A doorbell for one waiting call: `park()` sleeps until somebody has called `unpark()`.
 
@@ -211,7 +188,7 @@ class Parker:
         """
         bell = self._bell
         if timeout is not None:
-            timeout = _in_seconds(timeout)
+            timeout = seconds(timeout, largest=inf)
         try:
             if timeout is None:
                 if not _accompanied:

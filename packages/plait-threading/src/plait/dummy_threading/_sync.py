@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import time
 
-from .._dummy_thread import RLock, _count
+from .._dummy_thread import RLock, _count, seconds
 from ..threading import BrokenBarrierError
-from ..threading._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:

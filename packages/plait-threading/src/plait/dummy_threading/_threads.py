@@ -10,9 +10,8 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from .._dummy_thread import get_ident, get_native_id, start_new_thread
+from .._dummy_thread import get_ident, get_native_id, seconds, start_new_thread
 from ..threading import ExceptHookArgs, excepthook
-from ..threading._timeouts import seconds
 from ._sync import Event
 from ._trace import getprofile, gettrace
 

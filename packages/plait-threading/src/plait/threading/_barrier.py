@@ -47,11 +47,10 @@ from __future__ import annotations
 
 from itertools import islice, starmap
 
-from .._thread import allocate_lock, get_ident, give_way, register_after_fork
+from .._thread import allocate_lock, get_ident, give_way, register_after_fork, seconds
 from ._copies import Uncopied
 from ._reprs import called
 from ._surely import elsewhere, raised_here, surely
-from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:

@@ -70,6 +70,7 @@ from .._thread import (
     fork_generation,
     give_way,
     register_after_fork,
+    seconds,
 )
 from ._copies import Uncopied
 from ._named import Named
@@ -77,7 +78,6 @@ from ._platform import deque
 from ._rwlock import WriteSide
 from ._slots import SlotMethods
 from ._surely import SEVERAL, raised_here
-from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:

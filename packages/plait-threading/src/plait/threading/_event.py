@@ -21,11 +21,10 @@
 
 from __future__ import annotations
 
-from .._thread import allocate_lock, give_way
+from .._thread import allocate_lock, give_way, seconds
 from ._copies import Uncopied
 from ._reprs import called
 from ._surely import elsewhere, raised_here, surely
-from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:

@@ -54,11 +54,10 @@ from __future__ import annotations
 from itertools import repeat, starmap
 from time import monotonic
 
-from .._thread import allocate_lock, get_ident, register_after_fork
+from .._thread import allocate_lock, get_ident, register_after_fork, seconds
 from . import _named
 from ._copies import Uncopied
 from ._surely import SEVERAL, elsewhere, raised_here, surely
-from ._timeouts import FOR_EVER, seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 READ, WRITE = 0, 1
+FOR_EVER = "-1 for ever"  # what a lock has in the place of None
 KINDS = ("reading", "writing")
 NEXT = 0
 # Who is asking, again and again; without state, and so for all threads.

@@ -47,12 +47,11 @@ from itertools import chain, compress, islice, repeat, starmap
 from operator import attrgetter, le, length_hint
 from time import monotonic
 
-from .._thread import LockType, allocate_lock, fork_generation, give_way, register_after_fork
+from .._thread import LockType, allocate_lock, fork_generation, give_way, register_after_fork, seconds
 from ._copies import Uncopied
 from ._platform import deque
 from ._reprs import called
 from ._surely import elsewhere, raised_here, surely
-from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:

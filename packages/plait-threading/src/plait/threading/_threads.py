@@ -44,6 +44,7 @@ from .._thread import (
     give_way,
     main_thread_ident,
     register_after_fork,
+    seconds,
 )
 from . import _standard
 from ._course import ATTENDED, OUR_FILES, Life, ThreadCourse, name_in_system
@@ -52,7 +53,6 @@ from ._exit import arm, at_end_of_main_thread, in_sub_interpreter
 from ._registry import alive, here, snapshot
 from ._standard import NAME as STANDARD
 from ._surely import elsewhere, raised_here, surely
-from ._timeouts import seconds
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
