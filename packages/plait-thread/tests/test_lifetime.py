@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -325,3 +326,23 @@ def test_a_thread_that_is_the_first_to_import_the_standard_module_ends_for_all_w
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=80, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True\n", "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
+def test_a_stop_iteration_out_of_a_handler_is_no_answer():
+    struck = []
+
+    def stop(_number, frame):
+        if frame.f_code.co_name == "passes" and not struck:
+            struck.append(True)
+            raise StopIteration
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)
+    try:
+        with pytest.raises(StopIteration):
+            module.passes(held(), -1)
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -111,7 +111,10 @@ _FORKS_ARE_WARNED_OF = (
 def passes(lock: Any, timeout: float) -> bool:
     """Wait until *lock* is free, at most *timeout* seconds if that is not negative; say whether it was. Not kept."""
     # What `acquire` returned selects whether `release` is called, with no arguments.
-    return bool([*starmap(lock.release, compress(_ONCE, starmap(lock.acquire, ((True, timeout),))))])
+    passed = bool([*starmap(lock.release, compress(_ONCE, starmap(lock.acquire, ((True, timeout),))))])
+    if not passed and timeout < 0:  # a signal handler's, which an iterator takes for its end
+        raise StopIteration("raised while a thread was waited for")
+    return passed
 
 
 class _Loss:
