@@ -21,8 +21,9 @@ def seconds(timeout: Any, instead: str = "None", largest: float = TIMEOUT_MAX) -
     """
     number = nan
     try:
-        if isinstance(timeout, (str, bytes, bytearray)):  # which float() would read
-            raise TypeError("text")
+        # (Text has neither, though float() reads it.)
+        if not hasattr(timeout, "__float__") and not hasattr(timeout, "__index__"):
+            raise TypeError("no number")
         number = float(timeout)
     except OverflowError:
         number = inf if timeout > 0 else -inf
