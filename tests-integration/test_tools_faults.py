@@ -246,7 +246,9 @@ def test_the_table_is_sorted_by_area_and_the_last_line_counts(everything: Any) -
     assert rows == sorted(rows, key=lambda row: ("TQ".index(row[0]), row))
     last = out.splitlines()[-1]
     assert "2 ok, 12 wrong, 2 hang, 3 error" in last
-    assert "left behind: 4 processes, 1 zombie, 2 descriptors, 2 segments, 1 file" in last
+    left = re.search(r"left behind: (\d+) processes, 1 zombie, 2 descriptors, 2 segments, 1 file", last)
+    assert left
+    assert int(left[1]) >= 4  # one each of four scenarios; of a chain of forks more than one link may have been seen
 
 
 GOOD = """
