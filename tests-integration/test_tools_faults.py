@@ -248,7 +248,8 @@ def test_the_table_is_sorted_by_area_and_the_last_line_counts(everything: Any) -
     assert "2 ok, 12 wrong, 2 hang, 3 error" in last
     left = re.search(r"left behind: (\d+) processes, 1 zombie, 2 descriptors, 2 segments, 1 file", last)
     assert left
-    assert int(left[1]) >= 4  # one each of four scenarios; of a chain of forks more than one link may have been seen
+    # One each of four scenarios. Of a chain of forks more than one link may have been seen.
+    assert int(left[1]) >= 4
 
 
 GOOD = """
