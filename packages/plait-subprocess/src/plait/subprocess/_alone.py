@@ -64,8 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMUNICATE", "SolePopen", "can_be_heard", "hear_plainly", "is_plain", "run_plainly"]
 
-#: The options that the short way takes, if the outputs are not wanted, and if they are.
-_PLAIN = frozenset(("close_fds",))
+#: The options that the short way takes, if the outputs are wanted. (Otherwise it is `close_fds` alone.)
 _HEARD = frozenset(("close_fds", "stdout", "stderr", "text", "encoding", "errors"))
 _LONGEST_REPORT = 4096
 
@@ -98,7 +97,7 @@ def is_plain(popenargs: tuple[Any, ...], options: dict[str, Any]) -> bool:
         len(popenargs) == 1
         and type(popenargs[0]) is list
         and popenargs[0] != []
-        and (not options or options.keys() <= _PLAIN)
+        and (not options or (len(options) == 1 and "close_fds" in options))
         and not (_popen.abandoned or failed)
         # Which is so on POSIX systems, when something has been started before.
         and not (not _platform._known_shape or pipe2 is None)
