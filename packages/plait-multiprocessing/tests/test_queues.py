@@ -102,6 +102,13 @@ def test_items_go_to_exactly_one_of_many_readers(ctx):
         process.join(20)
 
 
+def test_it_is_empty_although_its_feeder_has_not_struck_off_yet_what_was_taken():
+    queue = mp.Queue()
+    queue._backlog.append((b"sent, and taken", -1))
+    assert queue.empty()
+    queue._backlog.clear()
+
+
 def test_more_than_the_kernel_holds_can_be_put_without_a_reader():
     queue = mp.Queue()
     for i in range(20_000):

@@ -617,7 +617,10 @@ class Queue(Items["T"]):
         """Whether there was nothing to get when asked."""
         poller = select.poll()
         poller.register(self._channel.outlet.fileno(), select.POLLIN)
-        return not poller.poll(0) and not self._backlog
+        if poller.poll(0):
+            return False
+        # The feeder may not have struck off yet what it has sent, and somebody has taken: the ledger knows.
+        return not self._backlog or self._ledger.size() <= 0
 
     def full(self) -> bool:
         """Whether there was no room when asked. Never, for an unbounded queue."""
