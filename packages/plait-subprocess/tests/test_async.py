@@ -9,6 +9,7 @@ import signal
 import time
 
 import pytest
+from descriptors import open_descriptors
 from patience import SOON, late
 
 from plait.subprocess import (
@@ -222,7 +223,7 @@ def test_cancelling_twice_cuts_the_grace_short():
 )
 def test_cancelling_at_any_step_leaves_no_child_and_no_descriptor(command, how_the_end_is_seen):
     async def main():
-        before, steps, done = sorted(os.listdir("/dev/fd")), 0, False
+        before, steps, done = open_descriptors(), 0, False
         while not done and steps < 25:
             task = asyncio.ensure_future(
                 arun(command, shell=True, input=BIG[:300_000], capture_output=True, grace=0.01)
@@ -232,7 +233,7 @@ def test_cancelling_at_any_step_leaves_no_child_and_no_descriptor(command, how_t
             done = task.cancel() is False
             await asyncio.wait([task])
             assert task.cancelled() or done
-            assert sorted(os.listdir("/dev/fd")) == before
+            assert open_descriptors() == before
             assert not _children()
             steps += 1
 

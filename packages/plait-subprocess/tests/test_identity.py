@@ -70,6 +70,7 @@ def test_the_saved_ids_are_changed_as_well():
 # Becomes nobody, if it is root, when all is loaded that it will need.
 REFUSED = r"""
 import errno, importlib, os, pickle, signal, sys
+from descriptors import open_descriptors
 piece = importlib.import_module(sys.argv[1])
 if sys.argv[2] == "fork": importlib.import_module(sys.argv[1] + "._start").order[:] = ["fork"]
 extra = {"nice": 1} if sys.argv[2] == "by steps" else {}
@@ -78,7 +79,7 @@ for options in ({}, {"user": os.getuid()}):
     except OSError: pass
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
-before = sorted(os.listdir("/dev/fd"))
+before = open_descriptors()
 for options in ({"user": 0}, {"group": 0}, {"extra_groups": [0]}, {"user": 0, "group": 0, "extra_groups": [0]}):
     try: piece.run(["/bin/sh", "-c", "exit 3"], **options, **extra)
     except PermissionError as error:
@@ -86,7 +87,7 @@ for options in ({"user": 0}, {"group": 0}, {"extra_groups": [0]}, {"user": 0, "g
         print(error.errno == errno.EPERM, error.phase == copy.phase and error.phase, "'/bin/sh'" in str(error), error)
     else: print("started")
 print(piece.run("umask", shell=True, umask=0o27, stdout=piece.PIPE, **extra).stdout)
-print(sorted(os.listdir("/dev/fd")) == before)
+print(open_descriptors() == before)
 try: os.waitpid(-1, 0)
 except ChildProcessError: print("no child")
 """

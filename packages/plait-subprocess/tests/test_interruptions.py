@@ -12,13 +12,14 @@ import time
 import types
 
 import pytest
+from descriptors import open_descriptors
 
 from plait.subprocess import DEVNULL, PIPE, Pipeline, Popen, run
 
 PACKAGE = Popen.__module__
-alone_module, exchange_module, in_flight_module, popen_module, start_module = (
+alone_module, error_pipe_module, exchange_module, in_flight_module, popen_module, start_module = (
     importlib.import_module(PACKAGE + name)
-    for name in ("._alone", "._exchange", "._in_flight", "._popen", "._start")
+    for name in ("._alone", "._error_pipe", "._exchange", "._in_flight", "._popen", "._start")
 )
 piece = importlib.import_module(PACKAGE)
 OWN_PIPE = importlib.import_module(PACKAGE + "._ends").OWN_PIPE
@@ -37,6 +38,7 @@ def script(code, *arguments, timeout=100.0, **options):
 # way back to the top of a loop. Then looks for what is left of that run.
 SWEEP = r"""
 import dis, gc, importlib, os, sys, warnings
+from descriptors import open_descriptors
 warnings.simplefilter("ignore")
 piece = importlib.import_module(sys.argv[1])
 flight = importlib.import_module(sys.argv[1] + "._in_flight")
@@ -45,11 +47,7 @@ folder = os.path.dirname(piece.__file__)
 class Interruption(BaseException): pass
 
 def descriptors():
-    found = set()
-    for fd in map(int, os.listdir("/dev/fd")):
-        try: os.fstat(fd); found.add(fd)
-        except OSError: pass
-    return found
+    return set(open_descriptors())
 
 me, places = os.getpid(), {}
 def is_place(frame):
@@ -92,6 +90,7 @@ def sweep(act):
         while abandoned: abandoned.pop().wait()  # not lost: the next start would have looked after it
         assert descriptors() == before, (where, descriptors() ^ before)
         assert not flight.in_flight, where
+        assert len(flight.error_pipes) == len(flight.spare), where
         assert not flight.no_fork._is_owned(), where
         try: left = os.waitpid(-1, 0)
         except ChildProcessError: left = None
@@ -392,10 +391,10 @@ def test_a_popen_that_outlives_the_interpreter_says_nothing():
 
 def test_a_wrong_encoding_is_found_out_before_the_program_runs(tmp_path):
     mark = tmp_path / "mark"
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
     with pytest.raises(LookupError):
         Popen(["touch", str(mark)], stdin=PIPE, stdout=PIPE, encoding="no such encoding")
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
     with pytest.raises(ChildProcessError):  # there is no child, so nothing can still make the mark
         os.waitpid(-1, 0)
     assert not mark.exists()
@@ -493,7 +492,7 @@ STEPS = {
     "feed": lambda _: in_flight_module.stop_feeding(-1, types.SimpleNamespace(close=int)),
     "start": lambda _: Popen(["true"]).wait(),
     "start with pipes": lambda _: run(["true"], capture_output=True),
-    "start plainly": lambda _: run(["true"]),
+    "start plainly": lambda _: run(["true"], close_fds=error_pipe_module.discard(in_flight_module.spare)),
     "start with one pipe": lambda _: run(["true"], stdout=PIPE),
     "start by fork": lambda _: run(["true"], preexec_fn=int),
 }

@@ -14,6 +14,7 @@ import time
 import weakref
 
 import pytest
+from descriptors import open_descriptors
 from patience import SOON, until
 
 from plait.subprocess import (
@@ -141,10 +142,10 @@ def test_limits_are_raised_before_the_user_is_changed():
     ],
 )
 def test_bad_limits_are_refused_before_anything_starts(options, error, match):
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
     with pytest.raises(error, match=match):
         Popen(["true"], stdin=PIPE, **options)
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_the_tie_is_refused_where_there_is_none(monkeypatch):
@@ -235,7 +236,7 @@ def test_tied_children_inherit_the_signal_mask_of_who_started_them():
 def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
     # The lasting thread is held in the middle of the start, the signal strikes the waiting caller, the start goes on.
     begun, go_on, caller = threading.Event(), threading.Event(), threading.get_ident()
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
 
     def start(request):
         begun.set()
@@ -263,7 +264,7 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
         _start._start = original
         thread.join()
         signal.signal(signal.SIGUSR1, handler)
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
@@ -271,6 +272,7 @@ def test_a_handler_that_raises_meanwhile_leaves_nothing_behind():
 # The lasting thread is held in the middle of the start, all the signals strike the waiting caller, the start goes on.
 STRUCK = r"""
 import gc
+from descriptors import open_descriptors
 starting, lasting = (importlib.import_module(sys.argv[1] + name) for name in ("._start", "._lasting"))
 class Struck(BaseException): pass
 piece.run(["true"], die_with_parent=True)  # loads what is needed
@@ -295,7 +297,7 @@ def when_begun():
     while not go_on.wait(0.05):
         for number in numbers: signal.pthread_kill(caller, number)
 for number in numbers: signal.signal(number, strike)
-before = sorted(os.listdir("/dev/fd"))
+before = open_descriptors()
 thread = threading.Thread(target=when_begun)
 thread.start()
 try: piece.Popen(["sleep", "60"], stdin=piece.PIPE, stdout=piece.PIPE, die_with_parent=True)
@@ -304,7 +306,7 @@ go_on.set()
 if len(numbers) > 2: lasting.call_from_lasting_thread(int)  # which comes after
 thread.join()
 gc.collect()
-print(sorted(os.listdir("/dev/fd")) == before, importlib.import_module(sys.argv[1] + "._in_flight").in_flight)
+print(open_descriptors() == before, importlib.import_module(sys.argv[1] + "._in_flight").in_flight)
 try: print(os.waitpid(-1, os.WNOHANG))
 except ChildProcessError: print("none")
 """
@@ -487,13 +489,13 @@ def fail():
 )
 def test_what_fails_before_the_program_has_a_phase(options, kind, phase, filename, by_steps):
     options = {**options, "nice": 1} if by_steps else options
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
     with pytest.raises(kind) as caught:
         Popen(stdout=PIPE, **options)
     error = caught.value
     assert (error.phase, getattr(error, "filename", None)) == (phase, filename)
     assert pickle.loads(pickle.dumps(error)).phase == phase
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from descriptors import open_descriptors
 from patience import SOON, late
 
 from plait.subprocess import CalledProcessError, Command, Pipeline, Popen, TimeoutExpired
@@ -83,10 +84,10 @@ def test_words_that_were_given_as_commands_are_hinted_at():
 
 
 def test_if_one_cannot_be_started_none_is_left():
-    before = len(os.listdir("/dev/fd"))
+    before = len(open_descriptors())
     with pytest.raises(FileNotFoundError):
         Pipeline([["sleep", "60"], ["/absent/program"]]).run(capture_output=True)
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 def no_child():
@@ -98,14 +99,14 @@ def no_child():
 
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_whichever_cannot_be_started_the_others_end_at_once(at):
-    before, begun = sorted(os.listdir("/dev/fd")), time.monotonic()
+    before, begun = open_descriptors(), time.monotonic()
     commands = [["sh", "-c", "trap '' TERM PIPE; sleep 60"] for _ in range(3)]
     commands[at] = ["/absent/program"]
     with pytest.raises(FileNotFoundError) as caught:
         Pipeline(commands).run(input=BIG, capture_output=True)
     assert caught.value.phase == "exec"
     assert time.monotonic() - begun < SOON
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
     assert no_child() is True
 
 

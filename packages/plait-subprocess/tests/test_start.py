@@ -16,6 +16,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from descriptors import open_descriptors
 
 from plait.subprocess import (
     DEVNULL,
@@ -233,10 +234,10 @@ def test_env_refuses_a_name_with_an_equals_sign():
     [{"args": ["true", "a\0b"]}, {"args": ["true"], "env": {"A": "b\0c"}}, {"args": ["true"], "cwd": "/\0"}],
 )
 def test_null_characters_are_refused_without_a_leak(options):
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
     with pytest.raises(ValueError, match="null"):
         run(**options)
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_number_to_pass_on_that_is_not_open_yet_does_not_hold_up_the_start():
@@ -257,7 +258,7 @@ def test_a_number_to_pass_on_that_is_not_open_yet_does_not_hold_up_the_start():
 def test_too_few_descriptors_are_an_error_that_keeps_none(spare):
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
     blockers = [os.open(os.devnull, os.O_RDONLY)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 20, hard))
     try:
@@ -271,7 +272,7 @@ def test_too_few_descriptors_are_an_error_that_keeps_none(spare):
         for fd in blockers:
             os.close(fd)
         blockers.clear()
-        assert sorted(os.listdir("/dev/fd")) == before
+        assert open_descriptors() == before
         assert run(["cat"], input=b"x", stdout=PIPE).stdout == b"x"
     finally:
         for fd in blockers:
@@ -383,7 +384,7 @@ def test_no_descriptor_leaks_into_children_started_by_20_threads_at_once():
         except BaseException as problem:
             errors.append(problem)
 
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     threads = [threading.Thread(target=work) for _ in range(20)]
     for thread in threads:
         thread.start()
@@ -392,7 +393,7 @@ def test_no_descriptor_leaks_into_children_started_by_20_threads_at_once():
     assert not errors
     assert len(found[True]) == len(found[False]) == 20
     assert {key: set(names) for key, names in found.items()} == expected
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_restore_signals_makes_sigpipe_deadly_again():
@@ -495,11 +496,11 @@ def test_a_file_that_cannot_be_run_is_named(tmp_path):
 
 
 def test_a_failed_start_leaves_neither_zombie_nor_descriptor():
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
     for _ in range(5):
         with pytest.raises(FileNotFoundError):
             Popen(["no-such-program"], stdin=PIPE, stdout=PIPE, stderr=PIPE)
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
@@ -519,10 +520,10 @@ def test_a_failed_start_leaves_neither_zombie_nor_descriptor():
     ],
 )
 def test_misuse_is_refused_without_a_leak(options, error):
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
     with pytest.raises(error):
         Popen(["true"], **{"stdin": PIPE, **options})
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_process_forked_during_a_start_keeps_none_of_its_pipes():

@@ -9,6 +9,7 @@ import os
 import sys
 
 import pytest
+from descriptors import open_descriptors
 
 from plait.subprocess import (
     PIPE,
@@ -189,10 +190,10 @@ def test_subclasses_may_override_the_steps_of_popen():
 @pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs to count descriptors")
 def test_a_step_that_raises_leaves_no_descriptor(monkeypatch):
     monkeypatch.setattr(Steps, "failing", True)
-    before = os.listdir("/dev/fd")
+    before = open_descriptors()
     with pytest.raises(RuntimeError, match="not today"):
         Steps(["true"], stdin=PIPE, stdout=PIPE, stderr=PIPE)
-    assert os.listdir("/dev/fd") == before
+    assert open_descriptors() == before
 
 
 def test_a_popen_that_was_not_started_can_be_shown_and_dropped(monkeypatch):

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from descriptors import open_descriptors
 from patience import LIMITS, SOON, late, until
 
 from plait.subprocess import (
@@ -365,11 +366,11 @@ def test_the_mark_is_one_variable_more():
 
 
 def test_no_descriptor_is_left():
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     for _ in range(3):
         with Popen("sleep 60 & sleep 60 & wait", shell=True, mark_tree=True) as process:
             process.kill_tree()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
 
 
 def test_who_is_left_by_one_that_ends_during_the_look_is_found(monkeypatch):

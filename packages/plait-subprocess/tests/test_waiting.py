@@ -17,6 +17,7 @@ import time
 import weakref
 
 import pytest
+from descriptors import open_descriptors
 from patience import SOON
 
 from plait.subprocess import PIPE, Popen, ProcessHandle, TimeoutExpired, run
@@ -377,11 +378,11 @@ def test_a_collected_popen_warns_and_its_child_is_reaped_at_the_next_start():
 
 def test_no_descriptor_stays_behind_once_a_child_was_waited_for():
     run(["true"])
-    before = sorted(os.listdir("/dev/fd"))
+    before = open_descriptors()
     processes = [start(["true"]) for _ in range(10)]
     for index, process in enumerate(processes):
         process.wait(10 if index % 2 else None)
-    assert sorted(os.listdir("/dev/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_timeout_that_is_no_number_is_refused():
@@ -642,9 +643,9 @@ class TestNumbers:
         monkeypatch.setattr(os, "kill", lambda pid, sig: hits.append(pid))
         process = start(["sleep", "60"])
         process.handle.close()
-        before = len(os.listdir("/dev/fd"))
+        before = len(open_descriptors())
         process.kill()
-        assert len(os.listdir("/dev/fd")) == before
+        assert len(open_descriptors()) == before
         assert (process.wait(10), hits) == (-9, [])
         # And if a stranger takes the status just before it is sent.
         process = start(["cat"], stdin=PIPE)

@@ -16,16 +16,17 @@
 # lists, which the clean-up has as well.
 #
 # The order
-#   1. `opened`, which forked copies of this process do not keep, gets the pipes: one for each output that is wanted, and
-#      the one for errors last. Of each pair the end to read from comes first.
+#   1. `opened`, which forked copies of this process do not keep, gets a pipe for each output that is wanted, the end to
+#      read from first. `borrowed` gets the pipe for errors: see _error_pipe.py.
 #   2. `started` gets the pid, when the child has become the program or could not. It has the ends to write to, as 1 and 2.
-#   3. Our copies of these are closed, or their readers would wait for us. What the child reports is read, which nobody has
-#      to wait for, and `opened` has our ends of the outputs only.
+#   3. Our copies of these are closed, or their readers would wait for us: `opened` has our ends of the outputs only.
 #   4. They are read to their ends, as long as these take: whatever else has them open holds us up, as it has always been
 #      without a time limit. They are closed. More than a few reads are good for is read by an Exchange, and our ends
 #      belong to file objects, in `streams`, from then on.
 #   5. `status` gets what waitpid() says. The number means our child until then: nobody else takes its status, but for a
 #      stranger who takes any child's, and then there is nothing left to be waited for.
+#   6. If it may mean that the child could not become the program, what that reports is raised. Else the pipe for errors
+#      is good for the next one.
 #
 # What if it is interrupted. Whatever is raised, by us or by a signal handler between any two calls, the request is put into
 # `failed`, for the next start to end the child if nothing else does; then a SolePopen takes over what is in the lists, and
@@ -49,12 +50,14 @@ from ._command import candidates
 from ._conversation import as_text
 from ._ending import let_go, wind_up
 from ._ends import PIPE, STDOUT
+from ._error_pipe import FAILED, borrow, give_back, report_in
 from ._exchange import Exchange, read_little
+from ._failures import raise_report
 from ._handle import SoleHandle
 from ._in_flight import CLOSE_ON_EXEC, close, in_flight, no_fork, pipe2
 from ._platform import hold_no_more, holding, raise_if_from_handler
 from ._popen import Popen
-from ._start import StartRequest, await_exec, failed, finish
+from ._start import StartRequest, failed, finish
 from ._switches import names
 
 TYPE_CHECKING = False
@@ -62,15 +65,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from ._error_pipe import ErrorPipe
+
 __all__ = ["COMMUNICATE", "SolePopen", "can_be_heard", "hear_plainly", "is_plain", "run_plainly"]
 
 #: The options that the short way takes, if the outputs are wanted. (Otherwise it is `close_fds` alone.)
 _HEARD = frozenset(("close_fds", "stdout", "stderr", "text", "encoding", "errors"))
-_LONGEST_REPORT = 4096
 
 #: By the number of outputs: the flags of all pipes; where the ends to write to are among what is opened.
-_PIPES = tuple(CLOSE_ON_EXEC * (count + 1) for count in range(3))
-_TO_WRITE_TO = ((1,), (3, 1), (5, 3, 1))
+_PIPES = tuple(CLOSE_ON_EXEC * count for count in range(3))
+_TO_WRITE_TO = ((), (1,), (3, 1))
 
 _STEPS = (Popen.__init__, Popen._execute_child, Popen.communicate, Popen.wait, Popen._wait)
 _EXECUTE, COMMUNICATE = Popen._execute_child, Popen.communicate
@@ -172,54 +176,60 @@ def run_plainly(
     status: list[tuple[int, int]] = []
     mine: list[int] = []  # our ends of the outputs
     streams: list[io.FileIO] = []
+    borrowed: list[ErrorPipe] = []
     request = StartRequest()  # for the clean-up
-    request.opened, request.started = opened, started
+    request.opened, request.started, request.borrowed = opened, started, borrowed
     key = id(request)
     try:
         in_flight[key] = opened
-        with no_fork:
-            opened.extend(chain.from_iterable(map(pipe2, _PIPES[count])))
-        read_end, write_end = opened[-2:]
         out = err = -1
         if count:
-            mine, out = opened[:-2:2], opened[1]
+            with no_fork:
+                opened.extend(chain.from_iterable(map(pipe2, _PIPES[count])))
+            mine, out = opened[::2], opened[1]
             err = out if is_joined else -1 if count == 1 else opened[3]
-        if min(opened) < 3:
+        if count and min(opened) < 3:
             request.stdout, request.stderr = out, err
             _start_in_full(request, mine, args, program, executables, close_fds)
         else:
-            keep = (write_end,)
-            fork_exec = names.get("_fork_exec") or _platform._posixsubprocess.fork_exec
+            read_end, write_end = borrow(borrowed).ends
             # fmt: off
             question: tuple[Any, ...] = (
-                argv, executables, close_fds, keep, None, None, -1, -1, -1, out, -1, err, read_end, write_end,
+                argv, executables, close_fds, (write_end,), None, None, -1, -1, -1, out, -1, err, read_end, write_end,
                 True, False, -1, None, None, None, -1, None, True,
             )
             # fmt: on
             shape = _platform._known_shape
             if shape != 23:
                 question = _platform.of_shape(shape or 0, question)
+            fork_exec = names.get("_fork_exec") or _platform._posixsubprocess.fork_exec
             started.extend(starmap(fork_exec, (question,)))
-            with no_fork:
-                any(map(os.close, map(opened.pop, _TO_WRITE_TO[count])))
-            if report := os.read(read_end, _LONGEST_REPORT):
-                request.argv, request.program, request.executables = argv, program, executables
-                await_exec(read_end, request, report)
-            # That needs no lock: a copy of the end to read from holds up nobody.
-            any(map(os.close, map(opened.pop, (-1,))))
+            if count:
+                with no_fork:
+                    any(map(os.close, map(opened.pop, _TO_WRITE_TO[count])))
         if count:
             if not read_little(mine, outputs):
                 _read_a_lot(mine, opened, streams, outputs)
             any(map(os.close, map(opened.pop, (-1,) * len(opened))))
         in_flight.pop(key, None)
-        try:
-            status.extend(map(os.waitpid, started, (0,)))
-        except ChildProcessError as refusal:
-            if status:
-                raise
-            raise_if_from_handler(refusal)
-            return 0  # somebody else took the status
-        return os.waitstatus_to_exitcode(status[0][1])
+        returncode = None
+        if started[0] <= 0:
+            started.clear()  # what stands in for fork_exec has started none
+        else:
+            try:
+                status.extend(map(os.waitpid, started, (0,)))
+                returncode = os.waitstatus_to_exitcode(status[0][1])
+            except ChildProcessError as refusal:
+                if status:
+                    raise
+                raise_if_from_handler(refusal)  # else: somebody else took the status
+        if borrowed:
+            report = b"" if returncode is not None and 0 <= returncode < FAILED else report_in(borrowed)
+            give_back(borrowed)
+            if report:
+                request.program = program
+                raise_report(report, request)
+        return returncode or 0
     except BaseException as problem:
         if not status:
             failed[key] = request  # whatever strikes from here on, the next start ends what is left
@@ -247,7 +257,6 @@ def _start_in_full(
 ) -> None:
     """The start, where a descriptor of ours would be one of the standard three."""
     opened = request.opened
-    close(opened, opened[-2:])  # the pipe for errors: the start makes its own
     request.argv, request.program, request.executables, request.close_fds = argv, program, where, close_fds
     _start.start(request)
     close(opened, [fd for fd in opened if fd not in mine])

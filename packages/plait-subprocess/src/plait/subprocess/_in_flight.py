@@ -38,6 +38,7 @@ __all__ = [
     "CLOSE_ON_EXEC",
     "close",
     "close_all",
+    "error_pipes",
     "feeding",
     "forbid_fork",
     "fork_generation",
@@ -49,6 +50,7 @@ __all__ = [
     "open_null",
     "open_pipe",
     "pipe2",
+    "spare",
     "start_feeding",
     "stop_feeding",
 ]
@@ -59,6 +61,10 @@ in_flight: dict[int, list[int]] = {}
 #: is struck off while its descriptor is open, or in one step with closing it, and never later: the number may come back
 #: at once, in another thread.
 feeding: dict[int, int] = {}
+#: The ends of all pipes for errors that are kept longer than for one child, by the ids of these lists; and such of these
+#: pipes as nobody uses at the moment. See _error_pipe.py.
+error_pipes: dict[int, list[int]] = {}
+spare: list[Any] = []
 no_fork = RLock()
 kept: tuple[int, ...] = ()  # what the fork that this thread is about to make must not lose after all
 
@@ -73,7 +79,7 @@ fork_generation: Callable[[], int] = _forks.__len__
 
 def _after_fork_in_child() -> None:
     reset_lock(no_fork)
-    for opened in [*in_flight.values()]:
+    for opened in [*in_flight.values(), *error_pipes.values()]:
         for fd in opened:
             if fd not in kept:
                 try:
@@ -81,6 +87,8 @@ def _after_fork_in_child() -> None:
                 except OSError:
                     pass  # closed already, which is what we wanted
     in_flight.clear()
+    error_pipes.clear()
+    spare.clear()
     for fd, inode in feeding.items():
         try:
             if os.fstat(fd).st_ino != inode:
@@ -169,10 +177,10 @@ def _stop_feeding(fd: int, stream: Any) -> None:
         feeding.pop(fd, None)
 
 
-def close_all(key: int, opened: list[int]) -> None:
-    """Close what is in *opened*, which is in `in_flight` by *key*, and strike it off there. May be called again."""
+def close_all(key: int, opened: list[int], listed: dict[int, list[int]] = in_flight) -> None:
+    """Close what is in *opened*, which is *listed* by *key*, and strike it off there. May be called again."""
     holding(no_fork, _close_all, opened)
-    in_flight.pop(key, None)
+    listed.pop(key, None)
 
 
 def _close_all(opened: list[int]) -> None:

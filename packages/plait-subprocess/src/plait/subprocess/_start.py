@@ -50,6 +50,7 @@ from itertools import starmap
 from time import monotonic
 
 from . import _in_flight, _platform
+from ._error_pipe import discard
 from ._failures import not_started_in_time, with_phase
 from ._failures import raise_report as _raise_report
 from ._in_flight import (
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
+    from ._error_pipe import ErrorPipe
     from ._handle import ProcessHandle
     from ._lasting import Call
 
@@ -120,6 +122,7 @@ class StartRequest:
     preexec_fn: Callable[[], object] | None = None
     opened: list[int]  # what start() may add its descriptors to; its caller closes them
     started: list[int]  # the pid, from the moment it exists; empty again if its status was taken here
+    borrowed: list[ErrorPipe] = []
     handle: ProcessHandle | None = None  # of a child that forks, from the same moment
     call: Call | None = None  # by which the lasting thread makes the start
     # What only few starts have (_limits.py): (phase, function, arguments), before the change of user and at the very end.
@@ -216,7 +219,11 @@ def identify(request: StartRequest, pid: int) -> ProcessHandle:
 
 def finish(request: StartRequest) -> None:
     """Close what was opened for a start and is still on its list. May be called again."""
-    close_all(id(request), request.opened)
+    try:
+        close_all(id(request), request.opened)
+    finally:
+        if request.borrowed:
+            discard(request.borrowed)
 
 
 def end_unowned(request: StartRequest) -> None:
