@@ -25,8 +25,8 @@
 #      belong to file objects, in `streams`, from then on.
 #   5. `status` gets what waitpid() says. The number means our child until then: nobody else takes its status, but for a
 #      stranger who takes any child's, and then there is nothing left to be waited for.
-#   6. If it may mean that the child could not become the program, what that reports is raised. Else the pipe for errors
-#      is good for the next one.
+#   6. If it may mean that the child could not become the program, the report of that is read. The pipe for errors is good
+#      for the next child then, unless there was no status. What was reported is raised.
 #
 # What if it is interrupted. Whatever is raised, by us or by a signal handler between any two calls, the request is put into
 # `failed`, for the next start to end the child if nothing else does; then a SolePopen takes over what is in the lists, and
@@ -50,7 +50,7 @@ from ._command import candidates
 from ._conversation import as_text
 from ._ending import let_go, wind_up
 from ._ends import PIPE, STDOUT
-from ._error_pipe import FAILED, borrow, give_back, report_in
+from ._error_pipe import FAILED, borrow, discard, give_back, report_in
 from ._exchange import Exchange, read_little
 from ._failures import raise_report
 from ._handle import SoleHandle
@@ -222,10 +222,14 @@ def run_plainly(
             except ChildProcessError as refusal:
                 if status:
                     raise
-                raise_if_from_handler(refusal)  # else: somebody else took the status
+                raise_if_from_handler(refusal)
+                started.clear()  # somebody else took the status, and the number may mean anybody
         if borrowed:
             report = b"" if returncode is not None and 0 <= returncode < FAILED else report_in(borrowed)
-            give_back(borrowed)
+            if returncode is None:
+                discard(borrowed)
+            else:
+                give_back(borrowed)
             if report:
                 request.program = program
                 raise_report(report, request)

@@ -18,6 +18,8 @@
 #   - A child that runs functions of Python before exec runs the after-fork callbacks too, and must not lose there what it
 #     was forked for: `kept`. So that a signal handler's fork keeps none of it, that is set last of all, when signals are
 #     held back and everything is there, and no call comes between that and the fork.
+#   - The ends of pipes for errors are listed longer than that, while the program runs its own code, which may close them and
+#     open files that get the same numbers. A copy closes such a number only if it `is_still` what was listed.
 #   - What must happen around every fork, or in every copy, is no function of ours: a signal handler could raise in its
 #     frame.
 
@@ -27,12 +29,14 @@ import errno
 import os
 from itertools import chain, repeat, starmap
 
-from ._platform import RLock, holding, reset_lock
+from ._platform import RLock, holding, raise_if_from_handler, reset_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
+
+    from ._error_pipe import ErrorPipe
 
 __all__ = [
     "CLOSE_ON_EXEC",
@@ -43,6 +47,7 @@ __all__ = [
     "forbid_fork",
     "fork_generation",
     "in_flight",
+    "is_still",
     "let_fork",
     "lifted",
     "lifted_instead",
@@ -61,10 +66,10 @@ in_flight: dict[int, list[int]] = {}
 #: is struck off while its descriptor is open, or in one step with closing it, and never later: the number may come back
 #: at once, in another thread.
 feeding: dict[int, int] = {}
-#: The ends of all pipes for errors that are kept longer than for one child, by the ids of these lists; and such of these
-#: pipes as nobody uses at the moment. See _error_pipe.py.
-error_pipes: dict[int, list[int]] = {}
-spare: list[Any] = []
+#: All pipes for errors, by their id, as long as any end of theirs is open; and those that nobody uses at the moment. See
+#: _error_pipe.py.
+error_pipes: dict[int, ErrorPipe] = {}
+spare: list[ErrorPipe] = []
 no_fork = RLock()
 kept: tuple[int, ...] = ()  # what the fork that this thread is about to make must not lose after all
 
@@ -77,15 +82,28 @@ _forks: list[None] = []
 fork_generation: Callable[[], int] = _forks.__len__
 
 
+def is_still(fd: int, identity: tuple[float, ...] | None) -> bool:
+    """Whether the number *fd* means what fstat() told as *identity*. None for what nobody else can know of yet."""
+    if identity is None:
+        return True
+    try:
+        return os.fstat(fd)[:3] == identity
+    except OSError as problem:
+        raise_if_from_handler(problem)
+        return False  # it means nothing
+
+
 def _after_fork_in_child() -> None:
     reset_lock(no_fork)
-    for opened in [*in_flight.values(), *error_pipes.values()]:
-        for fd in opened:
-            if fd not in kept:
-                try:
-                    os.close(fd)
-                except OSError:
-                    pass  # closed already, which is what we wanted
+    listed = list(chain.from_iterable(in_flight.values()))
+    for pipe in error_pipes.values():
+        listed += [fd for fd in pipe.ends if is_still(fd, pipe.identities.get(fd))]
+    for fd in listed:
+        if fd not in kept:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # closed already, which is what we wanted
     in_flight.clear()
     error_pipes.clear()
     spare.clear()
@@ -177,10 +195,10 @@ def _stop_feeding(fd: int, stream: Any) -> None:
         feeding.pop(fd, None)
 
 
-def close_all(key: int, opened: list[int], listed: dict[int, list[int]] = in_flight) -> None:
-    """Close what is in *opened*, which is *listed* by *key*, and strike it off there. May be called again."""
+def close_all(key: int, opened: list[int]) -> None:
+    """Close what is in *opened*, and strike it off in `in_flight`. May be called again."""
     holding(no_fork, _close_all, opened)
-    listed.pop(key, None)
+    in_flight.pop(key, None)
 
 
 def _close_all(opened: list[int]) -> None:
