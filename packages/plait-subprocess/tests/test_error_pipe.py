@@ -468,21 +468,27 @@ def script(code):
     return run(command, capture_output=True, timeout=100, env=env, text=True)
 
 
-def test_the_copy_that_a_signal_handler_makes_has_no_failure_and_no_child():
+@pytest.mark.parametrize("stdout", [None, PIPE])
+def test_the_copy_that_a_signal_handler_makes_has_no_child_but_its_own(stdout):
     code = (
+        "mine, word = os.pipe(); os.dup2(mine, 0)\n"
         "piece.run(['true']); piece.run(['true'])\n"
         "copies = []\n"
         "signal.signal(signal.SIGUSR1, lambda *_: copies.append(os.fork()))\n"
-        # While the copy is not there, this is not through: it waits for a word from the parent.
-        "code = piece.run(['sh', '-c', 'kill -USR1 $PPID; read x; exit 7']).returncode\n"
+        # Which goes on when the copy has said what it has found.
+        "command = ['sh', '-c', 'kill -USR1 $PPID; read x; exit 7']\n"
+        "try: code = piece.run(command, **OPTIONS).returncode\n"
+        "except OSError as closed: code = closed.strerror\n"
         "if copies == [0]:\n"
-        "    os.write(1, f'copy {code} '.encode())\n"
+        "    codes = [code, piece.run(['sh', '-c', 'exit 5']).returncode]\n"
+        "    os.write(1, f'copy {codes} '.encode())\n"
         "    os.write(word, b'x\\n'); os._exit(0)\n"
         "os.waitpid(copies[0], 0)\n"
         "os.write(1, f'original {code}'.encode())\n"
     )
-    done = script("mine, word = os.pipe(); os.dup2(mine, 0)\n" + code)
-    assert (done.stdout, done.stderr) == ("copy 0 original 7", "")
+    done = script(code.replace("OPTIONS", repr({"stdout": stdout} if stdout else {})))
+    code = "'Bad file descriptor'" if stdout else "0"  # its pipe, or the status, is not for the copy
+    assert (done.stdout, done.stderr) == (f"copy [{code}, 5] original 7", "")
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="needs fork() without the interpreter")

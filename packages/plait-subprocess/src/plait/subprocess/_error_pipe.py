@@ -34,7 +34,15 @@ import atexit
 import errno
 import os
 
-from ._in_flight import error_pipes, is_still, lifted_instead, no_fork, open_pipe, spare
+from ._in_flight import (
+    error_pipes,
+    is_still,
+    lifted_instead,
+    no_fork,
+    open_pipe,
+    raise_unless_closed,
+    spare,
+)
 from ._platform import holding, raise_if_from_handler
 
 __all__ = ["FAILED", "ErrorPipe", "borrow", "discard", "give_back", "report_in"]
@@ -45,6 +53,7 @@ FAILED = 255
 _MOST = 4
 _LONGEST_REPORT = 4096
 _LAST = (-1,)
+_FLAGS = (getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0),)
 
 
 class ErrorPipe:
@@ -53,7 +62,7 @@ class ErrorPipe:
     __slots__ = ("ends", "identities", "owner")
 
     def __init__(self) -> None:
-        self.ends: list[int] = []  # to read from, without waiting; to write to
+        self.ends: list[int] = []  # to read from, and to write to, neither of which ever waits
         self.identities: dict[int, tuple[float, ...]] = {}  # what fstat() told of these, once the pipe is complete
         self.owner = os.getpid()
 
@@ -84,13 +93,12 @@ def borrow(borrowed: list[ErrorPipe]) -> ErrorPipe:
     borrowed.append(pipe)
     error_pipes[id(pipe)] = pipe
     ends = pipe.ends
-    read_end, write_end = open_pipe(ends)
+    read_end, write_end = open_pipe(ends, _FLAGS)
     if read_end < 3:
         read_end = lifted_instead(read_end, ends)
     if write_end < 3:
         write_end = lifted_instead(write_end, ends)
     ends[:] = read_end, write_end  # of which one may have been lifted
-    os.set_blocking(read_end, False)
     pipe.identities = {fd: os.fstat(fd)[:3] for fd in ends}
     return pipe
 
@@ -127,6 +135,8 @@ def _discard(borrowed: list[ErrorPipe]) -> None:
                     ends.remove(fd)
             except ValueError as absence:
                 raise_if_from_handler(absence)  # else a signal handler's start has done it in the middle of this
+            except OSError as refusal:
+                raise_unless_closed(refusal)
         error_pipes.pop(id(pipe), None)
     borrowed.clear()
 

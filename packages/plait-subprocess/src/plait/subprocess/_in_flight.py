@@ -55,6 +55,7 @@ __all__ = [
     "open_null",
     "open_pipe",
     "pipe2",
+    "raise_unless_closed",
     "spare",
     "start_feeding",
     "stop_feeding",
@@ -158,9 +159,12 @@ def forbid_fork(depth: int) -> None:
             forbid_fork(depth - len(taken))
 
 
-def open_pipe(opened: list[int]) -> tuple[int, int]:
-    """Append a new pipe to *opened*, which is in `in_flight`: its end to read from, its end to write to."""
-    pipes = starmap(os.pipe, ((),)) if pipe2 is None else map(pipe2, CLOSE_ON_EXEC)
+def open_pipe(opened: list[int], flags: tuple[int, ...] = CLOSE_ON_EXEC) -> tuple[int, int]:
+    """Append a new pipe to *opened*, which forked copies close: its end to read from, its end to write to.
+
+    The one of *flags* is heeded where there is pipe2().
+    """
+    pipes = starmap(os.pipe, ((),)) if pipe2 is None else map(pipe2, flags)
     holding(no_fork, opened.extend, chain.from_iterable(pipes))
     return opened[-2], opened[-1]
 
@@ -202,7 +206,21 @@ def close_all(key: int, opened: list[int]) -> None:
 
 
 def _close_all(opened: list[int]) -> None:
-    any(map(os.close, map(opened.pop, (-1,) * len(opened))))
+    while opened:
+        try:
+            any(map(os.close, map(opened.pop, (-1,) * len(opened))))
+        except OSError as refusal:
+            raise_unless_closed(refusal)
+
+
+def raise_unless_closed(refusal: OSError) -> None:
+    """Raise *refusal*, of os.close(), unless it says that this was closed already.
+
+    Which a signal handler may have done that has forked, for the copy that returns from it.
+    """
+    raise_if_from_handler(refusal)
+    if refusal.errno != errno.EBADF:
+        raise refusal
 
 
 def lifted(fd: int, opened: list[int]) -> int:
