@@ -192,6 +192,29 @@ def test_the_ends_of_a_pipe_need_not_have_the_same_i_node(monkeypatch):
     run(["true"])
 
 
+def test_a_file_that_has_got_a_number_before_the_first_look_is_not_taken_for_the_pipe(tmp_path, monkeypatch):
+    known, theirs = os.fstat, []
+
+    def fstat(fd):
+        if not theirs:  # just in time
+            theirs.append(fd)
+            other = os.open(tmp_path, os.O_RDONLY)
+            os.dup2(other, fd)
+            os.close(other)
+        return known(fd)
+
+    _error_pipe.discard(spare)
+    before = open_descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fstat)
+        with pytest.raises(OSError, match="as it was made"):
+            run(["true"])
+    assert os.path.samestat(os.fstat(theirs[0]), os.stat(tmp_path))
+    os.close(theirs[0])
+    assert open_descriptors() == before
+    run(["true"])
+
+
 def test_whose_last_pipe_was_taken_by_another_thread_opens_one(monkeypatch):
     class Taken(list):
         """As it may look without the GIL: there is one, and then there is none."""

@@ -22,7 +22,8 @@
 #   - The numbers may stop being ours while the pipe is kept, because the program closes what it does not know (a daemon
 #     does when it begins), and may have become files of the program's. Whoever is about to use or to close them, a forked
 #     copy included, looks whether they still are what they were. Each end has its own identity, as some systems give the
-#     two ends of a pipe different ones; and is closed if it is still ours, whatever has become of the other.
+#     two ends of a pipe different ones; and is closed if it is still ours, whatever has become of the other. The moments
+#     between the opening and fstat(), and between a look and what follows, are those that every descriptor has.
 #   - Several may close the same pipe: the owner, the start of another thread that looks after an owner who was
 #     interrupted, and a signal handler's start in the middle of either. Threads do so one after the other, by `no_fork`;
 #     and a number is struck off by the same call that closes it, so nobody closes it twice.
@@ -33,6 +34,7 @@ from __future__ import annotations
 import atexit
 import errno
 import os
+from stat import S_ISFIFO
 
 from ._in_flight import (
     error_pipes,
@@ -99,7 +101,13 @@ def borrow(borrowed: list[ErrorPipe]) -> ErrorPipe:
     if write_end < 3:
         write_end = lifted_instead(write_end, ends)
     ends[:] = read_end, write_end  # of which one may have been lifted
-    pipe.identities = {fd: os.fstat(fd)[:3] for fd in ends}
+    identities = {fd: os.fstat(fd)[:3] for fd in ends}
+    for fd, identity in identities.items():
+        if not S_ISFIFO(int(identity[0])):
+            ends.remove(fd)
+    if len(ends) < len(identities):
+        raise OSError(errno.EBADF, "the pipe for errors was closed, by another thread or a signal handler, as it was made")
+    pipe.identities = identities
     return pipe
 
 
