@@ -105,14 +105,14 @@ def test_numbers_that_have_become_somebody_elses_are_left_alone(which, becomes, 
         os.dup2(other, fd)
         os.close(other)
     try:
-        theirs = [os.fstat(fd) for fd in numbers] if becomes != "nothing" else []
+        theirs = [os.fstat(fd)[:3] for fd in numbers] if becomes != "nothing" else []
         for command in (["/absent/program"], ["true"], ["/absent/program"]):
             try:
                 assert run(command, close_fds=False).returncode == 0
             except FileNotFoundError:
                 assert command != ["true"]
         assert path.read_bytes() == b"data"
-        assert [os.fstat(fd) for fd in numbers if theirs] == theirs
+        assert [os.fstat(fd)[:3] for fd in numbers if theirs] == theirs
         assert pipe not in spare
         # Nor is the other end left open.
         assert not set(pipes) & {os.fstat(fd).st_ino for fd in ends if fd in open_descriptors()}

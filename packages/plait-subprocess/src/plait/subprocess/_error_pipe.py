@@ -85,8 +85,11 @@ class ErrorPipe:
 
 def borrow(borrowed: list[ErrorPipe]) -> ErrorPipe:
     """Put a pipe, which is empty, into *borrowed*, which is empty too; the pipe."""
-    _take(borrowed)
-    if borrowed:
+    try:  # as in _take(), written out
+        borrowed.extend(map(spare.pop, _LAST))
+    except IndexError as absence:
+        raise_if_from_handler(absence)
+    else:
         pipe = borrowed[0]
         if pipe.is_intact():
             return pipe
