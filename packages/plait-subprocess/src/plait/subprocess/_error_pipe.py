@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The pipe into which a child writes why it could not become the program, kept for the child after it."""
 
-# Opening a pipe, and closing both its ends, takes about a twentieth of the time that a short command takes altogether. A
+# Opening a pipe, and closing both its ends, takes a few hundredths of the time that a short command takes altogether. A
 # child that becomes its program writes nothing, and the pipe is as good as new afterwards. So it is kept.
 #
 # Nobody can wait for its end of file then: we hold the end to write to ourselves. Nobody has to, where the child is waited
@@ -27,6 +27,8 @@
 #   - Several may close the same pipe: the owner, the start of another thread that looks after an owner who was
 #     interrupted, and a signal handler's start in the middle of either. Threads do so one after the other, by `no_fork`;
 #     and a number is struck off by the same call that closes it, so nobody closes it twice.
+#   - It is close-on-exec, so no program has it, unless ours makes all that is open inheritable: then what its children
+#     write there may be taken for a report, if the one that has the pipe exits with FAILED.
 #   - What is kept is closed at the interpreter's end: a sub-interpreter's end is not that of the process.
 
 from __future__ import annotations
