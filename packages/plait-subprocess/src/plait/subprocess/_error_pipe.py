@@ -67,7 +67,8 @@ class ErrorPipe:
 
     def __init__(self) -> None:
         self.ends: list[int] = []  # to read from, and to write to, neither of which ever waits
-        self.identities: dict[int, tuple[float, ...]] = {}  # what fstat() told of these, once the pipe is complete
+        #: What fstat() told of these, once the pipe is complete.
+        self.identities: dict[int, tuple[float, ...]] = {}
         self.owner = os.getpid()
 
     def is_intact(self) -> bool:
@@ -111,7 +112,7 @@ def borrow(borrowed: list[ErrorPipe]) -> ErrorPipe:
         if not S_ISFIFO(int(identity[0])):
             ends.remove(fd)
     if len(ends) < len(identities):
-        raise OSError(errno.EBADF, "the pipe for errors was closed, by another thread or a signal handler, as it was made")
+        raise OSError(errno.EBADF, "the pipe for errors was closed, by a thread or a signal handler, as it was made")
     pipe.identities = identities
     return pipe
 
@@ -147,7 +148,7 @@ def _discard(borrowed: list[ErrorPipe]) -> None:
                 else:
                     ends.remove(fd)
             except ValueError as absence:
-                raise_if_from_handler(absence)  # else a signal handler's start has done it in the middle of this
+                raise_if_from_handler(absence)  # else a signal handler's start has done it meanwhile
             except OSError as refusal:
                 raise_unless_closed(refusal)
         error_pipes.pop(id(pipe), None)
