@@ -107,12 +107,13 @@ def borrow(borrowed: list[ErrorPipe]) -> ErrorPipe:
     if write_end < 3:
         write_end = lifted_instead(write_end, ends)
     ends[:] = read_end, write_end  # of which one may have been lifted
-    identities = {fd: os.fstat(fd)[:3] for fd in ends}
+    identities: dict[int, tuple[float, ...]] = {fd: os.fstat(fd)[:3] for fd in ends}
     for fd, identity in identities.items():
         if not S_ISFIFO(int(identity[0])):
             ends.remove(fd)
     if len(ends) < len(identities):
-        raise OSError(errno.EBADF, "the pipe for errors was closed, by a thread or a signal handler, as it was made")
+        text = "the pipe for errors was closed, by another thread or a signal handler, as it was made"
+        raise OSError(errno.EBADF, text)
     pipe.identities = identities
     return pipe
 
