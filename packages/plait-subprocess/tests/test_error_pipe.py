@@ -77,6 +77,20 @@ def test_a_program_may_exit_with_the_status_of_those_that_are_none():
         run(["/absent/program"])
 
 
+def test_a_read_that_waits_for_more_is_not_asked_for_a_report(monkeypatch):
+    # Libraries of cooperating threads put such a one in the place of os.read().
+    def read(fd, count):
+        assert fd not in kept, "would wait for ever"
+        return real(fd, count)
+
+    real, kept = os.read, [fd for pipe in spare for fd in pipe.ends]
+    monkeypatch.setattr(os, "read", read)
+    assert run(["sh", "-c", "exit 255"]).returncode == 255
+    assert call(["sh", "-c", "kill -9 $$"]) == -9
+    with pytest.raises(FileNotFoundError):
+        run(["/absent/program"])
+
+
 @pytest.mark.parametrize("close_fds", [True, False])
 def test_no_child_has_it(close_fds):
     listed = check_output(["ls", "/dev/fd"], close_fds=close_fds, text=True)

@@ -175,8 +175,10 @@ def report_in(borrowed: list[ErrorPipe]) -> bytes:
             errno.EBADF,
             "the pipe for errors was closed while the child ran: it is unknown whether it became the program",
         )
+    report = bytearray(_LONGEST_REPORT)
     try:
-        return os.read(read_end, _LONGEST_REPORT)
+        # Not os.read(), in the place of which some programs have one that would wait for something to read.
+        return bytes(report[: os.readv(read_end, (report,))])
     except BlockingIOError as absence:
         raise_if_from_handler(absence)
         return b""
