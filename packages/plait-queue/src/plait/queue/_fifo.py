@@ -477,7 +477,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
             # Looks at how many are unfinished, and counts, in one piece.
             for left in tasks:
                 break
-            if left <= 1 and (left < 1 or self._joiners_ or self._doorbells_):
+            if left <= 1 and (left < 1 or self._joiners_ or (not self._free_ and self._doorbells_)):
                 self._last_task_done_(left)
         except BaseException:
             if left >= 1:
