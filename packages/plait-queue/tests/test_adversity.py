@@ -633,7 +633,7 @@ def test_a_put_that_dies_in_its_hook_at_the_fork_is_not_counted():
     """)
 
 
-# Each class calls `here` before and behind what it does with an item. `weight` is what it calls its size, if it does not say.
+# Each class calls `here` before and behind what it does with an item. `weight` is its size, unless it says otherwise.
 SIZES = {
     "weighed first": """
         def _put(self, item):

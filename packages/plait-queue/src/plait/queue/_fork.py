@@ -7,8 +7,8 @@
 #   - Stock, counts and returned items are the parent's at that moment. Counting an item and storing it cannot be parted
 #     by a fork; only the hook of a subclass, or a comparison, can. The item is then not counted; but if a hook has stored it
 #     already, as far as can be told from outside (`_extent_` in _hooks.py), it is.
-#   - No code of a subclass is called before `os.fork` has returned: it may wait for a lock of the subclass's, held by a thread
-#     that does not exist here.
+#   - No code of a subclass is called before `os.fork` has returned: it may wait for a lock of its own that is held by a
+#     thread which does not exist here.
 #   - The ways are made anew (`_after_fork_`): they may not have been what they should be, as only the mutex kept others
 #     out.
 #   - What an interrupted call had left to another thread is done here and now, for that thread does not exist.

@@ -149,7 +149,7 @@ class Hooked(Ways):
             before = self._extent_()
             done: list[Any] = []
             # One piece from this look to the step: else a nested get() could come between them and take the last.
-            if not self._in_hook_ and self._parked_:
+            if not self._in_hook_ and self._parked_:  # type: ignore[redundant-expr] - _extent_() may have run anything
                 self._in_hook_ = True
             else:
                 continue
@@ -213,7 +213,7 @@ class Hooked(Ways):
                 self._before_ = None
                 break
         else:
-            # The class may have a lock of its own, which that thread has. So it is not asked before the child uses the queue.
+            # The class may have a lock of its own, which that thread has. So it is asked when the child uses the queue.
             OVERDUE[:0] = ((self._locked_, (self._uncount_unless_stored_, [size])),)
             self._before_ = None
 
