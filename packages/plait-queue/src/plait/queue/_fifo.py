@@ -64,8 +64,9 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
     Safe to use from other threads, from signal handlers, finalisers and garbage collector callbacks even while the
     same thread is inside an operation of the same queue, and in the child of an `os.fork()`. (If another thread was in
     the `_put` of a subclass at that moment, the item is one of the child's `unfinished_tasks` if `queue` is longer than
-    before, or, of a class that keeps items elsewhere, if what `_qsize` returns is greater.) Waiting calls are served in the order in which they came; one that need not wait may be faster than one that is just being woken. Before
-    a call waits, where nobody else does, it lets other threads run, and looks again.
+    before, or, of a class that keeps items elsewhere, if what `_qsize` returns is greater.) Waiting calls are served in
+    the order in which they came; one that need not wait may be faster than one that is just being woken. Before a call
+    waits, where nobody else does, it lets other threads run, and looks again.
 
     An empty queue that nobody has waited for or looked into is a few hundred bytes; a bound adds a byte for each place,
     up to 64 KiB. The memory of items taken is free for others at once.
