@@ -633,6 +633,32 @@ def test_a_put_that_dies_in_its_hook_at_the_fork_is_not_counted():
     """)
 
 
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_a_task_done_too_often_is_not_counted_for_a_moment(kind, locked):
+    q, seen = kind(), set()
+    if locked:
+        q.mutex  # noqa: B018
+    q.put(1)
+    q.get()
+    q.task_done()
+
+    def look(*_):
+        sys.settrace(None)
+        seen.add(q.unfinished_tasks)  # as another thread, or a signal handler, could here
+        sys.settrace(look)
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        with pytest.raises(ValueError, match="more often"):
+            q.task_done()
+    finally:
+        sys.settrace(before)
+    assert seen == {0}
+
+
 # Each class calls `here` before and behind what it does with an item. `weight` is its size, unless it says otherwise.
 SIZES = {
     "weighed first": """

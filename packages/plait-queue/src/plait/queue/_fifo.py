@@ -465,7 +465,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
         Wakes every `join` when it is the last. Raises `ValueError` if called more often than items were put.
         """
         held = None
-        left = 2
+        last = 0
         try:
             if not self._free_:
                 for held in self._enters_:
@@ -475,12 +475,18 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
             except AttributeError:
                 tasks = self._make_tasks_()
             # Looks at how many are unfinished, and counts, in one piece.
-            for left in tasks:
-                break
-            if left <= 1 and (left < 1 or self._joiners_ or (not self._free_ and self._doorbells_)):
-                self._last_task_done_(left)
+            try:
+                for last in tasks:
+                    break
+            except ZeroDivisionError as problem:
+                if not of_this_frame(problem):
+                    raise
+                last = -1
+                raise self._done_too_often_() from None
+            if last and (last < 0 or self._joiners_ or (not self._free_ and self._doorbells_)):
+                self._last_task_done_(last)
         except BaseException:
-            if left >= 1:
+            if last >= 0:
                 try:
                     self._resettle_([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
@@ -498,12 +504,15 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
             finally:
                 pass
 
-    def _last_task_done_(self, left: int) -> None:
-        if left < 1:
+    def _last_task_done_(self, last: int) -> None:
+        if last < 0:  # `unfinished_tasks` was set to less than nothing
             next(self._puts_)  # takes back what task_done counted
-            raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
+            raise self._done_too_often_()
         self._look_after_()
         self._ring_all_("all_tasks_done")
+
+    def _done_too_often_(self) -> ValueError:
+        return ValueError(f"task_done() was called more often on {self!r} than items were put into it")
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until `task_done` has been called for every item ever put: True, or False after *timeout* seconds.

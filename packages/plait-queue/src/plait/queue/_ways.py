@@ -36,7 +36,7 @@ from __future__ import annotations
 from bisect import insort_left
 from collections import deque
 from itertools import compress, count, repeat
-from operator import getitem, itemgetter, sub
+from operator import floordiv, getitem, itemgetter, sub
 from types import MappingProxyType
 
 from .._thread import RLock, register_after_fork
@@ -128,8 +128,8 @@ class Ways:
     _locked_admits_: Iterator[Any]
     _locked_takes_: Iterator[Any]
 
-    # In a queue of which somebody has said that a task was done. A step says how many tasks are unfinished, and counts
-    # one more as done.
+    # In a queue of which somebody has said that a task was done. A step counts one more as done, and says whether it was
+    # the last (1) or not (0). If none is unfinished it counts nothing, not for a moment, but raises ZeroDivisionError.
     _tasks_: Iterator[int]
 
     def _is_made_(self) -> bool:
@@ -180,7 +180,8 @@ class Ways:
             for held in _enter_founding:
                 break
             dones = count(1)
-            tasks = compress(map(sub, self._puts_, dones), dones)
+            lasts = map(floordiv, repeat(1), map(sub, self._puts_, dones))  # the whole part of 1 / unfinished
+            tasks = compress(lasts, dones)
             # Likewise.
             if not self._counting_:
                 self._dones_, self._tasks_, self._counting_ = dones, tasks, True
