@@ -149,7 +149,7 @@ class Hooked(Ways):
             before = self._extent_()
             done: list[Any] = []
             # One piece from this look to the step: else a nested get() could come between them and take the last.
-            if not self._in_hook_ and self._parked_:  # type: ignore[redundant-expr] - _extent_() may have run anything
+            if self._parked_ and not self._in_hook_:
                 self._in_hook_ = True
             else:
                 continue
