@@ -633,6 +633,138 @@ def test_a_put_that_dies_in_its_hook_at_the_fork_is_not_counted():
     """)
 
 
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_a_task_done_too_often_is_not_counted_for_a_moment(kind, locked):
+    q, seen = kind(), set()
+    if locked:
+        q.mutex  # noqa: B018
+    q.put(1)
+    q.get()
+    q.task_done()
+
+    def look(*_):
+        sys.settrace(None)
+        seen.add(q.unfinished_tasks)  # as another thread, or a signal handler, could here
+        sys.settrace(look)
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        with pytest.raises(ValueError, match="more often"):
+            q.task_done()
+    finally:
+        sys.settrace(before)
+    assert seen == {0}
+
+
+# Each class calls `here` before and behind what it does with an item. `weight` is its size, unless it says otherwise.
+SIZES = {
+    "weighed first": """
+        def _put(self, item):
+            self.weight += 5; here("late"); super()._put(item); here("soon")
+    """,
+    "weighed last": """
+        def _put(self, item):
+            here("late"); super()._put(item); here("soon"); self.weight += 5
+    """,
+    "weightless": """
+        def _put(self, item): here("late"); super()._put(item); here("soon")
+    """,
+    "kept elsewhere": """
+        def _init(self, maxsize): self.kept = []
+        def _put(self, item):
+            here("late"); self.kept.append(item); self.weight += 5; here("soon")
+    """,
+    "fails until there is something": """
+        def _qsize(self): return self.first + len(self.queue)
+        def _put(self, item): here("late"); super()._put(item); self.first = 0; here("soon")
+    """,
+    "fails": """
+        def _qsize(self): raise LookupError
+        def _put(self, item): here("late"); super()._put(item); here("soon")
+    """,
+    "waits": """
+        def _init(self, maxsize): self.kept, self.own = [], threading.Lock()
+        def _qsize(self):
+            asked.append(self)
+            if not self.own.acquire(timeout=0.1): raise TimeoutError
+            self.own.release()
+            return len(self.kept)
+        def _put(self, item):
+            with self.own: here("late")
+            self.kept.append(item); here("soon")
+    """,
+}
+
+
+@signals
+@pytest.mark.parametrize("size", SIZES)
+def test_a_put_that_dies_in_its_hook_is_counted_if_it_is_there_whatever_is_called_the_size(size):
+    methods = textwrap.indent(textwrap.dedent(SIZES[size]), " " * 4)
+    in_child(f"""
+    import warnings; warnings.simplefilter("ignore")
+    def here(where):
+        if where == stop: inside.set(); go_on.wait()
+    class Own(Queue):
+        weight = 0
+        def _qsize(self): return self.weight
+    {textwrap.indent(methods, " " * 4)}
+    asked = []
+    for before in 0, 2:
+        for end in "late", "soon":
+            inside, go_on, stop = threading.Event(), threading.Event(), None
+            q = Own()
+            for item in range(before): q.put(item)
+            stop = end
+            thread = threading.Thread(target=q.put, args=("x",)); thread.start()
+            inside.wait()
+            del asked[:]
+            pid = os.fork()
+            if not pid:
+                signal.alarm(60)
+                # The class may wait for what only the dead could release: only who uses the queue has to bear that.
+                assert not asked
+                there = before + (end == "soon")
+                assert q.unfinished_tasks == there, (before, end, q.unfinished_tasks)
+                for _ in range(there): q.task_done()
+                assert q.join()
+                os._exit(7)
+            go_on.set()
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7, (before, end)
+            thread.join(30)
+            assert q.unfinished_tasks == before + 1
+    """)
+
+
+@signals
+def test_a_parked_put_that_dies_in_its_hook_at_the_fork_is_not_counted():
+    in_child("""
+    import warnings; warnings.simplefilter("ignore")
+    inside, go_on = threading.Event(), threading.Event()
+    class Slow(Queue):
+        def _put(self, item):
+            if item == "outer": self.put("nested")
+            else: inside.set(); go_on.wait()
+            super()._put(item)
+    q = Slow()
+    thread = threading.Thread(target=q.put, args=("outer",)); thread.start()
+    inside.wait()
+    pid = os.fork()
+    if not pid:
+        signal.alarm(60)
+        assert q.get() == "outer"
+        q.task_done()
+        assert q.join()
+        os._exit(7)
+    go_on.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    thread.join(30)
+    assert q.unfinished_tasks == 2
+    """)
+
+
 @signals
 def test_a_put_that_dies_in_a_comparison_at_the_fork_is_not_counted():
     in_child("""

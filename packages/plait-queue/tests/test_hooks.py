@@ -13,6 +13,7 @@ import time
 from collections import deque
 from decimal import Decimal
 from fractions import Fraction
+from importlib import import_module
 from unittest import mock
 
 import pytest
@@ -794,6 +795,108 @@ def test_a_hook_may_be_patched_into_a_class(kind, where, name):
     assert not Derived(1)._hooked_
     before.put(1)
     assert before.get(timeout=5) == 1
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["_put", "_get", "_qsize"])
+def test_a_hook_patched_later_reaches_the_queues_whose_class_has_hooks(kind, name):
+    class Base(kind):
+        def _put(self, item):
+            super()._put(item)
+
+    class Derived(Base):
+        pass
+
+    q, seen = Derived(3), []
+    for patched in kind, Base, Derived:
+        if patched is kind and name == "_put":
+            continue  # Base calls that through super(), which is not looked at here
+        original = getattr(patched, name)
+
+        def traced(self, *args, original=original):
+            seen.append(args)
+            return original(self, *args)
+
+        q.put(1)
+        with mock.patch.object(patched, name, traced):
+            q.put(2)
+            assert sorted([q.get(timeout=5), q.get(timeout=5)]) == [1, 2]
+        assert seen
+        del seen[:]
+        q.put(1)
+        assert q.get(timeout=5) == 1
+        assert not seen
+
+
+def test_a_hook_patched_later_does_not_reach_other_queues_at_all():
+    before = Queue()
+    original = Queue._get
+
+    def overtaken(self):
+        original(self)  # which leaves nothing for the next line
+        return original(self)
+
+    with mock.patch.object(Queue, "_get", overtaken):
+        assert Queue()._hooked_
+        assert not before._hooked_
+        before.put(1)
+        before.maxsize = 3
+        assert before.get(timeout=5) == 1
+        with before.mutex:
+            before.queue.append(2)
+        assert before.get(timeout=5) == 2
+
+
+def test_a_put_that_fails_to_tell_its_size_needs_none_without_a_bound():
+    class Speechless(Queue):
+        def _qsize(self):
+            raise LookupError("no size")
+
+    q = Speechless()
+    q.put(1)
+    with q.mutex:
+        assert list(q.queue) == [1]
+    with pytest.raises(LookupError):
+        q.get(block=False)
+    with pytest.raises(LookupError):
+        Speechless(1).put(1)
+
+
+@pytest.mark.parametrize("where", ["size", "steps"])
+def test_a_nested_get_may_take_what_was_parked_before_it_is_stored(where, monkeypatch):
+    hooks = import_module(f"{Queue.__module__}._hooks")
+    taken = []
+
+    class Nesting(Queue):
+        armed = False
+
+        def _get(self):
+            if self.armed:
+                self.put("nested")  # as a signal handler or finaliser would
+            return super()._get()
+
+        def _qsize(self):
+            if where == "size":
+                self.come_between()
+            return super()._qsize()
+
+        def come_between(self):
+            if self.armed and self._parked_ and not self._stock_:
+                self.armed = False
+                taken.append(self.get(block=False))
+
+    def steps_of(call, make=hooks.steps_of):
+        if where == "steps":
+            q.come_between()
+        return make(call)
+
+    monkeypatch.setattr(hooks, "steps_of", steps_of)
+    q = Nesting()
+    q.put("first")
+    q.armed = True
+    assert q.get(block=False) == "first"
+    assert taken == ["nested"]
+    assert (q.qsize(), q.unfinished_tasks) == (0, 2)
 
 
 # -- sizes that are no counts ----------------------------------------------------------------------------------------------

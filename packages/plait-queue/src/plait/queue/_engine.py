@@ -329,10 +329,6 @@ class Engine(Serving):
     def _after_fork_(self) -> None:
         """In the child of a fork, if another thread held the mutex: end what it was in the middle of."""
         self._in_hook_ = False
-        if self._level_before_ is not None:
-            if self._qsize() <= self._level_before_:
-                next(self._dones_)  # counted, and will never be put
-            self._level_before_ = None
         # It may have come between a change of what the ways depend on and the change of the ways.
         if hasattr(self._stock_, self._take_):
             self._fit_()

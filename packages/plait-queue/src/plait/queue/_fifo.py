@@ -62,9 +62,11 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
     *maxsize* bounds how many items may wait in it; zero or less means any number. It may be set at any time.
 
     Safe to use from other threads, from signal handlers, finalisers and garbage collector callbacks even while the
-    same thread is inside an operation of the same queue, and in the child of an `os.fork()`. Waiting calls are
-    served in the order in which they came; one that need not wait may be faster than one that is just being woken. Before
-    a call waits, where nobody else does, it lets other threads run, and looks again.
+    same thread is inside an operation of the same queue, and in the child of an `os.fork()`. (If another thread was in
+    the `_put` of a subclass at that moment, the item is one of the child's `unfinished_tasks` if `queue` is longer than
+    before, or, of a class that keeps items elsewhere, if what `_qsize` returns is greater.) Waiting calls are served in
+    the order in which they came; one that need not wait may be faster than one that is just being woken. Before a call
+    waits, where nobody else does, it lets other threads run, and looks again.
 
     An empty queue that nobody has waited for or looked into is a few hundred bytes; a bound adds a byte for each place,
     up to 64 KiB. The memory of items taken is free for others at once.
@@ -96,9 +98,9 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
         """Note whether the class has hooks of its own: at the class statement, and whenever a queue is made and they are not
         what they were (set by a class decorator, say, or patched)."""
         hooks = hooks_of(cls)
-        cls._hooked_ = hooks[1:] != cls._native_hooks_[1:]
+        cls._has_hooks_ = hooks[1:] != cls._native_hooks_[1:]
         cls._peeks_ = peeks(cls)
-        cls._in_place_ = cls._can_be_free_ and hooks[0] is Queue._native_hooks_[0] and not cls._hooked_
+        cls._in_place_ = cls._can_be_free_ and hooks[0] is Queue._native_hooks_[0] and not cls._has_hooks_
         cls._hooks_ = hooks
 
     def __init__(self, maxsize: int = 0) -> None:
@@ -126,6 +128,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
             if bound > 0:
                 self._admits_ = self._way_in_(stock, bound)
         else:
+            self._hooked_ = self._hooked_ or cls._has_hooks_
             self._free_ = self._can_be_free_ and not self._hooked_
             self._admits_ = self._takes_ = NO_MORE
             if not hasattr(self, "_stock_"):  # else a subclass has set `queue` before
@@ -398,7 +401,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
         Waits, and raises, as `get` does. Another call may take the item at any moment. A subclass that keeps its items
         in another way has to define `_peek`, else this is a TypeError. Not in the standard module.
         """
-        if not self._peeks_ or (self._hooked_ and not type(self)._hooked_):
+        if not self._peeks_ or (self._hooked_ and not type(self)._has_hooks_):
             raise TypeError(
                 f"peek() does not know how {type(self).__name__} keeps its items; define _peek(self) there, "
                 "to return the item that _get would take"
@@ -462,7 +465,7 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
         Wakes every `join` when it is the last. Raises `ValueError` if called more often than items were put.
         """
         held = None
-        left = 2
+        last = 0
         try:
             if not self._free_:
                 for held in self._enters_:
@@ -472,12 +475,18 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
             except AttributeError:
                 tasks = self._make_tasks_()
             # Looks at how many are unfinished, and counts, in one piece.
-            for left in tasks:
-                break
-            if left <= 1 and (left < 1 or self._joiners_ or self._doorbells_):
-                self._last_task_done_(left)
+            try:
+                for last in tasks:
+                    break
+            except ZeroDivisionError as problem:
+                if not of_this_frame(problem):
+                    raise
+                last = -1
+                raise self._done_too_often_() from None
+            if last and (last < 0 or self._joiners_ or (not self._free_ and self._doorbells_)):
+                self._last_task_done_(last)
         except BaseException:
-            if left >= 1:
+            if last >= 0:
                 try:
                     self._resettle_([])
                 except BaseException:  # noqa: BLE001 - the first one is raised
@@ -495,12 +504,15 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
             finally:
                 pass
 
-    def _last_task_done_(self, left: int) -> None:
-        if left < 1:
+    def _last_task_done_(self, last: int) -> None:
+        if last < 0:  # `unfinished_tasks` was set to less than nothing
             next(self._puts_)  # takes back what task_done counted
-            raise ValueError(f"task_done() was called more often on {self!r} than items were put into it")
+            raise self._done_too_often_()
         self._look_after_()
         self._ring_all_("all_tasks_done")
+
+    def _done_too_often_(self) -> ValueError:
+        return ValueError(f"task_done() was called more often on {self!r} than items were put into it")
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until `task_done` has been called for every item ever put: True, or False after *timeout* seconds.
@@ -544,6 +556,8 @@ class Queue(Blocking, Bounded, ByHand, Of["T"]):
         `all_tasks_done`."""
         if self._free_:
             return self._unfinished_()
+        if OVERDUE:
+            catch_up(self)
         return self._locked_(self._unfinished_)  # type: ignore[no-any-return]
 
     @unfinished_tasks.setter

@@ -5,7 +5,10 @@
 #   - The child drops waiting calls of threads that it does not have, and frees the mutex unless the forking thread
 #     itself holds it (fork in a handler); so it does with the lock under which the parts of a queue are made.
 #   - Stock, counts and returned items are the parent's at that moment. Counting an item and storing it cannot be parted
-#     by a fork; only the hook of a subclass, or a comparison, can, and the item is then not counted.
+#     by a fork; only the hook of a subclass, or a comparison, can. The item is then not counted; but if a hook has stored it
+#     already, as far as can be told from outside (`_extent_` in _hooks.py), it is.
+#   - No code of a subclass is called before `os.fork` has returned: it may wait for a lock of its own that is held by a
+#     thread which does not exist here.
 #   - The ways are made anew (`_after_fork_`): they may not have been what they should be, as only the mutex kept others
 #     out.
 #   - What an interrupted call had left to another thread is done here and now, for that thread does not exist.
@@ -57,4 +60,5 @@ def drop_the_dead(queue: Engine) -> None:
         while queue._owed_ > 0:
             next(queue._dones_)  # counted, and will never be put
             queue._owed_ -= 1
+        queue._after_fork_in_put_()
         queue._look_after_()

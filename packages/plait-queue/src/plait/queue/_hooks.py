@@ -4,7 +4,8 @@
 #
 #   - They are honoured where a class overrides them, at its class statement or by the time that a queue is made, or where
 #     somebody sets one in a single queue: `q._put = check_and_put`. Such a queue is `_hooked_`, always locked, and its
-#     short ways are closed.
+#     short ways are closed. It looks its hooks up at each call, so it sees what is patched into its class later. Others do
+#     not: only a metaclass would be told of that, and a class has but one, so subclasses could have no other (ABCMeta, say).
 #   - A hook runs with the mutex held, in the thread that happens to settle. It is called by C code that stores what
 #     comes of it in the same piece: `done += starmap(self._put, ...)`, so that whether it has returned is known
 #     whatever strikes behind it. (That takes a StopIteration of the hook for the end of the `starmap`. So where there is
@@ -17,12 +18,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import compress, starmap
 from operator import attrgetter
 from types import MethodType
 
 from .._thread import report_unraisable
 from ._platform import struck_by_handler
+from ._surely import OVERDUE
 from ._waiting import steps_of
 from ._ways import Ways
 
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Hooked", "hook", "hooks_of", "peeks"]
 
 hooks_of = attrgetter("_init", "_put", "_get", "_qsize")
+
+PLAIN = deque, list  # asking these for their length runs no code of others
 
 
 class Hook(property):
@@ -95,6 +100,11 @@ else:
 class Hooked(Ways):
     """How items pass through hooks. All this with the mutex held."""
 
+    if TYPE_CHECKING:
+
+        def _settle_(self) -> None:
+            """See _serving.py."""
+
     def _hook_in_(self, own_hooks: Mapping[str, Any]) -> None:
         """From now on items pass through these hooks, which are this queue's own; or no longer, if there are none."""
         self._adopt_(self._stock_, own_hooks)
@@ -112,16 +122,16 @@ class Hooked(Ways):
             return
         # Found here, because that may run code: behind the hook nothing may be struck before the hook is free again.
         dones = self._dones_
-        before = self._qsize()
+        before = self._extent_()
         self._in_hook_ = True
-        self._level_before_ = before
+        self._before_ = before
         try:
             for _ in self._puts_:
                 break
             done += starmap(self._put, ((item,),))
         finally:
             try:
-                self._level_before_ = None
+                self._before_ = None
                 self._in_hook_ = False
                 if not done:
                     for _ in dones:  # not put after all
@@ -134,11 +144,18 @@ class Hooked(Ways):
     def _unpark_(self) -> None:
         """Store what was put while a hook was running, whether that has succeeded or failed."""
         dones = self._dones_
+        pops = steps_of(self._parked_.popleft)
         while self._parked_ and not self._in_hook_:
-            self._in_hook_ = True
+            before = self._extent_()
             done: list[Any] = []
+            # One piece from this look to the step: else a nested get() could come between them and take the last.
+            if self._parked_ and not self._in_hook_:
+                self._in_hook_ = True
+            else:
+                continue
+            self._before_ = before
             try:
-                for item in steps_of(self._parked_.popleft):
+                for item in pops:
                     try:
                         done += starmap(self._put, ((item,),))
                         # Not an `if`, at which 3.10 looks for signals: it is not to be put twice.
@@ -147,11 +164,12 @@ class Hooked(Ways):
                         else:
                             raise _ended_by_hook("_put", self)
                     except BaseException as problem:
+                        self._before_ = None  # it is there, and counted
                         self._parked_.appendleft(item)  # before all else
                         if not isinstance(problem, Exception) or struck_by_handler(problem):
                             raise
                         # Its put() has returned long ago, and who has called us is not to blame.
-                        for _ in zip(steps_of(self._parked_.popleft), dones):  # noqa: B905 - in one piece
+                        for _ in zip(pops, dones):  # noqa: B905 - in one piece
                             break
                         report_unraisable(
                             problem,
@@ -160,7 +178,59 @@ class Hooked(Ways):
                         )
                     break
             finally:
+                self._before_ = None
                 self._in_hook_ = False
+
+    # -- an item that another thread was storing when the process was forked -------------------------------------------
+
+    def _extent_(self) -> tuple[int | None, Any]:
+        """What may tell later whether something was stored: how long the container is; or else, if the class keeps its items
+        elsewhere, or in a container of its own, what it says of its size. That may be any number that grows, and None if it
+        says nothing."""
+        length = len(self._stock_) if type(self._stock_) in PLAIN else None
+        if length:
+            return length, None
+        try:
+            size = self._qsize()
+            if size or length is None:
+                return None, size
+        except Exception as problem:
+            if struck_by_handler(problem):
+                raise
+            # Whoever needs it is told why there is none. To put something into a queue without a bound, nobody does.
+        return length, None
+
+    def _after_fork_in_put_(self) -> None:
+        """In the child of a fork: if a thread that does not exist here was storing an item, have it counted only if that has
+        been done, as far as can be told."""
+        if self._before_ is None:
+            return
+        length, size = self._before_
+        if length is not None and type(self._stock_) in PLAIN and len(self._stock_) > length:
+            self._before_ = None
+        elif size is None:
+            for _ in self._dones_:  # counted, and will never be put
+                self._before_ = None
+                break
+        else:
+            # The class may have a lock of its own, which that thread has. So it is asked when the child uses the queue.
+            OVERDUE[:0] = ((self._locked_, (self._uncount_unless_stored_, [size])),)
+            self._before_ = None
+
+    def _uncount_unless_stored_(self, debt: list[Any]) -> None:
+        for size in tuple(debt):
+            try:
+                if self._qsize() > size:
+                    debt.clear()
+            except Exception as problem:
+                if struck_by_handler(problem):
+                    raise
+                # It does not say.
+        for _ in zip(steps_of(debt.pop), self._dones_) if debt else ():  # noqa: B905 - in one piece
+            break
+        self._settle_()
+
+    # -- taking --------------------------------------------------------------------------------------------------------
 
     def _take_through_hook_(self, taken: list[Any], takes: Iterator[Any]) -> None:
         outer, self._in_hook_ = self._in_hook_, True

@@ -369,14 +369,14 @@ class PriorityQueue(Queue["T"]):
         while True:
             before, bound, parked = self._own_hooks_, self._maxsize_, not self._parked_
             hooks = before if own_hooks is None else own_hooks
-            hooked = type(self)._hooked_ or not parked or bool(hooks) or self._is_foreign_(container)
+            hooked = type(self)._has_hooks_ or not parked or bool(hooks) or self._is_foreign_(container)
             ways = (self._entry_, self._exit_) if hooked else self._ways_(container, bound)
             measures = (self._sizes_, self._below_) if hooked else self._measures_(container)
             if self._own_hooks_ is before and self._maxsize_ is bound and (not self._parked_) is parked:
                 if container is not self._stock_:
                     # As in the standard module, it is for the caller that it is a heap.
                     self._sifting_ = NOTHING
-                elif own_hooks is not None and self._hooked_ and not type(self)._hooked_:
+                elif own_hooks is not None and self._hooked_ and not type(self)._has_hooks_:
                     self._sifting_ = UNSORTED  # who knows how the hooks have left it
                 self._stock_, self._hooked_, (self._entry_, self._exit_) = container, hooked, ways
                 self._sizes_, self._below_ = measures

@@ -36,7 +36,7 @@ from __future__ import annotations
 from bisect import insort_left
 from collections import deque
 from itertools import compress, count, repeat
-from operator import getitem, itemgetter, sub
+from operator import floordiv, getitem, itemgetter, sub
 from types import MappingProxyType
 
 from .._thread import RLock, register_after_fork
@@ -84,14 +84,16 @@ class Ways:
     _shut_ = False
     _furnished_ = False
     _counting_ = False  # whether it has `_tasks_`
-    _hooked_ = False  # whether the class overrides how items are kept
+    _has_hooks_ = False  # whether the class overrides how items are kept, when it was last looked at
+    _hooked_ = False  # whether items of this queue pass through hooks
     _can_be_free_ = WHOLE_STEPS  # whether its kind can do without the mutex, here
     _simple_ = True  # whether a step of `_exit_` is all that taking an item needs
     # Whether that is so, and may be done, now; the same for `_entry_` and putting.
     _swift_ = _swift_in_ = True
     _in_hook_ = False
     _drawn_: object = None  # another one each time that an item was taken through a hook
-    _level_before_: int | None = None  # while the _put of a subclass runs
+    # While the _put of a subclass runs: how much there was before, for the child of a fork.
+    _before_: tuple[int | None, Any] | None = None
     # How many items are counted, not stored, and not said to be under way: their put() is about to see to that.
     _owed_ = 0
     _returned_: deque[Any] = NOBODY  # pairs of ticket and item, sorted; given back by interrupted getters
@@ -126,8 +128,8 @@ class Ways:
     _locked_admits_: Iterator[Any]
     _locked_takes_: Iterator[Any]
 
-    # In a queue of which somebody has said that a task was done. A step says how many tasks are unfinished, and counts
-    # one more as done.
+    # In a queue of which somebody has said that a task was done. A step counts one more as done, and says whether it was
+    # the last (1) or not (0). If none is unfinished it counts nothing, not for a moment, but raises ZeroDivisionError.
     _tasks_: Iterator[int]
 
     def _is_made_(self) -> bool:
@@ -178,7 +180,8 @@ class Ways:
             for held in _enter_founding:
                 break
             dones = count(1)
-            tasks = compress(map(sub, self._puts_, dones), dones)
+            lasts = map(floordiv, repeat(1), map(sub, self._puts_, dones))  # the whole part of 1 / unfinished
+            tasks = compress(lasts, dones)
             # Likewise.
             if not self._counting_:
                 self._dones_, self._tasks_, self._counting_ = dones, tasks, True
@@ -251,7 +254,7 @@ class Ways:
         while True:
             before, bound, parked = self._own_hooks_, self._maxsize_, not self._parked_
             hooks = before if own_hooks is None else own_hooks
-            hooked = type(self)._hooked_ or not parked or bool(hooks) or self._is_foreign_(container)
+            hooked = type(self)._has_hooks_ or not parked or bool(hooks) or self._is_foreign_(container)
             ways = (self._entry_, self._exit_) if hooked else self._ways_(container, bound)
             # Unless a nested call has come in between:
             if self._own_hooks_ is before and self._maxsize_ is bound and (not self._parked_) is parked:
