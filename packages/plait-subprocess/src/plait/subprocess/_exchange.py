@@ -218,10 +218,23 @@ class Exchange:
                 self._salvage(stream)
                 streams[stream.fileno()] = stream
                 poller.register(stream, select.POLLIN | select.POLLPRI)
-        sink = given = -1
         if not self._scratch:
             self._scratch = memoryview(bytearray(_ONE_READ))
-        bell = -1 if handle is None else handle.borrow_descriptor()
+        if handle is None:
+            return self._move(-1, poller, streams, deadline, None, until)
+        return handle.lend(self._move, poller, streams, deadline, handle, until)  # type: ignore[no-any-return]
+
+    def _move(
+        self,
+        bell: int,
+        poller: Any,
+        streams: dict[int, Any],
+        deadline: float | None,
+        handle: ProcessHandle | None,
+        until: Any,
+    ) -> bool:
+        """`pump`, with *bell* lent to it, the child's pidfd or -1."""
+        sink = given = -1
         try:
             if self._stdin is not None and not self._stdin.closed:
                 sink = given = self._stdin.fileno()
@@ -240,13 +253,20 @@ class Exchange:
                 and not self.is_behind
             )
         finally:
-            # If it was closed here, it was struck off at the same time, and the number may be somebody else's by now.
-            if self._stdin is not None and not self.feeds_alone and not self._stdin.closed:
-                feeding.pop(given, None)
-            if handle is not None:
-                handle.return_descriptor()
-            if sink >= 0 and self._stdin is not None and not self._stdin.closed:
-                os.set_blocking(sink, True)
+            if given >= 0:
+                try:
+                    self._let_go_of_input(given)
+                except BaseException:  # once more, should a signal handler have raised in there
+                    self._let_go_of_input(given)
+                    raise
+
+    def _let_go_of_input(self, fd: int) -> None:
+        """The input is the caller's again. May be called again."""
+        # If it was closed here, it was struck off at the same time, and the number may be somebody else's by now.
+        if not self._stdin.closed:
+            if not self.feeds_alone:
+                feeding.pop(fd, None)
+            os.set_blocking(fd, True)
 
     def begin_with(self, stream: Any, pieces: list[bytes]) -> None:
         """Take what was read of *stream*, which may have ended, before."""
@@ -291,6 +311,7 @@ class Exchange:
                     sink = self._write(poller, sink)
                 elif fd == bell and handle is not None:
                     poller.unregister(bell)
+                    bell = -1
                     handle.poll()
                 else:
                     length, volume = -1, _A_LOT
@@ -432,8 +453,8 @@ class Exchange:
                 super(BufferedReader, reader).read1 if isinstance(reader, BufferedReader) else reader.read1
             )
             fd = stream.fileno()
-            os.set_blocking(fd, False)
             try:
+                os.set_blocking(fd, False)
                 left = reader.peek()
                 if left:
                     self._expect(id(stream))

@@ -30,6 +30,7 @@ from ._platform import RLock, winapi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ._job import Job
 
@@ -203,16 +204,13 @@ class WindowsProcessHandle(ProcessHandle):
     def close(self) -> None:
         """Does nothing: the handle is what this object is made of, and goes with it."""
 
-    def borrow_descriptor(self) -> int:
+    def lend(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """`step(-1, *arguments)`: there is no descriptor."""
+        return step(-1, *arguments)
+
+    def duplicate_descriptor(self, copies: list[int]) -> int:
         """There is none: -1."""
         return -1
-
-    def duplicate_descriptor(self) -> int:
-        """There is none: -1."""
-        return -1
-
-    def return_descriptor(self) -> None:
-        """Nothing was borrowed."""
 
 
 def end_tree(root: ProcessHandle, grace: float) -> None:
