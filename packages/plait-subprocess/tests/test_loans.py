@@ -94,9 +94,9 @@ print("places:", sweep(sys.argv[1], lambda given: act(given[1]), start, look))
 # The others take their time: "pidfd feed", "pidfd hear", "pidfd await", "waitpid wait", ...
 @pytest.mark.parametrize(
     "act",
-    os.environ.get(
-        "PLAIT_LOANS", "pidfd wait,waitid timed wait,pidfd poll,pidfd wait for a kept one"
-    ).split(","),
+    os.environ.get("PLAIT_LOANS", "pidfd wait,waitid timed wait,pidfd poll,pidfd wait for a kept one").split(
+        ","
+    ),
 )
 def test_a_handler_that_raises_anywhere_in_a_wait_keeps_nothing_of_it(act):
     way, _, name = act.partition(" ")
@@ -161,6 +161,6 @@ def test_an_input_that_is_the_callers_again_blocks_whatever_strikes(monkeypatch)
         with monkeypatch.context() as patch:
             patch.setattr(os, "set_blocking", struck)
             with pytest.raises(Strike):
-                process.communicate(b"x" * (1 << 20), timeout=0)
+                process.communicate(b"x" * (1 << 21), timeout=0)
         assert process.stdin.closed or os.get_blocking(process.stdin.fileno())
         process.kill()

@@ -79,7 +79,10 @@ def has_mark(encoding: str | None) -> bool:
     """Whether text in this encoding begins with a byte order mark."""
     try:
         return encoding is not None and "".encode(encoding) != b""
-    except (LookupError, UnicodeError):  # "locale", say, which only a stream knows; or one that can encode nothing
+    except (
+        LookupError,
+        UnicodeError,
+    ):  # "locale", say, which only a stream knows; or one that can encode nothing
         return False
 
 

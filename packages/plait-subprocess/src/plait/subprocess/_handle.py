@@ -83,7 +83,6 @@ from ._kernel import (
     P_PIDFD,
     PEEK,
     PEEK_AT_ONCE,
-    TAKE,
     WNOHANG,
     check_number,
     is_lost,
@@ -227,7 +226,9 @@ class ProcessHandle:
             if (waitid := _kernel.waitid) is not None:
                 fd = self._fd
                 try:
-                    found = waitid(P_PID, self.pid, PEEK_AT_ONCE) if fd < 0 else waitid(P_PIDFD, fd, PEEK_AT_ONCE)
+                    found = (
+                        waitid(P_PID, self.pid, PEEK_AT_ONCE) if fd < 0 else waitid(P_PIDFD, fd, PEEK_AT_ONCE)
+                    )
                     # Without the lock another thread may have seen the end, and closed the pidfd. Its number is struck
                     # off before it is closed, and before it is put back there was a look that saw the child run.
                     if found is None and self._fd == fd and self.returncode is None:
@@ -298,10 +299,10 @@ class ProcessHandle:
         """Send a signal through a pidfd made for it; False if there is none to be had."""
         fds: list[int] = []
         try:
-            if probe_pidfd():
+            if probe_pidfd() and (waitid := _kernel.waitid) is not None:
                 try:
                     fds.extend(map(_kernel.pidfd_open, (self.pid,)))
-                    _kernel.waitid(P_PIDFD, fds[0], PEEK_AT_ONCE)
+                    waitid(P_PIDFD, fds[0], PEEK_AT_ONCE)
                 except (ChildProcessError, ProcessLookupError) as refusal:
                     raise_if_from_handler(refusal)
                     return True  # a stranger took the status just now: this is no child of ours any more
@@ -454,9 +455,10 @@ class ProcessHandle:
         return self.keeps_number and self.lend(self._is_there)  # type: ignore[no-any-return]
 
     def _is_there(self, fd: int) -> bool:
+        waitid = _kernel.waitid
         try:
             # Without waitid, what we have left there is there, unless a stranger waits for any child.
-            return _kernel.waitid is None or _kernel.waitid(*self._named(fd), PEEK_AT_ONCE) is not None
+            return waitid is None or waitid(*self._named(fd), PEEK_AT_ONCE) is not None
         except ChildProcessError as refusal:
             raise_if_from_handler(refusal)
             return False  # a stranger took it, who waits for any child
@@ -482,7 +484,8 @@ class ProcessHandle:
             self._take_at_once()
             return
         look = object()
-        self._loans[look] = None  # a signal handler that looks too must not close the pidfd that we are looking at
+        # A signal handler that looks too must not close the pidfd that we are looking at.
+        self._loans[look] = None
         try:
             if not self._peek_and_take(*self._named(self._fd), PEEK_AT_ONCE) and self.returncode is None:
                 if _kernel.waitid is None:  # it was refused
@@ -503,7 +506,9 @@ class ProcessHandle:
 
     def _peek_and_take(self, kind: int, number: int, how: int) -> bool:
         """Peek, write down, take; False if there is no such child (any more), or waitid is refused."""
-        waitid = _kernel.waitid
+        fd, waitid = number if kind == P_PIDFD else -1, _kernel.waitid
+        if waitid is None:
+            return False
         try:
             found = waitid(kind, number, how)
             if found is not None:
@@ -511,7 +516,7 @@ class ProcessHandle:
                 self._is_left = self._is_slept_on
                 self.returncode = found.si_status if found.si_code == CLD_EXITED else -found.si_status
                 if not (self.keeps_number or self._is_left):
-                    self._taken.extend(map(waitid, (kind,), (number,), (TAKE,)))
+                    take_status(self.pid, fd, self._taken)
         except BaseException as problem:
             if type(problem) is ChildProcessError and not is_from_handler(problem):
                 # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
@@ -519,7 +524,7 @@ class ProcessHandle:
                 return False
             # Refused, or a signal handler raised: nobody looks again at what is written down.
             if self.returncode is not None and not (self.keeps_number or self._is_left or self.status_lost):
-                take_status(self.pid, number if kind == P_PIDFD else -1, self._taken)
+                take_status(self.pid, fd, self._taken)
             if is_refused(problem):
                 return False
             raise
@@ -557,10 +562,10 @@ class ProcessHandle:
             self._refuse_in_forked_copy()
         if self.returncode is not None:
             return self.returncode
-        if timeout is None and _kernel.waitid is not None:
+        if timeout is None and (waitid := _kernel.waitid) is not None:
             try:
                 if fd < 0:
-                    _kernel.waitid(P_PID, self.pid, PEEK)
+                    waitid(P_PID, self.pid, PEEK)
                 elif self._peek_and_take(P_PIDFD, fd, PEEK):
                     # The pidfd is lent and means our child only: the whole sequence needs no lock.
                     return self.returncode
@@ -623,10 +628,10 @@ class SoleHandle(ProcessHandle):
             self._become_known()
             return super().ended_within(timeout)
         try:
-            if self._fd < 0 or _kernel.waitid is None:
+            if self._fd < 0 or (waitid := _kernel.waitid) is None:
                 said.extend(map(os.waitpid, (self.pid,), (0,)))
             else:
-                said.extend(map(_kernel.waitid, (P_PIDFD,), (self._fd,), (EXITED,)))
+                said.extend(map(waitid, (P_PIDFD,), (self._fd,), (EXITED,)))
         except ChildProcessError as refusal:
             raise_if_from_handler(refusal)
             self._status_was_taken()

@@ -92,8 +92,9 @@ def probe_pidfd() -> bool:
             pidfd_works = True  # it understood the question: we are not our own child
         except OSError as refusal:
             raise_if_strange(refusal)
-            if fds or refusal.errno not in _OUT_OF_ROOM:  # else: this time; which says nothing about the kernel
-                pidfd_works = False  # Linux 5.3 opens a pidfd but cannot wait for it
+            # No room this time says nothing about the kernel. Linux 5.3 opens a pidfd but cannot wait for it.
+            if fds or refusal.errno not in _OUT_OF_ROOM:
+                pidfd_works = False
         finally:
             any(map(os.close, map(fds.pop, (-1,) * len(fds))))
     return bool(pidfd_works)
@@ -116,9 +117,10 @@ def take_status(pid: int, fd: int, taken: list[Any]) -> None:
     """
     if taken:
         return
+    ask = waitid  # which may be refused meanwhile, in another thread
     try:
-        if fd >= 0 and waitid is not None:
-            taken.extend(map(waitid, (P_PIDFD,), (fd,), (TAKE,)))
+        if fd >= 0 and ask is not None:
+            taken.extend(map(ask, (P_PIDFD,), (fd,), (TAKE,)))
         else:
             taken.extend(map(os.waitpid, (pid,), (WNOHANG,)))
     except ChildProcessError as refusal:
