@@ -36,7 +36,7 @@ def sweep(package, act, before, after):
     while True:
         count, where = 0, None
 
-        def trace(frame, event, _):
+        def trace(frame, event, _, number=number):
             nonlocal count, where
             code = frame.f_code
             if os.getpid() != me:

@@ -149,12 +149,12 @@ def test_what_a_handler_raises_is_no_refusal(monkeypatch):
 
     before = signal.signal(signal.SIGALRM, handler)
     try:
-        with Popen(["cat"], stdin=PIPE) as process:
-            with monkeypatch.context() as patch:
-                patch.setattr(kernel_module, "waitid", struck)
-                for act in (process.poll, process.wait, process.handle._look):
-                    with pytest.raises(PermissionError, match="of the handler"):
-                        act()
-                assert kernel_module.waitid is struck
+        with Popen(["cat"], stdin=PIPE) as process, monkeypatch.context() as patch:
+            patch.setattr(kernel_module, "waitid", struck)
+            for act in (process.poll, process.wait, process.handle._look):
+                with pytest.raises(PermissionError, match="of the handler"):
+                    act()
+            assert kernel_module.waitid is struck
+            patch.undo()
     finally:
         signal.signal(signal.SIGALRM, before)

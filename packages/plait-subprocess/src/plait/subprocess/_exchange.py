@@ -222,7 +222,7 @@ class Exchange:
             self._scratch = memoryview(bytearray(_ONE_READ))
         if handle is None:
             return self._move(-1, poller, streams, deadline, None, until)
-        return handle.lend(self._move, poller, streams, deadline, handle, until)  # type: ignore[no-any-return]
+        return handle.lend(self._move, poller, streams, deadline, handle, until)
 
     def _move(
         self,

@@ -40,8 +40,8 @@
 # keeps other threads out.
 #
 # Where a bare number is used, and why it is the child's
-#   - `open_pidfd`, `_give_out`: to open the pidfd. The number is the child's until its status is taken, which nobody has done
-#     through this handle. If a stranger has, and the number was given out again, then the pidfd means a process that is
+#   - `open_pidfd`, `_give_out`: to open the pidfd. The number is the child's until its status is taken, which nobody has
+#     done through this handle. If a stranger has, and the number was given out again, then the pidfd means a process that is
 #     no child of ours, as a rule: each question through it says so (ECHILD), and each signal is preceded by such a question.
 #   - `ProcessHandle(pid)`: the caller answers for it. What is found out about it is asked through the pidfd.
 #   - `poll`, without a pidfd: a peek. Who takes the status through this handle has written it down before; nothing is
@@ -98,7 +98,9 @@ from ._platform import RLock, holding, is_from_handler, raise_if_from_handler, s
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
+
+    Result = TypeVar("Result")
 
 __all__ = [
     "ProcessHandle",
@@ -142,8 +144,8 @@ class ProcessHandle:
 
     Raises ChildProcessError if *pid* is a process, but no child of this one; ValueError or TypeError if it cannot be a
     process. If there is no such process, somebody else must have taken the child's status (`os.wait()`, an ignored
-    SIGCHLD): then, as when that happens later, `returncode` is 0 and `status_lost` is True. Without `os.waitid` none of
-    this is found out before the first `poll` or `wait`, which take it all for a lost status.
+    SIGCHLD): then, as when that happens later, `returncode` is 0 and `status_lost` is True. Without `os.waitid`, or where
+    a filter of system calls (seccomp) refuses it, none of this is found out before the first `poll` or `wait`, which take it all for a lost status.
 
     The standard library has no such class.
     """
@@ -380,8 +382,8 @@ class ProcessHandle:
                 f"{self!r} was started by the process that this one was forked from; only there can it be waited for"
             )
 
-    def lend(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """`step(fd, *arguments)`; *fd* is the pidfd, or -1, and stays open meanwhile: for who sleeps on it among other things.
+    def lend(self, step: Callable[..., Result], *arguments: Any) -> Result:
+        """`step(fd, *arguments)`; *fd* is the pidfd, or -1, and stays open meanwhile: for who sleeps on it.
 
         A loan ends with the call, whatever a signal handler raises. Without a pidfd it is the number that is lent: it means
         nobody else meanwhile. In a forked copy of this process *fd* is -1.
@@ -452,7 +454,7 @@ class ProcessHandle:
         """Whether the number cannot mean anybody else: the child runs, or it was kept."""
         if self.poll() is None:
             return True
-        return self.keeps_number and self.lend(self._is_there)  # type: ignore[no-any-return]
+        return self.keeps_number and self.lend(self._is_there)
 
     def _is_there(self, fd: int) -> bool:
         waitid = _kernel.waitid

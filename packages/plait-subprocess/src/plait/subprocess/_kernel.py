@@ -101,7 +101,7 @@ def probe_pidfd() -> bool:
 
 
 def open_pidfd(owner: Any, name: str, pid: int) -> None:
-    """Make the attribute *name* of *owner* a descriptor that means the process *pid*, for ever, if there is one to be had."""
+    """Make the attribute *name* of *owner* a descriptor that means the process *pid*, for ever, if one is to be had."""
     if pidfd_works or (pidfd_works is None and probe_pidfd()):
         try:
             any(map(setattr, (owner,), (name,), map(pidfd_open, (pid,))))
