@@ -83,6 +83,7 @@ from ._kernel import (
     P_PIDFD,
     PEEK,
     PEEK_AT_ONCE,
+    TAKE,
     WNOHANG,
     check_number,
     is_lost,
@@ -145,7 +146,8 @@ class ProcessHandle:
     Raises ChildProcessError if *pid* is a process, but no child of this one; ValueError or TypeError if it cannot be a
     process. If there is no such process, somebody else must have taken the child's status (`os.wait()`, an ignored
     SIGCHLD): then, as when that happens later, `returncode` is 0 and `status_lost` is True. Without `os.waitid`, or where
-    a filter of system calls (seccomp) refuses it, none of this is found out before the first `poll` or `wait`, which take it all for a lost status.
+    a filter of system calls (seccomp) refuses it, none of this is found out before the first `poll` or `wait`, which take
+    it all for a lost status.
 
     The standard library has no such class.
     """
@@ -159,6 +161,7 @@ class ProcessHandle:
         "_is_slept_on",
         "_loans",
         "_lock",
+        "_looks",
         "_taken",
         "keeps_number",
         "kill_sent",
@@ -186,6 +189,7 @@ class ProcessHandle:
         self._lock = RLock()
         self._generation = fork_generation()
         self._loans: dict[object, None] = {}  # of those who may be asleep on _fd, or on the number
+        self._looks = 0  # with the lock held, one in the other
         self._given_out = False
         self._is_slept_on = False  # whether one of them may sleep on the number
         self._is_left = False  # whether the status was written down, and left with the kernel for their sake
@@ -372,7 +376,7 @@ class ProcessHandle:
 
     def _take_back(self) -> None:
         self._given_out = False
-        if not self._loans and self._fd >= 0:
+        if not (self._loans or self._looks) and self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
@@ -388,23 +392,24 @@ class ProcessHandle:
         A loan ends with the call, whatever a signal handler raises. Without a pidfd it is the number that is lent: it means
         nobody else meanwhile. In a forked copy of this process *fd* is -1.
         """
+        if self._generation != fork_generation():
+            return step(
+                -1, *arguments
+            )  # the lock may be held for ever: by a thread that is not in this process
         loan = object()
         try:
-            result = step(self._borrow(loan), *arguments)
+            result = step(holding(self._lock, self._borrow, loan), *arguments)
         finally:
             try:
-                self._give_back(loan)
+                if self._generation == fork_generation():  # else: forked meanwhile, and this is the copy
+                    holding(self._lock, self._give_back, loan)
             except BaseException:  # once more, should a signal handler have raised in there
-                self._give_back(loan)
+                if self._generation == fork_generation():
+                    holding(self._lock, self._give_back, loan)
                 raise
         return result
 
     def _borrow(self, loan: object) -> int:
-        if self._generation != fork_generation():
-            return -1  # the lock may be held for ever: by a thread that is not in this process
-        return holding(self._lock, self._note, loan)  # type: ignore[no-any-return]
-
-    def _note(self, loan: object) -> int:
         self._loans[loan] = None
         if self._fd < 0:
             self._is_slept_on = True
@@ -412,10 +417,6 @@ class ProcessHandle:
 
     def _give_back(self, loan: object) -> None:
         """May be called again, and without there being such a loan."""
-        if self._generation == fork_generation():
-            holding(self._lock, self._strike_off, loan)
-
-    def _strike_off(self, loan: object) -> None:
         self._loans.pop(loan, None)
         if not self._loans:
             self._is_slept_on = False
@@ -423,12 +424,13 @@ class ProcessHandle:
                 if not self.keeps_number:
                     take_status(self.pid, self._fd, self._taken)
                 self._is_left = False
-        self._close_if_unused()
+        if self.returncode is not None:
+            self._close_if_unused()
 
     def _close_if_unused(self) -> None:
         if (
             self.returncode is not None
-            and not (self._loans or self._given_out or self.keeps_number)
+            and not (self._loans or self._looks or self._given_out or self.keeps_number)
             and self._fd >= 0
         ):
             fd, self._fd = self._fd, -1
@@ -485,9 +487,7 @@ class ProcessHandle:
         if _kernel.waitid is None:
             self._take_at_once()
             return
-        look = object()
-        # A signal handler that looks too must not close the pidfd that we are looking at.
-        self._loans[look] = None
+        self._looks += 1  # a signal handler that looks too must not close the pidfd that we are looking at
         try:
             if not self._peek_and_take(*self._named(self._fd), PEEK_AT_ONCE) and self.returncode is None:
                 if _kernel.waitid is None:  # it was refused
@@ -495,12 +495,13 @@ class ProcessHandle:
                 else:
                     self._status_was_taken()
         finally:
-            del self._loans[look]
-            try:
-                self._close_if_unused()
-            except BaseException:  # once more; nobody looks again
-                self._close_if_unused()
-                raise
+            self._looks -= 1
+            if self.returncode is not None:
+                try:
+                    self._close_if_unused()
+                except BaseException:  # once more; nobody looks again
+                    self._close_if_unused()
+                    raise
 
     def _named(self, fd: int) -> tuple[Any, int]:
         """The child, in the terms of waitid: by *fd*, which is its pidfd or -1."""
@@ -508,7 +509,7 @@ class ProcessHandle:
 
     def _peek_and_take(self, kind: int, number: int, how: int) -> bool:
         """Peek, write down, take; False if there is no such child (any more), or waitid is refused."""
-        fd, waitid = number if kind == P_PIDFD else -1, _kernel.waitid
+        waitid = _kernel.waitid
         if waitid is None:
             return False
         try:
@@ -518,7 +519,8 @@ class ProcessHandle:
                 self._is_left = self._is_slept_on
                 self.returncode = found.si_status if found.si_code == CLD_EXITED else -found.si_status
                 if not (self.keeps_number or self._is_left):
-                    take_status(self.pid, fd, self._taken)
+                    # (Or refused by now, in another thread. Then this is refused, too, and heeded below.)
+                    self._taken.extend(map(_kernel.waitid or waitid, (kind,), (number,), (TAKE,)))
         except BaseException as problem:
             if type(problem) is ChildProcessError and not is_from_handler(problem):
                 # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
@@ -526,7 +528,7 @@ class ProcessHandle:
                 return False
             # Refused, or a signal handler raised: nobody looks again at what is written down.
             if self.returncode is not None and not (self.keeps_number or self._is_left or self.status_lost):
-                take_status(self.pid, fd, self._taken)
+                take_status(self.pid, number if kind == P_PIDFD else -1, self._taken)
             if is_refused(problem):
                 return False
             raise
@@ -615,6 +617,7 @@ class SoleHandle(ProcessHandle):
         self._lock = RLock()
         self._generation = fork_generation()
         self._loans = {}
+        self._looks = 0
         self._taken = []
         self._last_words: list[Any] = []  # the status, as the kernel gave it
         self._fd = -1
