@@ -484,13 +484,10 @@ class ProcessHandle:
         """With the lock held: peek, write down, take."""
         if self.returncode is not None:
             return
-        if _kernel.waitid is None:
-            self._take_at_once()
-            return
         self._looks += 1  # a signal handler that looks too must not close the pidfd that we are looking at
         try:
             if not self._peek_and_take(*self._named(self._fd), PEEK_AT_ONCE) and self.returncode is None:
-                if _kernel.waitid is None:  # it was refused
+                if _kernel.waitid is None:
                     self._take_at_once()
                 else:
                     self._status_was_taken()
@@ -508,7 +505,7 @@ class ProcessHandle:
         return (P_PIDFD, fd) if fd >= 0 else (P_PID, self.pid)
 
     def _peek_and_take(self, kind: int, number: int, how: int) -> bool:
-        """Peek, write down, take; False if there is no such child (any more), or waitid is refused."""
+        """Peek, write down, take; False if there is no such child (any more), or no waitid."""
         waitid = _kernel.waitid
         if waitid is None:
             return False
