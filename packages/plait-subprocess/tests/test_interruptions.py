@@ -514,7 +514,7 @@ def test_who_is_struck_keeps_no_lock_of_a_handle():
     process = Popen(["sleep", "60"])
     handle = process.handle
     acts = [
-        lambda: handle.send_signal(0), handle.fileno, handle.close, lambda: handle.lend(int),
+        lambda: handle.send_signal(0), handle.fileno, handle.close, lambda: handle.lend(max, 0),
         lambda: handle.duplicate_descriptor([]), lambda: handle.wait(0.01),
     ]  # fmt: skip
     for act in acts:

@@ -220,20 +220,14 @@ class Exchange:
                 poller.register(stream, select.POLLIN | select.POLLPRI)
         if not self._scratch:
             self._scratch = memoryview(bytearray(_ONE_READ))
-        if handle is None:
-            return self._move(-1, poller, streams, deadline, None, until)
-        return handle.lend(self._move, poller, streams, deadline, handle, until)
+        about = poller, streams, deadline, handle, until
+        return self._move(-1, about) if handle is None else handle.lend(self._move, about)
 
     def _move(
-        self,
-        bell: int,
-        poller: Any,
-        streams: dict[int, Any],
-        deadline: float | None,
-        handle: ProcessHandle | None,
-        until: Any,
+        self, bell: int, about: tuple[Any, dict[int, Any], float | None, ProcessHandle | None, Any]
     ) -> bool:
         """`pump`, with *bell* lent to it, the child's pidfd or -1."""
+        poller, streams, deadline, handle, until = about
         sink = given = -1
         try:
             if self._stdin is not None and not self._stdin.closed:

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    About = TypeVar("About")
     Result = TypeVar("Result")
 
 __all__ = [
@@ -386,19 +387,17 @@ class ProcessHandle:
                 f"{self!r} was started by the process that this one was forked from; only there can it be waited for"
             )
 
-    def lend(self, step: Callable[..., Result], *arguments: Any) -> Result:
-        """`step(fd, *arguments)`; *fd* is the pidfd, or -1, and stays open meanwhile: for who sleeps on it.
+    def lend(self, step: Callable[[int, About], Result], about: About) -> Result:
+        """`step(fd, about)`; *fd* is the pidfd, or -1, and stays open meanwhile: for who sleeps on it.
 
         A loan ends with the call, whatever a signal handler raises. Without a pidfd it is the number that is lent: it means
         nobody else meanwhile. In a forked copy of this process *fd* is -1.
         """
         if self._generation != fork_generation():
-            return step(
-                -1, *arguments
-            )  # the lock may be held for ever: by a thread that is not in this process
+            return step(-1, about)  # the lock may be held for ever: by a thread that is not in this process
         loan = object()
         try:
-            result = step(holding(self._lock, self._borrow, loan), *arguments)
+            result = step(holding(self._lock, self._borrow, loan), about)
         finally:
             try:
                 if self._generation == fork_generation():  # else: forked meanwhile, and this is the copy
@@ -456,9 +455,9 @@ class ProcessHandle:
         """Whether the number cannot mean anybody else: the child runs, or it was kept."""
         if self.poll() is None:
             return True
-        return self.keeps_number and self.lend(self._is_there)
+        return self.keeps_number and self.lend(self._is_there, None)
 
-    def _is_there(self, fd: int) -> bool:
+    def _is_there(self, fd: int, _about: None) -> bool:
         waitid = _kernel.waitid
         try:
             # Without waitid, what we have left there is there, unless a stranger waits for any child.
@@ -473,9 +472,9 @@ class ProcessHandle:
 
     def give_number_back(self) -> None:
         """Take the status, if it was left for the sake of the number."""
-        self.lend(self._take_what_was_kept)
+        self.lend(self._take_what_was_kept, None)
 
-    def _take_what_was_kept(self, fd: int) -> None:
+    def _take_what_was_kept(self, fd: int, _about: None = None) -> None:
         if self.keeps_number and self.returncode is not None and self.is_own_child:
             take_status(self.pid, fd, self._taken)
         self.keeps_number = False
@@ -493,12 +492,11 @@ class ProcessHandle:
                     self._status_was_taken()
         finally:
             self._looks -= 1
-            if self.returncode is not None:
-                try:
-                    self._close_if_unused()
-                except BaseException:  # once more; nobody looks again
-                    self._close_if_unused()
-                    raise
+            try:
+                self._close_if_unused()
+            except BaseException:  # once more; nobody looks again
+                self._close_if_unused()
+                raise
 
     def _named(self, fd: int) -> tuple[Any, int]:
         """The child, in the terms of waitid: by *fd*, which is its pidfd or -1."""

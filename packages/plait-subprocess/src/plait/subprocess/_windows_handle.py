@@ -30,10 +30,11 @@ from ._platform import RLock, winapi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from ._job import Job
 
+    About = TypeVar("About")
     Result = TypeVar("Result")
 
 __all__ = ["Handle", "WindowsProcessHandle", "end_tree", "terminate"]
@@ -206,9 +207,9 @@ class WindowsProcessHandle(ProcessHandle):
     def close(self) -> None:
         """Does nothing: the handle is what this object is made of, and goes with it."""
 
-    def lend(self, step: Callable[..., Result], *arguments: Any) -> Result:
-        """`step(-1, *arguments)`: there is no descriptor."""
-        return step(-1, *arguments)
+    def lend(self, step: Callable[[int, About], Result], about: About) -> Result:
+        """`step(-1, about)`: there is no descriptor."""
+        return step(-1, about)
 
     def duplicate_descriptor(self, copies: list[int]) -> int:  # noqa: ARG002
         """There is none: -1."""
