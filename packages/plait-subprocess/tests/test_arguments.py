@@ -26,7 +26,7 @@ from plait.subprocess import (
     run,
 )
 
-handle_module = importlib.import_module(Popen.__module__ + "._handle")
+kernel_module = importlib.import_module(Popen.__module__ + "._kernel")
 NAMELESS = 2**22 + 1  # no kernel gives such a number
 
 WRONG = [
@@ -182,8 +182,8 @@ def test_looking_at_a_child_leaves_its_status():
 
 
 def test_without_waitid_it_is_a_lost_status(monkeypatch):
-    monkeypatch.setattr(handle_module, "_waitid", None)
-    monkeypatch.setattr(handle_module, "_pidfd_works", False)
+    monkeypatch.setattr(kernel_module, "waitid", None)
+    monkeypatch.setattr(kernel_module, "pidfd_works", False)
     handle = ProcessHandle(NAMELESS)
     assert (handle.poll(), handle.status_lost) == (0, True)
 

@@ -18,8 +18,8 @@ from plait.subprocess import (
     OutputTooLarge,
     Popen,
     TimeoutExpired,
-    _handle,
     _in_flight,
+    _kernel,
     _tree,
     arun,
     run,
@@ -32,7 +32,7 @@ BIG = bytes(range(256)) * 12_000
 def how_the_end_is_seen(request, monkeypatch):
     """Every test runs with pidfds and without."""
     if request.param == "looking":
-        monkeypatch.setattr(_handle, "_pidfd_works", False)
+        monkeypatch.setattr(_kernel, "pidfd_works", False)
 
 
 def test_the_result_is_that_of_run():

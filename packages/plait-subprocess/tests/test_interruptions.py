@@ -34,68 +34,29 @@ def script(code, *arguments, timeout=100.0, **options):
     return run(command, timeout=timeout, env=env, text=True, capture_output=True, **options)
 
 
-# Raises once at each place where the interpreter may run a signal handler: after a call, on entry of a function, on the
-# way back to the top of a loop. Then looks for what is left of that run.
+# Looks for what is left of each run of the sweep.
 SWEEP = r"""
-import dis, gc, importlib, os, sys, warnings
+import gc, importlib, os, sys, warnings
 from descriptors import open_descriptors
+from sweep import sweep
 warnings.simplefilter("ignore")
 piece = importlib.import_module(sys.argv[1])
 flight = importlib.import_module(sys.argv[1] + "._in_flight")
 abandoned = importlib.import_module(sys.argv[1] + "._popen").abandoned
-folder = os.path.dirname(piece.__file__)
-class Interruption(BaseException): pass
 
 def descriptors():
     return set(open_descriptors())
 
-me, places = os.getpid(), {}
-def is_place(frame):
-    code = frame.f_code
-    if code not in places:
-        places[code], before = set(), ""
-        for step in dis.get_instructions(code):
-            if before.startswith("CALL") or before in ("RESUME", "JUMP_BACKWARD"):
-                places[code].add(step.offset)
-            before = step.opname
-    return frame.f_lasti in places[code]
-
-def sweep(act):
-    # 3.12 and 3.13 tell of opcodes only if some frame wanted that before settrace().
-    sys._getframe().f_trace_opcodes = True
-    number = 0
-    while True:
-        count, where = 0, None
-        def trace(frame, event, arg):
-            nonlocal count, where
-            if os.getpid() != me: return None  # a forked child, where signals are held back
-            if not frame.f_code.co_filename.startswith(folder) or frame.f_code.co_name == "__del__":
-                return None
-            frame.f_trace = trace  # before it is told of opcodes, or 3.13 forgets about them now and then
-            frame.f_trace_opcodes, frame.f_trace_lines = True, False
-            if event == "opcode" and is_place(frame):
-                count += 1
-                if count == number + 1:
-                    where = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
-                    raise Interruption
-            return trace
-        before = descriptors()
-        sys.settrace(trace)
-        try: act()
-        except Interruption: pass
-        finally: sys.settrace(None)
-        if where is None:
-            return number
-        gc.collect()
-        while abandoned: abandoned.pop().wait()  # not lost: the next start would have looked after it
-        assert descriptors() == before, (where, descriptors() ^ before)
-        assert not flight.in_flight, where
-        assert len(flight.error_pipes) == len(flight.spare), where
-        assert not flight.no_fork._is_owned(), where
-        try: left = os.waitpid(-1, 0)
-        except ChildProcessError: left = None
-        assert not left, (where, left)
-        number += 1
+def look(before, where):
+    gc.collect()
+    while abandoned: abandoned.pop().wait()  # not lost: the next start would have looked after it
+    assert descriptors() == before, (where, descriptors() ^ before)
+    assert not flight.in_flight, where
+    assert len(flight.error_pipes) == len(flight.spare), where
+    assert not flight.no_fork._is_owned(), where
+    try: left = os.waitpid(-1, 0)
+    except ChildProcessError: left = None
+    assert not left, (where, left)
 
 def fail():
     try: piece.run(["/no/such/program"], input=b"x", stdout=piece.PIPE, stderr=piece.PIPE)
@@ -121,7 +82,8 @@ act()
 gc.collect()
 gc.freeze()  # what is there now need not be looked through again after each run
 # The short way has few.
-print("places:", sweep(act) > (20 if sys.argv[2] in ("run alone", "hear", "hear both") else 50))
+places = sweep(sys.argv[1], lambda _: act(), descriptors, look)
+print("places:", places > (20 if sys.argv[2] in ("run alone", "hear", "hear both") else 50))
 """
 
 
@@ -419,6 +381,34 @@ def test_a_clean_up_that_was_cut_short_is_finished_by_the_next_start(monkeypatch
     assert (start_module.failed, in_flight_module.in_flight) == ({}, {})
 
 
+def failed_request(monkeypatch, pid):
+    request = start_module.StartRequest()
+    request.started, request.opened = [pid], []
+    monkeypatch.setitem(start_module.failed, id(request), request)
+    return request
+
+
+def test_a_clean_up_that_was_cut_short_names_no_process_if_there_is_none(monkeypatch):
+    failed_request(monkeypatch, -1)  # what stands in for fork_exec may say that
+    monkeypatch.setattr(popen_module, "handle_of_new_child", None)
+    assert run(["true"]).returncode == 0
+    assert not start_module.failed
+
+
+def test_a_clean_up_that_was_cut_short_and_may_not_kill_disturbs_nobody_elses_start(monkeypatch):
+    def refuse(_handle, _sig):
+        raise PermissionError  # it has become another user
+
+    with Popen(["cat"], stdin=PIPE) as process:
+        failed_request(monkeypatch, process.pid)
+        with monkeypatch.context() as patch:
+            patch.setattr(piece.ProcessHandle, "send_signal", refuse)
+            assert Popen(["true"]).wait() == 0
+        assert not start_module.failed
+        assert [handle.pid for handle in popen_module.abandoned] == [process.pid]
+        popen_module.abandoned.clear()
+
+
 def test_no_handler_raises_in_a_callback_around_the_fork_for_preexec_fn():
     code = (
         "import importlib, os, signal, sys, warnings\n"
@@ -524,8 +514,8 @@ def test_who_is_struck_keeps_no_lock_of_a_handle():
     process = Popen(["sleep", "60"])
     handle = process.handle
     acts = [
-        lambda: handle.send_signal(0), handle.fileno, handle.close, handle.borrow_descriptor,
-        handle.return_descriptor, handle.duplicate_descriptor, lambda: handle.wait(0.01),
+        lambda: handle.send_signal(0), handle.fileno, handle.close, lambda: handle.lend(max, 0),
+        lambda: handle.duplicate_descriptor([]), lambda: handle.wait(0.01),
     ]  # fmt: skip
     for act in acts:
         handle._lock = lock = StruckLock()

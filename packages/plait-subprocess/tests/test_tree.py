@@ -18,7 +18,7 @@ from plait.subprocess import (
     CalledProcessError,
     Pipeline,
     Popen,
-    _handle,
+    _kernel,
     _tree,
     arun,
     check_call,
@@ -47,7 +47,7 @@ DAEMON = (
 def identity(request, monkeypatch):
     """Every test runs with pidfds and without."""
     if request.param == "numbers":
-        monkeypatch.setattr(_handle, "_pidfd_works", False)
+        monkeypatch.setattr(_kernel, "pidfd_works", False)
 
 
 def runs(pid):
@@ -259,7 +259,7 @@ def script(code, identity, **options):
     prelude = (
         "import importlib, os, sys, time\n"
         "piece = importlib.import_module(sys.argv[1])\n"
-        f"if {identity!r} == 'numbers': importlib.import_module(sys.argv[1] + '._handle')._pidfd_works = False\n"
+        f"if {identity!r} == 'numbers': importlib.import_module(sys.argv[1] + '._kernel').pidfd_works = False\n"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return run(

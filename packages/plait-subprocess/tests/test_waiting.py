@@ -23,6 +23,7 @@ from patience import SOON
 from plait.subprocess import PIPE, Popen, ProcessHandle, TimeoutExpired, run
 
 handle_module = importlib.import_module(ProcessHandle.__module__ + "._handle")
+kernel_module = importlib.import_module(ProcessHandle.__module__ + "._kernel")
 popen_module = importlib.import_module(f"{Popen.__module__}._popen")
 SoleHandle = handle_module.SoleHandle
 PACKAGE = Popen.__module__
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 def has_pidfd():
-    return handle_module._probe_pidfd()
+    return kernel_module.probe_pidfd()
 
 
 @pytest.fixture(params=["pidfd", "waitid", "waitpid"], autouse=True)
@@ -42,9 +43,9 @@ def kernel(request, monkeypatch):
         if not has_pidfd():
             pytest.skip("no pidfd here")
     else:
-        monkeypatch.setattr(handle_module, "_pidfd_works", False)
+        monkeypatch.setattr(kernel_module, "pidfd_works", False)
     if request.param == "waitpid":
-        monkeypatch.setattr(handle_module, "_waitid", None)
+        monkeypatch.setattr(kernel_module, "waitid", None)
     elif not hasattr(os, "waitid"):
         pytest.skip("no waitid here")
     return request.param
@@ -57,15 +58,15 @@ def start(command, **options):
 # Without these, a fresh interpreter would use what the kernel has, whatever the `kernel` fixture says.
 LESS = {
     "pidfd": "",
-    "waitid": "handle_module._pidfd_works = False\n",
-    "waitpid": "handle_module._pidfd_works, handle_module._waitid = False, None\n",
+    "waitid": "kernel_module.pidfd_works = False\n",
+    "waitpid": "kernel_module.pidfd_works, kernel_module.waitid = False, None\n",
 }
 
 
 def script(code, kernel, timeout=100.0, **options):
     """Run *code* in a fresh interpreter that can import what we can and has no more than *kernel*."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    prelude = "import importlib, sys\nhandle_module = importlib.import_module(sys.argv[1] + '._handle')\n"
+    prelude = "import importlib, sys\nkernel_module = importlib.import_module(sys.argv[1] + '._kernel')\n"
     return run(
         [sys.executable, "-c", prelude + LESS[kernel] + code, PACKAGE],
         timeout=timeout,
@@ -452,13 +453,13 @@ class TestProcessHandle:
 
         def waitid_interrupted(*args):
             found = os.waitid(*args)
-            monkeypatch.setattr(handle_module, "_waitid", os.waitid)  # once is enough
+            monkeypatch.setattr(kernel_module, "waitid", os.waitid)  # once is enough
             inner.append(None)
             handle._look()
             inner.append(handle.returncode)
             return found
 
-        monkeypatch.setattr(handle_module, "_waitid", waitid_interrupted)
+        monkeypatch.setattr(kernel_module, "waitid", waitid_interrupted)
         with handle._lock:
             handle._look()
         assert (inner, handle.returncode, handle.status_lost) == ([None, 1], 1, False)
@@ -475,15 +476,15 @@ class TestProcessHandle:
         real = os.pidfd_open
 
         with monkeypatch.context() as patch:
-            patch.setattr(handle_module, "_pidfd_works", None)
+            patch.setattr(kernel_module, "pidfd_works", None)
             patch.setattr(os, "pidfd_open", refuse)
-            patch.setattr(handle_module, "_pidfd_open", refuse)
+            patch.setattr(kernel_module, "pidfd_open", refuse)
             assert start(["true"]).wait(10) == 0
-            assert handle_module._pidfd_works is None
+            assert kernel_module.pidfd_works is None
             patch.setattr(os, "pidfd_open", real)
-            patch.setattr(handle_module, "_pidfd_open", real)
+            patch.setattr(kernel_module, "pidfd_open", real)
             assert start(["true"]).wait(10) == 0
-            assert handle_module._pidfd_works is True
+            assert kernel_module.pidfd_works is True
 
     def test_its_descriptor_may_be_made_non_blocking(self, kernel):
         # As libuv does with what it watches.
@@ -537,7 +538,7 @@ def test_what_a_handler_raises_is_no_answer_of_the_kernel(kernel, monkeypatch):
             with monkeypatch.context() as patch:
                 patch.setattr(os, "waitpid", struck(os.waitpid))
                 if kernel != "waitpid":
-                    patch.setattr(handle_module, "_waitid", struck(handle_module._waitid))
+                    patch.setattr(kernel_module, "waitid", struck(kernel_module.waitid))
                 for act in (process.poll, lambda: process.wait(10), process.kill, process.handle._look):
                     with pytest.raises(ChildProcessError, match="of the handler"):
                         act()
@@ -606,11 +607,12 @@ class TestNumbers:
         for ends in ("return", "drop"):
             process = start("exit 5")
             handle = process.handle
-            assert handle.borrow_descriptor() == -1
+            loan = object()
+            assert handle._borrow(loan) == -1
             assert process.wait() == 5
             assert os.waitid(os.P_PID, handle.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             if ends == "return":
-                handle.return_descriptor()
+                handle._give_back(loan)
             else:
                 del process, handle.returncode
                 handle.returncode = 5
@@ -629,12 +631,12 @@ class TestNumbers:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
             def late(*_):
-                monkeypatch.setattr(handle_module, "_waitid", os.waitid)
+                monkeypatch.setattr(kernel_module, "waitid", os.waitid)
                 process.handle.poll()
                 if answer is not None and kernel == "pidfd":
                     raise answer
 
-            monkeypatch.setattr(handle_module, "_waitid", late)
+            monkeypatch.setattr(kernel_module, "waitid", late)
             assert process.poll() == 5
 
     @pytest.mark.usefixtures("pidfd")
@@ -662,11 +664,11 @@ class TestNumbers:
         def refuse(*_):
             raise PermissionError(errno.EPERM, "Operation not permitted")  # a filter of system calls
 
-        monkeypatch.setattr(handle_module, "_pidfd_works", None)
-        monkeypatch.setattr(handle_module, "send_through_pidfd", refuse)
+        monkeypatch.setattr(kernel_module, "pidfd_works", None)
+        monkeypatch.setattr(kernel_module, "send_through_pidfd", refuse)
         process = start(["sleep", "60"])
         process.kill()
-        assert (process.wait(10), handle_module._pidfd_works) == (-9, False)
+        assert (process.wait(10), kernel_module.pidfd_works) == (-9, False)
 
     @pytest.mark.usefixtures("pidfd")
     def test_who_asks_for_a_descriptor_of_a_number_that_is_kept_gets_a_pidfd(self):
@@ -726,7 +728,7 @@ class TestSoleHandle:
                     patch.setattr(SoleHandle, "_heed", interrupt)
                 else:
                     patch.setattr(os, "waitpid", interrupt)
-                    patch.setattr(handle_module, "_waitid", interrupt)
+                    patch.setattr(kernel_module, "waitid", interrupt)
                 with pytest.raises(KeyboardInterrupt):
                     handle.wait()
             if not late:

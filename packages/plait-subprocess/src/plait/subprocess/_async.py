@@ -83,17 +83,18 @@ async def await_end(handle: ProcessHandle, timeout: float | None = None) -> int 
             return None
         # Several tasks, of several loops perhaps, may wait for one child, and a loop knows one reader for each
         # descriptor: everybody has one of their own.
-        fd = handle.duplicate_descriptor()
-        if fd < 0:
-            await _until_ready((), (), pause if left is None else min(pause, left))
-            pause = min(pause * 2, LONGEST_PAUSE)
-            continue
+        copies: list[int] = []
         try:
-            await _until_ready((fd,), (), left)
+            if handle.duplicate_descriptor(copies) >= 0:
+                await _until_ready(copies, (), left)
+                continue
         finally:
-            import os
-
-            os.close(fd)
+            try:
+                _close(copies)
+            finally:  # once more, should a signal handler raise in there
+                _close(copies)
+        await _until_ready((), (), pause if left is None else min(pause, left))
+        pause = min(pause * 2, LONGEST_PAUSE)
     return code
 
 
@@ -154,14 +155,16 @@ async def _sit_out(process: Popen[Any], kill_tree: bool, deadline: float) -> Non
     if tree is None:
         process.terminate()
     handle, exchange, pause = process.handle, process._exchange, FIRST_PAUSE
-    bell = handle.duplicate_descriptor() if tree is None else -1
+    bells: list[int] = []
     try:
+        if tree is None:
+            handle.duplicate_descriptor(bells)
         while (now := monotonic()) < deadline and (
             process.poll() is None or (tree is not None and tree.living())
         ):
-            wait: Any = deadline - now if bell >= 0 else min(pause, deadline - now)
+            wait: Any = deadline - now if bells else min(pause, deadline - now)
             pause = min(pause * 2, LONGEST_PAUSE)
-            readers, writers = [bell][: bell >= 0], []
+            readers, writers = list(bells), []
             if exchange is not None:
                 exchange.feeds_alone = False
                 try:
@@ -177,10 +180,17 @@ async def _sit_out(process: Popen[Any], kill_tree: bool, deadline: float) -> Non
                     writers = _descriptors(process.stdin)
             await _until_ready(readers, writers, wait)
     finally:
-        if bell >= 0:
-            import os
+        try:
+            _close(bells)
+        finally:
+            _close(bells)
 
-            os.close(bell)
+
+def _close(copies: list[int]) -> None:
+    """Close what is in *copies*. May be called again."""
+    import os
+
+    any(map(os.close, map(copies.pop, (-1,) * len(copies))))
 
 
 def _descriptors(*streams: Any) -> list[int]:

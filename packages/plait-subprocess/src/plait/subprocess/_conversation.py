@@ -11,7 +11,7 @@ import io
 import os
 from time import monotonic
 
-from ._ends import TextIOWrapper
+from ._ends import MarkedTextIOWrapper, TextIOWrapper, encoded
 from ._exchange import Exchange, LimitReached, open_exchange, read_little
 from ._handle import deadline_after
 from ._read_ahead import BufferedReader, Tap, tapped
@@ -32,7 +32,7 @@ __all__ = ["Conversation", "as_text"]
 def _is_ours(stream: Any, text_mode: bool) -> bool:
     """Whether *stream* is of the kind that a Popen makes."""
     if text_mode:
-        return type(stream) is TextIOWrapper or type(stream) is io.TextIOWrapper
+        return type(stream) in (TextIOWrapper, MarkedTextIOWrapper, io.TextIOWrapper)
     # On Windows, ours is of a class that is derived from FileIO.
     return type(stream) is io.BufferedWriter or isinstance(stream, io.FileIO)
 
@@ -321,11 +321,10 @@ class Conversation(Of["AnyStr"]):
             if not isinstance(given, str):
                 raise TypeError(f"in text mode the input is a str, not {type(given).__name__}")
             stdin: Any = self.stdin
-            encoding, errors = stdin.encoding, stdin.errors
             line_end = getattr(stdin, "line_end", os.linesep)
             if line_end != "\n":
                 given = given.replace("\n", line_end)
-            given = given.encode(encoding, errors or "strict")
+            given = encoded(given, stdin)
         elif isinstance(given, str):
             raise TypeError(
                 "the input is bytes, not str, unless text=True or an encoding makes text of the streams"

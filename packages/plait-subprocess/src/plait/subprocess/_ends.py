@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
     Text = tuple[str | None, str | None]  # encoding, errors
 
-__all__ = ["DEVNULL", "OWN_PIPE", "PIPE", "STDOUT", "Ends", "TextIOWrapper", "layered", "size_pipes"]
+__all__ = [
+    "DEVNULL",
+    "OWN_PIPE",
+    "PIPE",
+    "STDOUT",
+    "Ends",
+    "MarkedTextIOWrapper",
+    "TextIOWrapper",
+    "encoded",
+    "layered",
+    "size_pipes",
+]
 
 PIPE = -1
 STDOUT = -2
@@ -44,11 +55,54 @@ class TextIOWrapper(io.TextIOWrapper):
         """As in the base class."""
         super().reconfigure(**changes)
         self._newline = changes.get("newline", self._newline)
+        if type(self) is TextIOWrapper and has_mark(self.encoding):
+            self.__class__ = MarkedTextIOWrapper
 
     @property
     def line_end(self) -> str:
         """What is written for a line end."""
         return os.linesep if self._newline is None else self._newline or "\n"
+
+
+class MarkedTextIOWrapper(TextIOWrapper):
+    """One whose encoding has a mark at the beginning. It has to know whether that is past, and pays for it."""
+
+    has_begun = False
+
+    def write(self, text: str, /) -> int:
+        """As in the base class."""
+        self.has_begun = True
+        return super().write(text)
+
+
+def has_mark(encoding: str | None) -> bool:
+    """Whether text in this encoding begins with a byte order mark."""
+    try:
+        return encoding is not None and "".encode(encoding) != b""
+    except (
+        LookupError,
+        UnicodeError,
+    ):  # "locale", say, which only a stream knows; or one that can encode nothing
+        return False
+
+
+def encoded(text: str, stream: Any) -> bytes:
+    """*text*, as *stream* would have written it now, after all that it has written before.
+
+    May write a byte order mark to *stream*.
+    """
+    data = text.encode(stream.encoding, stream.errors or "strict")
+    if has_mark(stream.encoding) and not stream.closed and getattr(stream, "has_begun", True):
+        import codecs
+
+        encoder = codecs.getincrementalencoder(stream.encoding)(stream.errors or "strict")
+        encoder.encode("")  # the mark
+        data = encoder.encode(text, True)
+        try:
+            stream.write("")  # it knows whether the mark is still to come
+        except BrokenPipeError:
+            pass  # the child does not want it, as may be
+    return data
 
 
 def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any:
@@ -61,7 +115,7 @@ def layered(raw: io.FileIO, number: int, bufsize: int, text: Text | None) -> Any
         stream = BufferedReader(stream, size) if number else io.BufferedWriter(stream, size)
     if text is not None:
         # Whoever reads gets the plain class, whose lines come faster.
-        kind = io.TextIOWrapper if number else TextIOWrapper
+        kind = io.TextIOWrapper if number else MarkedTextIOWrapper if has_mark(text[0]) else TextIOWrapper
         buffer, stream = stream, kind(stream, *text, line_buffering=bufsize == 1, write_through=number == 0)
         if number:
             buffer.layer = id(stream)

@@ -218,10 +218,17 @@ class Exchange:
                 self._salvage(stream)
                 streams[stream.fileno()] = stream
                 poller.register(stream, select.POLLIN | select.POLLPRI)
-        sink = given = -1
         if not self._scratch:
             self._scratch = memoryview(bytearray(_ONE_READ))
-        bell = -1 if handle is None else handle.borrow_descriptor()
+        about = poller, streams, deadline, handle, until
+        return self._move(-1, about) if handle is None else handle.lend(self._move, about)
+
+    def _move(
+        self, bell: int, about: tuple[Any, dict[int, Any], float | None, ProcessHandle | None, Any]
+    ) -> bool:
+        """`pump`, with *bell* lent to it, the child's pidfd or -1."""
+        poller, streams, deadline, handle, until = about
+        sink = given = -1
         try:
             if self._stdin is not None and not self._stdin.closed:
                 sink = given = self._stdin.fileno()
@@ -240,13 +247,20 @@ class Exchange:
                 and not self.is_behind
             )
         finally:
-            # If it was closed here, it was struck off at the same time, and the number may be somebody else's by now.
-            if self._stdin is not None and not self.feeds_alone and not self._stdin.closed:
-                feeding.pop(given, None)
-            if handle is not None:
-                handle.return_descriptor()
-            if sink >= 0 and self._stdin is not None and not self._stdin.closed:
-                os.set_blocking(sink, True)
+            if given >= 0:
+                try:
+                    self._let_go_of_input(given)
+                except BaseException:  # once more, should a signal handler have raised in there
+                    self._let_go_of_input(given)
+                    raise
+
+    def _let_go_of_input(self, fd: int) -> None:
+        """The input is the caller's again. May be called again."""
+        # If it was closed here, it was struck off at the same time, and the number may be somebody else's by now.
+        if not self._stdin.closed:
+            if not self.feeds_alone:
+                feeding.pop(fd, None)
+            os.set_blocking(fd, True)
 
     def begin_with(self, stream: Any, pieces: list[bytes]) -> None:
         """Take what was read of *stream*, which may have ended, before."""
@@ -291,6 +305,7 @@ class Exchange:
                     sink = self._write(poller, sink)
                 elif fd == bell and handle is not None:
                     poller.unregister(bell)
+                    bell = -1
                     handle.poll()
                 else:
                     length, volume = -1, _A_LOT
@@ -432,8 +447,8 @@ class Exchange:
                 super(BufferedReader, reader).read1 if isinstance(reader, BufferedReader) else reader.read1
             )
             fd = stream.fileno()
-            os.set_blocking(fd, False)
             try:
+                os.set_blocking(fd, False)
                 left = reader.peek()
                 if left:
                     self._expect(id(stream))

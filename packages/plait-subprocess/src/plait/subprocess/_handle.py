@@ -19,6 +19,10 @@
 #   - The pidfd is opened when the handle is made, while the pid cannot mean anyone else, and is closed as
 #     soon as the child was taken, when nobody sleeps on it any more and nobody was given its number by
 #     fileno().
+#   - Nobody can keep what is lent to those who sleep: a loan is a call (`lend`). It is written down in one step, by a name
+#     that is known before, and struck off by that name however the call is left; striking off again does nothing. So it is
+#     done once more if a signal handler raises in the middle of it, and what was to be done with the last loan (taking a
+#     status that was left, closing the pidfd) is taken up where it was left off.
 #   - "No such child" and "no such process" are answers of the kernel. When a signal handler raises the like of it in that
 #     moment, it is raised, and says nothing about the child (`is_from_handler` in _platform.py).
 #   - "The time is up" is a result in here (`ended_within`). As an exception it could not be told from a TimeoutError that a
@@ -29,20 +33,21 @@
 # handle, and so is the pidfd. (The number of a zombie is not given out again.) So it is where groups are all that there is:
 # see _tree.py.
 #
-# Without pidfd (other kernels, PyPy, out of descriptors) the same order holds with waitid(P_PID); timed waits
-# then look again after 0.5, 1, 2 ... at most 20 ms. Without waitid the status is taken by waitpid inside one
+# The ways of asking, and which of them there are, are in _kernel.py. Without pidfd (other kernels, PyPy, out of
+# descriptors) the same order holds with waitid(P_PID); timed waits then look again after 0.5, 1, 2 ... at most 20 ms.
+# Without waitid (or under a filter that refuses it) the status is taken by waitpid inside one
 # C call that also stores it (list.extend over map), so that no signal handler can run in between, and a lock
 # keeps other threads out.
 #
 # Where a bare number is used, and why it is the child's
-#   - `_open`, `_give_out`: to open the pidfd. The number is the child's until its status is taken, which nobody has done
-#     through this handle. If a stranger has, and the number was given out again, then the pidfd means a process that is
+#   - `open_pidfd`, `_give_out`: to open the pidfd. The number is the child's until its status is taken, which nobody has
+#     done through this handle. If a stranger has, and the number was given out again, then the pidfd means a process that is
 #     no child of ours, as a rule: each question through it says so (ECHILD), and each signal is preceded by such a question.
 #   - `ProcessHandle(pid)`: the caller answers for it. What is found out about it is asked through the pidfd.
 #   - `poll`, without a pidfd: a peek. Who takes the status through this handle has written it down before; nothing is
 #     written down after the peek, so it was about the child.
-#   - `_sleep_and_look`, without a pidfd: a peek that sleeps. Who borrows the descriptor, or the want of one, borrows the
-#     number: the status is left with the kernel until the last of them has returned it (`_is_left`).
+#   - `_sleep_and_look`, without a pidfd: a peek that sleeps. Who is lent the descriptor, or the want of one, is lent the
+#     number: the status is left with the kernel until the last loan is over (`_is_left`).
 #   - `_peek_and_take`, `_take_at_once`, `_send`, without a pidfd: under the lock, and nothing is written down. `_send` opens
 #     a pidfd for the occasion, if it can.
 #   - `give_number_back`, `has_number`, without a pidfd: the status was left, by us, for this.
@@ -64,110 +69,51 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from itertools import chain, starmap
 from time import monotonic, sleep
 
+from . import _kernel
 from ._in_flight import fork_generation
+from ._kernel import (
+    CLD_EXITED,
+    EXITED,
+    LONGEST_POLL,
+    P_PID,
+    P_PIDFD,
+    PEEK,
+    PEEK_AT_ONCE,
+    TAKE,
+    WNOHANG,
+    check_number,
+    is_lost,
+    is_refused,
+    open_pidfd,
+    probe_pidfd,
+    raise_if_strange,
+    sleep_until_readable,
+    take_status,
+)
 from ._platform import RLock, holding, is_from_handler, raise_if_from_handler, send_through_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    About = TypeVar("About")
+    Result = TypeVar("Result")
 
 __all__ = [
     "ProcessHandle",
     "SoleHandle",
     "deadline_after",
     "handle_of_new_child",
-    "open_pidfd",
-    "take_status",
 ]
 
-# poll() takes milliseconds in a C int; a day at a time is far below that, and one wake-up a day costs
-# nothing.
-_LONGEST_POLL = 86400.0
 _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.02
 _SIGKILL = 9
-_LARGEST_NUMBER = 2**31 - 1
-
-_pidfd_open: Any = getattr(os, "pidfd_open", None)
-_waitid: Any = getattr(os, "waitid", None)
-_P_PIDFD: Any = getattr(os, "P_PIDFD", None)
-_P_PID: Any = getattr(os, "P_PID", None)
-_TAKE: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOHANG", 1)
-_CLD_EXITED: int = getattr(os, "CLD_EXITED", 1)
-_PEEK: int = getattr(os, "WEXITED", 0) | getattr(os, "WNOWAIT", 0)
-_EXITED: int = getattr(os, "WEXITED", 0)
-_WNOHANG: int = getattr(os, "WNOHANG", 1)
-
-_pidfd_works: bool | None = None
-
-
-def _probe_pidfd() -> bool:
-    """Whether this kernel opens pidfds and waits for them. Asked about ourselves, until there is an answer."""
-    global _pidfd_works
-    if _pidfd_works is None:
-        if None in (_pidfd_open, _waitid, _P_PIDFD, send_through_pidfd):
-            _pidfd_works = False
-            return False
-        try:
-            fd = _pidfd_open(os.getpid())
-        except OSError as refusal:
-            if refusal.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                return False  # this time; which says nothing about the kernel
-            _pidfd_works = False
-            return False
-        try:
-            send_through_pidfd(fd, 0)  # some filters of system calls know the one and not the other
-            _waitid(_P_PIDFD, fd, _PEEK | _WNOHANG)
-        except ChildProcessError:
-            _pidfd_works = True  # it understood the question: we are not our own child
-        except OSError as refusal:
-            _raise_if_strange(refusal)
-            _pidfd_works = False  # Linux 5.3 opens a pidfd but cannot wait for it
-        finally:
-            os.close(fd)
-    return bool(_pidfd_works)
-
-
-def open_pidfd(pid: int) -> int:
-    """A descriptor that means the process *pid*, for ever; -1 where there is none to be had."""
-    if _probe_pidfd():
-        try:
-            return _pidfd_open(pid)  # type: ignore[no-any-return]
-        except OSError as refusal:
-            _raise_if_strange(refusal)  # else: out of descriptors, or no such process
-    return -1
-
-
-def take_status(pid: int, fd: int) -> None:
-    """Let the kernel forget the child *pid*, which has ended, if it is still there; *fd* is its pidfd, or -1."""
-    try:
-        if fd >= 0:
-            _waitid(_P_PIDFD, fd, _TAKE)
-        else:
-            os.waitpid(pid, _WNOHANG)
-    except ChildProcessError as refusal:
-        raise_if_from_handler(
-            refusal
-        )  # else: taken already, before an interruption or by who waits for any child
-
-
-def _raise_if_strange(refusal: OSError) -> None:
-    """Raise *refusal* if the kernel cannot have said that: then it is the TimeoutError, say, of a signal handler."""
-    if refusal.errno is None or isinstance(refusal, TimeoutError):
-        raise refusal
-
-
-def _sleep_until_readable(fd: int, seconds: float) -> None:
-    import select
-
-    bell = select.poll()
-    bell.register(fd, select.POLLIN)
-    bell.poll(seconds * 1000.0)
 
 
 def deadline_after(timeout: float, name: str = "timeout") -> float:
@@ -180,41 +126,6 @@ def deadline_after(timeout: float, name: str = "timeout") -> float:
         raise TypeError(f"{name} must be a number of seconds, not {timeout!r}") from None
     except OverflowError:  # an integer that no float can hold
         return float("inf") if timeout > 0 else float("-inf")
-
-
-def _check_number(pid: Any) -> None:
-    """Raise for what can be the number of no process."""
-    if not isinstance(pid, int) or isinstance(pid, bool):
-        raise TypeError(f"pid is the number of a child process, such as os.fork() returns; not {pid!r}")
-    if pid <= 0:
-        raise ValueError(f"pid is the number of a child process, which is greater than 0; not {pid}")
-    if pid > _LARGEST_NUMBER:
-        raise ValueError(f"pid is the number of a child process; no process has the number {pid}")
-
-
-def _lost_before(pid: int, fd: int) -> bool:
-    """Whether there is no process *pid*: the status of this child was taken. Raises for what is no child of ours.
-
-    *fd* is its pidfd, or -1.
-    """
-    if _waitid is None:
-        return False
-    try:
-        _waitid(*((_P_PIDFD, fd) if fd >= 0 else (_P_PID, pid)), _PEEK | _WNOHANG)
-    except ChildProcessError as refusal:
-        raise_if_from_handler(refusal)
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError as absence:
-            raise_if_from_handler(absence)
-            return True
-        except PermissionError:
-            pass
-        raise ChildProcessError(
-            errno.ECHILD,
-            f"process {pid} is no child of this process, which can only wait for what it has started itself",
-        ) from None
-    return False
 
 
 def handle_of_new_child(pid: int) -> ProcessHandle:
@@ -235,8 +146,9 @@ class ProcessHandle:
 
     Raises ChildProcessError if *pid* is a process, but no child of this one; ValueError or TypeError if it cannot be a
     process. If there is no such process, somebody else must have taken the child's status (`os.wait()`, an ignored
-    SIGCHLD): then, as when that happens later, `returncode` is 0 and `status_lost` is True. Without `os.waitid` none of
-    this is found out before the first `poll` or `wait`, which take it all for a lost status.
+    SIGCHLD): then, as when that happens later, `returncode` is 0 and `status_lost` is True. Without `os.waitid`, or where
+    a filter of system calls (seccomp) refuses it, none of this is found out before the first `poll` or `wait`, which take
+    it all for a lost status.
 
     The standard library has no such class.
     """
@@ -248,9 +160,10 @@ class ProcessHandle:
         "_given_out",
         "_is_left",
         "_is_slept_on",
+        "_loans",
         "_lock",
+        "_looks",
         "_taken",
-        "_users",
         "keeps_number",
         "kill_sent",
         "pid",
@@ -259,9 +172,9 @@ class ProcessHandle:
     )
 
     def __init__(self, pid: int) -> None:
-        _check_number(pid)
+        check_number(pid)
         self._begin(pid)
-        if _lost_before(pid, self._fd):
+        if is_lost(pid, self._fd):
             self._status_was_taken()
 
     def _begin(self, pid: int) -> None:
@@ -276,22 +189,14 @@ class ProcessHandle:
         self.keeps_number = False
         self._lock = RLock()
         self._generation = fork_generation()
-        self._users = 0  # threads that may be asleep on _fd, or on the number
+        self._loans: dict[object, None] = {}  # of those who may be asleep on _fd, or on the number
+        self._looks = 0  # with the lock held, one in the other
         self._given_out = False
         self._is_slept_on = False  # whether one of them may sleep on the number
         self._is_left = False  # whether the status was written down, and left with the kernel for their sake
         self._taken: list[Any] = []  # what the call that took the status returned
         self._fd = -1
-        self._open()
-
-    def _open(self) -> None:
-        if _pidfd_works or (_pidfd_works is None and _probe_pidfd()):
-            try:
-                # One call opens and stores, so that no signal handler that raises can come in between.
-                any(map(setattr, (self,), ("_fd",), map(os.pidfd_open, (self.pid,))))  # type: ignore[attr-defined,unused-ignore]
-            except OSError as refusal:
-                # Out of descriptors, or the child is gone already: the pid has to do.
-                _raise_if_strange(refusal)
+        open_pidfd(self, "_fd", pid)
 
     def __repr__(self) -> str:
         state = "running" if self.returncode is None else f"returncode={self.returncode}"
@@ -310,7 +215,7 @@ class ProcessHandle:
         if getattr(self, "keeps_number", False):
             self._take_what_was_kept(fd)
         elif getattr(self, "_is_left", False) and self.is_own_child:
-            take_status(self.pid, fd)
+            take_status(self.pid, fd, self._taken)
         if fd >= 0:
             os.close(fd)
 
@@ -325,13 +230,12 @@ class ProcessHandle:
             if self._generation != fork_generation():
                 self._refuse_in_forked_copy()
             # A peek needs no lock. Only when it shows an end is it worth going through the whole sequence.
-            if _waitid is not None:
+            if (waitid := _kernel.waitid) is not None:
                 fd = self._fd
                 try:
-                    if fd < 0:
-                        found = _waitid(_P_PID, self.pid, _PEEK | _WNOHANG)
-                    else:
-                        found = _waitid(_P_PIDFD, fd, _PEEK | _WNOHANG)
+                    found = (
+                        waitid(P_PID, self.pid, PEEK_AT_ONCE) if fd < 0 else waitid(P_PIDFD, fd, PEEK_AT_ONCE)
+                    )
                     # Without the lock another thread may have seen the end, and closed the pidfd. Its number is struck
                     # off before it is closed, and before it is put back there was a look that saw the child run.
                     if found is None and self._fd == fd and self.returncode is None:
@@ -339,9 +243,10 @@ class ProcessHandle:
                 except ChildProcessError as refusal:
                     raise_if_from_handler(refusal)  # else: taken; _look finds out by whom
                 except OSError as refusal:
-                    if self._fd == fd:
-                        raise
-                    _raise_if_strange(refusal)  # else: closed, as above
+                    if not is_refused(refusal):
+                        if self._fd == fd:
+                            raise
+                        raise_if_strange(refusal)  # else: closed, as above
             holding(self._lock, self._look)
         return self.returncode
 
@@ -361,7 +266,7 @@ class ProcessHandle:
         if self.returncode is not None:
             return self.returncode
         if timeout is None:
-            while (code := self._sleep_and_look(None)) is None:
+            while (code := self.lend(self._sleep_and_look, None)) is None:
                 pass
             return code
         deadline = deadline_after(timeout)
@@ -370,7 +275,7 @@ class ProcessHandle:
             remaining = deadline - monotonic()
             if remaining <= 0:
                 return None
-            code = self._sleep_and_look(remaining)
+            code = self.lend(self._sleep_and_look, remaining)
         return code
 
     def send_signal(self, sig: int) -> None:
@@ -401,15 +306,15 @@ class ProcessHandle:
         """Send a signal through a pidfd made for it; False if there is none to be had."""
         fds: list[int] = []
         try:
-            if _probe_pidfd():
+            if probe_pidfd() and (waitid := _kernel.waitid) is not None:
                 try:
-                    fds.extend(map(_pidfd_open, (self.pid,)))
-                    _waitid(_P_PIDFD, fds[0], _PEEK | _WNOHANG)
+                    fds.extend(map(_kernel.pidfd_open, (self.pid,)))
+                    waitid(P_PIDFD, fds[0], PEEK_AT_ONCE)
                 except (ChildProcessError, ProcessLookupError) as refusal:
                     raise_if_from_handler(refusal)
                     return True  # a stranger took the status just now: this is no child of ours any more
                 except OSError as refusal:
-                    _raise_if_strange(refusal)
+                    raise_if_strange(refusal)
                 else:
                     try:
                         send_through_pidfd(fds[0], sig)
@@ -431,7 +336,7 @@ class ProcessHandle:
 
     def _give_out(self) -> int:
         if self._fd < 0:
-            if not _probe_pidfd():
+            if not probe_pidfd():
                 import io
 
                 raise io.UnsupportedOperation(f"{self!r} has no descriptor; use wait(timeout)")
@@ -440,7 +345,7 @@ class ProcessHandle:
                 # Was closed, or there was none left. The child is not taken, nor will be while we hold the lock: the
                 # number is still its, or else a stranger has taken it, as the next look finds out.
                 try:
-                    any(map(setattr, (self,), ("_fd",), map(_pidfd_open, (self.pid,))))
+                    any(map(setattr, (self,), ("_fd",), map(_kernel.pidfd_open, (self.pid,))))
                 except ProcessLookupError as refusal:
                     raise_if_from_handler(refusal)
                 self._look()
@@ -472,7 +377,7 @@ class ProcessHandle:
 
     def _take_back(self) -> None:
         self._given_out = False
-        if not self._users and self._fd >= 0:
+        if not (self._loans or self._looks) and self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
@@ -482,169 +387,202 @@ class ProcessHandle:
                 f"{self!r} was started by the process that this one was forked from; only there can it be waited for"
             )
 
-    def borrow_descriptor(self) -> int:
-        """The pidfd, or -1, kept open until `return_descriptor`: for who sleeps on it among other things."""
-        return holding(self._lock, self._borrow)  # type: ignore[no-any-return]
+    def lend(self, step: Callable[[int, About], Result], about: About) -> Result:
+        """`step(fd, about)`; *fd* is the pidfd, or -1, and stays open meanwhile: for who sleeps on it.
 
-    def _borrow(self) -> int:
-        self._users += 1
+        A loan ends with the call, whatever a signal handler raises. Without a pidfd it is the number that is lent: it means
+        nobody else meanwhile. In a forked copy of this process *fd* is -1.
+        """
+        if self._generation != fork_generation():
+            return step(-1, about)  # the lock may be held for ever: by a thread that is not in this process
+        loan = object()
+        try:
+            result = step(holding(self._lock, self._borrow, loan), about)
+        finally:
+            try:
+                if self._generation == fork_generation():  # else: forked meanwhile, and this is the copy
+                    holding(self._lock, self._give_back, loan)
+            except BaseException:  # once more, should a signal handler have raised in there
+                if self._generation == fork_generation():
+                    holding(self._lock, self._give_back, loan)
+                raise
+        return result
+
+    def _borrow(self, loan: object) -> int:
+        self._loans[loan] = None
         if self._fd < 0:
             self._is_slept_on = True
         return self._fd
 
-    def duplicate_descriptor(self) -> int:
-        """A pidfd of the caller's own, to be closed by them; -1 where there is none."""
-        return holding(self._lock, self._duplicate)  # type: ignore[no-any-return]
-
-    def _duplicate(self) -> int:
-        if self.returncode is not None or self._fd < 0:
-            return -1
-        try:
-            return os.dup(self._fd)
-        except OSError as refusal:
-            _raise_if_strange(refusal)
-            return -1  # out of descriptors: the caller looks at the child every now and then
-
-    def has_number(self) -> bool:
-        """Whether the number cannot mean anybody else: the child runs, or it was kept."""
-        if self.poll() is None:
-            return True
-        if not self.keeps_number:
-            return False
-        fd = self.borrow_descriptor()
-        try:
-            who = self._named(fd)
-            return _waitid(*who, _PEEK | _WNOHANG) is not None
-        except ChildProcessError as refusal:
-            raise_if_from_handler(refusal)
-            return False  # a stranger took it, who waits for any child
-        finally:
-            self.return_descriptor()
-
-    def give_number_back(self) -> None:
-        """Take the status, if it was left for the sake of the number."""
-        fd = self.borrow_descriptor()
-        try:
-            self._take_what_was_kept(fd)
-        finally:
-            self.return_descriptor()
-
-    def _take_what_was_kept(self, fd: int) -> None:
-        kept, self.keeps_number = self.keeps_number, False
-        if kept and self.returncode is not None and self.is_own_child:
-            take_status(self.pid, fd)
-
-    def return_descriptor(self) -> None:
-        """The counterpart of `borrow_descriptor`."""
-        holding(self._lock, self._return)
-
-    def _return(self) -> None:
-        self._users -= 1
-        if not self._users:
+    def _give_back(self, loan: object) -> None:
+        """May be called again, and without there being such a loan."""
+        self._loans.pop(loan, None)
+        if not self._loans:
             self._is_slept_on = False
             if self._is_left:
-                self._is_left = False
                 if not self.keeps_number:
-                    take_status(self.pid, self._fd)
-        self._close_if_unused()
+                    take_status(self.pid, self._fd, self._taken)
+                self._is_left = False
+        if self.returncode is not None:
+            self._close_if_unused()
 
     def _close_if_unused(self) -> None:
         if (
             self.returncode is not None
-            and not (self._users or self._given_out or self.keeps_number)
+            and not (self._loans or self._looks or self._given_out or self.keeps_number)
             and self._fd >= 0
         ):
             fd, self._fd = self._fd, -1
             os.close(fd)
 
+    def duplicate_descriptor(self, copies: list[int]) -> int:
+        """A pidfd of the caller's own, which is put into *copies* to be closed by them; -1 where there is none."""
+        if self._generation != fork_generation():
+            return -1
+        return holding(self._lock, self._duplicate, copies)  # type: ignore[no-any-return]
+
+    def _duplicate(self, copies: list[int]) -> int:
+        if self.returncode is not None or self._fd < 0:
+            return -1
+        try:
+            copies.extend(map(os.dup, (self._fd,)))
+        except OSError as refusal:
+            raise_if_strange(refusal)
+            return -1  # out of descriptors: the caller looks at the child every now and then
+        return copies[-1]
+
+    def has_number(self) -> bool:
+        """Whether the number cannot mean anybody else: the child runs, or it was kept."""
+        if self.poll() is None:
+            return True
+        return self.keeps_number and self.lend(self._is_there, None)
+
+    def _is_there(self, fd: int, _about: None) -> bool:
+        waitid = _kernel.waitid
+        try:
+            # Without waitid, what we have left there is there, unless a stranger waits for any child.
+            return waitid is None or waitid(*self._named(fd), PEEK_AT_ONCE) is not None
+        except ChildProcessError as refusal:
+            raise_if_from_handler(refusal)
+            return False  # a stranger took it, who waits for any child
+        except OSError as refusal:
+            if not is_refused(refusal):
+                raise
+            return True
+
+    def give_number_back(self) -> None:
+        """Take the status, if it was left for the sake of the number."""
+        self.lend(self._take_what_was_kept, None)
+
+    def _take_what_was_kept(self, fd: int, _about: None = None) -> None:
+        if self.keeps_number and self.returncode is not None and self.is_own_child:
+            take_status(self.pid, fd, self._taken)
+        self.keeps_number = False
+
     def _look(self) -> None:
         """With the lock held: peek, write down, take."""
         if self.returncode is not None:
             return
-        if _waitid is None:
-            self._take_at_once()
-            return
-        self._users += 1  # a signal handler that looks too must not close the pidfd that we are looking at
+        self._looks += 1  # a signal handler that looks too must not close the pidfd that we are looking at
         try:
-            if not self._peek_and_take(*self._named(self._fd), _PEEK | _WNOHANG) and self.returncode is None:
-                self._status_was_taken()
+            if not self._peek_and_take(*self._named(self._fd), PEEK_AT_ONCE) and self.returncode is None:
+                if _kernel.waitid is None:
+                    self._take_at_once()
+                else:
+                    self._status_was_taken()
         finally:
-            self._users -= 1
-        self._close_if_unused()
+            self._looks -= 1
+            try:
+                self._close_if_unused()
+            except BaseException:  # once more; nobody looks again
+                self._close_if_unused()
+                raise
 
     def _named(self, fd: int) -> tuple[Any, int]:
         """The child, in the terms of waitid: by *fd*, which is its pidfd or -1."""
-        return (_P_PIDFD, fd) if fd >= 0 else (_P_PID, self.pid)
+        return (P_PIDFD, fd) if fd >= 0 else (P_PID, self.pid)
 
     def _peek_and_take(self, kind: int, number: int, how: int) -> bool:
-        """Peek, write down, take; False if there is no such child (any more)."""
+        """Peek, write down, take; False if there is no such child (any more), or no waitid."""
+        waitid = _kernel.waitid
+        if waitid is None:
+            return False
         try:
-            found = _waitid(kind, number, how)
+            found = waitid(kind, number, how)
             if found is not None:
                 # Others may be about to sleep on the number, which is kept for them: the last one takes the status.
                 self._is_left = self._is_slept_on
-                self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
+                self.returncode = found.si_status if found.si_code == CLD_EXITED else -found.si_status
                 if not (self.keeps_number or self._is_left):
-                    self._taken.extend(map(_waitid, (kind,), (number,), (_TAKE,)))
+                    # (Or refused by now, in another thread. Then this is refused, too, and heeded below.)
+                    self._taken.extend(map(_kernel.waitid or waitid, (kind,), (number,), (TAKE,)))
         except BaseException as problem:
             if type(problem) is ChildProcessError and not is_from_handler(problem):
                 # A signal handler of this thread may have gone through the whole sequence meanwhile, or another thread;
                 # else it was a stranger.
                 return False
-            # A signal handler raised: nobody looks again at what is written down.
-            if self.returncode is not None and not (self.keeps_number or self._is_left or self._taken):
-                take_status(self.pid, number if kind == _P_PIDFD else -1)
+            # Refused, or a signal handler raised: nobody looks again at what is written down.
+            if self.returncode is not None and not (self.keeps_number or self._is_left or self.status_lost):
+                take_status(self.pid, number if kind == P_PIDFD else -1, self._taken)
+            if is_refused(problem):
+                return False
             raise
         return True
 
     def _take_at_once(self) -> None:
         self.keeps_number = False  # there is no peek
+        if self._heed_what_was_taken():  # before an interruption
+            return
         try:
-            self._taken.extend(map(os.waitpid, (self.pid,), (_WNOHANG,)))
+            self._taken.extend(map(os.waitpid, (self.pid,), (WNOHANG,)))
         except ChildProcessError as refusal:
             raise_if_from_handler(refusal)
-        for pid, status in self._taken:
-            if pid == self.pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-                return
+        if self._heed_what_was_taken():
+            return
         if not self._taken:
             self._status_was_taken()
         self._taken.clear()
+
+    def _heed_what_was_taken(self) -> bool:
+        for pid, status in self._taken:
+            if pid == self.pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+                return True
+        return False
 
     def _status_was_taken(self) -> None:
         self.status_lost = True
         self.keeps_number = False
         self.returncode = 0
 
-    def _sleep_and_look(self, timeout: float | None) -> int | None:
-        """Sleep until the child has ended, or *timeout*, or for no reason; then look."""
+    def _sleep_and_look(self, fd: int, timeout: float | None) -> int | None:
+        """Sleep until the child has ended, or *timeout*, or for no reason; then look. *fd* is lent."""
         if self._generation != fork_generation():
             self._refuse_in_forked_copy()
-        fd = self.borrow_descriptor()
-        try:
-            if self.returncode is not None:
-                return self.returncode
-            if timeout is None and _waitid is not None:
-                try:
-                    if fd < 0:
-                        _waitid(_P_PID, self.pid, _PEEK)
-                    elif self._peek_and_take(_P_PIDFD, fd, _PEEK):
-                        # The pidfd is borrowed and means our child only: the whole sequence needs no lock.
-                        return self.returncode
-                except ChildProcessError as refusal:
-                    raise_if_from_handler(refusal)  # else: taken meanwhile; _look finds out by whom
-                except BlockingIOError:
-                    if fd < 0 or os.get_blocking(fd):
-                        raise  # a signal handler's
-                    # Somebody who was given the descriptor, as some event loops do, has made it return at once.
-                    _sleep_until_readable(fd, _LONGEST_POLL)
-            elif fd >= 0 and timeout is not None:
-                _sleep_until_readable(fd, min(timeout, _LONGEST_POLL))
-            else:
-                self._look_again_and_again(timeout)
-            holding(self._lock, self._look)
-        finally:
-            self.return_descriptor()
+        if self.returncode is not None:
+            return self.returncode
+        if timeout is None and (waitid := _kernel.waitid) is not None:
+            try:
+                if fd < 0:
+                    waitid(P_PID, self.pid, PEEK)
+                elif self._peek_and_take(P_PIDFD, fd, PEEK):
+                    # The pidfd is lent and means our child only: the whole sequence needs no lock.
+                    return self.returncode
+            except ChildProcessError as refusal:
+                raise_if_from_handler(refusal)  # else: taken meanwhile; _look finds out by whom
+            except BlockingIOError:
+                if fd < 0 or os.get_blocking(fd):
+                    raise  # a signal handler's
+                # Somebody who was given the descriptor, as some event loops do, has made it return at once.
+                sleep_until_readable(fd, LONGEST_POLL)
+            except OSError as refusal:
+                if not is_refused(refusal):
+                    raise
+        elif fd >= 0:
+            sleep_until_readable(fd, LONGEST_POLL if timeout is None else timeout)
+        else:
+            self._look_again_and_again(timeout)
+        holding(self._lock, self._look)
         return self.returncode
 
     def _look_again_and_again(self, timeout: float | None) -> None:
@@ -673,12 +611,13 @@ class SoleHandle(ProcessHandle):
         self._is_slept_on = self._is_left = False
         self._lock = RLock()
         self._generation = fork_generation()
-        self._users = 0
+        self._loans = {}
+        self._looks = 0
         self._taken = []
         self._last_words: list[Any] = []  # the status, as the kernel gave it
         self._fd = -1
         if at_once:
-            self._open()
+            open_pidfd(self, "_fd", pid)
 
     def ended_within(self, timeout: float | None) -> int | None:
         """Block until the child has ended and return its return code; None when the time is up."""
@@ -689,13 +628,17 @@ class SoleHandle(ProcessHandle):
             self._become_known()
             return super().ended_within(timeout)
         try:
-            if self._fd < 0:
+            if self._fd < 0 or (waitid := _kernel.waitid) is None:
                 said.extend(map(os.waitpid, (self.pid,), (0,)))
             else:
-                said.extend(map(_waitid, (_P_PIDFD,), (self._fd,), (_EXITED,)))
+                said.extend(map(waitid, (P_PIDFD,), (self._fd,), (EXITED,)))
         except ChildProcessError as refusal:
             raise_if_from_handler(refusal)
             self._status_was_taken()
+        except OSError as refusal:
+            if not is_refused(refusal):
+                raise
+            return self.ended_within(None)
         else:
             self._heed()
         if self._fd >= 0:
@@ -713,7 +656,7 @@ class SoleHandle(ProcessHandle):
         if len(found) == 2:
             self.returncode = os.waitstatus_to_exitcode(found[1])
         else:
-            self.returncode = found.si_status if found.si_code == _CLD_EXITED else -found.si_status
+            self.returncode = found.si_status if found.si_code == CLD_EXITED else -found.si_status
 
     def _become_known(self) -> None:
         """After an interruption: heed what was taken, or open the pidfd and look whether it means our child."""
@@ -725,5 +668,5 @@ class SoleHandle(ProcessHandle):
         if self._last_words:
             self._heed()
         elif self._fd < 0:
-            self._open()
+            open_pidfd(self, "_fd", self.pid)
             self._look()

@@ -63,8 +63,13 @@ def reap_abandoned() -> None:
         # Left by a clean-up that was cut short, or on its way out in another thread; handles do not get in its way.
         if request.call is None or not request.call.leave():  # else the lasting thread does it
             for pid in tuple(request.started):
+                if pid <= 0:
+                    continue  # what stands in for fork_exec has started none; the number would mean many others
                 handle = request.handle or handle_of_new_child(pid)
-                handle.send_signal(9)
+                try:
+                    handle.send_signal(9)
+                except PermissionError:
+                    pass  # a program of another user: whoever starts something now has nothing to do with that
                 abandoned.append(handle)
             request.started.clear()
             finish(request)

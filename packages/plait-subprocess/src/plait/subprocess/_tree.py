@@ -52,7 +52,8 @@ from __future__ import annotations
 import os
 from time import monotonic, sleep
 
-from ._handle import deadline_after, open_pidfd, take_status
+from ._handle import deadline_after
+from ._kernel import open_pidfd, take_status
 from ._platform import send_through_pidfd
 
 TYPE_CHECKING = False
@@ -175,11 +176,12 @@ class _Member:
         self.pid = pid
         self.started_at = started_at
         self.refused = False  # it belongs to somebody whom we may not signal
-        self.fd = open_pidfd(pid)
+        self.fd = -1
+        open_pidfd(self, "fd", pid)
         if self.fd >= 0:
             # The last descriptor is not for us: without one, nobody could be looked at any more.
             try:
-                os.close(os.dup(self.fd))
+                any(map(os.close, map(os.dup, (self.fd,))))
             except OSError:
                 os.close(self.fd)
                 self.fd = -1
@@ -346,7 +348,7 @@ class _Tree:
         for (pid, started_at), member in self.members.items():
             seen = _stat(pid)
             if seen is not None and seen[0] == b"Z" and seen[1:] == (me, started_at):
-                take_status(pid, member.fd)
+                take_status(pid, member.fd, [])
 
 
 def _sleep_until_end(fd: int, seconds: float) -> None:

@@ -30,8 +30,12 @@ from ._platform import RLock, winapi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
     from ._job import Job
+
+    About = TypeVar("About")
+    Result = TypeVar("Result")
 
 __all__ = ["Handle", "WindowsProcessHandle", "end_tree", "terminate"]
 
@@ -203,16 +207,13 @@ class WindowsProcessHandle(ProcessHandle):
     def close(self) -> None:
         """Does nothing: the handle is what this object is made of, and goes with it."""
 
-    def borrow_descriptor(self) -> int:
+    def lend(self, step: Callable[[int, About], Result], about: About) -> Result:
+        """`step(-1, about)`: there is no descriptor."""
+        return step(-1, about)
+
+    def duplicate_descriptor(self, copies: list[int]) -> int:  # noqa: ARG002
         """There is none: -1."""
         return -1
-
-    def duplicate_descriptor(self) -> int:
-        """There is none: -1."""
-        return -1
-
-    def return_descriptor(self) -> None:
-        """Nothing was borrowed."""
 
 
 def end_tree(root: ProcessHandle, grace: float) -> None:
