@@ -32,13 +32,14 @@ def getstatusoutput(
     Blocks until the command has ended. The code is that of `Popen`: -N if signal N ended the shell. *timeout*,
     *kill_tree* and *grace* are those of `run`, and not in the standard function.
     """
-    options: dict[str, Any] = {"shell": True, "text": True, "stderr": STDOUT, "encoding": encoding, "errors": errors}
+    options: dict[str, Any] = {"shell": True, "text": True, "stderr": STDOUT}
+    options.update(encoding=encoding, errors=errors)
     if timeout is not None:
         options["timeout"] = timeout
     if kill_tree or grace != 0:
         options.update(kill_tree=kill_tree, grace=grace)
-    if package.check_output is not check_output:  # a test has replaced it, and expects that nothing is started
-        try:
+    if package.check_output is not check_output:
+        try:  # by what a test has put there, which expects that nothing is started
             code, output = 0, package.check_output(cmd, **options)
         except CalledProcessError as failure:
             code, output = failure.returncode, failure.output
