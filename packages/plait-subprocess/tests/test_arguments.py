@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import math
 import os
 import pickle
+import socket
 import subprocess as stdlib_subprocess
 import sys
 from unittest import mock
@@ -231,3 +233,16 @@ def test_a_mock_in_the_place_of_stdin_is_not_taken_for_closed():
     with Popen(["true"], stdin=PIPE) as process, mock.patch.object(process, "stdin") as stdin:
         assert process.communicate(b"x") == (None, None)
         stdin.write.assert_called_once_with(b"x")
+
+
+def test_a_number_that_is_no_descriptor_is_refused_as_by_the_standard_module():
+    for number in (-7, 99999):
+        for start in (Popen, stdlib_subprocess.Popen):
+            with pytest.raises(OSError) as caught:
+                start(["true"], stdin=number)
+            assert caught.value.errno == errno.EBADF
+    ours, theirs = socket.socketpair()
+    ours.close()
+    theirs.close()
+    with pytest.raises(ValueError, match="closed"):
+        Popen(["true"], stdin=ours)

@@ -11,7 +11,16 @@ import pytest
 from descriptors import open_descriptors
 from patience import SOON, late
 
-from plait.subprocess import CalledProcessError, Command, Pipeline, Popen, TimeoutExpired
+from plait.subprocess import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    CalledProcessError,
+    Command,
+    Pipeline,
+    Popen,
+    TimeoutExpired,
+)
 
 BIG = bytes(range(256)) * 12_000
 
@@ -41,6 +50,49 @@ def test_every_status_is_reported():
     with pytest.raises(CalledProcessError) as caught:
         line.run(capture_output=True, check=True)
     assert caught.value.cmd == ["false"]
+
+
+def test_the_outer_streams_may_be_files(tmp_path):
+    loud = ["sh", "-c", "cat; echo complaint >&2"]
+    (tmp_path / "in").write_text("b\na\n")
+    before = open_descriptors()
+    with (
+        open(tmp_path / "in") as source,
+        open(tmp_path / "out", "w") as sink,
+        open(tmp_path / "err", "w") as err,
+    ):
+        result = Pipeline([loud, ["sort"], loud]).run(
+            stdin=source, stdout=sink.fileno(), stderr=err, timeout=20
+        )
+        os.fstat(sink.fileno())  # is left open
+    assert open_descriptors() == before
+    assert (tmp_path / "out").read_text() == "a\nb\n"
+    assert (tmp_path / "err").read_text() == "complaint\n" * 2
+    assert (result.stdout, result.stderr) == (None, (None, None, None))
+    assert Pipeline([["cat"], ["cat"]]).run(stdin=DEVNULL, stdout=PIPE).stdout == b""
+
+
+def test_outputs_may_be_collected_one_by_one():
+    loud = ["sh", "-c", "cat; echo complaint >&2"]
+    line = Pipeline([loud, ["tr", "a-z", "A-Z"]])
+    result = line.run(input="x\n", stdout=PIPE, stderr=STDOUT, text=True)
+    assert (result.stdout, result.stderr) == ("X\nCOMPLAINT\n", (None, None))
+    result = line.run(stdin=PIPE, stdout=DEVNULL, stderr=PIPE, text=True)
+    assert (result.stdout, result.stderr) == (None, ("complaint\n", ""))
+    with pytest.raises(TimeoutExpired) as caught:
+        Pipeline([["cat"], ["sh", "-c", "echo x; exec sleep 60"]]).run(
+            stdin=DEVNULL, stdout=PIPE, timeout=0.3
+        )
+    assert (caught.value.stdout, caught.value.stderr) == (b"x\n", None)
+
+
+def test_streams_that_contradict_each_other_are_refused():
+    line = Pipeline([["true"], ["true"]])
+    for options in ({"stdout": DEVNULL}, {"stderr": STDOUT}):
+        with pytest.raises(ValueError, match="capture_output sets"):
+            line.run(capture_output=True, **options)
+    with pytest.raises(ValueError, match="either input or stdin"):
+        line.run(input=b"", stdin=DEVNULL)
 
 
 def test_a_writer_that_nobody_reads_gets_sigpipe():

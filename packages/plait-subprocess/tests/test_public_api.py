@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import importlib
 import inspect
@@ -27,6 +28,10 @@ from plait.subprocess import (
 
 PACKAGE = Popen.__module__
 piece = importlib.import_module(PACKAGE)
+PICKLED = [
+    lambda thing, protocol=protocol: pickle.loads(pickle.dumps(thing, protocol))
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+]
 BANNED = {
     "threading",
     "queue",
@@ -131,13 +136,33 @@ def test_arun_takes_what_run_takes():
     ],
 )
 def test_errors_survive_pickling(error):
-    copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is type(error)
-    assert vars(copy) == vars(error)
-    assert isinstance(copy, SubprocessError)
-    assert copy.stdout == copy.output
-    copy.stdout = 1
-    assert copy.output == 1
+    there = pickle.loads(pickle.dumps(error))
+    assert type(there) is type(error)
+    assert vars(there) == vars(error)
+    assert isinstance(there, SubprocessError)
+    assert there.stdout == there.output
+    there.stdout = 1
+    assert there.output == 1
+
+
+class BuildFailed(CalledProcessError):
+    """What applications derive: with arguments of its own."""
+
+    def __init__(self, target, *, log):
+        super().__init__(2, ["make", target], stderr=log)
+        self.target = target
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, *PICKLED])
+def test_errors_survive_pickling_whatever_arguments_they_were_made_with(copied):
+    for error in (
+        BuildFailed("all", log="no rule"),
+        CalledProcessError(returncode=3, cmd=["x"], stderr="e"),
+        TimeoutExpired(cmd="x", timeout=1),
+    ):
+        there = copied(error)
+        assert type(there) is type(error)
+        assert (vars(there), there.args, str(there)) == (vars(error), error.args, str(error))
 
 
 def test_public_names_say_where_they_are_to_be_had():

@@ -59,6 +59,16 @@ def test_a_mock_in_the_place_of_a_function_is_what_is_called():
         assert getstatusoutput("x") == (3, "said")
         assert getoutput("x") == "said"
         assert fake.call_args_list[0] == mock.call("x", stdout=piece.PIPE, timeout=1, check=True)
+    with mock.patch(f"{PACKAGE}.check_output", return_value="said\n") as fake:
+        assert getstatusoutput("x") == (0, "said")
+        assert getoutput("x", timeout=1, kill_tree=True) == "said"
+        standard = {"shell": True, "text": True, "stderr": piece.STDOUT, "encoding": None, "errors": None}
+        assert fake.call_args_list == [
+            mock.call("x", **standard),
+            mock.call("x", **standard, timeout=1, kill_tree=True, grace=0.0),
+        ]
+        fake.side_effect = CalledProcessError(3, "x", "failed\n")
+        assert getstatusoutput("x") == (3, "failed")
     with mock.patch(f"{PACKAGE}.call", return_value=0) as fake:
         assert check_call(ABSENT, timeout=1) == 0
         fake.assert_called_once_with(ABSENT, timeout=1)

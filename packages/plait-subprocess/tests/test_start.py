@@ -510,7 +510,7 @@ def test_a_failed_start_leaves_neither_zombie_nor_descriptor():
     [
         ({"stdin": STDOUT}, ValueError),
         ({"stdout": STDOUT}, ValueError),
-        ({"stdout": -9}, ValueError),
+        ({"stdout": -9}, OSError),
         ({"bufsize": "x"}, TypeError),
         ({"pipesize": "x"}, TypeError),
         ({"text": True, "universal_newlines": False}, SubprocessError),

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from plait.subprocess import (
+    DEVNULL,
     PIPE,
     Command,
     CompletedProcess,
@@ -31,6 +33,7 @@ def bytes_are_usual(path: os.PathLike[str]) -> None:
     assert_type(run("x", env={"A": path}, pass_fds=[1], kill_tree=True, on_stdout=bytes.hex).stderr, bytes)
     assert_type(check_output(["true"]), bytes)
     assert_type(Pipeline([["true"]]).run(input=b"x"), PipelineResult[bytes])
+    assert_type(Pipeline([["true"]]).run(stdin=DEVNULL, stderr=sys.stderr), PipelineResult[bytes])
     assert_type(Popen(["true"], stdin=PIPE), Popen[bytes])
     with Popen(["true"], stdin=PIPE) as process:
         assert_type(process.stdin, IO[bytes] | None)

@@ -6,9 +6,10 @@ r"""Child processes: start them, talk to them, wait for them without polling.
 'hello\n'
 
 Tests may replace public names in this module, as they do in the standard one: `Popen`, which everything here starts;
-`run` for `check_output` and `getstatusoutput`; `call` for `check_call`; `getstatusoutput` for `getoutput`. `arun` and
-`Pipeline.run` need a subclass of `Popen` there and raise TypeError for anything else; `run` and `call` take any object
-with the public methods of one, in a `with` statement: `call` asks it to `wait`, `run` to `communicate` and `poll`.
+`run` for `check_output` and `getstatusoutput`; `check_output` for `getstatusoutput`, too; `call` for `check_call`;
+`getstatusoutput` for `getoutput`. `arun` and `Pipeline.run` need a subclass of `Popen` there and raise TypeError for
+anything else; `run` and `call` take any object with the public methods of one, in a `with` statement: `call` asks it to
+`wait`, `run` to `communicate` and `poll`.
 """
 
 from ._cmdline import getoutput, getstatusoutput

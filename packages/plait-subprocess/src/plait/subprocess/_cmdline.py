@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 
 from ._ends import PIPE, STDOUT
+from ._results import CalledProcessError
+from ._run import check_output
 from ._switches import package
 
 TYPE_CHECKING = False
@@ -30,19 +32,21 @@ def getstatusoutput(
     Blocks until the command has ended. The code is that of `Popen`: -N if signal N ended the shell. *timeout*,
     *kill_tree* and *grace* are those of `run`, and not in the standard function.
     """
-    done = package.run(  # noqa: S604 - it is what this function is for
-        cmd,
-        shell=True,
-        text=True,
-        stdout=PIPE,
-        stderr=STDOUT,
-        encoding=encoding,
-        errors=errors,
-        timeout=timeout,
-        kill_tree=kill_tree,
-        grace=grace,
-    )
-    return done.returncode, done.stdout.removesuffix("\n")
+    options: dict[str, Any] = {"shell": True, "text": True, "stderr": STDOUT}
+    options.update(encoding=encoding, errors=errors)
+    if timeout is not None:
+        options["timeout"] = timeout
+    if kill_tree or grace != 0:
+        options.update(kill_tree=kill_tree, grace=grace)
+    if package.check_output is not check_output:
+        try:  # by what a test has put there, which expects that nothing is started
+            code, output = 0, package.check_output(cmd, **options)
+        except CalledProcessError as failure:
+            code, output = failure.returncode, failure.output
+    else:
+        done = package.run(cmd, stdout=PIPE, **options)
+        code, output = done.returncode, done.stdout
+    return code, output.removesuffix("\n")
 
 
 def getoutput(

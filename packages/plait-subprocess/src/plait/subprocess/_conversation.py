@@ -129,7 +129,8 @@ class Conversation(Of["AnyStr"]):
         """Iterate over the lines of both outputs as they come: `("stdout", line)` or `("stderr", line)`.
 
         Feeds *input* to the child meanwhile, and keeps nothing of what it has yielded. Ends when both outputs
-        have. Raises `TimeoutExpired`, *timeout* seconds after the first step. The child is not waited for. Who has left
+        have. Raises `TimeoutExpired`, *timeout* seconds after the first step; the child runs on then, and the end of a
+        `with` statement would wait for it: kill it first, if it is to end. The child is not waited for here. Who has left
         the iteration early may call communicate(), which returns the rest; there is no second iteration. The standard
         class has no such method.
         """

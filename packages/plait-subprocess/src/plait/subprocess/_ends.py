@@ -165,8 +165,8 @@ class Ends:
     @staticmethod
     def _given(wanted: Any) -> int:
         given: int = wanted if isinstance(wanted, int) else wanted.fileno()
-        if given < 0:
-            raise ValueError(f"{wanted} is neither a file descriptor nor PIPE, STDOUT or DEVNULL")
+        if given < 0 and not isinstance(wanted, int):  # what was closed may say so: a socket
+            raise ValueError(f"{wanted!r} has no descriptor: is it closed?")
         try:
             os.fstat(given)
         except OSError as problem:

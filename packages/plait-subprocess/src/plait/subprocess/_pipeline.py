@@ -166,6 +166,9 @@ class Pipeline:
         self,
         *,
         input: Any = None,  # noqa: A002
+        stdin: Any = None,
+        stdout: Any = None,
+        stderr: Any = None,
         capture_output: bool = False,
         timeout: float | None = None,
         check: bool = False,
@@ -177,23 +180,27 @@ class Pipeline:
     ) -> PipelineResult[Any]:
         """Run all commands to their ends.
 
-        *input* goes to the first; *capture_output* collects stdout of the last and stderr of each. With *check* a
-        command that failed raises `CalledProcessError`; which counts those that SIGPIPE has ended (-13), as the
-        shell's `pipefail` does. After *timeout* seconds all are killed, with *kill_tree* together with everything
-        that they have started, and `TimeoutExpired` is raised with the output so far; stderr is then that of
-        all, one after the other. Any other exception kills them too (the one of *check*, what is left of the
-        trees). With *grace*, SIGTERM comes first, to all at once, and that many seconds.
+        *input* goes to the first; *capture_output* collects stdout of the last and stderr of each. *stdin* of the first,
+        *stdout* of the last and *stderr* of all may be given as to `run`: an open file, DEVNULL, or PIPE to collect it;
+        with `stderr=STDOUT` what a command complains about goes the way of its output.
+
+        With *check* a command that failed raises `CalledProcessError`; which counts those that SIGPIPE has ended (-13),
+        as the shell's `pipefail` does. After *timeout* seconds all are killed, with *kill_tree* together with everything
+        that they have started, and `TimeoutExpired` is raised with the output so far; stderr is then that of all, one
+        after the other. Any other exception kills them too (the one of *check*, what is left of the trees). With
+        *grace*, SIGTERM comes first, to all at once, and that many seconds.
         """
         deadline = None if timeout is None else deadline_after(timeout)
         if grace != 0:
             check_grace(grace)
+        outer = self._outer_streams(input, stdin, stdout, stderr, capture_output)
         options = {"text": text, "encoding": encoding, "errors": errors, "mark_tree": kill_tree}
         processes: list[Popen[Any]] = []
         between: list[int] = []  # descriptors of ours that lead from command to command
         try:
             try:
                 in_flight[id(between)] = between
-                self._start(processes, between, input is not None, capture_output, options)
+                self._start(processes, between, outer, options)
             finally:
                 try:
                     _forget(between)
@@ -201,9 +208,9 @@ class Pipeline:
                     _forget(between)
             if not _serve(processes, input, deadline):
                 raise TimeoutExpired(self, timeout or 0.0)
-            stdout, stderr = _outputs(processes, True)
+            said, complaints = _outputs(processes, True)
             codes = [process.wait() for process in processes]
-            result = PipelineResult(self.commands, codes, stdout, stderr)
+            result = PipelineResult(self.commands, codes, said, complaints)
             if check and kill_tree:
                 result.check_returncodes()
         except BaseException as problem:
@@ -218,19 +225,35 @@ class Pipeline:
             result.check_returncodes()
         return result
 
+    @staticmethod
+    def _outer_streams(
+        given: Any, stdin: Any, stdout: Any, stderr: Any, capture_output: bool
+    ) -> tuple[Any, Any, Any]:
+        """stdin of the first, stdout of the last, stderr of all."""
+        if given is not None:
+            if stdin is not None:
+                raise ValueError("pass either input or stdin: input needs a pipe of its own")
+            stdin = PIPE
+        if capture_output:
+            if stdout is not None or stderr is not None:
+                raise ValueError(
+                    "capture_output sets stdout and stderr: leave them out, or leave capture_output out"
+                )
+            stdout = stderr = PIPE
+        return OWN_PIPE if stdin == PIPE else stdin, stdout, stderr
+
     def _start(
         self,
         processes: list[Popen[Any]],
         between: list[int],
-        has_input: bool,
-        capture_output: bool,
+        outer: tuple[Any, Any, Any],
         options: dict[str, Any],
     ) -> None:
         kind = replaced_popen()
-        source: Any = OWN_PIPE if has_input else None
+        source, last_sink, stderr = outer
         for command in self.commands:
             following: Any = None
-            sink: Any = PIPE if capture_output else None
+            sink: Any = last_sink
             if len(processes) < len(self.commands) - 1:
                 following, sink = open_pipe(between)
                 size = command.options.get("pipesize")
@@ -239,7 +262,7 @@ class Pipeline:
             how = {
                 "stdin": source,
                 "stdout": sink,
-                "stderr": PIPE if capture_output else None,
+                "stderr": stderr,
                 **options,
                 **command.options,
             }

@@ -118,6 +118,12 @@ class _OutputError(SubprocessError):
     def stdout(self, value: Any) -> None:
         self.output = value
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the attributes: `args` lacks what was given by name, and a subclass may have arguments of its own.
+        from copyreg import __newobj__  # type: ignore[attr-defined] # for pickle it means: without __init__
+
+        return __newobj__, (type(self), *self.args), vars(self)
+
 
 class CalledProcessError(_OutputError):
     """A child ended with a status other than 0, and the caller had asked to be told.
@@ -130,9 +136,6 @@ class CalledProcessError(_OutputError):
     def __init__(self, returncode: int, cmd: Any, output: Any = None, stderr: Any = None) -> None:
         self.returncode, self.cmd = returncode, cmd
         self.output, self.stderr = output, stderr
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.returncode, self.cmd, self.output, self.stderr), vars(self)
 
     def __str__(self) -> str:
         code: Any = self.returncode  # who makes one by hand may have given none
@@ -155,9 +158,6 @@ class TimeoutExpired(_OutputError):
         self.cmd, self.timeout = cmd, timeout
         self.output, self.stderr = output, stderr
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cmd, self.timeout, self.output, self.stderr), vars(self)
-
     def __str__(self) -> str:
         when = "" if self.phase is None else f", {self.phase}"
         return f"Command '{self.cmd}' timed out after {self.timeout} seconds{when}"
@@ -173,9 +173,6 @@ class OutputTooLarge(_OutputError):
     def __init__(self, cmd: Any, limit: int, output: Any = None, stderr: Any = None) -> None:
         self.cmd, self.limit = cmd, limit
         self.output, self.stderr = output, stderr
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.cmd, self.limit, self.output, self.stderr), vars(self)
 
     def __str__(self) -> str:
         return f"Command {self.cmd!r} wrote more than {self.limit} bytes, which was the limit"

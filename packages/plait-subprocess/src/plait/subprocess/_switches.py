@@ -12,7 +12,7 @@
 #                      loses its child if a signal handler raises in it.)
 #   Popen              What `run`, `call` and what is made of them start. Tests put a fake process here. (`arun` and
 #                      pipelines need more of a Popen than is public: they take a subclass, and refuse everything else.)
-#   run, call, getstatusoutput
+#   run, call, check_output, getstatusoutput
 #                      What `check_output`, `check_call` and their kin are made of.
 #   Popen._execute_child, Popen._wait
 #                      The steps of Popen that its subclasses override: start the child; wait for its end. (The arguments of
