@@ -352,6 +352,37 @@ def test_in_a_forked_child_permits_do_not_go_to_threads_of_the_parent():
     assert len(log) == 3
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("blocking", [False, True])
+def test_in_a_forked_child_a_permit_is_free_that_was_put_aside_for_a_thread_of_the_parent(kind, blocking):
+    for _ in range(50):
+        semaphore, log = kind(1), []
+        semaphore.acquire()
+        thread = queue_up(semaphore, log, "waiter")
+        switch = sys.getswitchinterval()
+        sys.setswitchinterval(30)  # the waiter cannot run until this thread waits
+        try:
+            semaphore.release()
+            if semaphore.acquire(False):
+                while not semaphore._front:  # overtaken, it goes there
+                    thread.join(0.0005)
+                semaphore.release()
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                aside = bool(semaphore._kept)  # otherwise it has got it, for to fork may have been to wait
+                os._exit(not aside or 2 + semaphore.acquire(blocking, 20 if blocking else None))
+        finally:
+            sys.setswitchinterval(switch)
+        exitcode = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        thread.join(10)
+        assert log == [("waiter", True)]
+        if exitcode != 1:
+            break
+    assert exitcode == 3
+
+
 def test_nobody_exceeds_the_limit_when_many_fight():
     semaphore, inside, most, done = BoundedSemaphore(3), [], [], []
 

@@ -26,8 +26,8 @@
 #     the start if an exception ended it. Who has made a token available calls it, and so does who leaves without one.
 #   - No wake-up is lost: who was rung and leaves without a token (it timed out, it was interrupted) or did not need to be
 #     rung passes it on by settling. A waiter that leaves by an exception puts the token back that it has taken.
-#   - In a forked child there are bells of threads that it does not have. Who first settles there rings all of them, which
-#     counts for nothing. (They are rung because the thread that forked may have done so in a signal handler, while
+#   - In a forked child there are bells of threads that it does not have. Who first settles there, or finds no token, rings
+#     all of them, which counts for nothing. (They are rung because the thread that forked may have done so in a signal handler, while
 #     waiting. It looks, and stands in front.) What was kept for them is free again.
 #
 # Bounded ones
@@ -183,7 +183,9 @@ class Semaphore(Uncopied):
                 # Not pop(): after a call, the exception of a signal handler could strike and the token would be lost.
                 del self._tokens[-1]
             except IndexError:
-                if not self._stock or not self._draw():
+                if self._generation != _epoch:
+                    self._announce()  # what was kept for threads of the parent is free
+                elif not self._stock or not self._draw():
                     break
             else:
                 return True
@@ -523,7 +525,9 @@ class BoundedSemaphore(Semaphore):
             try:
                 del self._tokens[-1]
             except IndexError:
-                if not self._stock or not self._draw():
+                if self._generation != _epoch:
+                    self._announce()  # what was kept for threads of the parent is free
+                elif not self._stock or not self._draw():
                     break
             else:
                 room = self._room
