@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading as standard
-from itertools import repeat
 
 import pytest
 from hypothesis import given, settings
@@ -86,9 +85,12 @@ def test_many_permits_are_released_in_one_step(kind):
             thread.join(10)
         assert sorted(log) == [(n, True) for n in range(3)]
     else:
-        semaphore._stock[0].permits = repeat(None, 10**11)
-        semaphore.release(10**11)
-    assert semaphore._value == (10**12 - 3 if kind is Semaphore else 2 * 10**11)
+        for _ in range(3000):
+            semaphore.acquire()
+        semaphore.release(2997)
+        with pytest.raises(ValueError, match="too many"):
+            semaphore.release(10**11)
+    assert semaphore._value == 10**12 - 3
 
 
 def test_permits_out_of_a_stock_are_exactly_as_many(kind):
@@ -350,6 +352,37 @@ def test_in_a_forked_child_permits_do_not_go_to_threads_of_the_parent():
     assert len(log) == 3
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("blocking", [False, True])
+def test_in_a_forked_child_a_permit_is_free_that_was_put_aside_for_a_thread_of_the_parent(kind, blocking):
+    for _ in range(50):
+        semaphore, log = kind(1), []
+        semaphore.acquire()
+        thread = queue_up(semaphore, log, "waiter")
+        switch = sys.getswitchinterval()
+        sys.setswitchinterval(30)  # the waiter cannot run until this thread waits
+        try:
+            semaphore.release()
+            if semaphore.acquire(False):
+                while not semaphore._front:  # overtaken, it goes there
+                    thread.join(0.0005)
+                semaphore.release()
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                aside = bool(semaphore._kept)  # otherwise it has got it, for to fork may have been to wait
+                os._exit(not aside or 2 + semaphore.acquire(blocking, 20 if blocking else None))
+        finally:
+            sys.setswitchinterval(switch)
+        exitcode = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        thread.join(10)
+        assert log == [("waiter", True)]
+        if exitcode != 1:
+            break
+    assert exitcode == 3
+
+
 def test_nobody_exceeds_the_limit_when_many_fight():
     semaphore, inside, most, done = BoundedSemaphore(3), [], [], []
 
@@ -467,7 +500,11 @@ def test_a_release_of_a_number_that_is_not_whole_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("value", "n", "m"), [(5, 2, 2), (5, 2, 1), (5000, 2, 3), (5000, 2000, 3), (5000, 2000, 1500)]
+    ("value", "n", "m"),
+    [
+        *[(5, 1, 1), (5, 1, 2), (5, 2, 1), (5, 2, 2)],
+        *[(5000, 1, 2), (5000, 2, 3), (5000, 2000, 3), (5000, 2000, 1500)],
+    ],
 )
 def test_a_release_amid_another_succeeds_if_there_is_room_for_both(value, n, m):
     """At each bytecode of a release of *n*, in turn, another one of *m* comes in, when there is room for one of them."""
@@ -513,7 +550,119 @@ def test_a_release_amid_another_succeeds_if_there_is_room_for_both(value, n, m):
             told = True  # 3.12 tells of opcodes from the second call on
             continue
         place, told = place + 1, True
-    assert place > 20
+    assert place > 10
+
+
+def paused(call, place):
+    """A thread that makes the call and stops before a bytecode of the semaphore's. Goes on when told; then it is joined."""
+    source = BoundedSemaphore.release.__code__.co_filename
+    there, go_on, left, done = Event(), Event(), [place], []
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != source:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left[0] -= 1
+            if left[0] == -1:
+                there.set()
+                go_on.wait(30)
+        return trace
+
+    def run():
+        sys.settrace(trace)
+        try:
+            call()
+            done.append(True)
+        except ValueError:
+            done.append(False)
+        finally:
+            sys.settrace(None)
+            there.set()
+
+    def finish():
+        go_on.set()
+        thread.join(30)
+        return done[0], left[0] < 0
+
+    thread = Thread(target=run)
+    thread.start()
+    assert there.wait(30)
+    return finish
+
+
+def test_a_release_of_several_is_not_refused_for_the_sake_of_one_that_is_refused_itself():
+    place, came, refusals = 0, True, 0
+    while came or place < 2:  # 3.12 tells of opcodes from the second call on
+        semaphore = BoundedSemaphore(5)
+        for _ in range(2):
+            semaphore.acquire()
+        first = paused(semaphore.release, place)
+        try:
+            semaphore.release(2)
+            both = True
+        except ValueError:
+            both = False
+            try:
+                semaphore.release()
+            except ValueError:
+                pass
+        second = paused(semaphore.release, place)
+        one, came = first()
+        second()
+        assert both is not one
+        assert semaphore._value == 5
+        refusals += not both
+        place += 1
+    assert refusals and place > 10
+
+
+@pytest.mark.skipif(
+    not hasattr(sys, "monitoring"), reason="nobody can say where a signal might strike before Python 3.12"
+)
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_release_too_many_adds_nothing_wherever_it_is_struck(n):
+    source, events, place = BoundedSemaphore.release.__code__.co_filename, sys.monitoring.events, 0
+
+    def strike(code, *_):
+        nonlocal left
+        if code.co_filename == source:
+            left -= 1
+            if left == 0:
+                raise Struck
+
+    sys.monitoring.use_tool_id(4, "struck")
+    try:
+        for event in (events.PY_START, events.C_RETURN):
+            sys.monitoring.register_callback(4, event, strike)
+        left = -1
+        while left <= 0:
+            place += 1
+            semaphore, left = BoundedSemaphore(5), place
+            sys.monitoring.set_events(4, events.PY_START | events.CALL)
+            with pytest.raises((ValueError, Struck)):
+                semaphore.release(n)
+            sys.monitoring.set_events(4, 0)
+            assert semaphore._value == 5
+        assert place > 2
+    finally:
+        sys.monitoring.free_tool_id(4)
+
+
+def test_who_gives_back_what_a_waiter_has_not_got_yet_is_refused():
+    class Overtaken(BoundedSemaphore):
+        def _take(self, slip, tokens):
+            took = super()._take(slip, tokens)
+            if took:  # a handler, which gives back what nobody has, and raises
+                with pytest.raises(ValueError, match="too many"):
+                    self.release()
+                raise Struck
+            return took
+
+    semaphore = Overtaken(1)
+    with pytest.raises(Struck):
+        semaphore._wait_carefully(30)
+    assert semaphore._value == 1
 
 
 def test_of_several_releases_of_more_than_one_at_once_as_many_succeed_as_there_is_room_for():

@@ -75,7 +75,7 @@ from .._thread import (
 from ._copies import Uncopied
 from ._named import Named
 from ._platform import deque
-from ._rwlock import WriteSide
+from ._rwsides import WriteSide
 from ._slots import SlotMethods
 from ._surely import SEVERAL, raised_here
 

@@ -2,13 +2,16 @@
 #
 # RWLock: many may read, or one may write.
 #
+# Three modules: what can be true of it, and whose turn it is, is in _rwstates.py; here is how it comes to be true, and how
+# one waits for it; its two sides, which are what one uses, are in _rwsides.py.
+#
 # Theory of operation
-#   All there is to know (who holds, who waits) is in a `_State` that is never changed. An operation looks at the latest
+#   All there is to know (who holds, who waits) is in a `State` that is never changed. An operation looks at the latest
 #   state, makes the one that follows from it, and links it to its predecessor by one operation of a dictionary
 #   (`setdefault`): if another thread was quicker, that tells so, and the operation looks again. So every operation
 #   happens whole or not at all, in one order, without a lock: a signal handler can come between any two steps, and do
 #   the same; a fork leaves nothing half done; an exception that strikes can find out, by looking at the link, whether
-#   what it struck had happened already (see `_Step`).
+#   what it struck had happened already (see `Step`).
 #   `_state` may lag behind the latest state; the links lead there. Nobody who waits holds a state: it would keep all that
 #   follow from it.
 #
@@ -16,22 +19,6 @@
 #   Whoever makes a state in which it does hold the lock rings it, after that state has been linked. A call that has been
 #   interrupted between the two may have to wait for the handler, which waits for this lock; so whoever is going to sleep
 #   rings all who have left the queue, before. To be rung for nothing does no harm: one looks, and sleeps on.
-#
-# Who gets it
-#   - Strictly in order of arrival: who comes while others wait, waits behind them. Readers who stand next to each other
-#     get it together. So writers do not starve, nor do readers.
-#   - Except that who holds it already, for reading or writing, gets it again at once for the same or for reading: it
-#     would wait for itself otherwise.
-#   - Except that a reader who wants to write is refused: two of them would wait for each other for ever. It has to let
-#     go first, and look again at what it read.
-#   - A thread can be in the queue several times, if a signal handler or finaliser asks for the lock while its own thread
-#     waits for it. The outer call cannot go on before the inner one has. So all of a thread stand together, where the
-#     first of them was, those who want to write before those who want to read; and as soon as one has the lock, so have
-#     those behind it.
-#
-# What a thread holds is a number of holds for reading and one of holds for writing. downgrade() changes the kind of its
-# holds, and not their number. So leaving a `with lock.write:` block can always give back one hold: for writing if there
-# is one, and else the one for reading that downgrade() has made of it.
 #
 # For a Condition the writing side can be let go of altogether and taken back. A wait() must not end without the lock; so
 # letting go that is interrupted by an exception takes it back, and taking it back is repeated until it is had. A second
@@ -51,120 +38,20 @@
 
 from __future__ import annotations
 
-from itertools import repeat, starmap
 from time import monotonic
 
-from .._thread import allocate_lock, get_ident, register_after_fork, seconds
+from .._thread import get_ident, register_after_fork
 from . import _named
 from ._copies import Uncopied
-from ._surely import SEVERAL, elsewhere, raised_here, surely
+from ._rwsides import ReadSide, WriteSide
+from ._rwstates import KINDS, NEXT, READ, WRITE, State, Step, Ticket
+from ._surely import SEVERAL, elsewhere, surely
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import TracebackType
-    from typing import Any
+    from collections.abc import Callable
 
-READ, WRITE = 0, 1
-FOR_EVER = "-1 for ever"  # what a lock has in the place of None
-KINDS = ("reading", "writing")
-NEXT = 0
-# Who is asking, again and again; without state, and so for all threads.
-IDENTS: Iterator[int] = starmap(get_ident, repeat(()))
-
-
-class _Ticket:
-    """Somebody who wants the lock."""
-
-    __slots__ = ("bell", "ident", "kind", "refused")
-
-    def __init__(self, kind: int) -> None:
-        self.ident = get_ident()
-        self.kind = kind
-        self.refused = False
-        self.bell: Any = allocate_lock()
-        self.bell.acquire()
-
-    def ring(self) -> None:
-        try:
-            self.bell.release()
-        except RuntimeError as error:  # rung already
-            if not raised_here(error):
-                raise
-
-
-class _State:
-    """Who holds the lock (identifier -> how often for reading, for writing) and who waits, at one moment."""
-
-    __slots__ = ("follows", "granted", "holders", "lost", "queue")
-
-    def __init__(
-        self, holders: dict[int, tuple[int, int]], queue: tuple[_Ticket, ...], lost: bool = False
-    ) -> None:
-        self.holders = holders
-        self.queue = queue
-        self.lost = lost
-        self.granted: tuple[_Ticket, ...] = ()
-        self.follows: dict[int, _State] = {}
-
-    def is_free_for(self, kind: int) -> bool:
-        if self.lost:
-            return False
-        return not self.holders if kind == WRITE else not any(writes for _, writes in self.holders.values())
-
-    def changed(self, ident: int, kind: int, by: int) -> _State:
-        """With a hold more or less."""
-        counts = [*self.holders.get(ident, (0, 0))]
-        counts[kind] += by
-        holders = {**self.holders, ident: (counts[READ], counts[WRITE])}
-        if not any(counts):
-            del holders[ident]
-        return _State(holders, self.queue, self.lost)
-
-    def with_waiting(self, ticket: _Ticket) -> _State:
-        """With one more in the queue: at its end, or where its thread stands already."""
-        queue = self.queue
-        places = [place for place, other in enumerate(queue) if other.ident == ticket.ident]
-        place = len(queue) if not places else places[0] if ticket.kind == WRITE else places[-1] + 1
-        return _State(self.holders, (*queue[:place], ticket, *queue[place:]), self.lost)
-
-    def promoted(self) -> _State:
-        """With the lock given to those whose turn it is. For who makes a state; it is nobody else's yet."""
-        granted = 0
-        for ticket in self.queue:
-            reads, writes = self.holders.get(ticket.ident, (0, 0))
-            # A reader who wants to write is not free to: it holds the lock. The other three may.
-            if not self.is_free_for(ticket.kind) and not writes and not (reads and ticket.kind == READ):
-                break
-            counts = (reads + (ticket.kind == READ), writes + (ticket.kind == WRITE))
-            self.holders = {**self.holders, ticket.ident: counts}
-            granted += 1
-        self.granted, self.queue = self.queue[:granted], self.queue[granted:]
-        return self
-
-
-class _Step:
-    """One operation: from the state that was found to the one that was made of it. It happens once, if at all."""
-
-    __slots__ = ("after", "before", "refusal")
-
-    def __init__(self) -> None:
-        self.before: _State | None = None
-        self.after: _State | None = None
-        self.refusal: Exception | None = None
-
-    def happened(self) -> bool:
-        before, after = self.before, self.after
-        return after is not None and before is not None and before.follows.get(NEXT) is after
-
-    def refuse(self) -> None:
-        """Raise the refusal. It is kept nowhere then, for its traceback has the frames that know this step."""
-        refusal, self.refusal = self.refusal, None
-        if refusal is not None:
-            try:
-                raise refusal
-            finally:
-                del refusal
+__all__ = ["RWLock"]
 
 
 class _Wish:
@@ -174,151 +61,14 @@ class _Wish:
 
     def __init__(self) -> None:
         self.ident = get_ident()
-        self.asking = _Step()
-        self.ticket: _Ticket | None = None
+        self.asking = Step()
+        self.ticket: Ticket | None = None
         # Whether it is or was in the queue. From then on, what `asking` was does not matter.
         self.queued = False
         # Whether `_have_again` was answered by an error, which it would be the next time, too.
         self.refused = False
-        self.leaving: _Step | None = None
-        self.returning: _Step | None = None
-
-
-class _Side(Uncopied):
-    """The reading or the writing side of an `RWLock`; used like a lock of its own."""
-
-    __slots__ = ("_kind", "_lock")
-
-    def __init__(self, lock: RWLock, kind: int) -> None:
-        self._lock = lock
-        self._kind = kind
-
-    def __repr__(self) -> str:
-        return f"<{KINDS[self._kind]} side of {self._lock!r}>"
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Get the lock, wait for it at most *timeout* seconds (-1: for ever); return whether it was had.
-
-        With a false *blocking*, or a timeout of zero, it does not wait.
-        ValueError for a timeout without *blocking*. RuntimeError for writing if this thread holds it for reading only.
-        """
-        if type(timeout) is not int or timeout != -1:
-            if not blocking:
-                raise ValueError("can't specify a timeout for a non-blocking call; leave out one of the two")
-            timeout = seconds(timeout, FOR_EVER)
-            if timeout < 0 and timeout != -1:
-                raise ValueError(
-                    f"timeout value must be a non-negative number, or {FOR_EVER}, not {timeout!r}"
-                )
-        watcher = _named.watcher() if self._lock.name is not None else None
-        if watcher is None:
-            return self._lock._acquire(self._kind, blocking, timeout)
-        return watcher.acquire(
-            self._lock,
-            lambda b, t: self._lock._acquire(self._kind, b, t),
-            lambda: self._lock._release(self._kind),
-            KINDS[self._kind],
-            _named.given,
-            blocking,
-            timeout,
-        )
-
-    def release(self) -> None:
-        """Give it back. Never blocks. RuntimeError if this thread does not hold it in this way."""
-        # From here on, whatever strikes, it is given back.
-        lock, way = self._lock, self._kind
-        me = 0
-        steps: list[_Step] = []
-        noted: list[_named.Giving] = []
-        settled = False
-        try:
-            for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
-                break
-            lock._give_back(steps, noted, me, way)
-            settled = True
-        finally:
-            try:
-                if not settled:
-                    surely(lock._give_back, steps, noted, me, way)
-            except BaseException:
-                if settled:
-                    raise
-                elsewhere[lock._give_back] = (steps, noted, me, way)
-        if steps[0].refusal is not None:
-            steps[0].refuse()
-
-    def locked(self) -> bool:
-        """Whether some thread holds the lock in this way."""
-        state = self._lock._latest()
-        return any(counts[self._kind] for counts in state.holders.values()) or (
-            state.lost and self._kind == WRITE
-        )
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # As in release(), which is not called because it could be struck before it begins. (By now it may be a reader.)
-        lock, way = self._lock, self._kind
-        me = 0
-        steps: list[_Step] = []
-        noted: list[_named.Giving] = []
-        settled = False
-        try:
-            for me in IDENTS:  # not a call, after which something could strike before it is noted  # noqa: B007
-                break
-            lock._give_back(steps, noted, me, way, way == WRITE)
-            settled = True
-        finally:
-            try:
-                if not settled:
-                    surely(lock._give_back, steps, noted, me, way, way == WRITE)
-            except BaseException:
-                if settled:
-                    raise
-                elsewhere[lock._give_back] = (steps, noted, me, way, way == WRITE)
-        if steps[0].refusal is not None:
-            steps[0].refuse()
-
-
-class _ReadSide(_Side):
-    """The reading side of an `RWLock`; used like a lock of its own."""
-
-    __slots__ = ()
-
-    def _is_owned(self) -> bool:
-        # Asked by a Condition, before it waits or notifies. With several readers none of them can change anything that
-        # another waits for; and whoever does change it would not be kept from doing so between a look and a wait.
-        raise RuntimeError(
-            f"{self!r}: a Condition needs a lock that one thread holds alone; give it the writing side"
-        )
-
-
-class WriteSide(_Side):
-    """The writing side of an `RWLock`; used like a lock of its own, also by a `Condition`."""
-
-    __slots__ = ()
-
-    # What a Condition asks of a lock that can be held several times over.
-
-    def _is_owned(self) -> bool:
-        return bool(self._lock._mine()[WRITE])
-
-    def _release_save(self) -> tuple[int, int]:
-        watcher = _named.watcher() if self._lock.name is not None else None
-        if watcher is None:
-            return self._lock._let_go()
-        held: tuple[int, int] = watcher.let_go(self._lock, self._lock._let_go, self._lock._take_back)
-        return held
-
-    def _acquire_restore(self, held: tuple[int, int]) -> None:
-        watcher = _named.watcher() if self._lock.name is not None else None
-        if watcher is None:
-            self._lock._take_back(held)
-        else:
-            watcher.take_back(self._lock, self._lock._take_back, KINDS[WRITE], held)
+        self.leaving: Step | None = None
+        self.returning: Step | None = None
 
 
 class RWLock(Uncopied):
@@ -352,9 +102,9 @@ class RWLock(Uncopied):
     def __init__(self, name: str | None = None) -> None:
         self.name = name
         self._number = next(_named.numbers)
-        self._state = _State({}, ())
-        self._tickets: dict[_Ticket, None] = {}  # of all who wait; for the child of a fork
-        self.read = _ReadSide(self, READ)
+        self._state = State({}, ())
+        self._tickets: dict[Ticket, None] = {}  # of all who wait; for the child of a fork
+        self.read = ReadSide(self, READ)
         self.write = WriteSide(self, WRITE)
         register_after_fork(self, _forget_the_parents_threads)
 
@@ -403,13 +153,13 @@ class RWLock(Uncopied):
 
         me = get_ident()
 
-        def downgraded(state: _State) -> _State | Exception:
+        def downgraded(state: State) -> State | Exception:
             reads, writes = state.holders.get(me, (0, 0))
             if not writes:
                 return RuntimeError(
                     f"{self!r}: this thread does not hold it for writing; there is nothing to downgrade"
                 )
-            return _State({me: (reads + writes, 0)}, state.queue, state.lost).promoted()
+            return State({me: (reads + writes, 0)}, state.queue, state.lost).promoted()
 
         self._whatever_strikes(downgraded)
 
@@ -425,13 +175,13 @@ class RWLock(Uncopied):
     def _mode(self, ident: int) -> str:
         return KINDS[bool(self._latest().holders.get(ident, (0, 0))[WRITE])]
 
-    def _latest(self) -> _State:
+    def _latest(self) -> State:
         state = self._state
         while (later := state.follows.get(NEXT)) is not None:
             self._state = state = later
         return state
 
-    def _take(self, step: _Step, change: Callable[[_State], _State | Exception]) -> None:
+    def _take(self, step: Step, change: Callable[[State], State | Exception]) -> None:
         """Do a step unless it has happened, and ring for those who have the lock by it. Or have it refused."""
         while not step.happened():
             step.after = None
@@ -448,13 +198,13 @@ class RWLock(Uncopied):
             self._ring(made)
 
     @staticmethod
-    def _ring(state: _State) -> None:
+    def _ring(state: State) -> None:
         for ticket in state.granted:
             ticket.ring()
 
-    def _whatever_strikes(self, change: Callable[[_State], _State | Exception]) -> None:
+    def _whatever_strikes(self, change: Callable[[State], State | Exception]) -> None:
         """The step of a public method, which must not be left undone. Raises what it has been refused with."""
-        step = _Step()
+        step = Step()
         settled = False
         try:
             self._take(step, change)
@@ -502,7 +252,7 @@ class RWLock(Uncopied):
         """
         me = wish.ident
 
-        def asked(state: _State) -> _State | Exception:
+        def asked(state: State) -> State | Exception:
             reads, writes = state.holders.get(me, (0, 0))
             if kind == WRITE and reads and not writes:
                 return RuntimeError(
@@ -516,7 +266,7 @@ class RWLock(Uncopied):
             if not blocking or timeout == 0:
                 return _NotNow()
             if wish.ticket is None:
-                wish.ticket = _Ticket(kind)
+                wish.ticket = Ticket(kind)
                 self._tickets[wish.ticket] = None
             return state.with_waiting(wish.ticket)
 
@@ -567,13 +317,13 @@ class RWLock(Uncopied):
         """Leave the queue; say whether the lock has been granted meanwhile (or refused)."""
         ticket = wish.ticket
 
-        def left(state: _State) -> _State:
-            return _State(
+        def left(state: State) -> State:
+            return State(
                 state.holders, tuple([other for other in state.queue if other is not ticket]), state.lost
             ).promoted()
 
         if wish.leaving is None:
-            wish.leaving = _Step()
+            wish.leaving = Step()
         self._take(wish.leaving, left)
         found = wish.leaving.before
         return found is not None and ticket not in found.queue
@@ -587,15 +337,15 @@ class RWLock(Uncopied):
             holds = wish.asking.happened()
         if holds:
             if wish.returning is None:
-                wish.returning = _Step()
+                wish.returning = Step()
             self._take(wish.returning, self._released(kind, wish.ident))
         if ticket is not None:
             self._tickets.pop(ticket, None)
 
     def _released(
         self, kind: int, me: int, downgraded_too: bool = False
-    ) -> Callable[[_State], _State | Exception]:
-        def released(state: _State) -> _State | Exception:
+    ) -> Callable[[State], State | Exception]:
+        def released(state: State) -> State | Exception:
             held = state.holders.get(me, (0, 0))
             if held[kind]:
                 return state.changed(me, kind, -1).promoted()
@@ -607,7 +357,7 @@ class RWLock(Uncopied):
 
     def _give_back(
         self,
-        steps: list[_Step],
+        steps: list[Step],
         noted: list[_named.Giving],
         me: int,
         kind: int,
@@ -618,7 +368,7 @@ class RWLock(Uncopied):
             watcher = _named.watcher() if self.name is not None else None
             if watcher is not None and not noted:
                 noted.append(watcher.giving(self, me or get_ident()))
-            steps.append(_Step())
+            steps.append(Step())
         step = steps[0]
         if not step.happened():
             for giving in noted:
@@ -639,15 +389,15 @@ class RWLock(Uncopied):
         me = get_ident()
         held = (0, 0)
 
-        def let_go(state: _State) -> _State | Exception:
+        def let_go(state: State) -> State | Exception:
             nonlocal held
             held = state.holders.get(me, (0, 0))
             if not held[WRITE]:
                 return self._not_held(WRITE)
             others = {ident: counts for ident, counts in state.holders.items() if ident != me}
-            return _State(others, state.queue, state.lost).promoted()
+            return State(others, state.queue, state.lost).promoted()
 
-        step = _Step()
+        step = Step()
         settled = False
         try:
             self._take(step, let_go)
@@ -672,7 +422,7 @@ class RWLock(Uncopied):
         """Wait until this thread has as many holds again as `_let_go` said, whatever strikes meanwhile."""
         if not held[WRITE]:
             return  # it has not got as far as letting go
-        wish, restoring = _Wish(), _Step()
+        wish, restoring = _Wish(), Step()
         struck: BaseException | None = None
         patience = [*SEVERAL]
         while True:
@@ -701,12 +451,12 @@ class RWLock(Uncopied):
             finally:
                 del struck  # this frame is in its traceback
 
-    def _have_again(self, wish: _Wish, restoring: _Step, held: tuple[int, int]) -> None:
+    def _have_again(self, wish: _Wish, restoring: Step, held: tuple[int, int]) -> None:
         """What `_take_back` begins again until it has come to its end."""
         me = wish.ident
 
-        def as_before(state: _State) -> _State:
-            return _State({me: held}, state.queue, state.lost)
+        def as_before(state: State) -> State:
+            return State({me: held}, state.queue, state.lost)
 
         if not self._mine()[WRITE]:
             got = self._get(wish, WRITE, True, -1)
@@ -734,7 +484,7 @@ def _forget_the_parents_threads(lock: RWLock) -> None:
         holders = {ident: counts for ident, counts in state.holders.items() if ident == me}
         lost = state.lost or any(writes and ident != me for ident, (_, writes) in state.holders.items())
         ours = tuple([ticket for ticket in state.queue if ticket.ident == me])
-        mended = _State(holders, () if lost else ours, lost).promoted()
+        mended = State(holders, () if lost else ours, lost).promoted()
         # Linked like any other: this may be a signal handler of the forking thread, in the middle of an operation.
         if state.follows.setdefault(NEXT, mended) is mended:
             break

@@ -26,11 +26,17 @@
 #     the start if an exception ended it. Who has made a token available calls it, and so does who leaves without one.
 #   - No wake-up is lost: who was rung and leaves without a token (it timed out, it was interrupted) or did not need to be
 #     rung passes it on by settling. A waiter that leaves by an exception puts the token back that it has taken.
-#   - In a forked child there are bells of threads that it does not have. Who first settles there rings all of them, which
-#     counts for nothing. (They are rung because the thread that forked may have done so in a signal handler, while
+#   - In a forked child there are bells of threads that it does not have. Who first settles there, or finds no token, rings
+#     all of them, which counts for nothing. (They are rung because the thread that forked may have done so in a signal handler, while
 #     waiting. It looks, and stands in front.) What was kept for them is free again.
 #
-# What must be done although exceptions of signal handlers strike (`_go_without`, `_pass_on`, `_announce`) can be begun
+# Bounded ones
+#   A permit of a BoundedSemaphore that has been had leaves a mark in `_room`, and a release takes one away before it gives
+#   anything. So the bound need not be counted, and never be put right again: who finds no mark has been refused, and who
+#   finds one has not, in one operation, which tells all others. (A permit on its way to a waiter has no mark, and nobody
+#   can give it back yet.) Several marks are taken by one operation, all or none.
+#
+# What must be done although exceptions of signal handlers strike (`_go_without`, `_pass_on`, `_announce`, `_give`) can be begun
 # again at any point; see _surely.py.
 #
 # Two ways to wait
@@ -44,7 +50,7 @@ from __future__ import annotations
 
 import sys
 from itertools import chain, compress, islice, repeat, starmap
-from operator import attrgetter, le, length_hint
+from operator import le
 from time import monotonic
 
 from .._thread import LockType, allocate_lock, fork_generation, give_way, register_after_fork, seconds
@@ -63,6 +69,8 @@ if TYPE_CHECKING:
 _UNORDERED = not getattr(sys, "_is_gil_enabled", lambda: True)()
 # Whether `del tokens[-1]` and `return True` have nothing between them where a signal handler's exception could strike.
 _WHOLE = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
+# Whether one may strike between any two bytecodes.
+_ANYWHERE = sys.implementation.name != "cpython"
 _TOKEN = (None,)
 ONCE: Any = ((),)  # for starmap: one call, without arguments
 ALWAYS: Any = repeat(())
@@ -95,9 +103,6 @@ class _Stock:
 
     def left(self) -> Any:
         return self.permits.__length_hint__() + self.beyond
-
-
-_permits_of, _beyond_of = attrgetter("permits"), attrgetter("beyond")
 
 
 class _Slip:
@@ -178,7 +183,9 @@ class Semaphore(Uncopied):
                 # Not pop(): after a call, the exception of a signal handler could strike and the token would be lost.
                 del self._tokens[-1]
             except IndexError:
-                if not self._stock or not self._draw():
+                if self._generation != _epoch:
+                    self._announce()  # what was kept for threads of the parent is free
+                elif not self._stock or not self._draw():
                     break
             else:
                 return True
@@ -501,14 +508,39 @@ class BoundedSemaphore(Semaphore):
     For resources that can be counted: more releases than acquires are a mistake somewhere.
     """
 
-    __slots__ = ("_initial_value",)
+    __slots__ = ("_initial_value", "_room")
 
     def __init__(self, value: int = 1) -> None:
         super().__init__(value)
         self._initial_value = value if value > sys.maxsize else int(value)
+        self._room: list[None] = []
 
     def __repr__(self) -> str:
         return f"<{called(self)}: value={self._value}/{self._initial_value}>"
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        if timeout is not None and not blocking:
+            raise ValueError("can't specify timeout for non-blocking acquire; leave out one of the two")
+        while True:
+            try:
+                del self._tokens[-1]
+            except IndexError:
+                if self._generation != _epoch:
+                    self._announce()  # what was kept for threads of the parent is free
+                elif not self._stock or not self._draw():
+                    break
+            else:
+                room = self._room
+                room += _TOKEN
+                return True
+        if blocking and self._wait(timeout):
+            room = self._room
+            room += _TOKEN
+            return True
+        return False
+
+    acquire.__doc__ = Semaphore.acquire.__doc__
+    __enter__ = acquire
 
     def release(self, n: int = 1) -> None:
         """Give back *n* permits, and wake those who have waited longest. Never blocks.
@@ -516,26 +548,20 @@ class BoundedSemaphore(Semaphore):
         ValueError, and nothing is given back, if that made more than there were at first. Of several calls at the same
         moment as many succeed as there is room for.
         """
-        if n != 1:
-            if n > 1:
+        if n != 1 or _ANYWHERE:
+            if n >= 1:
                 self._release_several(n)
             else:
                 super().release(n)  # which refuses it
             return
         try:
+            del self._room[-1]
+        except IndexError:
+            raise self._too_many() from None
+        # No call until the permit is a token again, and so no place to strike.
+        try:
             tokens = self._tokens
             tokens += _TOKEN
-            if self._stock:
-                if self._takes_surplus():
-                    raise self._too_many()
-            elif len(tokens) > self._initial_value:
-                # Of several who are here at once, those find the surplus who made it.
-                try:
-                    del tokens[self._initial_value]
-                except IndexError:
-                    pass
-                else:
-                    raise self._too_many()
             if self._line or self._front or (_UNORDERED and not self._nobody_waits()):
                 if self._front or self._kept or self._generation != _epoch:
                     self._announce()
@@ -565,53 +591,40 @@ class BoundedSemaphore(Semaphore):
             raise
 
     def _release_several(self, n: Any) -> None:
-        tokens, stock = self._tokens, self._stock
-        most = int(min(n, sys.maxsize))
-        offer: list[Any] = [_Stock(n) if n > BATCH else repeat(None, n)]
-        there: Iterator[Any] = map(len, (tokens,))
-        if (
-            self._initial_value > BATCH
-        ):  # else nothing is ever in stock; and on PyPy, sum() is not one operation
-            there = chain(there, map(length_hint, map(_permits_of, stock)), map(_beyond_of, stock))
-            there = map(sum, (there,))
-        fits = map(le, there, (self._initial_value - n,))
-        back = starmap(offer.pop, compress(ONCE, fits))
+        room = self._room
+        number = n if n <= BATCH else int(min(n, sys.maxsize))
+        offer = [repeat((), number)]
+        taken: list[None] = []
+        # All in one operation: see whether there are so many, and if so take them. Nothing comes between, and the offer
+        # tells whether it has happened.
+        fits = map(le, (number,), map(len, (room,)))
+        out = chain.from_iterable(starmap(offer.pop, compress(ONCE, fits)))
         try:
-            # All in one operation: see how many there are, and if there is room take the permits from the offer and add
-            # them. Nothing comes between, and the offer tells whether it has happened.
-            if n > BATCH:
-                stock += back
-            else:
-                tokens += chain.from_iterable(back)
-            if offer:
-                raise self._too_many()
-            self._announce(most)
-        except BaseException:
-            if not offer:
+            taken += starmap(room.pop, out)
+            if taken:
+                self._give(taken, number)
+        except BaseException as error:
+            short = isinstance(error, IndexError) and raised_here(error)
+            if short:  # without the GIL something has come between
+                room += taken
+            elif not offer:
                 try:
-                    surely(self._announce, most)
+                    surely(self._give, taken, number)
                 except BaseException:  # noqa: BLE001 - see _surely.py
-                    elsewhere[self._announce] = (most,)
-            raise
+                    elsewhere[self._give] = (taken, number)
+            if not short:
+                raise
+        else:
+            if not offer:
+                return
+        raise self._too_many()
 
-    def _takes_surplus(self) -> bool:
-        """Take away a token that is one too many, if there is one, while some are in stock."""
+    def _give(self, taken: list[None], number: int) -> None:
+        """Make tokens of what has been taken out of `_room`. Can be begun again at any point."""
         tokens = self._tokens
-        surplus: list[None] = []
-        while True:
-            stocks, stocked = [*self._stock], self._stocked()
-            try:
-                if len(tokens) + stocked <= self._initial_value:
-                    return False
-                surplus += starmap(tokens.pop, ((self._initial_value - stocked,),))
-                if self._stock == stocks and self._stocked() == stocked:
-                    return True
-                # Others have drawn from it meanwhile, so it may be one of theirs.
-                tokens += starmap(surplus.pop, ONCE)
-            except IndexError as error:
-                if not raised_here(error):
-                    raise
-                return False
+        while taken:
+            tokens += starmap(taken.pop, repeat((), len(taken)))
+        self._announce(number)
 
     def _too_many(self) -> ValueError:
         return ValueError(f"Semaphore released too many times: {self!r}")

@@ -28,7 +28,7 @@ from itertools import count
 from weakref import ref
 
 from .._platform import partial
-from .._rwlock import KINDS, READ, WRITE
+from .._rwstates import KINDS, READ, WRITE
 from ._places import stack, walk
 from ._reports import Inversion, Step, tell
 
