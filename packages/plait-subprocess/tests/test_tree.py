@@ -275,10 +275,11 @@ def script(code, identity, **options):
 @pytest.mark.skipif(sys.platform != "linux", reason="child subreapers are Linux's")
 def test_who_inherits_orphans_inherits_no_zombies(identity):
     pytest.importorskip("ctypes")
+    daemon = DAEMON + "print(flush=True); time.sleep(60)"
     code = (
         "import ctypes\n"
         "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"  # as the init of a container is, too
-        f"tree = piece.Popen([sys.executable, '-c', {DAEMON!r} + 'print(flush=True); time.sleep(60)'], stdout=piece.PIPE, mark_tree=True)\n"
+        f"tree = piece.Popen([sys.executable, '-c', {daemon!r}], stdout=piece.PIPE, mark_tree=True)\n"
         "daemon = int(tree.stdout.readline())\n"
         "tree.stdout.readline()\n"  # when it has waited for the daemon's parent, whom nobody could tell from a stranger
         "stranger = os.fork()\n"

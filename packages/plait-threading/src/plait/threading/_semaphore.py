@@ -27,8 +27,8 @@
 #   - No wake-up is lost: who was rung and leaves without a token (it timed out, it was interrupted) or did not need to be
 #     rung passes it on by settling. A waiter that leaves by an exception puts the token back that it has taken.
 #   - In a forked child there are bells of threads that it does not have. Who first settles there, or finds no token, rings
-#     all of them, which counts for nothing. (They are rung because the thread that forked may have done so in a signal handler, while
-#     waiting. It looks, and stands in front.) What was kept for them is free again.
+#     all of them, which counts for nothing. (They are rung because the thread that forked may have done so in a signal
+#     handler, while waiting. It looks, and stands in front.) What was kept for them is free again.
 #
 # Bounded ones
 #   A permit of a BoundedSemaphore that has been had leaves a mark in `_room`, and a release takes one away before it gives
@@ -36,8 +36,8 @@
 #   finds one has not, in one operation, which tells all others. (A permit on its way to a waiter has no mark, and nobody
 #   can give it back yet.) Several marks are taken by one operation, all or none.
 #
-# What must be done although exceptions of signal handlers strike (`_go_without`, `_pass_on`, `_announce`, `_give`) can be begun
-# again at any point; see _surely.py.
+# What must be done although exceptions of signal handlers strike (`_go_without`, `_pass_on`, `_announce`, `_give`) can be
+# begun again at any point; see _surely.py.
 #
 # Two ways to wait
 #   Mostly a waiter is rung once, finds its token, and goes. That is all that `_wait` does itself, without a slip: to take
