@@ -742,6 +742,37 @@ def test_near_the_recursion_limit_a_wait_ends_with_the_lock_held_and_no_bell(run
     assert int(ended.out) > 0 or sys.implementation.name == "pypy"
 
 
+@pytest.mark.skipif(sys.implementation.name == "pypy", reason="PyPy asks how much of the stack has been used")
+def test_near_the_recursion_limit_an_event_is_set_for_all_or_not_at_all(run_script):
+    ended = run_script(
+        """
+        import sys, time
+        import {threading} as t
+
+        def set_it(depth, event):
+            return set_it(depth - 1, event) if depth else event.set()
+
+        limit, woken, refused = sys.getrecursionlimit(), 0, 0
+        for depth in range(limit - 40, limit):
+            event = t.Event()
+            waiter = t.Thread(target=event.wait, daemon=True)
+            waiter.start()
+            while not event._bells:
+                time.sleep(0.0001)
+            try:
+                set_it(depth, event)
+            except RecursionError:
+                refused += 1
+            if event.is_set():
+                waiter.join(20)
+                assert not waiter.is_alive(), depth
+                woken += 1
+        print(refused > 0, woken > 0, woken + refused >= 40)
+        """
+    )
+    assert ended.out.split() == ["True", "True", "True"], ended.err
+
+
 def test_notifying_nobody_hides_nobody_who_comes_later(cond):
     for notify in (cond.notify, cond.notify_all) * 2:
         with cond:

@@ -17,9 +17,13 @@
 #     does, however many strike (see _surely.py). Since 3.11, CPython has found them before anything can strike; elsewhere a
 #     set() that is struck before it has begins anew.
 #   - Ringing twice is harmless: bells are used once.
+#   - Where there is no room on the stack for a call of C code (they count before 3.12), set() raises RecursionError before
+#     it has done anything.
 #   - Bells of threads that a fork left behind are rung into the void by the next set(), and gone.
 
 from __future__ import annotations
+
+import sys
 
 from .._thread import allocate_lock, give_way, seconds
 from ._copies import Uncopied
@@ -30,6 +34,9 @@ TYPE_CHECKING = False  # what typing.TYPE_CHECKING is at run time, without the i
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+# Among those that the recursion limit allows.
+_CALLS_OF_C_COUNT = sys.version_info < (3, 12)
 
 
 class Event(Uncopied):
@@ -63,6 +70,8 @@ class Event(Uncopied):
     def set(self) -> None:
         """Raise the flag and wake every waiter. Never blocks; callable from signal handlers and finalisers."""
         bells = self._bells
+        if _CALLS_OF_C_COUNT:
+            bells.keys()  # a call of the same kind as those to come
         found: Sequence[Any] = ()
         try:
             try:
