@@ -280,8 +280,8 @@ def test_who_inherits_orphans_inherits_no_zombies(identity):
         "import ctypes\n"
         "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"  # as the init of a container is, too
         f"tree = piece.Popen([sys.executable, '-c', {daemon!r}], stdout=piece.PIPE, mark_tree=True)\n"
-        "daemon = int(tree.stdout.readline())\n"
-        "tree.stdout.readline()\n"  # when it has waited for the daemon's parent, whom nobody could tell from a stranger
+        # In any order: the daemon's number; that its parent was waited for, whom nobody could tell from a stranger.
+        "daemon = int(tree.stdout.readline() + tree.stdout.readline())\n"
         "stranger = os.fork()\n"
         "if not stranger: os._exit(5)\n"
         "tree.kill_tree()\n"
