@@ -813,3 +813,18 @@ def test_a_look_that_is_late_forgets_no_code(monkeypatch):
     with pytest.raises(TimeoutExpired):
         process.wait(0.01)
     assert (waited, process.returncode) == ([None, 0], 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs os.pidfd_open")
+def test_a_refusal_that_a_test_puts_in_the_place_of_pidfd_open_is_met(monkeypatch):
+    asked = []
+
+    def refuse(pid):
+        asked.append(pid)
+        raise OSError(errno.EPERM, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pidfd_open", refuse)
+        process = Popen(["sleep", "0.05"])
+        assert process.wait(20) == 0
+    assert set(asked) == ({process.pid} if kernel_module.pidfd_works else set())

@@ -104,7 +104,8 @@ def open_pidfd(owner: Any, name: str, pid: int) -> None:
     """Make the attribute *name* of *owner* a descriptor that means the process *pid*, for ever, if one is to be had."""
     if pidfd_works or (pidfd_works is None and probe_pidfd()):
         try:
-            any(map(setattr, (owner,), (name,), map(pidfd_open, (pid,))))
+            # Looked up now: tests of programs put one there that refuses.
+            any(map(setattr, (owner,), (name,), map(os.pidfd_open, (pid,))))  # type: ignore[attr-defined,unused-ignore]
         except OSError as refusal:
             raise_if_strange(refusal)  # else: out of descriptors, or no such process: the number has to do
 
